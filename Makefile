@@ -1,0 +1,31 @@
+# Two commands do all the set-up, on a machine that has only Python and make:
+#   make demo    install, then train and show a small classifier (runs/demo)
+#   make test    install, then run the tests
+.PHONY: demo test check clean
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+demo: .venv/train
+	$(BIN)/googlenet demo
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# The stamps .venv/train and .venv/dev say which extra is installed, as of which pyproject.toml.
+.venv/%: pyproject.toml | .venv/bin/python
+	@echo "Installing googlenet[$*] into .venv (PyTorch is large: this takes some minutes)"
+	$(INSTALL) --editable ".[$*]"
+	@touch $@

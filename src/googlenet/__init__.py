@@ -1,0 +1,91 @@
+"""From a folder of labelled pictures to a small, fast, explained classifier: GoogLeNet, true to the paper.
+
+::
+
+    import googlenet
+
+    bundle = googlenet.train("photos/", out="runs/flowers")  # needs googlenet[train]
+    classifier = googlenet.load("runs/flowers")              # no PyTorch
+    prediction = classifier.predict("daisy.jpg")
+    prediction.label, prediction.probability, prediction.top(5), prediction.heatmap()
+
+    network = googlenet.create("googlenet", num_classes=5)   # a torch.nn.Module
+
+Importing this package imports neither torch nor openvino: a name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from googlenet.bundle import Bundle
+    from googlenet.errors import GoogLeNetError
+    from googlenet.evaluation.evaluate import Evaluation, evaluate
+    from googlenet.inference.classifier import Classifier, Prediction, load
+    from googlenet.inference.golden import Verification, verify
+    from googlenet.models.analysis import Analysis, analyse
+    from googlenet.models.build import ConvNet, create
+    from googlenet.models.spec import Network
+    from googlenet.models.zoo import NETWORKS
+    from googlenet.training.run import train
+
+# name → (module, the extra that its imports need)
+_PUBLIC = {
+    "Analysis": ("models.analysis", None),
+    "Bundle": ("bundle", None),
+    "Classifier": ("inference.classifier", None),
+    "ConvNet": ("models.build", "train"),
+    "Evaluation": ("evaluation.evaluate", "train"),
+    "GoogLeNetError": ("errors", None),
+    "NETWORKS": ("models.zoo", None),
+    "Network": ("models.spec", None),
+    "Prediction": ("inference.classifier", None),
+    "Verification": ("inference.golden", None),
+    "analyse": ("models.analysis", None),
+    "create": ("models.build", "train"),
+    "evaluate": ("evaluation.evaluate", "train"),
+    "load": ("inference.classifier", None),
+    "train": ("training.run", "train"),
+    "verify": ("inference.golden", None),
+}
+
+__all__ = [
+    "NETWORKS",
+    "Analysis",
+    "Bundle",
+    "Classifier",
+    "ConvNet",
+    "Evaluation",
+    "GoogLeNetError",
+    "Network",
+    "Prediction",
+    "Verification",
+    "analyse",
+    "create",
+    "evaluate",
+    "load",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'googlenet' has no attribute {name!r}")
+    module, extra = _PUBLIC[name]
+    try:
+        return getattr(importlib.import_module(f"googlenet.{module}"), name)
+    except ModuleNotFoundError as error:
+        from googlenet.errors import MissingExtraError
+
+        if extra is None or (error.name or "").startswith("googlenet"):
+            raise
+        raise MissingExtraError(extra, error.name or "a package") from error
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,92 @@
+"""The card of a trained classifier: what it is, what it takes, how well it does. Plain JSON.
+
+Standard library only, so that whoever receives a bundle can read its card with nothing installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from googlenet.errors import BundleError
+
+FORMAT = 1  # raised when a bundle of today could not be read by the code of yesterday
+
+# Mean and standard deviation of the pixels of ImageNet, RGB, on a scale of 0 to 1: what most published weights
+# were trained with, and as good as any for a network trained from scratch.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes what the network sees.
+
+    The shorter side is resized to ``size / crop_fraction`` pixels, the centre ``size × size`` is cut out,
+    and, inside the network's graph, (pixel / 255 - mean) / std is taken for each of R, G and B.
+    """
+
+    size: int
+    crop_fraction: float = 1.0
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    @property
+    def resize(self) -> int:
+        """Pixels of the shorter side before the crop."""
+        return round(self.size / self.crop_fraction)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """``card.json`` of a bundle.
+
+    ``network`` is the network as data, ``metrics`` what was measured on the validation pictures
+    (``top1`` and ``top5`` are fractions of 1), ``data`` what it was trained on, ``files`` the sha256 of
+    every file beside the card.
+    """
+
+    name: str
+    network: dict[str, Any] = field(repr=False)
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    metrics: dict[str, float] = field(default_factory=dict)
+    temperature: float = 1.0
+    data: dict[str, Any] = field(default_factory=dict, repr=False)
+    recipe: dict[str, Any] = field(default_factory=dict, repr=False)
+    versions: dict[str, str] = field(default_factory=dict, repr=False)
+    files: dict[str, str] = field(default_factory=dict, repr=False)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """Give the text of ``card.json``."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read ``card.json``. Raises :class:`BundleError` when it is damaged, foreign or too new."""
+        try:
+            fields = json.loads(text)
+            if not isinstance(fields, dict) or not isinstance(fields.get("format"), int):
+                raise BundleError("card.json is not the card of a bundle: it names no format")
+            if fields["format"] > FORMAT:
+                raise BundleError(
+                    f"the bundle has format {fields['format']}, this version reads up to {FORMAT}: "
+                    "pip install --upgrade googlenet"
+                )
+            card = cls(**{**fields, "class_names": tuple(fields["class_names"])})
+            return dataclasses.replace(card, preprocessing=_preprocessing(fields["preprocessing"]))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise BundleError(f"card.json is damaged: {type(error).__name__}: {error}") from error
+
+
+def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
+    found = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+    numbers = (found.size, found.crop_fraction, *found.mean, *found.std)
+    if len(numbers) != 8 or not all(isinstance(number, (int, float)) for number in numbers):
+        raise ValueError(f"preprocessing needs a size, a crop_fraction, 3 means and 3 stds, got {fields}")
+    if not 1 <= found.size <= 4096 or not 0.1 <= found.crop_fraction <= 1:
+        raise ValueError(f"size must be 1 to 4096 and crop_fraction 0.1 to 1, got {fields}")
+    return found

@@ -1,0 +1,63 @@
+"""What the verbs print on stdout: tables for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def show_table(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table. A column is its heading and ``"left"`` or ``"right"``."""
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, side in columns:
+        table.add_column(heading, justify=side, no_wrap=side == "right")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    out().print(table)
+
+
+def out() -> Console:
+    """Give the console of stdout. Where it is no terminal nothing is cut to 80 columns."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def say(text: str = "") -> None:
+    """Print a line for people on stdout."""
+    out().print(text, soft_wrap=True, markup=False)
+
+
+def show_json(value: Any) -> None:
+    """Print JSON on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_csv(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows of the same keys as CSV on stdout."""
+    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def warn(text: str) -> None:
+    """Print a line on stderr."""
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar with ETA on stderr, on a terminal only. Call what it gives with (done, total)."""
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, all_: bar.update(task, completed=done, total=all_)

@@ -1,0 +1,188 @@
+"""``googlenet table``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from googlenet.models.analysis import Analysis, Row
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("table", short_help="Print Table 1 of a network.")(table)
+
+
+def table(
+    network: Annotated[str, typer.Argument(help="A network of the zoo.")] = "googlenet",
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of the input in pixels; unless told, the network's own."),
+    ] = None,
+    naive: Annotated[bool, typer.Option("--naive", help="What 1×1 reductions save, term by term.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Example: googlenet table googlenet --size 224
+
+    Print Table 1 of a network: sizes, widths, parameters and multiply-accumulates of every layer.
+
+    For `googlenet` the paper's printed figures stand beside the exact ones, and where they part ways is explained.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other: choose one")
+    from googlenet.cli.output import show_csv, show_json
+    from googlenet.models.analysis import analyse
+    from googlenet.models.zoo import find
+
+    if naive:
+        _naive(as_json, as_csv)
+        return
+    analysis = analyse(find(network), size)
+    rows = [_row(row, analysis) for row in analysis.rows] + [_softmax(analysis)]
+    if as_json:
+        show_json(_document(analysis, rows))
+    elif as_csv:
+        show_csv(rows)
+    else:
+        _show(analysis, rows)
+
+
+def _row(row: Row, analysis: Analysis) -> dict[str, Any]:
+    from googlenet.models.table1 import PRINTED
+
+    channels, height, width = row.cost.shape
+    line: dict[str, Any] = {
+        "row": row.name, "kind": row.kind, "kernel": row.kernel, "stride": row.stride,
+        "output": f"{height}x{width}x{channels}", "depth": row.cost.depth,
+        **dict.fromkeys(_columns(analysis)), **_widths(row),
+    }  # fmt: skip
+    if _is_the_papers(analysis):
+        line["paper_params"], line["paper_ops"] = PRINTED.get(row.name, (None, None))
+    line |= {"weights": row.cost.weights, "params": row.cost.parameters, "macs": row.cost.macs}
+    return line
+
+
+def _softmax(analysis: Analysis) -> dict[str, Any]:
+    """The last row of Table 1. It has no parameters: the network gives logits, the bundle probabilities."""
+    line = _row(analysis.rows[-1], analysis)
+    free = dict.fromkeys(line) | {"row": "softmax", "kind": "softmax", "output": line["output"]}
+    return free | {"depth": 0, "weights": 0, "params": 0, "macs": 0}
+
+
+def _widths(row: Row) -> dict[str, Any]:
+    """Spread the widths over the paper's columns: the last convolution of a branch, and its reductions."""
+    columns: dict[str, Any] = {}
+    for branch, widths in row.widths.items():
+        column = f"c{branch}" if branch[0].isdigit() else branch
+        if len(widths) > 1:
+            columns[f"{column}_reduce"] = widths[0] if len(widths) == 2 else "+".join(map(str, widths[:-1]))
+        if widths:
+            columns[column] = widths[-1]
+    return columns
+
+
+def _columns(analysis: Analysis) -> list[str]:
+    every = [column for row in analysis.rows for column in _widths(row)]
+    branches = list(dict.fromkeys(column.removesuffix("_reduce") for column in every))
+    ordered = sorted(branches, key=lambda column: (not column.startswith("c"), column))
+    return [name for branch in ordered for name in (f"{branch}_reduce", branch) if name in every]
+
+
+def _is_the_papers(analysis: Analysis) -> bool:
+    return analysis.network.name == "googlenet" and analysis.size == analysis.network.input_size
+
+
+def _document(analysis: Analysis, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from googlenet.models.table1 import errata
+
+    document: dict[str, Any] = {
+        "network": analysis.network.name, "paper": analysis.network.paper,
+        "differences": list(analysis.network.differences), "size": analysis.size, "rows": rows,
+        "aux": [{"row": r.name, "params": r.cost.parameters, "macs": r.cost.macs} for r in analysis.aux],
+        "totals": {
+            "weights": analysis.weights, "params": analysis.parameters, "macs": analysis.macs,
+            "training_params": analysis.training_parameters, "depth": analysis.depth,
+            "depth_with_pooling": analysis.depth_with_pooling,
+        },
+    }  # fmt: skip
+    if _is_the_papers(analysis):
+        document["errata"] = errata()
+    return document
+
+
+def _show(analysis: Analysis, rows: list[dict[str, Any]]) -> None:
+    from googlenet.cli.output import say, show_table
+    from googlenet.models.table1 import errata
+
+    network = analysis.network
+    papers = _is_the_papers(analysis)
+    headings = [("type", "left"), *((name, "right") for name in ("kernel/\nstride", "output", "depth"))]
+    headings += [(_heading(column), "right") for column in _columns(analysis)]
+    headings += [(name, "right") for name in ("params", "MACs", *(("paper's\nparams", "ops") if papers else ()))]
+    say(f"{network.name} at {analysis.size}×{analysis.size}: {network.paper}")
+    show_table("", headings, [_cells(row, analysis) for row in rows])
+    say(f"total: {analysis.parameters:,} parameters ({analysis.weights:,} weights), {analysis.macs:,} MACs; "
+        f"depth {analysis.depth}, {analysis.depth_with_pooling} with pooling")  # fmt: skip
+    heads = ", ".join(f"{row.name} {row.cost.parameters:,}" for row in analysis.aux)
+    say(f"in training: {analysis.training_parameters:,} parameters; auxiliary heads: {heads or 'none'}")
+    _list("differences from the paper", network.differences)
+    if papers:
+        _list("where the paper's printed figures differ", errata())
+
+
+def _heading(column: str) -> str:
+    name, reduce = column.removesuffix("_reduce"), column.endswith("_reduce")
+    name = f"#{name[1:].replace('x', '×')}" if name[0] == "c" and name[1].isdigit() else name.replace("_", "\n")
+    return f"{name}\nreduce" if reduce else name
+
+
+def _cells(row: dict[str, Any], analysis: Analysis) -> list[Any]:
+    kernel = f"{row['kernel']}×{row['kernel']}/{row['stride']}" if row["kernel"] else ""
+    name = row["row"].replace("_", " ") if row["kind"] == "inception" else row["kind"]
+    cells = [name, kernel, row["output"].replace("x", "×"), row["depth"],
+             *(row[column] for column in _columns(analysis)),
+             f"{row['params']:,}" if row["params"] else "", f"{row['macs']:,}" if row["macs"] else ""]  # fmt: skip
+    return [*cells, row["paper_params"], row["paper_ops"]] if _is_the_papers(analysis) else cells
+
+
+def _list(title: str, items: Any) -> None:
+    from googlenet.cli.output import say
+
+    if items:
+        say(f"\n{title}:")
+    for item in items:
+        say(f"  · {item}")
+
+
+def _naive(as_json: bool, as_csv: bool) -> None:
+    from googlenet.cli.output import say, show_csv, show_json, show_table
+    from googlenet.models.table1 import LECTURE_SLIDE, naive_against_reduced
+
+    modules = naive_against_reduced()
+    rows = [
+        {"module": module.title, "branch": term.branch, "arithmetic": term.arithmetic, "macs": term.macs}
+        for module in modules
+        for term in module.terms
+    ]
+    if as_csv:
+        show_csv(rows)
+        return
+    if as_json:
+        show_json([
+            {"module": m.title, "macs": m.macs, "weights": m.weights, "channels": m.channels,
+             "terms": [row for row in rows if row["module"] == m.title]}
+            for m in modules
+        ])  # fmt: skip
+        return
+    say(
+        "An inception module on 28×28×256 with the widths of (3b); a term is height × width × outputs × kernel × inputs"
+    )
+    for module in modules:
+        lines = [(t.branch, t.arithmetic, f"{t.macs:,}") for t in module.terms]
+        lines.append(("sum", f"{module.weights:,} weights, {module.channels} channels out", f"{module.macs:,}"))
+        show_table(module.title, [("branch", "left"), ("arithmetic", "left"), ("MACs", "right")], lines)
+    say(f"The reductions save {1 - modules[-1].macs / modules[0].macs:.0%} of the operations.")
+    say(LECTURE_SLIDE)

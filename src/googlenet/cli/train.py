@@ -1,0 +1,59 @@
+"""``googlenet train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("train", short_help="Train a classifier on a folder of labelled pictures.")(train)
+
+
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(help="Folder with one sub-folder per class, or with train/ and val/, or 'digits'."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run: bundle, log, checkpoints, plots.")],
+    recipe: Annotated[str, typer.Option(help="default, paper, notes, digits, or a TOML file.")] = "default",
+    network: Annotated[str | None, typer.Option(help="A network of the zoo; unless told, the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often each picture is seen.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the pictures the network sees, in pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides initial weights, order, augmentation and held-out part.")
+    ] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
+    on_bad_image: Annotated[
+        Literal["skip", "stop"], typer.Option(help="skip (and name) a picture that cannot be read, or stop.")
+    ] = "skip",
+) -> None:
+    """Example: googlenet train photos/ --out runs/flowers
+
+    Train a classifier on a folder of labelled pictures.
+
+    What comes out is in --out: the bundle that predict, evaluate and verify read, log.csv,
+    learning_curve.png and the checkpoints that --resume goes on from.
+    """
+    import googlenet
+    from googlenet.cli.output import say, warn
+    from googlenet.training.run import UNREADABLE
+
+    bundle = googlenet.train(
+        data, out, recipe=recipe, network=network, epochs=epochs, image_size=image_size, batch_size=batch_size,
+        lr=lr, seed=seed, device=device, resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
+    )  # fmt: skip
+    metrics = bundle.card.metrics
+    if (out / UNREADABLE).exists():
+        count = len((out / UNREADABLE).read_text("utf-8").splitlines()) - 1
+        warn(f"{count} pictures could not be read and were left out: {out / UNREADABLE} names them")
+    say(f"{bundle.card.name}: top-1 {metrics['top1']:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
+    say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
+    say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} {data}")

@@ -1,0 +1,36 @@
+"""``googlenet verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("verify", short_help="Check that a bundle is whole and answers as it should.")(verify)
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Example: googlenet verify runs/flowers
+
+    Check that a bundle is whole and gives here the answers it gave where it was made.
+    """
+    import googlenet
+    from googlenet.cli.output import say, show_json
+
+    result = googlenet.verify(run)
+    if as_json:
+        show_json({
+            "path": str(result.path), "files": list(result.files), "pictures": result.pictures,
+            "largest_difference": result.largest_difference, "seconds": result.seconds,
+        })  # fmt: skip
+        return
+    say(f"{result.path}: {len(result.files)} files whole ({', '.join(result.files)})")
+    say(f"{result.pictures} golden pictures replayed in {result.seconds:.1f} s, largest difference of a probability "
+        f"{result.largest_difference:.1e}")  # fmt: skip

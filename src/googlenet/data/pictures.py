@@ -1,0 +1,227 @@
+"""Labelled pictures: a folder on the disk, or scikit-learn's digits, as lists of (picture, class).
+
+Deciding which picture belongs to which split reads names only; no picture is opened here until asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from googlenet.errors import DataError, MissingExtraError
+from googlenet.images.decode import SUFFIXES, Pixels, decode
+
+VAL_FRACTION = 0.2
+DIGITS = "digits"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One labelled picture: a name to report it by, its class, and where its pixels are."""
+
+    name: str
+    label: int
+    path: Path | None = None
+    pixels: Pixels | None = field(default=None, repr=False, compare=False)
+
+    def read(self) -> Pixels:
+        """Decode to (H, W, 3) uint8. Raises :class:`ImageError` where that fails."""
+        return decode(self.pixels if self.path is None else self.path)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of some classes, in one order that never depends on the machine."""
+
+    class_names: tuple[str, ...]
+    items: tuple[Picture, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def labels(self) -> list[int]:
+        """The class of each picture."""
+        return [item.label for item in self.items]
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures each class has."""
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    def fingerprint(self) -> str:
+        """Hash names, classes and sizes in bytes, to tell whether two runs saw the same pictures."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for item in self.items:
+            size = item.path.stat().st_size if item.path else 0
+            digest.update(f"{item.name}\0{item.label}\0{size}\n".encode())
+        return digest.hexdigest()
+
+    def where(self, keep: Callable[[Picture], bool]) -> Pictures:
+        """Keep the pictures for which ``keep`` is true."""
+        return Pictures(self.class_names, tuple(item for item in self.items if keep(item)))
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """``DATA`` of a command, split. ``made_here`` says that the split was made here, by the name of each file."""
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: dict[str, Pictures]
+    made_here: bool
+
+    @property
+    def train(self) -> Pictures:
+        """The pictures to learn from."""
+        return self.splits["train"]
+
+    @property
+    def val(self) -> Pictures:
+        """The pictures to choose the best epoch by."""
+        return self.splits["val"]
+
+    def split(self, name: str) -> Pictures:
+        """Give ``train``, ``val``, ``test`` where there is one, or ``all`` of them."""
+        if name == "all":
+            return Pictures(self.class_names, tuple(i for part in self.splits.values() for i in part.items))
+        if name not in self.splits:
+            raise DataError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)} and all")
+        return self.splits[name]
+
+
+def open_data(source: str | Path, *, seed: int = 0, val_fraction: float = VAL_FRACTION) -> LabelledData:
+    """Find the labelled pictures of ``source``.
+
+    ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
+    have one, or the word ``digits``. Where there is no ``val/``, each file is held out or not by a hash of
+    ``seed`` and its name alone: adding files moves no other file to the other side.
+
+    Raises:
+        DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks.
+    """
+    if str(source) == DIGITS and not Path(DIGITS).is_dir():
+        return _split_by_name(DIGITS, _digits(), seed, val_fraction)
+    root = Path(source)
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, or 'digits'")
+    names = [entry.name for entry in _folders(root)]
+    if "train" in names and "val" in names:
+        return _given_splits(root, [name for name in ("train", "val", "test") if name in names])
+    if "train" in names and len(names) <= 2 and set(names) <= {"train", "test"}:
+        pictures = _read_folder(root / "train")
+        data = _split_by_name(str(root), pictures, seed, val_fraction)
+        return _with_test(data, root) if "test" in names else data
+    return _split_by_name(str(root), _read_folder(root), seed, val_fraction)
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """List every picture below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
+    found = []
+    for directory, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(directory)
+        found += [here / f for f in sorted(files) if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
+    return found
+
+
+def _given_splits(root: Path, names: list[str]) -> LabelledData:
+    parts = {name: _read_folder(root / name) for name in names}
+    train = parts["train"].class_names
+    for name in names[1:]:
+        unknown = sorted(set(parts[name].class_names) - set(train))
+        if unknown:
+            raise DataError(
+                f"{root / name} has classes that {root / 'train'} lacks: {', '.join(unknown)}; "
+                f"train has {', '.join(train)}"
+            )
+    _require_classes(str(root), train)
+    splits = {name: _relabelled(part, train) for name, part in parts.items()}
+    return LabelledData(str(root), train, splits, made_here=False)
+
+
+def _with_test(data: LabelledData, root: Path) -> LabelledData:
+    test = _given_splits(root, ["train", "test"]).splits["test"]
+    return LabelledData(data.name, data.class_names, {**data.splits, "test": test}, made_here=True)
+
+
+def _split_by_name(name: str, pictures: Pictures, seed: int, val_fraction: float) -> LabelledData:
+    _require_classes(name, pictures.class_names)
+    splits = {
+        "train": pictures.where(lambda item: not _held_out(item.name, seed, val_fraction)),
+        "val": pictures.where(lambda item: _held_out(item.name, seed, val_fraction)),
+    }
+    for split, part in splits.items():
+        lacking = [cls for cls, count in part.counts().items() if not count]
+        if lacking and (split == "train" or len(lacking) == len(pictures.class_names)):
+            raise DataError(
+                f"{name}: too few pictures to hold some out; {split} would have none of {', '.join(lacking)}: "
+                "add pictures, choose another seed, or make train/ and val/ folders yourself"
+            )
+    return LabelledData(name, pictures.class_names, splits, made_here=True)
+
+
+def _held_out(name: str, seed: int, val_fraction: float) -> bool:
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < val_fraction * 2**64
+
+
+def _read_folder(root: Path) -> Pictures:
+    class_names = tuple(entry.name for entry in _folders(root))
+    items = []
+    for label, class_name in enumerate(class_names):
+        paths = find_pictures(root / class_name)
+        if not paths:
+            raise DataError(
+                f"{root / class_name} is a class without pictures: put some into it ({_kinds()}) or remove the folder"
+            )
+        items += [Picture(str(path.relative_to(root).as_posix()), label, path) for path in paths]
+    if not class_names:
+        loose = len(find_pictures(root))
+        found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
+        raise DataError(f"{root} has {found}: make one sub-folder per class and put its pictures into it")
+    return Pictures(class_names, tuple(items))
+
+
+def _relabelled(part: Pictures, class_names: tuple[str, ...]) -> Pictures:
+    to = [class_names.index(name) for name in part.class_names]
+    items = (Picture(item.name, to[item.label], item.path) for item in part.items)
+    return Pictures(class_names, tuple(items))
+
+
+def _require_classes(name: str, class_names: tuple[str, ...]) -> None:
+    if len(class_names) < 2:
+        raise DataError(f"{name} has one class only, {class_names[0]!r}: a classifier needs two or more sub-folders")
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        found = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    except PermissionError as error:
+        raise DataError(f"{root} may not be read: permission denied") from error
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _kinds() -> str:
+    return ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+
+
+def _digits() -> Pictures:
+    """Load the 1,797 handwritten digits inside scikit-learn, 8×8 grey, as black ink on white."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtraError("train", "scikit-learn") from error
+    digits = load_digits()
+    images = np.rint(255 - digits.images * (255 / 16)).astype(np.uint8)
+    items = tuple(
+        Picture(f"{label}/{index:04d}", int(label), None, np.repeat(image[:, :, None], 3, axis=2))
+        for index, (image, label) in enumerate(zip(images, digits.target, strict=True))
+    )
+    return Pictures(tuple(str(digit) for digit in range(10)), items)

@@ -1,0 +1,114 @@
+"""Everything this package raises on purpose.
+
+    GoogLeNetError
+    ├── NetworkError            a network that does not exist or does not hold together
+    │   └── InputSizeError      a picture smaller than the network can take
+    ├── ImageError              one picture
+    │   ├── UnreadableImageError    not a picture, damaged, or of a kind not supported
+    │   └── ImageTooLargeError      more pixels than allowed (a decompression bomb)
+    ├── DataError               a folder of labelled pictures that cannot be trained or evaluated on
+    ├── RecipeError             a recipe with unknown keys or bad values
+    ├── RunError                a run directory that is in the way, missing or cannot be written
+    │   ├── CheckpointError     a checkpoint that is damaged or belongs to something else
+    │   └── DiskFullError       no space left; what was saved before is intact
+    ├── NonFiniteLossError      the loss became NaN or infinite
+    ├── StoppedError            stopped by Ctrl-C or SIGTERM, after saving
+    ├── BundleError             a bundle that is missing, damaged, foreign or too new
+    ├── DeviceError             a device this machine does not have
+    └── MissingExtraError       an optional part of the package is not installed
+
+A message says what was got, what is allowed and what to do, in one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GoogLeNetError(Exception):
+    """The root: ``except GoogLeNetError`` catches whatever this package raises on purpose."""
+
+
+class NetworkError(GoogLeNetError, ValueError):
+    """A network that does not exist, or a declaration that does not hold together."""
+
+
+class InputSizeError(NetworkError):
+    """A picture smaller than the network can take."""
+
+
+class ImageError(GoogLeNetError):
+    """One picture cannot be used."""
+
+
+class UnreadableImageError(ImageError):
+    """Not a picture, damaged, or of a kind that is not supported."""
+
+
+class ImageTooLargeError(ImageError):
+    """More pixels than allowed: reading it could exhaust the memory."""
+
+
+class DataError(GoogLeNetError):
+    """A folder of labelled pictures that cannot be trained or evaluated on."""
+
+
+class RecipeError(GoogLeNetError, ValueError):
+    """A recipe with unknown keys or bad values; the message lists all of them."""
+
+
+class RunError(GoogLeNetError):
+    """A run directory that is in the way, is missing, or cannot be written."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that is damaged or belongs to other data, another network or another recipe."""
+
+
+class DiskFullError(RunError):
+    """No space is left on the disk. What was saved before is intact."""
+
+
+class NonFiniteLossError(GoogLeNetError):
+    """The loss became NaN or infinite. ``files`` are the pictures of that batch."""
+
+    def __init__(self, message: str, files: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.files = files
+
+
+class StoppedError(GoogLeNetError):
+    """Training was stopped by a signal, after a checkpoint was written. ``exit_code`` is 128 + signal."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class BundleError(GoogLeNetError):
+    """A bundle that is missing, damaged, foreign, or written by a newer version."""
+
+
+class DeviceError(GoogLeNetError):
+    """A device this machine does not have."""
+
+
+class MissingExtraError(GoogLeNetError, ImportError):
+    """An optional part of the package is not installed."""
+
+    def __init__(self, extra: str, missing: str) -> None:
+        super().__init__(f"this needs {missing}, which is not installed: pip install 'googlenet[{extra}]'")
+        self.extra = extra
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Say which words are allowed, the nearest first.
+
+    >>> nearest("googlnet", ["lenet5", "googlenet"])
+    "did you mean 'googlenet'? (googlenet, lenet5)"
+    """
+    words = sorted(allowed)
+    close = difflib.get_close_matches(word, words, n=1)
+    listing = ", ".join(words)
+    return f"did you mean {close[0]!r}? ({listing})" if close else f"allowed: {listing}"

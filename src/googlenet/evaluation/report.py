@@ -1,0 +1,102 @@
+"""What people look at: the learning curve, the confusion matrix, a sheet of predictions. PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from googlenet.errors import MissingExtraError
+from googlenet.evaluation.metrics import Metrics
+from googlenet.images.decode import Pixels
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise MissingExtraError("train", "matplotlib") from error
+
+BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
+LABELS_UP_TO = 40  # classes whose names still fit on the axes of a confusion matrix
+
+
+def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the losses, each head on its own, and the accuracies over the epochs."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, accuracy = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for head, values in enumerate(zip(*(row["head_losses"] for row in history), strict=True)):
+        name = f"training, auxiliary head {head}" if head else "training, main output"
+        losses.plot(epochs, values, label=name, color=ORANGE, alpha=0.45 if head else 1.0, ls="--" if head else "-")
+    losses.plot(epochs, [row["val_loss"] for row in history], label="validation, main output", color=BLUE)
+    accuracy.plot(epochs, [100 * row["train_top1"] for row in history], label="training (augmented)", color=ORANGE)
+    accuracy.plot(epochs, [100 * row["val_top1"] for row in history], label="validation", color=BLUE)
+    best = max(history, key=lambda row: (row["val_top1"], row["epoch"]))
+    accuracy.plot(best["epoch"], 100 * best["val_top1"], "o", color=BLUE)
+    accuracy.annotate(f"{best['val_top1']:.1%}", (best["epoch"], 100 * best["val_top1"]),
+                      textcoords="offset points", xytext=(-6, -16), ha="right", color=BLUE)  # fmt: skip
+    for axes, label in ((losses, "cross-entropy"), (accuracy, "top-1 accuracy, %")):
+        axes.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_confusion(metrics: Metrics, path: Path) -> None:
+    """Draw the confusion matrix: rows are true classes, columns what they were called."""
+    names = [c.name for c in metrics.classes]
+    side = float(np.clip(2.2 + 0.45 * len(names), 4.5, 16))
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    shares = metrics.confusion / np.maximum(metrics.confusion.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    axes.set(
+        xlabel="predicted",
+        ylabel="true",
+        title=f"top-1 {metrics.top1:.2%} of {metrics.confusion.sum():,} pictures",
+    )
+    if len(names) <= LABELS_UP_TO:
+        longest = max(map(len, names))
+        axes.set_xticks(
+            range(len(names)),
+            names,
+            rotation=0 if longest < 4 else 60,
+            ha="center" if longest < 4 else "right",
+        )
+        axes.set_yticks(range(len(names)), names)
+    if len(names) <= LABELS_UP_TO // 2:
+        _write_counts(axes, metrics.confusion, shares)
+    _save(figure, path)
+
+
+def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8) -> None:
+    """Draw pictures with what they were called. Each is (pixels, predicted, probability, true class)."""
+    rows = -(-len(sheet) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.9 * rows), layout="constrained")
+    every = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in every:
+        axes.axis("off")
+    for axes, (pixels, predicted, probability, true) in zip(every, sheet, strict=False):
+        axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 64 else None)
+        right = predicted == true
+        title = f"{predicted} {probability:.0%}" if right else f"{predicted} {probability:.0%}\nis {true}"
+        axes.set_title(title, fontsize=9, color=GREEN if right else RED)
+    _save(figure, path)
+
+
+def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path)

@@ -1,0 +1,1 @@
+"""Runs a bundle (engine, classifier, pipeline: never torch) and makes one (export: torch)."""

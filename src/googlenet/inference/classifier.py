@@ -1,0 +1,138 @@
+"""What ``googlenet.load`` gives: pictures in, answers out. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from googlenet import bundle as bundles
+from googlenet.bundle import Bundle
+from googlenet.card import ModelCard
+from googlenet.errors import BundleError, GoogLeNetError, ImageError, nearest
+from googlenet.images.decode import ImageSource, Pixels, decode
+from googlenet.images.preprocess import crop_box, prepare
+from googlenet.inference.engine import Engine, Floats
+from googlenet.inference.pipeline import in_batches
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer about one picture. ``probabilities`` (K,) follows ``class_names`` and sums to 1."""
+
+    source: ImageSource = field(repr=False)
+    class_names: tuple[str, ...] = field(repr=False)
+    probabilities: Floats = field(repr=False)
+    classifier: Classifier = field(repr=False, compare=False)
+
+    @property
+    def index(self) -> int:
+        """The number of the likeliest class."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.class_names[self.index]
+
+    @property
+    def probability(self) -> float:
+        """Its probability, 0 to 1."""
+        return float(self.probabilities[self.index])
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """Give the ``k`` likeliest classes with their probabilities, the likeliest first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.class_names[i], float(self.probabilities[i])) for i in order]
+
+    def heatmap(self, class_name: str | None = None) -> Floats:
+        """Show where the evidence for a class lies: (H, W) of the picture, 0 (none) to 1 (most).
+
+        The class activation map of Zhou et al. (*Learning deep features for discriminative localization*, 2016) for
+        ``class_name`` (the predicted one unless told). What the crop cut off is 0. The picture is read again.
+        """
+        name = self.label if class_name is None else class_name
+        if name not in self.class_names:
+            raise GoogLeNetError(f"no class is called {name!r}: {nearest(name, self.class_names)}")
+        return self.classifier.heatmap(self.source, self.class_names.index(name))
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.label!r}, {self.probability:.1%})"
+
+
+class Classifier:
+    """A trained classifier, ready to answer. Made by :func:`load`; safe to share between threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.engine = Engine(bundle)
+
+    @property
+    def card(self) -> ModelCard:
+        """What this classifier is, what it takes and how well it does."""
+        return self.bundle.card
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.card.class_names
+
+    def predict(self, source: ImageSource) -> Prediction:
+        """Classify one picture: a path, bytes, an open file, a Pillow image or a uint8 array.
+
+        Raises :class:`ImageError` when it cannot be read.
+        """
+        probabilities = self.engine.probabilities(self.prepare(source)[None])[0]
+        return Prediction(source, self.class_names, probabilities, self)
+
+    def predict_many(
+        self, sources: Iterable[ImageSource], *, batch_size: int = 32
+    ) -> Iterator[Prediction | ImageError]:
+        """Classify many pictures, in order and in bounded memory: decoding goes on beside inference.
+
+        For a picture that cannot be read its error is yielded in its place; the rest is delivered.
+        """
+        for batch in in_batches(self.prepare, sources, batch_size):
+            readable = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
+            answers = iter(self.engine.probabilities(np.stack(readable)) if readable else ())
+            for source, pixels in batch:
+                if isinstance(pixels, ImageError):
+                    yield pixels
+                else:
+                    yield Prediction(source, self.class_names, next(answers), self)
+
+    def prepare(self, source: ImageSource) -> Pixels:
+        """Decode, resize and crop one picture: (size, size, 3) uint8, what the network sees."""
+        return prepare(decode(source), self.card.preprocessing)
+
+    def heatmap(self, source: ImageSource, index: int) -> Floats:
+        """Give the class activation map of class number ``index``, as :meth:`Prediction.heatmap` does."""
+        if not self.engine.has_maps:
+            raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
+        pixels = decode(source)
+        seen = prepare(pixels, self.card.preprocessing)
+        evidence = np.maximum(self.engine.maps(seen[None])[0, index], 0)
+        evidence = evidence / max(float(evidence.max()), 1e-12)
+        height, width = pixels.shape[:2]
+        left, top, right, bottom = (round(edge) for edge in crop_box(width, height, self.card.preprocessing))
+        size = (max(right - left, 1), max(bottom - top, 1))
+        enlarged = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        heat = np.zeros((height, width), np.float32)
+        heat[top : top + size[1], left : left + size[0]] = np.asarray(enlarged)
+        return heat
+
+
+def load(path: str | Path) -> Classifier:
+    """Load a trained classifier from a run or a bundle. PyTorch is not needed.
+
+    Raises :class:`BundleError` when there is none, or it is damaged, foreign or too new.
+
+    ::
+
+        classifier = googlenet.load("runs/flowers")
+        print(classifier.predict("daisy.jpg").top(5))
+    """
+    return Classifier(bundles.read(path))

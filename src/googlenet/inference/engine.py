@@ -1,0 +1,111 @@
+"""Runs a bundle's graph through OpenVINO. No torch."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from googlenet.bundle import MODEL, Bundle
+from googlenet.errors import BundleError
+from googlenet.images.decode import Pixels
+
+Floats = NDArray[np.float32]
+
+# 32-bit everywhere, so that one bundle gives one answer on every processor.
+_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+
+
+class Engine:
+    """A compiled graph. Safe to share between threads: each thread has an inference request of its own."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._model = _read_model(bundle)
+        self._outputs = {output.get_any_name() for output in self._model.outputs}
+        self._compiled: dict[str, Any] = {}
+        self._compiling = threading.Lock()
+        self._requests = threading.local()
+        self._size = bundle.card.preprocessing.size
+        _check_signature(self._model, bundle)
+
+    def probabilities(self, batch: Pixels) -> Floats:
+        """(N, size, size, 3) uint8 RGB → (N, K), each row summing to 1."""
+        return self._infer("probabilities", batch)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the network ends in pooling and a linear layer, so that class activation maps exist."""
+        return "maps" in self._outputs
+
+    def maps(self, batch: Pixels) -> Floats:
+        """(N, size, size, 3) uint8 RGB → class activation maps (N, K, h, w), in logits."""
+        return self._infer("maps", batch)
+
+    def _infer(self, output: str, batch: Pixels) -> Floats:
+        expected = (self._size, self._size, 3)
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
+            raise ValueError(f"a batch is uint8 (N, {self._size}, {self._size}, 3), got {batch.dtype} {batch.shape}")
+        result = self._request(output).infer([np.ascontiguousarray(batch)], share_inputs=True)
+        return np.array(next(iter(result.values())), dtype=np.float32)
+
+    def _request(self, output: str) -> Any:
+        request = getattr(self._requests, output, None)
+        if request is None:
+            request = self._compile(output).create_infer_request()
+            setattr(self._requests, output, request)
+        return request
+
+    def _compile(self, output: str) -> Any:
+        with self._compiling:
+            if output not in self._compiled:
+                ov = _openvino()
+                # Only what is asked for is computed: plain prediction does not pay for the maps.
+                wanted = [o.get_node() for o in self._model.outputs if o.get_any_name() == output]
+                part = ov.Model([ov.opset13.result(node.input_value(0)) for node in wanted],
+                                self._model.get_parameters(), output)  # fmt: skip
+                self._compiled[output] = ov.Core().compile_model(part, "CPU", _CONFIG)
+            return self._compiled[output]
+
+
+def _read_model(bundle: Bundle) -> Any:
+    content = bundle.read(MODEL)
+    try:
+        return _openvino().Core().read_model(content, b"")
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise BundleError(f"{bundle.path / MODEL} is not a graph OpenVINO can read: {reason}") from error
+
+
+def _check_signature(model: Any, bundle: Bundle) -> None:
+    """A graph from elsewhere could declare anything: hold it against its card before it sees a picture."""
+    size, classes = bundle.card.preprocessing.size, len(bundle.card.class_names)
+    wanted = f"uint8 (N, {size}, {size}, 3) in, probabilities (N, {classes}) out"
+    outputs = {output.get_any_name(): output for output in model.outputs}
+    ok = (
+        len(model.inputs) == 1
+        and model.input().get_element_type().get_type_name() == "u8"
+        and _matches(model.input().get_partial_shape(), (None, size, size, 3))
+        and "probabilities" in outputs
+        and _matches(outputs["probabilities"].get_partial_shape(), (None, classes))
+    )
+    if not ok:
+        raise BundleError(f"{bundle.path / MODEL} does not fit its card, which says {wanted}")
+
+
+def _matches(shape: Any, wanted: tuple[int | None, ...]) -> bool:
+    if shape.rank.is_dynamic or len(shape) != len(wanted):
+        return False
+    return all(
+        want is None or have.is_dynamic or have.get_length() == want for have, want in zip(shape, wanted, strict=True)
+    )
+
+
+def _openvino() -> Any:
+    # Importing openvino reports the import to its makers, unless its telemetry package is not there.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino

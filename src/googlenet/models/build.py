@@ -1,0 +1,344 @@
+"""The interpreter: a network as data becomes a ``torch.nn.Module``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from googlenet.card import Preprocessing
+from googlenet.errors import InputSizeError, NetworkError, nearest
+from googlenet.models import spec, zoo
+from googlenet.models.analysis import Shape, cost_of, minimum_size, padding_of, too_small, uses_plain_windows
+
+
+class Outputs(NamedTuple):
+    """What a network says in training: ``logits`` (N, K) and, for each auxiliary head, (N, K)."""
+
+    logits: Tensor
+    aux: tuple[Tensor, ...]
+
+
+class ConvNet(nn.Module):
+    """A network built from its data. Its children bear the names of the stages and heads.
+
+    ``network`` is the data it was built from. ``forward`` returns logits (N, K), in training and
+    evaluation alike; ``forward_with_aux`` returns the heads too.
+    """
+
+    def __init__(self, network: spec.Network) -> None:
+        super().__init__()
+        self.network = network
+        self.minimum_size = minimum_size(network)
+        shape: Shape = (network.in_channels, network.input_size, network.input_size)
+        for stage in network.stages:
+            self.add_module(stage.name, _sequence(stage.layers, shape, network))
+            shape = cost_of(stage.layers, shape, network).shape
+            for tap in network.aux:
+                if tap.after == stage.name:
+                    self.add_module(tap.name, _sequence(tap.layers, shape, network))
+        initialise(self, network.init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → logits (N, K). Raises :class:`InputSizeError` when H or W is below the minimum."""
+        return self._run(images, self.network.stages)
+
+    def forward_with_aux(self, images: Tensor) -> Outputs:
+        """(N, C, H, W) → logits (N, K) and one (N, K) for each auxiliary head, the first head first."""
+        self._check(images)
+        heads = []
+        x = images
+        for stage in self.network.stages:
+            x = self.get_submodule(stage.name)(x)
+            for tap in self.network.aux:
+                if tap.after == stage.name:
+                    heads.append(self.get_submodule(tap.name)(x))
+        return Outputs(x, tuple(heads))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → the maps (N, D, h, w) that global average pooling sees."""
+        stages = self.network.stages_before_pooling()
+        if stages is None:
+            raise NetworkError(f"{self.network.name} does not end in global average pooling and a linear layer")
+        return self._run(images, stages)
+
+    def _run(self, images: Tensor, stages: Sequence[spec.Stage]) -> Tensor:
+        self._check(images)
+        x = images
+        for stage in stages:
+            x = self.get_submodule(stage.name)(x)
+        return x
+
+    def _check(self, images: Tensor) -> None:
+        channels, height, width = images.shape[1:]
+        if channels != self.network.in_channels:
+            raise NetworkError(
+                f"{self.network.name} got pictures of {channels} channels; it was built for "
+                f"{self.network.in_channels}: create it with in_channels={channels}"
+            )
+        if height < self.minimum_size or width < self.minimum_size:
+            raise InputSizeError(too_small(self.network, height, width))
+
+
+def create(
+    name: str | spec.Network = "googlenet",
+    *,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    aux: int | None = None,
+    dropout: float | None = None,
+    init: str | None = None,
+) -> ConvNet:
+    """Build a network, freshly initialised.
+
+    Args:
+        name: a name of the zoo, or a ``Network`` of your own.
+        num_classes: how many logits, at least 1.
+        in_channels: 1 for grey pictures, 3 for colour, or any other number.
+        aux: how many auxiliary heads to keep, first ones first; ``None`` keeps all.
+        dropout: probability before the classifier, 0 to below 1; ``None`` keeps the network's own.
+        init: ``"kaiming"``, ``"xavier"`` or ``"truncated_normal"``; ``None`` takes the network's own.
+
+    Raises:
+        NetworkError: an unknown name or initialisation, or more heads than the network has.
+
+    >>> network = create("googlenet", num_classes=5)
+    >>> network(torch.zeros(2, 3, 224, 224)).shape
+    torch.Size([2, 5])
+    >>> [head.shape for head in network.forward_with_aux(torch.zeros(2, 3, 224, 224)).aux]
+    [torch.Size([2, 5]), torch.Size([2, 5])]
+    """
+    network = zoo.find(name) if isinstance(name, str) else name
+    network = replace(network, num_classes=num_classes, in_channels=in_channels)
+    if aux is not None:
+        if not 0 <= aux <= len(network.aux):
+            raise NetworkError(f"aux is how many heads to keep: {network.name} has {len(network.aux)}, got {aux}")
+        network = replace(network, aux=network.aux[:aux])
+    if dropout is not None:
+        network = network.change("dropout", [spec.Dropout(dropout)])
+    if init is not None:
+        network = replace(network, init=init)
+    return ConvNet(network)
+
+
+# Initialisation.
+
+
+def initialise(module: nn.Module, how: str) -> None:
+    """Draw fresh weights for every convolution and linear layer of ``module``.
+
+    ``kaiming``: normal with variance 2/fan_out (He et al., 2015), linear layers N(0, 0.01), biases 0.
+    ``xavier``: uniform with variance 1/fan_in as in Caffe, biases 0.2, those of the classifiers 0.
+    ``truncated_normal``: normal of standard deviation √(1/fan_in), cut off at two of them, biases 0.
+    """
+    if how not in _INITS:
+        raise NetworkError(f"no initialisation is called {how!r}: {nearest(how, _INITS)}")
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            _INITS[how](layer)
+
+
+def _kaiming(layer: nn.Conv2d | nn.Linear) -> None:
+    if isinstance(layer, nn.Linear):
+        nn.init.normal_(layer.weight, 0.0, 0.01)
+    else:
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    _fill_bias(layer, 0.0)
+
+
+def _xavier(layer: nn.Conv2d | nn.Linear) -> None:
+    bound = math.sqrt(3.0 / layer.weight[0].numel())
+    nn.init.uniform_(layer.weight, -bound, bound)
+    is_classifier = isinstance(layer, Dense) and not layer.relu
+    _fill_bias(layer, 0.0 if is_classifier else 0.2)
+
+
+def _truncated_normal(layer: nn.Conv2d | nn.Linear) -> None:
+    std = math.sqrt(1.0 / layer.weight[0].numel())
+    nn.init.trunc_normal_(layer.weight, 0.0, std, -2 * std, 2 * std)
+    _fill_bias(layer, 0.0)
+
+
+def _fill_bias(layer: nn.Conv2d | nn.Linear, value: float) -> None:
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, value)
+
+
+_INITS: dict[str, Callable[[Any], None]] = {
+    "kaiming": _kaiming,
+    "xavier": _xavier,
+    "truncated_normal": _truncated_normal,
+}
+
+
+# The modules. One function a noun: layer, input shape, network → module.
+
+
+class LocalResponseNorm(nn.Module):
+    """x / (k + alpha/size · Σ x²) ** beta over ``size`` neighbouring channels, (N, C, H, W) → the same."""
+
+    def __init__(self, layer: spec.LRN) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise; exported as the one ONNX operator LRN, which engines run several times faster."""
+        lrn = self.layer
+        if torch.onnx.is_in_onnx_export():
+            attributes: dict[str, Any] = {"size": lrn.size, "alpha": lrn.alpha, "beta": lrn.beta, "bias": lrn.k}
+            return torch.onnx.ops.symbolic("LRN", (x,), attributes, dtype=x.dtype, shape=x.shape)
+        return F.local_response_norm(x, lrn.size, lrn.alpha, lrn.beta, lrn.k)
+
+
+class Pooling(nn.Module):
+    """Max or average pooling; with a fixed output, adaptive where plain windows would not give it."""
+
+    def __init__(self, layer: spec.Pool) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C, H', W')."""
+        layer = self.layer
+        if not uses_plain_windows(layer, *x.shape[2:]):
+            assert layer.output is not None
+            adaptive = F.adaptive_avg_pool2d if layer.kind == "avg" else F.adaptive_max_pool2d
+            return adaptive(x, layer.output)
+        assert layer.kernel is not None
+        # A window larger than the map sees all of it; engines refuse to be told so by a larger kernel.
+        kernel = [min(layer.kernel, side + 2 * layer.padding) for side in x.shape[2:]]
+        if layer.kind == "max":
+            return F.max_pool2d(x, kernel, layer.stride, layer.padding, ceil_mode=layer.ceil)
+        return F.avg_pool2d(x, kernel, layer.stride, layer.padding, ceil_mode=layer.ceil, count_include_pad=False)
+
+
+class Dense(nn.Linear):
+    """A linear layer over the flattened input, with or without a ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, relu: bool) -> None:
+        super().__init__(inputs, outputs)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, …) → (N, outputs)."""
+        x = super().forward(x.flatten(1))
+        return F.relu(x, inplace=True) if self.relu else x
+
+
+class Branches(nn.ModuleDict):
+    """Modules that see the same input, joined on the channel axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, ΣC, H, W)."""
+        return torch.cat([branch(x) for branch in self.values()], dim=1)
+
+
+class Sum(nn.Module):
+    """shortcut(x) + scale · body(x), then a ReLU."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module, layer: spec.Residual) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C', H', W')."""
+        total: Tensor = self.shortcut(x) + self.layer.scale * self.body(x)
+        return F.relu(total, inplace=True) if self.layer.relu else total
+
+
+class Normalise(nn.Module):
+    """uint8 pixels → what the network was trained on: (pixel / 255 - mean) / std."""
+
+    def __init__(self, rule: Preprocessing) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(rule.mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(rule.std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 → (N, 3, H, W) float, channels last in memory."""
+        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+
+def _sequence(layers: Sequence[spec.Layer], shape: Shape, network: spec.Network) -> nn.Module:
+    modules = []
+    for layer in layers:
+        modules.append(_BUILD[type(layer)](layer, shape, network))
+        shape = cost_of([layer], shape, network).shape
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+
+
+def _conv(layer: spec.Conv, shape: Shape, network: spec.Network) -> nn.Module:
+    conv = nn.Conv2d(
+        shape[0],
+        layer.out,
+        layer.kernel,
+        layer.stride,
+        padding_of(layer),
+        groups=layer.groups,
+        bias=network.norm is None,
+    )
+    return _finished({"conv": conv}, layer, network)
+
+
+def _separable_conv(layer: spec.SeparableConv, shape: Shape, network: spec.Network) -> nn.Module:
+    channels, middle = shape[0], shape[0] * layer.multiplier
+    depthwise = nn.Conv2d(channels, middle, layer.kernel, layer.stride, padding_of(layer), groups=channels, bias=False)
+    pointwise = nn.Conv2d(middle, layer.out, 1, bias=network.norm is None)
+    return _finished({"depthwise": depthwise, "conv": pointwise}, layer, network)
+
+
+def _finished(convs: dict[str, nn.Module], layer: spec.Conv | spec.SeparableConv, network: spec.Network) -> nn.Module:
+    """Follow convolutions by what follows each of them: normalisation and ReLU."""
+    unit = nn.Sequential()
+    for name, conv in convs.items():
+        unit.add_module(name, conv)
+    if network.norm is not None:
+        unit.add_module("bn", nn.BatchNorm2d(layer.out, network.norm.eps, network.norm.momentum))
+    if layer.relu:
+        unit.add_module("relu", nn.ReLU(inplace=True))
+    return unit
+
+
+def _pool(layer: spec.Pool, shape: Shape, network: spec.Network) -> nn.Module:
+    return Pooling(layer)
+
+
+def _lrn(layer: spec.LRN, shape: Shape, network: spec.Network) -> nn.Module:
+    return LocalResponseNorm(layer)
+
+
+def _dropout(layer: spec.Dropout, shape: Shape, network: spec.Network) -> nn.Module:
+    return nn.Dropout(layer.p)
+
+
+def _linear(layer: spec.Linear, shape: Shape, network: spec.Network) -> nn.Module:
+    return Dense(math.prod(shape), network.num_classes if layer.out is None else layer.out, layer.relu)
+
+
+def _parallel(layer: spec.Parallel, shape: Shape, network: spec.Network) -> nn.Module:
+    return Branches({branch.name: _sequence(branch.layers, shape, network) for branch in layer.branches})
+
+
+def _residual(layer: spec.Residual, shape: Shape, network: spec.Network) -> nn.Module:
+    body, shortcut = (_sequence(layers, shape, network) for layers in (layer.body, layer.shortcut))
+    return Sum(body, shortcut, layer)
+
+
+_BUILD: dict[type, Callable[[Any, Shape, spec.Network], nn.Module]] = {
+    spec.Conv: _conv,
+    spec.SeparableConv: _separable_conv,
+    spec.Pool: _pool,
+    spec.LRN: _lrn,
+    spec.Dropout: _dropout,
+    spec.Linear: _linear,
+    spec.Parallel: _parallel,
+    spec.Residual: _residual,
+}

@@ -1,0 +1,342 @@
+"""The nouns a network is written in. A network is data: nothing here computes anything.
+
+A :class:`Network` is a sequence of named :class:`Stage` s, each a sequence of layers. ``analysis`` reads
+the same data to print Table 1; ``build`` turns it into a ``torch.nn.Module``. Input channels are
+never typed: they follow from what comes before.
+
+>>> from dataclasses import replace
+>>> tiny = Network(
+...     "tiny",
+...     stages=[
+...         Stage("stem", [Conv(8, 3, stride=2)]),
+...         Stage("mixed", [Parallel([Stage("1x1", [Conv(4)]), Stage("3x3", [Conv(2), Conv(4, 3)])])]),
+...         *classifier(dropout=0.4),
+...     ],
+... )
+>>> [stage.name for stage in tiny.insert_after("stem", Stage("more", [Conv(8, 3)])).stages][:3]
+['stem', 'more', 'mixed']
+>>> replace(tiny, num_classes=5).num_classes
+5
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from googlenet.errors import NetworkError, nearest
+
+Size = int | tuple[int, int]  # one number for a square, or (height, width)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution, the network's normalisation (if it has one) and a ReLU.
+
+    ``padding=None`` pads by ``kernel // 2`` on every side, which keeps the size at stride 1.
+    """
+
+    out: int
+    kernel: Size = 1
+    stride: int = 1
+    padding: Size | None = None
+    groups: int = 1
+    relu: bool = True
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "out", "kernel", "stride", "groups")
+
+
+@dataclass(frozen=True)
+class SeparableConv:
+    """A convolution of each channel on its own (``multiplier`` outputs a channel), then a 1×1 over all.
+
+    The normalisation and the ReLU follow the 1×1 only (Chollet, *Xception*, 2016, section 3).
+    """
+
+    out: int
+    kernel: Size = 3
+    stride: int = 1
+    padding: Size | None = None
+    multiplier: int = 1
+    relu: bool = True
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "out", "kernel", "stride", "multiplier")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max or average pooling.
+
+    ``ceil`` rounds the output size up, as Caffe does. ``output`` fixes the output to
+    ``output × output`` whatever comes in: with a ``kernel`` the plain windows are used where they give
+    that size, adaptive windows elsewhere; without one the windows are always adaptive.
+    """
+
+    kind: Literal["max", "avg"]
+    kernel: int | None = None
+    stride: int = 1
+    padding: int = 0
+    ceil: bool = True
+    output: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("max", "avg") or (self.kernel is None and self.output is None):
+            raise NetworkError(f"a pool is 'max' or 'avg' and has a kernel or an output, got {self}")
+        _check_positive(self, "kernel", "stride", "output")
+
+
+@dataclass(frozen=True)
+class LRN:
+    """Local response normalisation across channels: x / (k + alpha/size · Σ x²) ** beta.
+
+    Krizhevsky et al., *ImageNet classification with deep convolutional networks*, 2012, section 3.3,
+    with the constants of Caffe's GoogLeNet.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Zeroes each value with probability ``p`` in training; nothing at inference."""
+
+    p: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p < 1:
+            raise NetworkError(f"dropout is a probability from 0 up to, not including, 1; got {self.p!r}")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer over the flattened map. ``out=None`` means the network's number of classes."""
+
+    out: int | None = None
+    relu: bool = False
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "out")
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Branches that see the same input; their outputs are joined on the channel axis.
+
+    A branch without layers passes its input on.
+    """
+
+    branches: Sequence[Stage]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "branches", tuple(self.branches))
+        _check_unique("branch", [branch.name for branch in self.branches])
+
+
+@dataclass(frozen=True)
+class Residual:
+    """shortcut(x) + scale · body(x), then a ReLU. An empty shortcut passes x on."""
+
+    body: Sequence[Layer]
+    shortcut: Sequence[Layer] = ()
+    scale: float = 1.0
+    relu: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "body", tuple(self.body))
+        object.__setattr__(self, "shortcut", tuple(self.shortcut))
+
+
+Layer = Conv | SeparableConv | Pool | LRN | Dropout | Linear | Parallel | Residual
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named step: a row of Table 1, or a branch of a module."""
+
+    name: str
+    layers: Sequence[Layer]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.name or "." in self.name:
+            raise NetworkError(f"a stage's name must be non-empty and without dots, got {self.name!r}")
+
+
+@dataclass(frozen=True)
+class AuxTap:
+    """An auxiliary head on the output of stage ``after``. ``weight`` is what its loss counts in training."""
+
+    name: str
+    after: str
+    layers: Sequence[Layer]
+    weight: float = 0.3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation after every convolution, which then has no bias (Ioffe & Szegedy, 2015)."""
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole network. A variant is ``dataclasses.replace`` or one of the methods here."""
+
+    name: str
+    stages: Sequence[Stage]
+    aux: Sequence[AuxTap] = ()
+    norm: BatchNorm | None = None
+    init: str = "kaiming"
+    input_size: int = 224
+    in_channels: int = 3
+    num_classes: int = 1000
+    paper: str = ""
+    differences: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name in ("stages", "aux", "differences"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        _check_positive(self, "input_size", "in_channels", "num_classes")
+        stages = [stage.name for stage in self.stages]
+        _check_unique("stage", [*stages, *(tap.name for tap in self.aux)])
+        for tap in self.aux:
+            if tap.after not in stages:
+                raise NetworkError(f"head {tap.name!r} sits on stage {tap.after!r}: {nearest(tap.after, stages)}")
+
+    def change(self, stage: str, layers: Sequence[Layer]) -> Network:
+        """Give one stage other layers."""
+        at = self._index(stage)
+        return replace(self, stages=(*self.stages[:at], Stage(stage, layers), *self.stages[at + 1 :]))
+
+    def insert_after(self, stage: str, new: Stage) -> Network:
+        """Add a stage after the one named."""
+        at = self._index(stage) + 1
+        return replace(self, stages=(*self.stages[:at], new, *self.stages[at:]))
+
+    def remove(self, stage: str) -> Network:
+        """Leave one stage out."""
+        at = self._index(stage)
+        return replace(self, stages=(*self.stages[:at], *self.stages[at + 1 :]))
+
+    def rewrite(self, rule: Callable[[Layer], Layer | None]) -> Network:
+        """Apply ``rule`` to every layer, inside modules and heads too. ``None`` leaves the layer out."""
+        return replace(
+            self,
+            stages=[replace(stage, layers=_rewrite(stage.layers, rule)) for stage in self.stages],
+            aux=[replace(tap, layers=_rewrite(tap.layers, rule)) for tap in self.aux],
+        )
+
+    def stages_before_pooling(self) -> tuple[Stage, ...] | None:
+        """The stages whose output the class activation maps are made from.
+
+        ``None`` where the network does not end in global average pooling and one linear layer: there
+        the maps of Zhou et al. (*Learning deep features for discriminative localization*, 2016) do not exist.
+        """
+        at = len(self.stages) - 1
+        while at > 0 and all(isinstance(layer, Dropout) for layer in self.stages[at - 1].layers):
+            at -= 1
+        last = self.stages[-1].layers if self.stages else ()
+        if at < 1 or last != (Linear(),) or self.stages[at - 1].layers != (GLOBAL_AVERAGE,):
+            return None
+        return tuple(self.stages[: at - 1])
+
+    def _index(self, stage: str) -> int:
+        names = [each.name for each in self.stages]
+        if stage not in names:
+            raise NetworkError(f"{self.name} has no stage {stage!r}: {nearest(stage, names)}")
+        return names.index(stage)
+
+
+def _rewrite(layers: Sequence[Layer], rule: Callable[[Layer], Layer | None]) -> tuple[Layer, ...]:
+    result = []
+    for layer in layers:
+        if isinstance(layer, Parallel):
+            layer = Parallel([replace(b, layers=_rewrite(b.layers, rule)) for b in layer.branches])
+        elif isinstance(layer, Residual):
+            body, shortcut = _rewrite(layer.body, rule), _rewrite(layer.shortcut, rule)
+            layer = replace(layer, body=body, shortcut=shortcut)
+        new = rule(layer)
+        if new is not None:
+            result.append(new)
+    return tuple(result)
+
+
+def _check_positive(noun: Any, *fields: str) -> None:
+    for name in fields:
+        value = getattr(noun, name)
+        for number in value if isinstance(value, (tuple, list)) else (value,):
+            if number is not None and (type(number) is not int or number < 1):
+                raise NetworkError(f"{type(noun).__name__}: {name} must be a whole number from 1 on, got {value!r}")
+
+
+def _check_unique(what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise NetworkError(f"each {what} needs a name of its own, used twice: {', '.join(twice)}")
+
+
+GLOBAL_AVERAGE = Pool("avg", output=1)
+
+
+def classifier(dropout: float) -> tuple[Stage, ...]:
+    """Global average pooling instead of fully connected layers, dropout, one linear layer."""
+    return (
+        Stage("avgpool", [GLOBAL_AVERAGE]),
+        Stage("dropout", [Dropout(dropout)]),
+        Stage("fc", [Linear()]),
+    )
+
+
+# A bundle carries its network as data, so that a changed network can be read back without this project's zoo.
+
+_NOUNS = (
+    Conv, SeparableConv, Pool, LRN, Dropout, Linear, Parallel, Residual, Stage, AuxTap, BatchNorm, Network,
+)  # fmt: skip
+_NOUN_BY_NAME = {noun.__name__: noun for noun in _NOUNS}
+
+
+def to_json(value: Any) -> Any:
+    """Turn a network, or any part of one, into what ``json.dumps`` takes. Defaults are left out.
+
+    >>> to_json(Conv(64, 7, stride=2))
+    {'Conv': {'out': 64, 'kernel': 7, 'stride': 2}}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        defaults = {f.name: f.default for f in dataclasses.fields(value)}
+        return {
+            type(value).__name__: {k: to_json(v) for k, v in given.items() if v != defaults[k]},
+        }
+    return [to_json(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def from_json(value: Any) -> Any:
+    """Read back what :func:`to_json` gave. Raises :class:`NetworkError` on anything else.
+
+    >>> from_json({"Conv": {"out": 64, "kernel": 7, "stride": 2}})
+    Conv(out=64, kernel=7, stride=2, padding=None, groups=1, relu=True)
+    """
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    (name, fields), *more = value.items() or [("", {})]
+    if more or name not in _NOUN_BY_NAME or not isinstance(fields, dict):
+        raise NetworkError(f"not a part of a network: {str(value)[:80]!r}; allowed: {', '.join(_NOUN_BY_NAME)}")
+    try:
+        noun: Any = _NOUN_BY_NAME[name]
+        return noun(**{key: from_json(item) for key, item in fields.items()})
+    except (TypeError, AttributeError) as error:
+        raise NetworkError(f"not a {name}: {error}") from error

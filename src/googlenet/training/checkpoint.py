@@ -1,0 +1,123 @@
+"""Where a run stands, on disk: one safetensors file, all tensors and numbers, no pickle.
+
+Written to a temporary sibling, synced, renamed: at any moment the file under the name is whole. Its sha256 is
+inside, over everything else, so that a damaged file is known for one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from googlenet.bundle import sync_directory
+from googlenet.errors import CheckpointError, DiskFullError, RunError
+
+SHA256 = "sha256"
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able ``state``. Raises :class:`DiskFullError`; the file before stays intact."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(state, sort_keys=True)
+    write_whole(path, save_tensors(kept, {"state": text, SHA256: _digest(kept, text)}))
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read back what :func:`save` wrote. Raises :class:`CheckpointError` on a damaged or foreign file."""
+    try:
+        content = path.read_bytes()
+        header_size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
+        tensors = load_tensors(content)
+        if metadata[SHA256] != _digest(tensors, metadata["state"]):
+            raise CheckpointError(f"{path} is damaged: its sha256 does not fit")
+        state: dict[str, Any] = json.loads(metadata["state"])
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist: there is nothing to resume") from error
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {error}") from error
+    return tensors, state
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent. Raises :class:`DiskFullError` or :class:`RunError`."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise explain(error, path) from error
+
+
+def explain(error: OSError, path: Path) -> RunError:
+    """Say in one line why a file of a run could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFullError(
+            f"no space left to write {path}; what was saved before is intact: free some space, then go on with --resume"
+        )
+    return RunError(f"{path} cannot be written: {error.strerror}")
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Flatten the state of an optimizer: momentum and the like, by the number of the parameter."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what :func:`optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put every name under ``prefix``."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pick the names under ``prefix``, without it."""
+    start = f"{prefix}."
+    return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load a module's state. Raises :class:`CheckpointError` naming what does not fit."""
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} belongs to another network: {' '.join(str(error).split())[:200]}") from error
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""How training shows itself, on stderr: a live bar with ETA on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from googlenet.training.fit import EpochResult, Progress
+
+PLAIN_EVERY = 30.0  # seconds between plain lines within an epoch
+
+
+class Display:
+    """A watcher of :class:`Fit` that shows epoch, losses, accuracy, pictures per second and ETA."""
+
+    def __init__(self, epochs: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.epochs = epochs
+        self.live = self.console.is_terminal
+        self.bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TextColumn("loss {task.fields[loss]:.3f}"),
+            _Speed(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task("train", epoch=f"1/{epochs}", loss=math.nan, speed=0.0, total=None)
+        self.loss = math.nan
+        self.started = self.last_line = time.monotonic()
+        self.first_step: int | None = None
+
+    def __enter__(self) -> Display:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def step(self, progress: Progress, steps: int, loss: float, seconds: float) -> None:
+        """Move the bar; without a terminal print a line now and then."""
+        if math.isfinite(loss):
+            self.loss = loss if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * loss
+        done, total = progress.epoch * steps + progress.batch, self.epochs * steps
+        if self.first_step is None:
+            self.first_step = done - 1
+        speed = progress.seen / max(progress.seconds, 1e-9)
+        epoch = f"{progress.epoch + 1}/{self.epochs}"
+        self.bar.update(self.task, completed=done, total=total, epoch=epoch, loss=self.loss, speed=speed)
+        now = time.monotonic()
+        if not self.live and now - self.last_line > PLAIN_EVERY:
+            self.last_line = now
+            eta = (now - self.started) / max(done - self.first_step, 1) * (total - done)
+            self.console.print(
+                f"epoch {epoch}  step {progress.batch}/{steps}  loss {self.loss:.3f}  {speed:.0f} pictures/s  "
+                f"ETA {_duration(eta)}",
+                soft_wrap=True,
+            )
+
+    def epoch(self, result: EpochResult, epochs: int) -> None:
+        """Print the line of a finished epoch."""
+        self.last_line = time.monotonic()
+        heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
+        self.console.print(
+            f"epoch {result.epoch:>3}/{epochs}  loss {result.loss:.3f} ({heads})  "
+            f"val loss {result.val_loss:.3f}  top-1 {result.val_top1:.2%}  top-5 {result.val_top5:.2%}  "
+            f"{result.pictures_per_second:.0f} pictures/s",
+            soft_wrap=True,
+        )
+
+    def unreadable(self, name: str, reason: str) -> None:
+        """Name a picture that is left out."""
+        self.console.print(f"left out: {reason}", style="yellow", soft_wrap=True)
+
+    def should_stop(self) -> bool:
+        """Never stop of its own accord."""
+        return False
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['speed']:.0f} pictures/s")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

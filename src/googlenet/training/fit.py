@@ -1,0 +1,291 @@
+"""The loop: epochs of steps and validation, which can be stopped anywhere and goes on exactly where it was."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from googlenet.card import Preprocessing
+from googlenet.data.pictures import LabelledData
+from googlenet.errors import NonFiniteLossError, UnreadableImageError
+from googlenet.models.build import ConvNet
+from googlenet.training import checkpoint
+from googlenet.training.loading import Batch, Batches, PictureDataset, loader
+from googlenet.training.objective import Objective
+from googlenet.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """A row of the log. Losses are means over the epoch; ``head_losses`` are unweighted, the main one first."""
+
+    epoch: int
+    lr: float
+    loss: float
+    head_losses: tuple[float, ...]
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    val_top5: float
+    pictures_per_second: float
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """Where the run stands. ``batch`` batches of ``epoch`` (from 0) are done; ``sums`` are of these."""
+
+    epoch: int = 0
+    batch: int = 0
+    sums: list[float] = field(default_factory=list)
+    correct: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    history: list[EpochResult] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def to_state(self) -> dict[str, Any]:
+        """Give what JSON takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Progress:
+        """Read back what :meth:`to_state` gave."""
+        rows = [EpochResult(**{**row, "head_losses": tuple(row["head_losses"])}) for row in state["history"]]
+        return cls(**{**state, "history": rows})
+
+
+class Watcher(Protocol):
+    """Who is told how it goes, and may ask to stop."""
+
+    def step(self, progress: Progress, steps: int, loss: float, seconds: float) -> None:
+        """Hear of a training step: ``loss`` is the batch's."""
+
+    def epoch(self, result: EpochResult, epochs: int) -> None:
+        """Hear of a finished epoch."""
+
+    def unreadable(self, name: str, reason: str) -> None:
+        """Hear of a picture that could not be read, once for each."""
+
+    def should_stop(self) -> bool:
+        """Say whether to save and stop now."""
+
+
+class Fit:
+    """One training run in memory: network, optimizer, moving average, data, and where it stands."""
+
+    def __init__(
+        self,
+        network: ConvNet,
+        data: LabelledData,
+        recipe: Recipe,
+        rule: Preprocessing,
+        fabric: Fabric,
+        stop_on_bad_image: bool = False,
+    ) -> None:
+        self.data, self.recipe, self.fabric = data, recipe, fabric
+        self.stop_on_bad_image = stop_on_bad_image
+        self.progress = Progress()
+        objective = Objective(network, rule, recipe.label_smoothing).to(memory_format=torch.channels_last)
+        self.network = network
+        self.optimizer_: Optimizer = _optimizer(network, recipe)
+        self.objective: nn.Module
+        self.objective, self.optimizer = fabric.setup(objective, self.optimizer_)
+        self.averaged = AveragedModel(network, multi_avg_fn=_average(recipe.averaging), use_buffers=True)
+        self.normalise = objective.normalise
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True)
+        train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
+        self.train_loader = loader(train, self.batches)
+        val = PictureDataset(data.val, rule, recipe.seed, None)
+        self.val_loader = loader(val, Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, shuffle=False))
+
+    @property
+    def best_network(self) -> ConvNet:
+        """The network that is evaluated and shipped: the moving average of the weights, where there is one."""
+        if not self.recipe.averaging:
+            return self.network
+        module = self.averaged.module
+        assert isinstance(module, ConvNet)
+        return module
+
+    def run(self, watcher: Watcher, last: Path, best: Path) -> bool:
+        """Train until the recipe's epochs are done. ``False`` when stopped before; either way ``last`` is saved."""
+        while self.progress.epoch < self.recipe.epochs:
+            if not self._train_epoch(watcher):
+                self.save(last)
+                return False
+            result = self._finish_epoch(watcher)
+            if result.val_top1 >= max(row.val_top1 for row in self.progress.history):
+                checkpoint.save(best, self.best_network.state_dict(), {"epoch": result.epoch})
+            self.save(last)
+            watcher.epoch(result, self.recipe.epochs)
+        return True
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on exactly from here."""
+        tensors = {
+            **checkpoint.with_prefix("network", self.network.state_dict()),
+            **checkpoint.with_prefix("averaged", self.averaged.state_dict()),
+            **checkpoint.with_prefix("optimizer", checkpoint.optimizer_tensors(self.optimizer_)),
+            **checkpoint.with_prefix("random", _random_states()),
+        }
+        checkpoint.save(path, tensors, {"recipe": self.recipe.model_dump(), "progress": self.progress.to_state()})
+
+    def restore(self, path: Path) -> None:
+        """Go on from what :meth:`save` wrote. Raises :class:`CheckpointError`."""
+        tensors, state = checkpoint.load(path)
+        checkpoint.restore_module(self.network, checkpoint.under_prefix("network", tensors), path)
+        checkpoint.restore_module(self.averaged, checkpoint.under_prefix("averaged", tensors), path)
+        checkpoint.restore_optimizer(self.optimizer_, checkpoint.under_prefix("optimizer", tensors))
+        _restore_random_states(checkpoint.under_prefix("random", tensors))
+        self.progress = Progress.from_state(state["progress"])
+
+    def _train_epoch(self, watcher: Watcher) -> bool:
+        """Do the steps left of this epoch. ``False`` when asked to stop, after the step that was under way."""
+        progress, steps = self.progress, len(self.batches)
+        self.batches.epoch, self.batches.start = progress.epoch, progress.batch
+        self.objective.train()
+        clock = time.perf_counter()
+        for batch in self.train_loader if progress.batch < steps else ():
+            self._note_unreadable(batch, self.data.train.items, watcher)
+            loss = self._step(batch) if len(batch.indices) > 1 else math.nan
+            progress.batch += 1
+            now = time.perf_counter()
+            progress.seconds += now - clock
+            watcher.step(progress, steps, loss, now - clock)
+            clock = now
+            if watcher.should_stop():
+                return False
+        return True
+
+    def _step(self, batch: Batch) -> float:
+        done = self.progress.epoch * len(self.batches) + self.progress.batch
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(done)
+        labels = self.fabric.to_device(batch.labels)
+        losses = self.objective(self.fabric.to_device(batch.images), labels)
+        numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
+        if not all(map(math.isfinite, numbers)):
+            raise self._non_finite(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(losses.total)
+        self.optimizer.step()
+        if self.recipe.averaging:
+            self.averaged.update_parameters(self.network)
+        self._count(numbers, losses.logits, labels)
+        return numbers[0]
+
+    def _count(self, numbers: list[float], logits: Tensor, labels: Tensor) -> None:
+        progress, n = self.progress, len(labels)
+        progress.sums = [a + n * b for a, b in zip(progress.sums or [0.0] * len(numbers), numbers, strict=True)]
+        progress.correct += int((logits.argmax(1) == labels).sum())
+        progress.seen += n
+
+    def _finish_epoch(self, watcher: Watcher) -> EpochResult:
+        progress = self.progress
+        val_loss, val_top1, val_top5 = self._validate(watcher)
+        seen = max(progress.seen, 1)
+        loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
+        lr = self._learning_rate((progress.epoch + 1) * len(self.batches) - 1)
+        speed = progress.seen / max(progress.seconds, 1e-9)
+        result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), progress.correct / seen,
+                             val_loss, val_top1, val_top5, speed, progress.seconds)  # fmt: skip
+        self.progress = Progress(
+            progress.epoch + 1, history=[*progress.history, result], unreadable=progress.unreadable
+        )
+        return result
+
+    @torch.no_grad()
+    def _validate(self, watcher: Watcher) -> tuple[float, float, float]:
+        network = self.best_network.eval()
+        loss, top1, top5, seen = 0.0, 0, 0, 0
+        for batch in self.val_loader:
+            self._note_unreadable(batch, self.data.val.items, watcher)
+            if not batch.indices:
+                continue
+            labels = self.fabric.to_device(batch.labels)
+            with self.fabric.autocast():
+                logits = network(self.normalise(self.fabric.to_device(batch.images))).float()
+            loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+            ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+            top1, top5, seen = top1 + int(ranked[:, 0].sum()), top5 + int(ranked.sum()), seen + len(labels)
+        seen = max(seen, 1)
+        return loss / seen, top1 / seen, top5 / seen
+
+    def _learning_rate(self, step: int) -> float:
+        recipe, total = self.recipe, self.recipe.epochs * len(self.batches)
+        if recipe.schedule == "step":
+            epoch = step // len(self.batches)
+            return recipe.lr * math.pow(recipe.step_factor, float(epoch // recipe.step_epochs))
+        rising = max(1, round(recipe.warmup * total))
+        if step < rising:
+            return recipe.lr * (step + 1) / rising
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+    def _note_unreadable(self, batch: Batch, items: Iterable[Any], watcher: Watcher) -> None:
+        names = list(items) if batch.unreadable else []
+        for index, reason in batch.unreadable.items():
+            if self.stop_on_bad_image:
+                raise UnreadableImageError(f"{reason}: mend or remove it, or train with --on-bad-image skip")
+            if names[index].name not in self.progress.unreadable:
+                self.progress.unreadable[names[index].name] = reason
+                watcher.unreadable(names[index].name, reason)
+
+    def _non_finite(self, batch: Batch) -> NonFiniteLossError:
+        files = tuple(self.data.train.items[i].name for i in batch.indices)
+        shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
+        return NonFiniteLossError(
+            f"the loss became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
+            f"lower --lr (it was {self.optimizer.param_groups[0]['lr']:.3g}) or use --network googlenet_bn; "
+            f"pictures of that batch: {shown}",
+            files,
+        )
+
+
+def _optimizer(network: ConvNet, recipe: Recipe) -> Optimizer:
+    """Decay weights only: biases, scales and shifts are left alone."""
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "adamw":
+        return AdamW(groups, lr=recipe.lr)
+    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0)
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_random_states(states: dict[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _average(decay: float) -> Any:
+    """Average exponentially, with a short memory at first so that short runs are not held back by their start."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+        keep = min(decay, (1 + int(count)) / (10 + int(count)))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, 1 - keep)
+        else:  # batch normalisation's count of batches
+            torch._foreach_copy_(averages, values)
+
+    return update

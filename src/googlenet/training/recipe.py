@@ -1,0 +1,133 @@
+"""How to train, as data: a TOML file checked key by key. All mistakes are reported at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from googlenet.errors import RecipeError, nearest
+from googlenet.models import zoo
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ordered(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"the first must not be above the second, got {list(span)}")
+    return span
+
+
+Span = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ordered)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Augmentation(_Strict):
+    """How each picture is varied every time it is seen.
+
+    ``crop_area`` and ``crop_aspect`` are the ranges of the random crop's share of the area and of its
+    width/height (Szegedy et al., 2014, section 6: 8 to 100 % and 3/4 to 4/3). ``flip``, ``distort`` (photometric:
+    Howard, 2013) and ``erase`` (a rectangle: Zhong et al., 2017) are probabilities.
+    """
+
+    crop_area: Span = (0.35, 1.0)
+    crop_aspect: Span = (3 / 4, 4 / 3)
+    flip: Fraction = 0.5
+    distort: Fraction = 0.0
+    erase: Fraction = 0.0
+
+
+class Recipe(_Strict):
+    """Everything a run depends on but the data.
+
+    ``lr`` is the highest learning rate. ``schedule = "cosine"`` rises to it over the share ``warmup`` of all steps
+    and falls to 0; ``"step"`` multiplies it by ``step_factor`` every ``step_epochs``. ``averaging`` is the
+    decay of the moving average of the weights that is evaluated and shipped, 0 for none.
+    """
+
+    network: str = "googlenet_bn"
+    epochs: int = Field(default=15, ge=1)
+    image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
+    crop_fraction: float = Field(default=1.0, ge=0.1, le=1)  # of the shorter side, in validation and after
+    batch_size: int = Field(default=32, ge=2)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(default=0.05, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Literal["cosine", "step"] = "cosine"
+    warmup: Fraction = 0.2
+    step_epochs: int = Field(default=8, ge=1)
+    step_factor: float = Field(default=0.96, gt=0, le=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    averaging: float = Field(default=0.99, ge=0, lt=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)  # None: the network's own
+    init: str | None = None  # None: the network's own
+    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # held out where DATA has no val/
+    seed: int = Field(default=0, ge=0)
+    augmentation: Augmentation = Augmentation()
+
+    def resolved_size(self) -> int:
+        """Give the side of the pictures in pixels: the recipe's, or the network's own."""
+        return self.image_size or zoo.find(self.network).input_size
+
+
+def shipped_recipes() -> list[str]:
+    """Name the recipes that come with the package."""
+    folder = resources.files("googlenet.training") / "recipes"
+    return sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(source: str | Path = "default", **overrides: Any) -> Recipe:
+    """Read a recipe by its name or from a TOML file, and put ``overrides`` that are not ``None`` over it.
+
+    Raises :class:`RecipeError` listing every unknown key and bad value.
+
+    >>> load_recipe("default", epochs=3, lr=None).epochs
+    3
+    """
+    text, where = _text_of(source)
+    try:
+        fields = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {where} is not TOML: {error}") from error
+    fields.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        recipe = Recipe(**fields)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {where}: " + "; ".join(_explain(each) for each in error.errors())) from error
+    zoo.find(recipe.network)
+    return recipe
+
+
+def _text_of(source: str | Path) -> tuple[str, str]:
+    if str(source) in shipped_recipes():
+        return (resources.files("googlenet.training") / "recipes" / f"{source}.toml").read_text("utf-8"), str(source)
+    path = Path(source)
+    if not path.is_file():
+        hint = nearest(str(source), shipped_recipes())
+        raise RecipeError(f"no recipe is called {str(source)!r} and no such file exists: {hint}, or a TOML file")
+    try:
+        return path.read_text("utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path} cannot be read: {error}") from error
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        model = Augmentation if len(error["loc"]) > 1 else Recipe
+        return f"unknown key {key!r}, {nearest(str(error['loc'][-1]), model.model_fields)}"
+    message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{key} = {error['input']!r}: {message}"

@@ -1,0 +1,326 @@
+"""The whole way of a training run: pictures → network → epochs → bundle, in one directory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import shutil
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+import googlenet
+from googlenet import bundle as bundles
+from googlenet.bundle import Bundle
+from googlenet.card import ModelCard, Preprocessing
+from googlenet.data.pictures import LabelledData, Pictures, open_data
+from googlenet.errors import CheckpointError, DeviceError, ImageError, InputSizeError, RunError, StoppedError
+from googlenet.evaluation.report import draw_learning_curve
+from googlenet.images.decode import Pixels
+from googlenet.images.preprocess import prepare
+from googlenet.inference.export import write_bundle
+from googlenet.models import zoo
+from googlenet.models.analysis import minimum_size, too_small
+from googlenet.models.build import create
+from googlenet.models.spec import to_json
+from googlenet.training import checkpoint
+from googlenet.training.display import Display
+from googlenet.training.fit import EpochResult, Fit
+from googlenet.training.recipe import Recipe, load_recipe
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+OnBadImage = Literal["skip", "stop"]
+GOLDEN_PICTURES = 4
+
+SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
+CHECKPOINTS, LAST, BEST = "checkpoints", "last.safetensors", "best.safetensors"
+_CONTENTS = (SETTINGS, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    *,
+    recipe: str | Path = "default",
+    network: str | None = None,
+    epochs: int | None = None,
+    image_size: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    device: Device = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    on_bad_image: OnBadImage = "skip",
+) -> Bundle:
+    """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
+
+    Args:
+        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, or ``"digits"``.
+        out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
+        recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
+        device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
+        resume: go on from the checkpoint in ``out``, exactly where it stopped.
+        overwrite: delete the run that is in ``out`` first.
+        on_bad_image: leave out a picture that cannot be read, or stop at once.
+
+    Raises:
+        DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
+        StoppedError: Ctrl-C or SIGTERM, after a checkpoint was written.
+        NonFiniteLossError: the loss became NaN or infinite; it names the pictures.
+        DiskFullError: a checkpoint could not be written; the one before is intact.
+
+    ::
+
+        bundle = googlenet.train("photos/", out="runs/flowers")
+    """
+    run = Path(out)
+    overrides = {"network": network, "epochs": epochs, "image_size": image_size, "batch_size": batch_size,
+                 "lr": lr, "seed": seed}  # fmt: skip
+    settings = _resumed(run, overrides) if resume else load_recipe(recipe, **overrides)
+    _check_size(settings)
+    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
+    fabric = _fabric(device)
+    described = _describe(pictures)
+    if resume:
+        _check_same_data(run, described)
+    else:
+        _start(run, settings, described, overwrite)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        fit = _fit(pictures, settings, fabric, stop_on_bad_image=on_bad_image == "stop")
+        if resume and (run / CHECKPOINTS / LAST).exists():
+            fit.restore(run / CHECKPOINTS / LAST)
+        _run(fit, run, data)
+    return _finish(fit, run, described)
+
+
+def _fit(data: LabelledData, recipe: Recipe, fabric: Fabric, stop_on_bad_image: bool) -> Fit:
+    network = create(recipe.network, num_classes=len(data.class_names), dropout=recipe.dropout, init=recipe.init)
+    return Fit(network, data, recipe, _preprocessing(recipe), fabric, stop_on_bad_image)
+
+
+def _run(fit: Fit, run: Path, data: str | Path) -> None:
+    checkpoints = run / CHECKPOINTS
+    with Display(fit.recipe.epochs) as display, _signals() as caught:
+        watcher = _Recorder(display, run, fit, caught)
+        finished = fit.run(watcher, checkpoints / LAST, checkpoints / BEST)
+    _write_unreadable(run, fit.progress.unreadable)
+    if not finished:
+        _draw(run, fit.progress.history)
+        raise StoppedError(
+            f"stopped in epoch {fit.progress.epoch + 1} of {fit.recipe.epochs}, saved; "
+            f"go on with: googlenet train {data} --out {run} --resume",
+            128 + caught[0],
+        )
+
+
+class _Recorder:
+    """Keeps the log on disk up to date, passes everything on to the display, and stops when a signal came."""
+
+    def __init__(self, display: Display, run: Path, fit: Fit, caught: list[int]) -> None:
+        self.step, self.unreadable = display.step, display.unreadable
+        self.display, self.run, self.fit, self.caught = display, run, fit, caught
+
+    def epoch(self, result: EpochResult, epochs: int) -> None:
+        self.display.epoch(result, epochs)
+        _write_log(self.run / LOG, self.fit.progress.history)
+
+    def should_stop(self) -> bool:
+        return bool(self.caught)
+
+
+def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
+    """Make the bundle of the best epoch."""
+    tensors, state = checkpoint.load(run / CHECKPOINTS / BEST)
+    network = fit.best_network
+    checkpoint.restore_module(network, tensors, run / CHECKPOINTS / BEST)
+    best = fit.progress.history[state["epoch"] - 1]
+    rule = _preprocessing(fit.recipe)
+    card = ModelCard(
+        name=network.network.name,
+        network=to_json(network.network),
+        class_names=fit.data.class_names,
+        preprocessing=rule,
+        metrics={
+            "top1": best.val_top1,
+            "top5": best.val_top5,
+            "val_loss": best.val_loss,
+            "epoch": best.epoch,
+        },
+        data=described,
+        recipe=fit.recipe.model_dump(mode="json"),
+        versions={"googlenet": googlenet.__version__},
+    )
+    _draw(run, fit.progress.history)
+    try:
+        return write_bundle(run / bundles.IN_RUN, network, card, _golden(fit.data.val, rule))
+    except OSError as error:
+        raise checkpoint.explain(error, run / bundles.IN_RUN) from error
+
+
+def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
+    """Pick a few readable pictures, spread over the classes."""
+    found: list[Pixels] = []
+    stride = max(1, len(pictures) // GOLDEN_PICTURES)
+    for item in (*pictures.items[::stride], *pictures.items):
+        try:
+            found.append(prepare(item.read(), rule))
+        except ImageError:
+            continue
+        if len(found) == GOLDEN_PICTURES:
+            break
+    if not found:
+        raise RunError("none of the validation pictures could be read: there is nothing to check a bundle with")
+    return np.stack(found)
+
+
+def _preprocessing(recipe: Recipe) -> Preprocessing:
+    return Preprocessing(recipe.resolved_size(), recipe.crop_fraction)
+
+
+def _check_size(recipe: Recipe) -> None:
+    network, size = zoo.find(recipe.network), recipe.resolved_size()
+    if size < minimum_size(network):
+        raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
+
+
+def _describe(data: LabelledData) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "split": "by file name" if data.made_here else "folders",
+        "train": len(data.train),
+        "val": len(data.val),
+        "fingerprint": data.split("all").fingerprint(),
+    }
+
+
+# The run directory.
+
+
+def _start(run: Path, recipe: Recipe, described: dict[str, Any], overwrite: bool) -> None:
+    if run.exists() and not run.is_dir():
+        raise RunError(f"{run} is a file: --out names a directory for the run")
+    there = [entry.name for entry in run.iterdir()] if run.is_dir() else []
+    if there and SETTINGS not in there:
+        raise RunError(f"{run} is not empty and holds no run: choose another --out")
+    if there and not overwrite:
+        raise RunError(f"{run} holds a run: go on with --resume, replace it with --overwrite, or choose another --out")
+    try:
+        for name in _CONTENTS:
+            shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
+        (run / CHECKPOINTS).mkdir(parents=True)
+    except OSError as error:
+        raise checkpoint.explain(error, run) from error
+    text = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": described}, indent=2, ensure_ascii=False)
+    checkpoint.write_whole(run / SETTINGS, text.encode())
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = json.loads((run / SETTINGS).read_text("utf-8"))
+        return settings
+    except FileNotFoundError as error:
+        raise RunError(f"{run} holds no run to resume: leave --resume out to start one") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run / SETTINGS} is damaged: {error}") from error
+
+
+def _resumed(run: Path, overrides: dict[str, Any]) -> Recipe:
+    """Take the recipe of the run; what was asked for beside --resume must agree with it."""
+    recipe = Recipe(**_settings(run)["recipe"])
+    differing = [
+        f"--{name.replace('_', '-')} {value} (it has {getattr(recipe, name)})"
+        for name, value in overrides.items()
+        if value is not None and getattr(recipe, name) != value
+    ]
+    if differing:
+        raise RunError(f"{run} was started with other settings: {', '.join(differing)}; leave them out to resume")
+    return recipe
+
+
+def _check_same_data(run: Path, described: dict[str, Any]) -> None:
+    before = _settings(run)["data"]
+    if before["fingerprint"] != described["fingerprint"]:
+        raise CheckpointError(
+            f"{run} was started on other pictures ({before['train']} + {before['val']} of {before['name']}, now "
+            f"{described['train']} + {described['val']} of {described['name']}): start a new run"
+        )
+
+
+def _write_log(path: Path, history: list[EpochResult]) -> None:
+    rows = []
+    for result in history:
+        row = asdict(result)
+        for head, loss in enumerate(row.pop("head_losses")):
+            row[f"loss_aux{head}" if head else "loss_main"] = loss
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    checkpoint.write_whole(path, text.getvalue().encode())
+
+
+def _write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
+    if not unreadable:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("picture", "reason"), *sorted(unreadable.items())])
+    checkpoint.write_whole(run / UNREADABLE, text.getvalue().encode())
+
+
+def _draw(run: Path, history: list[EpochResult]) -> None:
+    if history:
+        draw_learning_curve([asdict(result) for result in history], run / CURVE)
+
+
+# The machine.
+
+
+def _fabric(device: Device) -> Fabric:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
+    if device not in available:
+        raise DeviceError(f"no device is called {device!r}: allowed are auto, {', '.join(available)}")
+    if not available[device]:
+        usable = ", ".join(name for name, there in available.items() if there)
+        raise DeviceError(f"this machine has no {device}: it has {usable}; --device auto takes the best")
+    bf16 = device == "cuda" and torch.cuda.is_bf16_supported()
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second one is not caught."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
