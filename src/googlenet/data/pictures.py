@@ -18,6 +18,7 @@ from googlenet.images.decode import SUFFIXES, Pixels, decode
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
+SPLIT_WORDS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class Pictures:
         """Hash names, classes and sizes in bytes, to tell whether two runs saw the same pictures."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for item in self.items:
-            size = item.path.stat().st_size if item.path else 0
-            digest.update(f"{item.name}\0{item.label}\0{size}\n".encode())
+            digest.update(_bytes(f"{item.name}\0{item.label}\0{_size(item.path)}\n"))
         return digest.hexdigest()
 
     def where(self, keep: Callable[[Picture], bool]) -> Pictures:
@@ -118,6 +118,12 @@ def open_data(source: str | Path, *, seed: int = 0, val_fraction: float = VAL_FR
         pictures = _read_folder(root / "train")
         data = _split_by_name(str(root), pictures, seed, val_fraction)
         return _with_test(data, root) if "test" in names else data
+    splits = [name for name in names if name.lower() in SPLIT_WORDS]
+    if len(splits) > 1:  # else Train/ and Test/, or train/ and valid/, would silently be learnt as two classes
+        raise DataError(
+            f"{root} has the folders {', '.join(splits)}, which look like splits, not classes: "
+            "name them train/, val/ and test/, train/ at least, with no class beside them"
+        )
     return _split_by_name(str(root), _read_folder(root), seed, val_fraction)
 
 
@@ -125,10 +131,10 @@ def find_pictures(folder: Path) -> list[Path]:
     """List every picture below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
     found = []
     for directory, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith(".")]
         here = Path(directory)
-        found += [here / f for f in sorted(files) if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
-    return found
+        found += [here / f for f in files if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
+    return sorted(found, key=Path.as_posix)
 
 
 def _given_splits(root: Path, names: list[str]) -> LabelledData:
@@ -168,8 +174,21 @@ def _split_by_name(name: str, pictures: Pictures, seed: int, val_fraction: float
 
 
 def _held_out(name: str, seed: int, val_fraction: float) -> bool:
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    digest = hashlib.sha256(_bytes(f"{seed}/{name}")).digest()
     return int.from_bytes(digest[:8], "big") < val_fraction * 2**64
+
+
+def _bytes(name: str) -> bytes:
+    # A file name that is not UTF-8 reaches Python with lone surrogates in it, which plain UTF-8 refuses.
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _size(path: Path | None) -> int:
+    # A link that leads nowhere is listed like any picture, and reported as unreadable when it is read.
+    try:
+        return path.stat().st_size if path else 0
+    except OSError:
+        return 0
 
 
 def _read_folder(root: Path) -> Pictures:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor
@@ -60,19 +59,15 @@ def from_caffe_onnx(model: Any) -> dict[str, Tensor]:
     The auxiliary heads are not in such files. Raises :class:`NetworkError` when the model has no such layers.
     """
     found = {}
-    for name, array in _constants(model.graph):
-        key = _renamed(name, _CAFFE)
-        if key != name:
-            tensor = torch.from_numpy(np.array(array))
-            found[key] = tensor.flatten(1) if key == "fc.weight" else tensor.flatten() if tensor.ndim != 4 else tensor
+    for initializer in model.graph.initializer:
+        key = _renamed(initializer.name, _CAFFE)
+        if key.endswith((".weight", ".bias")):
+            found[key] = torch.from_numpy(onnx.numpy_helper.to_array(initializer).copy())
+    if "fc.weight" in found:  # Caffe keeps it as (1, 1, classes, features)
+        found["fc.weight"] = found["fc.weight"].flatten(0, -2)
     if not found:
         raise NetworkError("the ONNX model has none of the layers of Caffe's GoogLeNet (conv1/7x7_s2 and so on)")
     return found
-
-
-def _constants(graph: Any) -> Iterable[tuple[str, Any]]:
-    for tensor in graph.initializer:
-        yield tensor.name, onnx.numpy_helper.to_array(tensor)
 
 
 def _renamed(key: str, rules: Iterable[tuple[str, str]]) -> str:

@@ -1,0 +1,131 @@
+"""Against networks that nobody here wrote: torchvision's module, and Caffe's graph inside the onnx package."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from googlenet.errors import NetworkError
+from googlenet.models.build import create
+from googlenet.models.googlenet import GOOGLENET
+from googlenet.models.spec import LRN, Pool
+from googlenet.models.weights import from_caffe_onnx, from_torchvision
+
+
+@pytest.fixture(scope="module")
+def torchvision_network():
+    import torchvision
+
+    torch.manual_seed(0)
+    theirs = torchvision.models.googlenet(weights=None, aux_logits=True, init_weights=True, num_classes=11)
+    with torch.no_grad():  # batch statistics and scales other than the initial ones
+        for module in theirs.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 2)
+                module.bias.normal_(0, 0.1)
+    return theirs
+
+
+@pytest.mark.parametrize("size", [224, 96])
+def test_with_torchvisions_weights_its_logits_and_both_heads(torchvision_network, size):
+    ours = create("googlenet_torchvision", num_classes=11, dropout=0)
+    ours.load_state_dict(from_torchvision(torchvision_network.state_dict()))
+    x = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.eval()(x), torchvision_network.eval()(x), atol=1e-5, rtol=1e-5)
+        # Their heads speak in training only; without dropout and with fixed statistics that is comparable.
+        theirs = torchvision_network.train()
+        for module in theirs.modules():
+            if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.Dropout)):
+                module.eval()
+        expected, outputs = theirs(x), ours.forward_with_aux(x)
+    torch.testing.assert_close(outputs.logits, expected.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(outputs.aux[0], expected.aux_logits1, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(outputs.aux[1], expected.aux_logits2, atol=1e-5, rtol=1e-5)
+
+
+def test_every_torchvision_tensor_has_its_place(torchvision_network):
+    mapped = from_torchvision(torchvision_network.state_dict())
+    assert mapped.keys() == create("googlenet_torchvision", num_classes=11).state_dict().keys()
+
+
+@pytest.fixture(scope="module")
+def caffe_onnx():
+    """Caffe's GoogLeNet as the onnx package ships it, without weights: filled here with random numbers."""
+    path = Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx"
+    model = onnx.load(path)
+    random = np.random.default_rng(0)
+    shapes = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    filled = [node for node in model.graph.node if node.op_type == "ConstantOfShape"]
+    for node in filled:
+        shape = tuple(int(side) for side in shapes[node.input[0]])
+        fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 100
+        values = random.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+        model.graph.node.remove(node)
+        model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+    for initializer in model.graph.initializer:
+        if initializer.name.endswith("_b_0"):
+            values = random.normal(0, 0.1, tuple(initializer.dims)).astype(np.float32)
+            initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
+    return model
+
+
+def onnxruntime_answers(model, images):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"data_0": images})[0].reshape(len(images), -1)
+
+
+def resized(model, side):
+    """The same graph for another input size, in which the shapes written down for 224 do not stand."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    (images,) = [i for i in copy.graph.input if i.name == "data_0"]
+    for dimension, value in zip(images.type.tensor_type.shape.dim[2:], (side, side), strict=True):
+        dimension.dim_value = value
+    del copy.graph.value_info[:]
+    return copy
+
+
+# The file of the onnx package rounds pooled sizes down where Caffe rounds up. At 222 pixels both give the same
+# sizes, so the paper's network is compared as it is; at 224 it is told to round down, by a change of its data.
+def rounding_down(layer):
+    return replace(layer, ceil=False) if isinstance(layer, Pool) and layer.stride == 2 else layer
+
+
+@pytest.mark.parametrize(
+    ("network", "side"), [(GOOGLENET, 222), (GOOGLENET.rewrite(rounding_down), 224)], ids=["as it is", "rounding down"]
+)
+def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, network, side):
+    ours = create(network, num_classes=1000, aux=0).eval()
+    ours.load_state_dict(from_caffe_onnx(caffe_onnx))
+    # Caffe's pixels reach from -124 to 151: values large enough for LRN to count.
+    images = np.random.default_rng(1).uniform(-124, 151, (1, 3, side, side)).astype(np.float32)
+    expected = onnxruntime_answers(resized(caffe_onnx, side), images)
+    with torch.inference_mode():
+        answers = ours(torch.from_numpy(images)).softmax(1).numpy()
+    assert expected.max() > 5 * expected.mean()  # the oracle says something, not one flat row
+    assert not np.allclose(answers_without_lrn(caffe_onnx, network, images), expected, atol=1e-4)
+    np.testing.assert_allclose(answers, expected, atol=1e-4)
+    np.testing.assert_allclose(np.log(answers + 1e-9), np.log(expected + 1e-9), atol=1e-2)
+
+
+def answers_without_lrn(model, network, images):
+    plain = create(network.rewrite(lambda layer: None if isinstance(layer, LRN) else layer), aux=0).eval()
+    plain.load_state_dict(from_caffe_onnx(model))
+    with torch.inference_mode():
+        return plain(torch.from_numpy(images)).softmax(1).numpy()
+
+
+def test_another_onnx_file_is_a_clear_error():
+    with pytest.raises(NetworkError, match="none of the layers"):
+        from_caffe_onnx(onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])))
