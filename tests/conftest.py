@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import googlenet
+from googlenet.models.googlenet import HALVE, inception
+from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Network, Pool, Stage, classifier
+
 SHARED = Path(__file__).parents[1].parent / "shared"
 
 
@@ -46,21 +50,31 @@ def coloured(tmp_path: Path) -> Path:
     return write_coloured_classes(tmp_path / "photos")
 
 
+# Like GoogLeNet in kind, small enough to train and export in a second or two.
+TINY = Network(
+    "tiny",
+    stages=[
+        Stage("conv1", [Conv(8, 3, stride=2)]),
+        Stage("inception_1", inception(4, 4, 8, 2, 4, 4)),
+        Stage("maxpool1", [HALVE]),
+        Stage("inception_2", inception(8, 4, 8, 2, 4, 4)),
+        *classifier(dropout=0.2),
+    ],
+    aux=[AuxTap("aux1", "inception_1", [Pool("avg", output=2), Linear(16, relu=True), Dropout(0.5), Linear()])],
+    norm=BatchNorm(),
+    input_size=32,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Network:
+    return TINY
+
+
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `train` on three colours, shared by all tests that only read it."""
-    import googlenet
-
     root = tmp_path_factory.mktemp("trained")
-    photos = write_coloured_classes(root / "photos", per_class=24)
-    googlenet.train(photos, root / "run", recipe=small_recipe(root), epochs=3)
+    photos = write_coloured_classes(root / "photos", per_class=40)
+    googlenet.train(photos, root / "run", network=TINY, epochs=4, batch_size=8)
     return root / "run"
-
-
-def small_recipe(folder: Path, **changes: object) -> Path:
-    """Write a recipe that trains in seconds: 32 px, the small batch."""
-    settings = {"network": "googlenet_bn", "epochs": 2, "image_size": 32, "batch_size": 8, "averaging": 0.0} | changes
-    path = folder / "small.toml"
-    lines = [f"{key} = {f'{value!r}' if isinstance(value, str) else value}" for key, value in settings.items()]
-    path.write_text("\n".join(lines) + "\n")
-    return path

@@ -149,7 +149,7 @@ def _errors_of(name: str, max_pixels: int) -> Iterator[None]:
         raise UnreadableImageError(f"{name} {_what_is_wrong(error)}") from error
 
 
-_WRONG = {
+_WRONG: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist",
     IsADirectoryError: "is a folder, not a picture",
     PermissionError: "may not be read: permission denied",

@@ -93,7 +93,7 @@ class Fit:
         fabric: Fabric,
         stop_on_bad_image: bool = False,
     ) -> None:
-        self.data, self.recipe, self.fabric = data, recipe, fabric
+        self.data, self.recipe, self.rule, self.fabric = data, recipe, rule, fabric
         self.stop_on_bad_image = stop_on_bad_image
         self.progress = Progress()
         objective = Objective(network, rule, recipe.label_smoothing).to(memory_format=torch.channels_last)

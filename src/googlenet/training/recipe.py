@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from googlenet.errors import RecipeError, nearest
-from googlenet.models import zoo
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -56,7 +55,7 @@ class Recipe(_Strict):
     decay of the moving average of the weights that is evaluated and shipped, 0 for none.
     """
 
-    network: str = "googlenet_bn"
+    network: str = "googlenet_bn"  # a name of the zoo
     epochs: int = Field(default=15, ge=1)
     image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
     crop_fraction: float = Field(default=1.0, ge=0.1, le=1)  # of the shorter side, in validation and after
@@ -77,10 +76,6 @@ class Recipe(_Strict):
     val_fraction: float = Field(default=0.2, gt=0, lt=1)  # held out where DATA has no val/
     seed: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
-
-    def resolved_size(self) -> int:
-        """Give the side of the pictures in pixels: the recipe's, or the network's own."""
-        return self.image_size or zoo.find(self.network).input_size
 
 
 def shipped_recipes() -> list[str]:
@@ -104,11 +99,9 @@ def load_recipe(source: str | Path = "default", **overrides: Any) -> Recipe:
         raise RecipeError(f"recipe {where} is not TOML: {error}") from error
     fields.update({key: value for key, value in overrides.items() if value is not None})
     try:
-        recipe = Recipe(**fields)
+        return Recipe(**fields)
     except ValidationError as error:
         raise RecipeError(f"recipe {where}: " + "; ".join(_explain(each) for each in error.errors())) from error
-    zoo.find(recipe.network)
-    return recipe
 
 
 def _text_of(source: str | Path) -> tuple[str, str]:

@@ -34,7 +34,7 @@ from googlenet.inference.export import write_bundle
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import create
-from googlenet.models.spec import to_json
+from googlenet.models.spec import Network, from_json, to_json
 from googlenet.training import checkpoint
 from googlenet.training.display import Display
 from googlenet.training.fit import EpochResult, Fit
@@ -54,7 +54,7 @@ def train(
     out: str | Path,
     *,
     recipe: str | Path = "default",
-    network: str | None = None,
+    network: str | Network | None = None,
     epochs: int | None = None,
     image_size: int | None = None,
     batch_size: int | None = None,
@@ -70,6 +70,7 @@ def train(
     Args:
         data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, or ``"digits"``.
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
+        network: a name of the zoo, or a ``Network`` of your own; unless given, the recipe's.
         recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
@@ -87,29 +88,31 @@ def train(
         bundle = googlenet.train("photos/", out="runs/flowers")
     """
     run = Path(out)
-    overrides = {"network": network, "epochs": epochs, "image_size": image_size, "batch_size": batch_size,
+    name = network.name if isinstance(network, Network) else network
+    overrides = {"network": name, "epochs": epochs, "image_size": image_size, "batch_size": batch_size,
                  "lr": lr, "seed": seed}  # fmt: skip
-    settings = _resumed(run, overrides) if resume else load_recipe(recipe, **overrides)
-    _check_size(settings)
+    if resume:
+        settings, spec = _resumed(run, overrides)
+    else:
+        settings = load_recipe(recipe, **overrides)
+        spec = network if isinstance(network, Network) else zoo.find(settings.network)
+    rule = _preprocessing(settings, spec)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
     fabric = _fabric(device)
     described = _describe(pictures)
-    if resume:
-        _check_same_data(run, described)
-    else:
-        _start(run, settings, described, overwrite)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        fit = _fit(pictures, settings, fabric, stop_on_bad_image=on_bad_image == "stop")
+        built = create(spec, num_classes=len(pictures.class_names), dropout=settings.dropout, init=settings.init)
+        if resume:
+            _check_same_data(run, described)
+        else:
+            recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
+            _start(run, recorded, overwrite)
+        fit = Fit(built, pictures, settings, rule, fabric, stop_on_bad_image=on_bad_image == "stop")
         if resume and (run / CHECKPOINTS / LAST).exists():
             fit.restore(run / CHECKPOINTS / LAST)
         _run(fit, run, data)
     return _finish(fit, run, described)
-
-
-def _fit(data: LabelledData, recipe: Recipe, fabric: Fabric, stop_on_bad_image: bool) -> Fit:
-    network = create(recipe.network, num_classes=len(data.class_names), dropout=recipe.dropout, init=recipe.init)
-    return Fit(network, data, recipe, _preprocessing(recipe), fabric, stop_on_bad_image)
 
 
 def _run(fit: Fit, run: Path, data: str | Path) -> None:
@@ -148,7 +151,7 @@ def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
     network = fit.best_network
     checkpoint.restore_module(network, tensors, run / CHECKPOINTS / BEST)
     best = fit.progress.history[state["epoch"] - 1]
-    rule = _preprocessing(fit.recipe)
+    rule = fit.rule
     card = ModelCard(
         name=network.network.name,
         network=to_json(network.network),
@@ -187,14 +190,11 @@ def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
     return np.stack(found)
 
 
-def _preprocessing(recipe: Recipe) -> Preprocessing:
-    return Preprocessing(recipe.resolved_size(), recipe.crop_fraction)
-
-
-def _check_size(recipe: Recipe) -> None:
-    network, size = zoo.find(recipe.network), recipe.resolved_size()
+def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
+    size = recipe.image_size or network.input_size
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
+    return Preprocessing(size, recipe.crop_fraction)
 
 
 def _describe(data: LabelledData) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _describe(data: LabelledData) -> dict[str, Any]:
 # The run directory.
 
 
-def _start(run: Path, recipe: Recipe, described: dict[str, Any], overwrite: bool) -> None:
+def _start(run: Path, settings: dict[str, Any], overwrite: bool) -> None:
     if run.exists() and not run.is_dir():
         raise RunError(f"{run} is a file: --out names a directory for the run")
     there = [entry.name for entry in run.iterdir()] if run.is_dir() else []
@@ -224,8 +224,7 @@ def _start(run: Path, recipe: Recipe, described: dict[str, Any], overwrite: bool
         (run / CHECKPOINTS).mkdir(parents=True)
     except OSError as error:
         raise checkpoint.explain(error, run) from error
-    text = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": described}, indent=2, ensure_ascii=False)
-    checkpoint.write_whole(run / SETTINGS, text.encode())
+    checkpoint.write_whole(run / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False).encode())
 
 
 def _settings(run: Path) -> dict[str, Any]:
@@ -238,9 +237,10 @@ def _settings(run: Path) -> dict[str, Any]:
         raise RunError(f"{run / SETTINGS} is damaged: {error}") from error
 
 
-def _resumed(run: Path, overrides: dict[str, Any]) -> Recipe:
-    """Take the recipe of the run; what was asked for beside --resume must agree with it."""
-    recipe = Recipe(**_settings(run)["recipe"])
+def _resumed(run: Path, overrides: dict[str, Any]) -> tuple[Recipe, Network]:
+    """Take recipe and network of the run; what was asked for beside --resume must agree with them."""
+    settings = _settings(run)
+    recipe = Recipe(**settings["recipe"])
     differing = [
         f"--{name.replace('_', '-')} {value} (it has {getattr(recipe, name)})"
         for name, value in overrides.items()
@@ -248,7 +248,7 @@ def _resumed(run: Path, overrides: dict[str, Any]) -> Recipe:
     ]
     if differing:
         raise RunError(f"{run} was started with other settings: {', '.join(differing)}; leave them out to resume")
-    return recipe
+    return recipe, from_json(settings["network"])
 
 
 def _check_same_data(run: Path, described: dict[str, Any]) -> None:
@@ -264,9 +264,8 @@ def _write_log(path: Path, history: list[EpochResult]) -> None:
     rows = []
     for result in history:
         row = asdict(result)
-        for head, loss in enumerate(row.pop("head_losses")):
-            row[f"loss_aux{head}" if head else "loss_main"] = loss
-        rows.append(row)
+        losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
+        rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from googlenet.card import Preprocessing
+from googlenet.images.preprocess import crop_box, prepare
+
+RULES = [Preprocessing(size=24), Preprocessing(size=24, crop_fraction=0.875), Preprocessing(size=7, crop_fraction=0.5)]
+SIZES = [(30, 50), (50, 30), (24, 24), (1, 1), (1, 500), (500, 1), (2, 3), (3, 1000), (200, 200)]
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    waves = [np.sin(3 * x + y), np.cos(2 * y - x), x * y]
+    return (np.stack(waves, axis=2) * 120 + 120).clip(0, 255).astype(np.uint8)
+
+
+def resized_then_cropped(pixels: np.ndarray, rule: Preprocessing) -> np.ndarray:
+    """The two steps the rule describes, one after the other."""
+    height, width = pixels.shape[:2]
+    scale = rule.resize / min(height, width)
+    wide, high = round(width * scale), round(height * scale)
+    left, top = round((wide - rule.size) / 2), round((high - rule.size) / 2)
+    image = Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR)
+    return np.asarray(image.crop((left, top, left + rule.size, top + rule.size)))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_any_picture_becomes_a_square_of_bytes(size: tuple[int, int], rule: Preprocessing) -> None:
+    prepared = prepare(smooth(*size), rule)
+    assert prepared.shape == (rule.size, rule.size, 3)
+    assert prepared.dtype == np.uint8
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_constant_picture_stays_constant(size: tuple[int, int], rule: Preprocessing) -> None:
+    prepared = prepare(np.full((*size, 3), (255, 128, 1), np.uint8), rule)
+    assert (prepared == (255, 128, 1)).all()
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 4096), st.floats(0.1, 1))
+def test_the_crop_is_a_centred_square_inside_the_picture(width: int, height: int, size: int, fraction: float) -> None:
+    rule = Preprocessing(size=size, crop_fraction=fraction)
+    left, top, right, bottom = crop_box(width, height, rule)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert right - left == pytest.approx(bottom - top)
+    assert right - left == pytest.approx(min(width, height) * size / rule.resize)
+    assert left + right == pytest.approx(width)
+    assert top + bottom == pytest.approx(height)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["landscape", "portrait"])
+def test_only_the_centre_square_is_kept(turned: bool) -> None:
+    pixels = np.zeros((40, 100, 3), np.uint8)
+    pixels[:, 30:70] = 200
+    prepared = prepare(pixels.swapaxes(0, 1) if turned else pixels, Preprocessing(size=20))
+    assert (prepared[1:-1, 1:-1] == 200).all()
+    assert prepared.min() >= 150  # a little of the sides is blended into the outermost pixels, as resizing does
+
+
+def test_a_square_of_the_right_size_is_left_as_it_is() -> None:
+    pixels = smooth(24, 24)
+    np.testing.assert_array_equal(prepare(pixels, Preprocessing(size=24)), pixels)
+
+
+@pytest.mark.parametrize("rule", [Preprocessing(64), Preprocessing(64, 0.875), Preprocessing(64, 0.5)], ids=str)
+@pytest.mark.parametrize("size", [(150, 260), (260, 150), (97, 131), (50, 83), (200, 200)], ids=str)
+def test_one_step_gives_what_resizing_and_then_cropping_gives(size: tuple[int, int], rule: Preprocessing) -> None:
+    pixels = smooth(*size)
+    apart = np.abs(prepare(pixels, rule).astype(int) - resized_then_cropped(pixels, rule))
+    assert apart.mean() <= 2  # the second way rounds the crop to whole pixels
+
+
+def test_one_step_gives_the_very_pixels_where_the_crop_falls_on_whole_ones() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (64, 96, 3), np.uint8)
+    for rule in (Preprocessing(32), Preprocessing(28, 0.875), Preprocessing(16, 0.5)):
+        apart = np.abs(prepare(pixels, rule).astype(int) - resized_then_cropped(pixels, rule))
+        assert apart.max() <= 1
+
+
+def test_a_read_only_or_mirrored_array_is_taken_and_left_alone() -> None:
+    pixels = smooth(30, 40)
+    pixels.setflags(write=False)
+    mirrored = prepare(pixels[:, ::-1], Preprocessing(size=16))
+    np.testing.assert_allclose(mirrored[:, ::-1].astype(int), prepare(pixels, Preprocessing(size=16)), atol=1)

@@ -1,0 +1,80 @@
+import pytest
+
+from googlenet.errors import RecipeError
+from googlenet.models import zoo
+from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
+
+
+def test_the_shipped_recipes():
+    assert shipped_recipes() == ["default", "digits", "notes", "paper"]
+
+
+@pytest.mark.parametrize("name", ["default", "digits", "notes", "paper"])
+def test_every_shipped_recipe_is_valid_and_opens_with_what_it_is(name):
+    from importlib import resources
+
+    assert load_recipe(name).network in zoo.NETWORKS
+    header = (resources.files("googlenet.training") / "recipes" / f"{name}.toml").read_text("utf-8").split("\n\n")[0]
+    for word in ("# Command:", "# Cost:", "# Accuracy:"):
+        assert word in header
+
+
+def test_the_papers_recipe():
+    recipe = load_recipe("paper")
+    assert recipe.network == "googlenet"
+    assert (recipe.optimizer, recipe.momentum) == ("sgd", 0.9)
+    assert (recipe.schedule, recipe.step_factor, recipe.step_epochs) == ("step", 0.96, 8)
+    assert recipe.augmentation.crop_area == (0.08, 1.0)
+    assert recipe.augmentation.crop_aspect == (0.75, pytest.approx(4 / 3, abs=1e-3))
+    assert recipe.augmentation.distort > 0
+    assert recipe.averaging > 0
+
+
+def test_overrides_win_over_the_file_and_none_leaves_it(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 3\nlr = 0.5\n")
+    recipe = load_recipe(path, epochs=7, lr=None)
+    assert (recipe.epochs, recipe.lr) == (7, 0.5)
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text(
+        'epoch = 3\nlr = -1\nbatch_size = "many"\noptimizer = "adam"\n'
+        "[augmentation]\nflop = 0.5\nflip = 2.0\ncrop_area = [1.0, 0.5]\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        "unknown key 'epoch', did you mean 'epochs'?",
+        "lr = -1: should be greater than 0",
+        "batch_size = 'many'",
+        "optimizer = 'adam': should be 'sgd' or 'adamw'",
+        "unknown key 'augmentation.flop', did you mean 'flip'?",
+        "augmentation.flip = 2.0: should be less than or equal to 1",
+        "the first must not be above the second",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("epochs = = 3", "is not TOML"), ("\x00", "is not TOML"), ('network = "googlnet"', "did you mean 'googlenet'")],
+)
+def test_a_file_that_is_no_recipe(tmp_path, content, says):
+    path = tmp_path / "wrong.toml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=says):
+        load_recipe(path)
+
+
+def test_an_unknown_name_lists_the_recipes():
+    with pytest.raises(RecipeError, match=r"did you mean 'default'.*digits, notes, paper"):
+        load_recipe("defualt")
+
+
+def test_the_recipe_of_a_run_survives_json():
+    recipe = load_recipe("paper", epochs=2)
+    assert Recipe(**recipe.model_dump(mode="json")) == recipe

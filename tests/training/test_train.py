@@ -1,0 +1,287 @@
+"""`train` end to end: what a run holds, stopping and resuming, and every way it can go wrong."""
+
+import contextlib
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import googlenet
+from googlenet.errors import (
+    CheckpointError,
+    DataError,
+    DeviceError,
+    DiskFullError,
+    InputSizeError,
+    NonFiniteLossError,
+    RunError,
+    StoppedError,
+    UnreadableImageError,
+)
+from googlenet.training import checkpoint, run
+
+
+def recipe_for(folder, **changes):
+    settings = {"epochs": 2, "batch_size": 8, "averaging": 0.9} | changes
+    path = folder / "recipe.toml"
+    path.write_text("\n".join(f"{k} = {v!r}".replace("'", '"') for k, v in settings.items()))
+    return path
+
+
+def weights(bundle_or_run):
+    return load_file(Path(bundle_or_run) / "bundle" / "weights.safetensors")
+
+
+@pytest.fixture
+def train(tiny):
+    """`googlenet.train` with a small network unless told."""
+    return partial(googlenet.train, network=tiny)
+
+
+def test_a_run_holds_log_curve_checkpoints_and_a_bundle_that_learned(trained_run):
+    assert {p.name for p in trained_run.iterdir()} == {
+        "run.json", "log.csv", "learning_curve.png", "checkpoints", "bundle",
+    }  # fmt: skip
+    with (trained_run / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    for row in rows:  # each head is logged on its own
+        main, aux = float(row["loss_main"]), float(row["loss_aux1"])
+        assert float(row["loss"]) == pytest.approx(main + 0.3 * aux, rel=1e-5)
+    card = googlenet.load(trained_run).card
+    assert card.class_names == ("blue", "green", "red")
+    assert card.metrics["top1"] == max(float(row["val_top1"]) for row in rows) > 0.8
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_random_numbers_alone(train, coloured, tmp_path):
+    recipe = recipe_for(tmp_path, epochs=1)
+    torch.manual_seed(123)
+    expected = torch.rand(1)
+    torch.manual_seed(123)
+    first = train(coloured, tmp_path / "a", recipe=recipe)
+    assert torch.rand(1) == expected
+    train(coloured, tmp_path / "b", recipe=recipe)
+    train(coloured, tmp_path / "c", recipe=recipe, seed=1)
+    same, again, other = (weights(tmp_path / name)["fc.weight"] for name in "abc")
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
+    assert first.card.recipe["seed"] == 0
+
+
+class StopAt:
+    """Raises the signal a user's Ctrl-C would, after so many steps."""
+
+    def __init__(self, monkeypatch, step, number=signal.SIGINT):
+        self.left, self.number = step, number
+        original = run.Display.step
+
+        def stepping(display, *arguments):
+            original(display, *arguments)
+            self.left -= 1
+            if not self.left:
+                os.kill(os.getpid(), self.number)
+
+        monkeypatch.setattr(run.Display, "step", stepping)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(train, coloured, tmp_path, monkeypatch, step):
+    recipe = recipe_for(tmp_path)
+    train(coloured, tmp_path / "whole", recipe=recipe)
+    with monkeypatch.context() as patched:
+        StopAt(patched, step)
+        with pytest.raises(StoppedError, match=r"go on with: googlenet train .* --resume") as caught:
+            train(coloured, tmp_path / "cut", recipe=recipe)
+    assert caught.value.exit_code == 130
+    assert not (tmp_path / "cut" / "bundle").exists()
+    train(coloured, tmp_path / "cut", resume=True)
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    timing = re.compile(r",[^,]+,[^,]+$", re.M)  # pictures per second and seconds differ, nothing else may
+    logs = [timing.sub("", (tmp_path / name / "log.csv").read_text()) for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+
+
+def test_sigterm_and_ctrl_c_from_outside_save_and_say_how_to_go_on(coloured, tmp_path):
+    recipe = recipe_for(tmp_path, epochs=500, image_size=32)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        out = tmp_path / f"run{number}"
+        command = [
+            sys.executable,
+            "-m",
+            "googlenet",
+            "train",
+            str(coloured),
+            "--out",
+            str(out),
+            "--recipe",
+            str(recipe),
+        ]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        while not (out / "log.csv").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert err.splitlines()[-1].endswith(f"--out {out} --resume")
+        assert "Traceback" not in err
+        checkpoint.load(out / "checkpoints" / "last.safetensors")
+
+
+def test_an_existing_run_is_never_overwritten_unasked(train, coloured, tmp_path):
+    recipe = recipe_for(tmp_path, epochs=1)
+    train(coloured, tmp_path / "run", recipe=recipe)
+    before = (tmp_path / "run" / "bundle" / "card.json").read_bytes()
+    with pytest.raises(RunError, match="--resume, replace it with --overwrite, or choose another"):
+        train(coloured, tmp_path / "run", recipe=recipe)
+    assert (tmp_path / "run" / "bundle" / "card.json").read_bytes() == before
+    train(coloured, tmp_path / "run", recipe=recipe, seed=5, overwrite=True)
+    assert (tmp_path / "run" / "bundle" / "card.json").read_bytes() != before
+
+
+def test_a_directory_that_is_no_run_is_left_alone_even_with_overwrite(train, coloured, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="holds no run: choose another"):
+        train(coloured, tmp_path / "mine", overwrite=True)
+    with pytest.raises(RunError, match="is a file"):
+        train(coloured, tmp_path / "mine" / "thesis.txt")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_resume_refuses_what_is_not_the_same_run(train, coloured, tmp_path):
+    with pytest.raises(RunError, match="no run to resume"):
+        train(coloured, tmp_path / "none", resume=True)
+    train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1))
+    with pytest.raises(RunError, match=r"--lr 0.5 \(it has .*leave them out"):
+        train(coloured, tmp_path / "run", resume=True, lr=0.5)
+    (coloured / "red" / "000.png").unlink()
+    with pytest.raises(CheckpointError, match="other pictures"):
+        train(coloured, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1000] + bytes(1000), lambda b: b"", lambda b: b"no"]
+)
+def test_a_damaged_checkpoint_is_known_for_one(train, coloured, tmp_path, damage):
+    train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1))
+    last = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    last.write_bytes(damage(last.read_bytes()))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        train(coloured, tmp_path / "run", resume=True)
+
+
+def test_a_nan_loss_stops_and_names_the_files(train, coloured, tmp_path):
+    recipe = recipe_for(tmp_path, lr=1e30, warmup=0.0)
+    with pytest.raises(NonFiniteLossError, match=r"lower --lr .* pictures of that batch: .*png") as caught:
+        train(coloured, tmp_path / "run", recipe=recipe)
+    assert all((coloured / name).is_file() for name in caught.value.files)
+    assert 2 <= len(caught.value.files) <= 8
+
+
+def test_unreadable_pictures_are_named_and_training_goes_on(train, coloured, tmp_path, capsys):
+    for name in ("red/bad.jpg", "green/cut.png"):
+        (coloured / name).write_bytes(b"this is no picture")
+    train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1, val_fraction=0.3))
+    shown = capsys.readouterr().err
+    assert shown.count("bad.jpg") == 1
+    assert "is not a picture" in shown
+    with (tmp_path / "run" / "unreadable.csv").open() as file:
+        assert [row["picture"] for row in csv.DictReader(file)] == ["green/cut.png", "red/bad.jpg"]
+
+
+def test_on_bad_image_stop_stops(train, coloured, tmp_path):
+    for number in range(8):
+        (coloured / "red" / f"bad{number}.jpg").write_bytes(b"this is no picture")
+    with pytest.raises(UnreadableImageError, match=r"bad\d.jpg is not a picture .*--on-bad-image skip"):
+        train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path), on_bad_image="stop")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_is_intact(train, coloured, tmp_path, small_disk, monkeypatch):
+    recipe = recipe_for(tmp_path, averaging=0.0, epochs=3)
+    out = small_disk / "run"
+    saved = run.Fit.save
+    calls = []
+
+    def save_then_fill(fit, path):
+        saved(fit, path)
+        calls.append(path.read_bytes())
+        with (small_disk / "filler").open("wb") as file:  # somebody else needs all of what is left
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+                    file.flush()
+
+    monkeypatch.setattr(run.Fit, "save", save_then_fill)
+    with pytest.raises(DiskFullError, match=r"no space left to write .* intact: free some space"):
+        train(coloured, out, recipe=recipe)
+    assert len(calls) == 1
+    last = out / "checkpoints" / "last.safetensors"
+    assert last.read_bytes() == calls[0]
+    assert not list(out.glob("**/*.new"))
+    (small_disk / "filler").unlink()
+    monkeypatch.setattr(run.Fit, "save", saved)
+    checkpoint.load(last)
+
+
+def test_an_output_that_cannot_be_made_is_said_before_any_work(train, coloured):
+    with pytest.raises(RunError, match="cannot be written"):
+        train(coloured, "/proc/run")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"image_size": 2}, InputSizeError, "--image-size 2: tiny got 2×2 pixels; it takes 3×3 or more"),
+        ({"network": "googlenet_nb"}, ValueError, "did you mean 'googlenet_bn'"),
+        ({"device": "tpu"}, DeviceError, "allowed are auto, cpu, cuda, mps"),
+        ({"epochs": 0}, ValueError, "epochs = 0: should be greater than or equal to 1"),
+        ({"init": "magic"}, ValueError, "no initialisation is called 'magic'"),
+    ],
+)
+def test_a_wrong_setting_is_said_before_any_work(train, coloured, tmp_path, options, error, says):
+    recipe = recipe_for(tmp_path, **{k: options.pop(k) for k in ("init",) if k in options})
+    with pytest.raises(error, match=re.escape(says)):
+        train(coloured, tmp_path / "run", recipe=recipe, **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there(train, coloured, tmp_path):
+    with pytest.raises(DeviceError, match="this machine has no cuda: it has cpu"):
+        train(coloured, tmp_path / "run", device="cuda")
+
+
+def test_wrong_data_leaves_no_run_behind(train, tmp_path):
+    with pytest.raises(DataError):
+        train(tmp_path / "nowhere", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("network", ["googlenet", "googlenet_plain", "googlenet_torchvision"])
+def test_other_dialects_train_too(coloured, tmp_path, network):
+    recipe = recipe_for(tmp_path, epochs=1, image_size=32)
+    bundle = googlenet.train(coloured, tmp_path / "run", recipe=recipe, network=network)
+    assert bundle.card.name == network
+    assert googlenet.load(bundle.path).predict(coloured / "red" / "001.png").label in bundle.card.class_names
