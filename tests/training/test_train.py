@@ -218,31 +218,31 @@ def small_disk(tmp_path):
     subprocess.run(["umount", disk], check=True)
 
 
+def fill(disk):
+    """Somebody else needs all of what is left."""
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 def test_a_full_disk_is_said_and_the_last_checkpoint_is_intact(train, coloured, tmp_path, small_disk, monkeypatch):
-    recipe = recipe_for(tmp_path, averaging=0.0, epochs=3)
-    out = small_disk / "run"
-    saved = run.Fit.save
-    calls = []
+    out, recipe = small_disk / "run", recipe_for(tmp_path, epochs=3)
+    last = out / "checkpoints" / "last.safetensors"
+    saved, contents = run.Fit.save, []
 
     def save_then_fill(fit, path):
         saved(fit, path)
-        calls.append(path.read_bytes())
-        with (small_disk / "filler").open("wb") as file:  # somebody else needs all of what is left
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(4096))
-                    file.flush()
+        contents.append(path.read_bytes())
+        fill(small_disk)
 
-    monkeypatch.setattr(run.Fit, "save", save_then_fill)
-    with pytest.raises(DiskFullError, match=r"no space left to write .* intact: free some space"):
-        train(coloured, out, recipe=recipe)
-    assert len(calls) == 1
-    last = out / "checkpoints" / "last.safetensors"
-    assert last.read_bytes() == calls[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(run.Fit, "save", save_then_fill)
+        with pytest.raises(DiskFullError, match=r"no space left to write .* intact: free some space, then .* --resume"):
+            train(coloured, out, recipe=recipe)
+    assert [last.read_bytes()] == contents
     assert not list(out.glob("**/*.new"))
     (small_disk / "filler").unlink()
-    monkeypatch.setattr(run.Fit, "save", saved)
-    checkpoint.load(last)
+    assert train(coloured, out, resume=True).card.metrics["epoch"] >= 1
 
 
 def test_an_output_that_cannot_be_made_is_said_before_any_work(train, coloured):

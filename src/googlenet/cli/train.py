@@ -44,12 +44,13 @@ def train(
     """
     import googlenet
     from googlenet.cli.output import say, warn
-    from googlenet.training.run import UNREADABLE
 
     bundle = googlenet.train(
         data, out, recipe=recipe, network=network, epochs=epochs, image_size=image_size, batch_size=batch_size,
         lr=lr, seed=seed, device=device, resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
     )  # fmt: skip
+    from googlenet.training.run import UNREADABLE
+
     metrics = bundle.card.metrics
     if (out / UNREADABLE).exists():
         count = len((out / UNREADABLE).read_text("utf-8").splitlines()) - 1

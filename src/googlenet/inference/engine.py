@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,19 +62,19 @@ class Engine:
     def _compile(self, output: str) -> Any:
         with self._compiling:
             if output not in self._compiled:
-                ov = _openvino()
                 # Only what is asked for is computed: plain prediction does not pay for the maps.
-                wanted = [o.get_node() for o in self._model.outputs if o.get_any_name() == output]
-                part = ov.Model([ov.opset13.result(node.input_value(0)) for node in wanted],
-                                self._model.get_parameters(), output)  # fmt: skip
-                self._compiled[output] = ov.Core().compile_model(part, "CPU", _CONFIG)
+                part = self._model.clone()
+                for result in part.get_results():
+                    if output not in result.get_output_tensor(0).get_names():
+                        part.remove_result(result)
+                self._compiled[output] = _core().compile_model(part, "CPU", _CONFIG)
             return self._compiled[output]
 
 
 def _read_model(bundle: Bundle) -> Any:
     content = bundle.read(MODEL)
     try:
-        return _openvino().Core().read_model(content, b"")
+        return _core().read_model(content, b"")
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise BundleError(f"{bundle.path / MODEL} is not a graph OpenVINO can read: {reason}") from error
@@ -103,9 +104,15 @@ def _matches(shape: Any, wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def _openvino() -> Any:
+@cache
+def _core() -> Any:
+    """Give the one OpenVINO runtime of this process, which is never torn down.
+
+    Without it the last engine to go would unload OpenVINO's plug-in, and the next signal that Python handles, a
+    Ctrl-C or the end of a child process, would crash the interpreter (seen with OpenVINO 2026.4).
+    """
     # Importing openvino reports the import to its makers, unless its telemetry package is not there.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
-    return openvino
+    return openvino.Core()

@@ -260,7 +260,7 @@ def _optimizer(network: ConvNet, recipe: Recipe) -> Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "adamw":
-        return AdamW(groups, lr=recipe.lr)
+        return AdamW(groups, lr=recipe.lr, fused=True)
     return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0)
 
 
