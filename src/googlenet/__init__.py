@@ -84,7 +84,7 @@ def __getattr__(name: str) -> Any:
 
         if extra is None or (error.name or "").startswith("googlenet"):
             raise
-        raise MissingExtraError(extra, error.name or "a package") from error
+        raise MissingExtraError(extra, error.name or "a package of it") from error
 
 
 def __dir__() -> list[str]:

@@ -100,15 +100,13 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
 
 
 def loader(dataset: PictureDataset, batches: Batches) -> DataLoader[Any]:
-    """Read batches in processes of their own; in this one where the pictures are in memory already."""
-    in_memory = all(item.path is None for item in dataset.pictures.items)
-    workers = 0 if in_memory else min(MAX_WORKERS, os.cpu_count() or 1)
+    """Read and augment batches in processes of their own, ahead of the training step."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=workers,
+        num_workers=min(MAX_WORKERS, os.cpu_count() or 1),
         collate_fn=_collate,
-        persistent_workers=workers > 0,
+        persistent_workers=True,
         generator=torch.Generator(),  # its own: asking for batches must not move the global one
         worker_init_fn=_leave_signals_to_the_parent,
     )

@@ -44,11 +44,11 @@ class Augmentation(_Strict):
     crop_aspect: Span = (3 / 4, 4 / 3)
     flip: Fraction = 0.5
     distort: Fraction = 0.0
-    erase: Fraction = 0.0
+    erase: Fraction = 0.25
 
 
 class Recipe(_Strict):
-    """Everything a run depends on but the data.
+    """Everything a run depends on but the data. What a file leaves out is as in the default recipe.
 
     ``lr`` is the highest learning rate. ``schedule = "cosine"`` rises to it over the share ``warmup`` of all steps
     and falls to 0; ``"step"`` multiplies it by ``step_factor`` every ``step_epochs``. ``averaging`` is the
@@ -59,20 +59,20 @@ class Recipe(_Strict):
     epochs: int = Field(default=15, ge=1)
     image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
     crop_fraction: float = Field(default=1.0, ge=0.1, le=1)  # of the shorter side, in validation and after
-    batch_size: int = Field(default=32, ge=2)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(default=0.05, gt=0)
+    batch_size: int = Field(default=64, ge=2)
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    lr: float = Field(default=0.002, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
-    weight_decay: float = Field(default=5e-4, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"
-    warmup: Fraction = 0.2
+    warmup: Fraction = 0.1
     step_epochs: int = Field(default=8, ge=1)
     step_factor: float = Field(default=0.96, gt=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     averaging: float = Field(default=0.99, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)  # None: the network's own
-    init: str | None = None  # None: the network's own
+    init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "truncated_normal"  # own: the network's
     val_fraction: float = Field(default=0.2, gt=0, lt=1)  # held out where DATA has no val/
     seed: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()

@@ -102,7 +102,12 @@ def train(
     described = _describe(pictures)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        built = create(spec, num_classes=len(pictures.class_names), dropout=settings.dropout, init=settings.init)
+        built = create(
+            spec,
+            num_classes=len(pictures.class_names),
+            dropout=settings.dropout,
+            init=None if settings.init == "own" else settings.init,
+        )
         if resume:
             _check_same_data(run, described)
         else:
