@@ -51,13 +51,13 @@ def demo(
     evaluate.show(result)
     draw_confusion(result.metrics, out / "confusion.png")
 
-    held_out = _spread(open_data(DIGITS).val, SHEET)
+    data, classifier = open_data(DIGITS), googlenet.load(out)
+    held_out = _spread(data.val, SHEET)
     files = _write(held_out, out / "pictures")
-    answers = [googlenet.load(out).predict(file) for file in files]
+    answers = [classifier.predict(file) for file in files]
     _show(files, held_out, answers)
-    names = open_data(DIGITS).class_names
     sheet = [
-        (decode(file), a.label, a.probability, names[item.label])
+        (decode(file), a.label, a.probability, data.class_names[item.label])
         for file, item, a in zip(files, held_out, answers, strict=True)
     ]
     draw_predictions(sheet, out / "predictions.png")
