@@ -20,6 +20,7 @@ except ImportError as error:
     raise MissingExtraError("train", "matplotlib") from error
 
 BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
+STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
 LABELS_UP_TO = 40  # classes whose names still fit on the axes of a confusion matrix
 
 
@@ -30,14 +31,13 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
     epochs = [row["epoch"] for row in history]
     for head, values in enumerate(zip(*(row["head_losses"] for row in history), strict=True)):
         name = f"training, auxiliary head {head}" if head else "training, main output"
-        losses.plot(epochs, values, label=name, color=ORANGE, alpha=0.45 if head else 1.0, ls="--" if head else "-")
+        losses.plot(epochs, values, STYLES[head % len(STYLES)], label=name, color=ORANGE)
     losses.plot(epochs, [row["val_loss"] for row in history], label="validation, main output", color=BLUE)
     accuracy.plot(epochs, [100 * row["train_top1"] for row in history], label="training (augmented)", color=ORANGE)
-    accuracy.plot(epochs, [100 * row["val_top1"] for row in history], label="validation", color=BLUE)
     best = max(history, key=lambda row: (row["val_top1"], row["epoch"]))
+    name = f"validation, best {best['val_top1']:.1%}"
+    accuracy.plot(epochs, [100 * row["val_top1"] for row in history], label=name, color=BLUE)
     accuracy.plot(best["epoch"], 100 * best["val_top1"], "o", color=BLUE)
-    accuracy.annotate(f"{best['val_top1']:.1%}", (best["epoch"], 100 * best["val_top1"]),
-                      textcoords="offset points", xytext=(-6, -16), ha="right", color=BLUE)  # fmt: skip
     for axes, label in ((losses, "cross-entropy"), (accuracy, "top-1 accuracy, %")):
         axes.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
         axes.xaxis.get_major_locator().set_params(integer=True)
