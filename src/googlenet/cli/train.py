@@ -54,7 +54,7 @@ def train(
     metrics = bundle.card.metrics
     if (out / UNREADABLE).exists():
         count = len((out / UNREADABLE).read_text("utf-8").splitlines()) - 1
-        warn(f"{count} pictures could not be read and were left out: {out / UNREADABLE} names them")
+        warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
     say(f"{bundle.card.name}: top-1 {metrics['top1']:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
     say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
     say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} {data}")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemai
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from googlenet.training.fit import EpochResult, Progress
+from googlenet.training.fit import EpochResult, Fit, Progress
 
 PLAIN_EVERY = 30.0  # seconds between plain lines within an epoch
 
@@ -49,6 +49,18 @@ class Display:
     ) -> None:
         self.bar.stop()
 
+    def begin(self, fit: Fit) -> None:
+        """Say what is about to be trained, on what, and which classes cannot be judged."""
+        train, val = fit.data.train, fit.data.val
+        self._print(
+            f"{fit.network.network.name} at {fit.rule.size} px on {fit.fabric.device.type}: {len(train):,} pictures of "
+            f"{len(train.class_names)} classes to learn from, {len(val):,} held out"
+        )
+        unseen = [name for name, count in val.counts().items() if not count]
+        if unseen:
+            names = ", ".join(unseen)
+            self._print(f"no picture of {names} is held out: its accuracy will not be known; add pictures", "yellow")
+
     def step(self, progress: Progress, steps: int, loss: float, seconds: float) -> None:
         """Move the bar; without a terminal print a line now and then."""
         if math.isfinite(loss):
@@ -63,30 +75,27 @@ class Display:
         if not self.live and now - self.last_line > PLAIN_EVERY:
             self.last_line = now
             eta = (now - self.started) / max(done - self.first_step, 1) * (total - done)
-            self.console.print(
+            self._print(
                 f"epoch {epoch}  step {progress.batch}/{steps}  loss {self.loss:.3f}  {speed:.0f} pictures/s  "
-                f"ETA {_duration(eta)}",
-                soft_wrap=True,
+                f"ETA {_duration(eta)}"
             )
 
     def epoch(self, result: EpochResult, epochs: int) -> None:
         """Print the line of a finished epoch."""
         self.last_line = time.monotonic()
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
-        self.console.print(
+        self._print(
             f"epoch {result.epoch:>3}/{epochs}  loss {result.loss:.3f} ({heads})  "
             f"val loss {result.val_loss:.3f}  top-1 {result.val_top1:.2%}  top-5 {result.val_top5:.2%}  "
-            f"{result.pictures_per_second:.0f} pictures/s",
-            soft_wrap=True,
+            f"{result.pictures_per_second:.0f} pictures/s"
         )
 
     def unreadable(self, name: str, reason: str) -> None:
         """Name a picture that is left out."""
-        self.console.print(f"left out: {reason}", style="yellow", soft_wrap=True)
+        self._print(f"left out: {reason}", "yellow")
 
-    def should_stop(self) -> bool:
-        """Never stop of its own accord."""
-        return False
+    def _print(self, text: str, style: str = "") -> None:
+        self.console.print(text, style=style, soft_wrap=True, markup=False)
 
 
 class _Speed(ProgressColumn):

@@ -123,6 +123,7 @@ def train(
 def _run(fit: Fit, run: Path, data: str | Path) -> None:
     checkpoints = run / CHECKPOINTS
     with Display(fit.recipe.epochs) as display, _signals() as caught:
+        display.begin(fit)
         watcher = _Recorder(display, run, fit, caught)
         finished = fit.run(watcher, checkpoints / LAST, checkpoints / BEST)
     _write_unreadable(run, fit.progress.unreadable)
