@@ -93,9 +93,11 @@ class StopAt:
         monkeypatch.setattr(run.Display, "step", stepping)
 
 
-@pytest.mark.parametrize("step", [1, 3, 5])
-def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(train, coloured, tmp_path, monkeypatch, step):
-    recipe = recipe_for(tmp_path)
+@pytest.mark.parametrize(("step", "optimizer"), [(1, "sgd"), (3, "adamw"), (6, "adamw")])
+def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
+    train, coloured, tmp_path, monkeypatch, step, optimizer
+):
+    recipe = recipe_for(tmp_path, optimizer=optimizer)
     train(coloured, tmp_path / "whole", recipe=recipe)
     with monkeypatch.context() as patched:
         StopAt(patched, step)

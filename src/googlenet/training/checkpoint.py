@@ -88,9 +88,14 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what :func:`optimizer_tensors` gave."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
+        parameter = parameters[int(number)]
+        if tensor.shape == parameter.shape:
+            # A fused step walks memory as it lies: the state must lie as its parameter does (channels last, say).
+            tensor = torch.empty_like(parameter).copy_(tensor)
         state.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
