@@ -9,11 +9,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from googlenet.errors import NetworkError
+from googlenet.errors import WeightsError
 from googlenet.models.build import create
 from googlenet.models.googlenet import GOOGLENET
 from googlenet.models.spec import LRN, Pool
-from googlenet.models.weights import from_caffe_onnx, from_torchvision
+from googlenet.models.weights import give, take
+from googlenet.models.zoo import find
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def torchvision_network():
 @pytest.mark.parametrize("size", [224, 96])
 def test_with_torchvisions_weights_its_logits_and_both_heads(torchvision_network, size):
     ours = create("googlenet_torchvision", num_classes=11, dropout=0)
-    ours.load_state_dict(from_torchvision(torchvision_network.state_dict()))
+    ours.load_state_dict(take(ours.network, torchvision_network.state_dict()).state)
     x = torch.randn(2, 3, size, size)
     with torch.inference_mode():
         torch.testing.assert_close(ours.eval()(x), torchvision_network.eval()(x), atol=1e-5, rtol=1e-5)
@@ -50,9 +51,36 @@ def test_with_torchvisions_weights_its_logits_and_both_heads(torchvision_network
     torch.testing.assert_close(outputs.aux[1], expected.aux_logits2, atol=1e-5, rtol=1e-5)
 
 
-def test_every_torchvision_tensor_has_its_place(torchvision_network):
-    mapped = from_torchvision(torchvision_network.state_dict())
-    assert mapped.keys() == create("googlenet_torchvision", num_classes=11).state_dict().keys()
+def test_every_torchvision_tensor_has_its_place_and_goes_back_to_it(torchvision_network):
+    state = torchvision_network.state_dict()
+    taken = take(find("googlenet_torchvision"), state)
+    assert (taken.layout, taken.network.num_classes, len(taken.network.aux)) == ("torchvision", 11, 2)
+    assert taken.state.keys() == create(taken.network).state_dict().keys()
+    back = give(taken.network, taken.state, "torchvision")
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state if not key.endswith("num_batches_tracked"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda state: state.update(extra=torch.zeros(1)), "unknown: extra$"),
+        (lambda state: state.pop("conv1.conv.weight"), "missing: conv1.conv.weight$"),
+        (lambda state: state.update({"fc.bias": torch.zeros(3)}), r"of another shape: fc.bias \(3,\), needed \(11,\)$"),
+        (lambda state: [state.pop(key) for key in list(state) if "aux2.fc" in key], "missing: aux2.fc1.weight"),
+        (lambda state: state.clear(), "they have nothing; it has conv1.conv.weight"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_is_named(torchvision_network, spoil, says):
+    state = dict(torchvision_network.state_dict())
+    spoil(state)
+    with pytest.raises(WeightsError, match=says):
+        take(find("googlenet_torchvision"), state)
+
+
+def test_weights_without_heads_give_a_network_without_heads(torchvision_network):
+    state = {key: tensor for key, tensor in torchvision_network.state_dict().items() if not key.startswith("aux")}
+    assert take(find("googlenet_torchvision"), state).network.aux == ()
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +102,19 @@ def caffe_onnx():
             values = random.normal(0, 0.1, tuple(initializer.dims)).astype(np.float32)
             initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
     return model
+
+
+def by_layer_name(model):
+    """The tensors of the file, by Caffe's layer names."""
+    tensors = {}
+    for initializer in model.graph.initializer:
+        name = initializer.name.removesuffix("_w_0") + ".weight"
+        if initializer.name.endswith("_b_0"):
+            name = initializer.name.removesuffix("_b_0") + ".bias"
+        if initializer.name.endswith(("_w_0", "_b_0")):
+            tensors[name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())
+    tensors["loss3/classifier.weight"] = tensors["loss3/classifier.weight"].flatten(0, -2)
+    return tensors
 
 
 def onnxruntime_answers(model, images):
@@ -107,7 +148,9 @@ def rounding_down(layer):
 )
 def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, network, side):
     ours = create(network, num_classes=1000, aux=0).eval()
-    ours.load_state_dict(from_caffe_onnx(caffe_onnx))
+    taken = take(ours.network, by_layer_name(caffe_onnx))
+    assert (taken.layout, taken.network.aux) == ("caffe", ())
+    ours.load_state_dict(taken.state)
     # Caffe's pixels reach from -124 to 151: values large enough for LRN to count.
     images = np.random.default_rng(1).uniform(-124, 151, (1, 3, side, side)).astype(np.float32)
     expected = onnxruntime_answers(resized(caffe_onnx, side), images)
@@ -121,11 +164,6 @@ def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, network, si
 
 def answers_without_lrn(model, network, images):
     plain = create(network.rewrite(lambda layer: None if isinstance(layer, LRN) else layer), aux=0).eval()
-    plain.load_state_dict(from_caffe_onnx(model))
+    plain.load_state_dict(take(plain.network, by_layer_name(model)).state)
     with torch.inference_mode():
         return plain(torch.from_numpy(images)).softmax(1).numpy()
-
-
-def test_another_onnx_file_is_a_clear_error():
-    with pytest.raises(NetworkError, match="none of the layers"):
-        from_caffe_onnx(onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])))

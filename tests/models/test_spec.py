@@ -134,13 +134,13 @@ def test_a_declaration_that_does_not_hold_together_is_a_clear_error(make, says):
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=lambda network: network.name)
 def test_the_smallest_input_works_with_all_heads_and_a_smaller_one_says_so(network):
-    small = network.rewrite(lambda layer: replace(layer, out=4) if isinstance(layer, Conv) else layer)
-    least = minimum_size(small)
-    assert least == minimum_size(network)
-    built = create(small, num_classes=3).eval()
-    assert built.forward_with_aux(torch.zeros(2, 3, least, least + 9)).logits.shape == (2, 3)
-    with pytest.raises(InputSizeError, match=f"it takes {least}×{least} or more"):
-        built(torch.zeros(2, 3, least + 9, least - 1))
+    least = minimum_size(network)
+    with torch.device("meta"):  # shapes alone
+        built = create(network, num_classes=3, in_channels=3).eval()
+        assert built.forward_with_aux(torch.zeros(2, 3, least, least + 9)).logits.shape == (2, 3)
+        if least > 1:
+            with pytest.raises(InputSizeError, match=f"it takes {least}×{least} or more"):
+                built(torch.zeros(2, 3, least + 9, least - 1))
 
 
 def test_the_minimum_is_where_torch_itself_can_pool_no_further():

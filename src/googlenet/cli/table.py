@@ -8,6 +8,9 @@ import typer
 
 if TYPE_CHECKING:
     from googlenet.models.analysis import Analysis, Row
+    from googlenet.models.papers import Printed
+
+MOST_COLUMNS = 8  # of widths, before they are written in one
 
 
 def register(app: typer.Typer) -> None:
@@ -29,45 +32,43 @@ def table(
 
     Print Table 1 of a network: sizes, widths, parameters and multiply-accumulates of every layer.
 
-    For `googlenet` the paper's printed figures stand beside the exact ones, and where they part ways is explained.
+    The paper's printed figures stand beside the exact ones, and where they part ways is explained.
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other: choose one")
     from googlenet.cli.output import show_csv, show_json
+    from googlenet.models import papers, zoo
     from googlenet.models.analysis import analyse
-    from googlenet.models.zoo import find
 
     if naive:
         _naive(as_json, as_csv)
         return
-    analysis = analyse(find(network), size)
-    rows = [_row(row, analysis) for row in analysis.rows] + [_softmax(analysis)]
+    analysis = analyse(zoo.find(network), size)
+    printed = papers.find(analysis.network, analysis.size)
+    rows = [_row(row, analysis, printed) for row in analysis.rows] + [_softmax(analysis, printed)]
     if as_json:
-        show_json(_document(analysis, rows))
+        show_json(_document(analysis, rows, printed))
     elif as_csv:
         show_csv(rows)
     else:
-        _show(analysis, rows)
+        _show(analysis, rows, printed)
 
 
-def _row(row: Row, analysis: Analysis) -> dict[str, Any]:
-    from googlenet.models.table1 import PRINTED
-
+def _row(row: Row, analysis: Analysis, printed: Printed) -> dict[str, Any]:
     channels, height, width = row.cost.shape
     line: dict[str, Any] = {
         "row": row.name, "kind": row.kind, "kernel": row.kernel, "stride": row.stride,
         "output": f"{height}x{width}x{channels}", "depth": row.cost.depth,
         **dict.fromkeys(_columns(analysis)), **_widths(row),
     }  # fmt: skip
-    if _is_the_papers(analysis):
-        line["paper_params"], line["paper_ops"] = PRINTED.get(row.name, (None, None))
+    line |= {f"paper_{column}": printed.rows.get(row.name, {}).get(column) for column in printed.columns}
     line |= {"weights": row.cost.weights, "params": row.cost.parameters, "macs": row.cost.macs}
     return line
 
 
-def _softmax(analysis: Analysis) -> dict[str, Any]:
+def _softmax(analysis: Analysis, printed: Printed) -> dict[str, Any]:
     """The last row of Table 1. It has no parameters: the network gives logits, the bundle probabilities."""
-    line = _row(analysis.rows[-1], analysis)
+    line = _row(analysis.rows[-1], analysis, printed)
     free = dict.fromkeys(line) | {"row": "softmax", "kind": "softmax", "output": line["output"]}
     return free | {"depth": 0, "weights": 0, "params": 0, "macs": 0}
 
@@ -91,13 +92,7 @@ def _columns(analysis: Analysis) -> list[str]:
     return [name for branch in ordered for name in (f"{branch}_reduce", branch) if name in every]
 
 
-def _is_the_papers(analysis: Analysis) -> bool:
-    return analysis.network.name == "googlenet" and analysis.size == analysis.network.input_size
-
-
-def _document(analysis: Analysis, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    from googlenet.models.table1 import errata
-
+def _document(analysis: Analysis, rows: list[dict[str, Any]], printed: Printed) -> dict[str, Any]:
     document: dict[str, Any] = {
         "network": analysis.network.name, "paper": analysis.network.paper,
         "differences": list(analysis.network.differences), "size": analysis.size, "rows": rows,
@@ -108,44 +103,66 @@ def _document(analysis: Analysis, rows: list[dict[str, Any]]) -> dict[str, Any]:
             "depth_with_pooling": analysis.depth_with_pooling,
         },
     }  # fmt: skip
-    if _is_the_papers(analysis):
-        document["errata"] = errata()
+    if printed.total:
+        document["paper_total"] = printed.total
+    if printed.remarks():
+        document["errata"] = printed.remarks()
     return document
 
 
-def _show(analysis: Analysis, rows: list[dict[str, Any]]) -> None:
+def _show(analysis: Analysis, rows: list[dict[str, Any]], printed: Printed) -> None:
     from googlenet.cli.output import say, show_table
-    from googlenet.models.table1 import errata
 
     network = analysis.network
-    papers = _is_the_papers(analysis)
     headings = [("type", "left"), *((name, "right") for name in ("kernel/\nstride", "output", "depth"))]
-    headings += [(_heading(column), "right") for column in _columns(analysis)]
-    headings += [(name, "right") for name in ("params", "MACs", *(("paper's\nparams", "ops") if papers else ()))]
+    columns = _columns(analysis)
+    if len(columns) > MOST_COLUMNS:
+        headings.append(("widths", "left"))
+    else:
+        headings += [(_heading(column), "right") for column in columns]
+    headings += [("params", "right"), ("MACs", "right")]
+    headings += [(f"paper's\n{column}", "right") for column in printed.columns]
     say(f"{network.name} at {analysis.size}×{analysis.size}: {network.paper}")
-    show_table("", headings, [_cells(row, analysis) for row in rows])
+    show_table("", headings, [_cells(row, analysis, printed) for row in rows])
     say(f"total: {analysis.parameters:,} parameters ({analysis.weights:,} weights), {analysis.macs:,} MACs; "
         f"depth {analysis.depth}, {analysis.depth_with_pooling} with pooling")  # fmt: skip
+    if printed.total:
+        say(f"the paper says: {printed.total}")
     heads = ", ".join(f"{row.name} {row.cost.parameters:,}" for row in analysis.aux)
     say(f"in training: {analysis.training_parameters:,} parameters; auxiliary heads: {heads or 'none'}")
     _list("differences from the paper", network.differences)
-    if papers:
-        _list("where the paper's printed figures differ", errata())
+    _list("the paper's printed figures", printed.remarks())
 
 
 def _heading(column: str) -> str:
     name, reduce = column.removesuffix("_reduce"), column.endswith("_reduce")
-    name = f"#{name[1:].replace('x', '×')}" if name[0] == "c" and name[1].isdigit() else name.replace("_", "\n")
+    name = (
+        f"#{name[1:].replace('x', '×').replace('_', ', ')}"
+        if name[0] == "c" and name[1].isdigit()
+        else name.replace("_", "\n")
+    )
     return f"{name}\nreduce" if reduce else name
 
 
-def _cells(row: dict[str, Any], analysis: Analysis) -> list[Any]:
+def _cells(row: dict[str, Any], analysis: Analysis, printed: Printed) -> list[Any]:
     kernel = f"{row['kernel']}×{row['kernel']}/{row['stride']}" if row["kernel"] else ""
-    name = row["row"].replace("_", " ") if row["kind"] == "inception" else row["kind"]
+    *times, kind = row["kind"].split(" ", 1) if "×" in row["kind"] else [row["kind"]]
+    name = " ".join([*times, row["row"].replace("_", " ")]) if kind in ("inception", "residual") else kind
+    widths = {column: row[column] for column in _columns(analysis)}
     cells = [name, kernel, row["output"].replace("x", "×"), row["depth"],
-             *(row[column] for column in _columns(analysis)),
+             *(widths.values() if len(widths) <= MOST_COLUMNS else [_in_words(widths)]),
              f"{row['params']:,}" if row["params"] else "", f"{row['macs']:,}" if row["macs"] else ""]  # fmt: skip
-    return [*cells, row["paper_params"], row["paper_ops"]] if _is_the_papers(analysis) else cells
+    return [*cells, *(row[f"paper_{column}"] for column in printed.columns)]
+
+
+def _in_words(widths: dict[str, Any]) -> str:
+    """Write the branches of a module on one line, for networks with more kinds of branches than columns fit."""
+    given = {column: width for column, width in widths.items() if width is not None and not column.endswith("_reduce")}
+    branches = {column: (widths.get(f"{column}_reduce"), width) for column, width in given.items()}
+    return "  ".join(
+        f"{_heading(column)}: {' '.join(str(width) for width in both if width)}".replace("+", " ").replace("\n", " ")
+        for column, both in branches.items()
+    )
 
 
 def _list(title: str, items: Any) -> None:

@@ -2,20 +2,23 @@
 
 Conventions. MAC: one multiply-accumulate of a convolution or a linear layer; biases, pooling, normalisation
 and activations count nothing. Weights: the kernels alone. Parameters: weights, biases, and the scale and
-shift of batch normalisation. Depth: layers with weights on the longest path.
+shift of batch normalisation. Depth: layers with weights on the longest path. Activations: the values that all
+convolutions and linear layers put out for one picture, summed, whether they are in memory at one time or not; in fp32
+a value is 4 bytes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from googlenet.errors import InputSizeError, NetworkError
 from googlenet.models.spec import (
     LRN,
+    BatchNorm,
     Conv,
     Dropout,
     Layer,
@@ -23,6 +26,7 @@ from googlenet.models.spec import (
     Network,
     Parallel,
     Pool,
+    ReLU,
     Residual,
     SeparableConv,
     Size,
@@ -44,6 +48,7 @@ class Cost:
     macs: int = 0
     depth: int = 0
     depth_with_pooling: int = 0
+    activations: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,11 @@ class Analysis:
     def macs(self) -> int:
         """Multiply-accumulates of one picture at inference."""
         return sum(row.cost.macs for row in self.rows)
+
+    @property
+    def activations(self) -> int:
+        """Values that convolutions and linear layers put out for one picture at inference."""
+        return sum(row.cost.activations for row in self.rows)
 
     @property
     def depth(self) -> int:
@@ -149,6 +159,7 @@ def cost_of(layers: Sequence[Layer], shape: Shape, network: Network) -> Cost:
             total.macs + one.macs,
             total.depth + one.depth,
             total.depth_with_pooling + one.depth_with_pooling,
+            total.activations + one.activations,
         )
     return total
 
@@ -159,6 +170,11 @@ def padding_of(layer: Conv | SeparableConv) -> tuple[int, int]:
         return pair(layer.padding)
     height, width = pair(layer.kernel)
     return height // 2, width // 2
+
+
+def outputs_of(layer: Conv | Linear, network: Network) -> int:
+    """Channels or units that come out: the number of classes unless the layer says otherwise."""
+    return network.num_classes if layer.out is None else layer.out
 
 
 def pair(size: Size) -> tuple[int, int]:
@@ -204,7 +220,9 @@ def _row(stage: Stage, shape: Shape, network: Network) -> Row:
     if isinstance(lead, Pool) and not uses_plain_windows(lead, *shape[1:]):
         kernel, stride = (shape[1], 1) if lead.output == 1 else (None, None)
     cost = cost_of(stage.layers, shape, network)
-    return Row(stage.name, _kind(lead), kernel, stride, _widths(stage), cost)
+    kind = _kind(lead)
+    modules = sum(isinstance(layer, (Parallel, Residual)) for layer in stage.layers)
+    return Row(stage.name, f"{modules}× {kind}" if modules > 1 else kind, kernel, stride, _widths(stage), cost)
 
 
 _KINDS: dict[type, str] = {
@@ -215,6 +233,7 @@ _KINDS: dict[type, str] = {
     Conv: "convolution",
     Pool: "pool",
     LRN: "normalisation",
+    ReLU: "ReLU",
     Dropout: "dropout",
 }
 
@@ -235,6 +254,8 @@ def _kind(layer: Layer | None) -> str:
 
 def _widths(stage: Stage) -> dict[str, tuple[int, ...]]:
     for layer in stage.layers:
+        if isinstance(layer, Residual):
+            return _widths(Stage(stage.name, layer.body))
         if isinstance(layer, Parallel):
             return {branch.name: _conv_widths(branch.layers) for branch in layer.branches}
     convs = _conv_widths(stage.layers)
@@ -245,7 +266,14 @@ def _widths(stage: Stage) -> dict[str, tuple[int, ...]]:
 
 
 def _conv_widths(layers: Sequence[Layer]) -> tuple[int, ...]:
-    return tuple(layer.out for layer in layers if isinstance(layer, (Conv, SeparableConv)))
+    """List what the convolutions of a branch put out; branches inside it count as one."""
+    widths = []
+    for layer in layers:
+        if isinstance(layer, (Conv, SeparableConv)) and layer.out is not None:
+            widths.append(layer.out)
+        elif isinstance(layer, Parallel):
+            widths.append(sum(_conv_widths(branch.layers)[-1] for branch in layer.branches))
+    return tuple(widths)
 
 
 # One function a noun: layer, input shape, network → cost.
@@ -253,11 +281,12 @@ def _conv_widths(layers: Sequence[Layer]) -> tuple[int, ...]:
 
 def _conv(layer: Conv, shape: Shape, network: Network) -> Cost:
     channels, height, width = shape
-    if channels % layer.groups or layer.out % layer.groups:
+    width_out = outputs_of(layer, network)
+    if channels % layer.groups or width_out % layer.groups:
         raise NetworkError(f"{network.name}: {channels} channels in, {layer} cannot be divided into its groups")
-    out = _conv_shape(layer, layer.out, height, width, network)
-    weights = layer.out * (channels // layer.groups) * math.prod(pair(layer.kernel))
-    return _weighted(out, weights, layer.out, network, depth=1)
+    out = _conv_shape(layer, width_out, height, width, network)
+    weights = width_out * (channels // layer.groups) * math.prod(pair(layer.kernel))
+    return _weighted(out, weights, network.norm if layer.norm else None)
 
 
 def _separable_conv(layer: SeparableConv, shape: Shape, network: Network) -> Cost:
@@ -265,7 +294,8 @@ def _separable_conv(layer: SeparableConv, shape: Shape, network: Network) -> Cos
     middle = channels * layer.multiplier
     out = _conv_shape(layer, layer.out, height, width, network)
     weights = middle * math.prod(pair(layer.kernel)) + middle * layer.out
-    return _weighted(out, weights, layer.out, network, depth=1)
+    cost = _weighted(out, weights, network.norm)
+    return replace(cost, activations=cost.activations + middle * out[1] * out[2])  # two convolutions put out
 
 
 def _conv_shape(layer: Conv | SeparableConv, out: int, height: int, width: int, network: Network) -> Shape:
@@ -276,15 +306,15 @@ def _conv_shape(layer: Conv | SeparableConv, out: int, height: int, width: int, 
     return _checked((out, rows, columns), network)
 
 
-def _weighted(shape: Shape, weights: int, out: int, network: Network, depth: int) -> Cost:
-    extra = out if network.norm is None else 2 * out  # a bias, or a scale and a shift
-    return Cost(shape, weights, weights + extra, weights * shape[1] * shape[2], depth, depth)
+def _weighted(shape: Shape, weights: int, norm: BatchNorm | None) -> Cost:
+    extra = (1 if norm is None else 2 + norm.bias) * shape[0]  # a bias; or a scale, a shift and perhaps a bias
+    return Cost(shape, weights, weights + extra, weights * shape[1] * shape[2], 1, 1, math.prod(shape))
 
 
 def _linear(layer: Linear, shape: Shape, network: Network) -> Cost:
-    out = network.num_classes if layer.out is None else layer.out
+    out = outputs_of(layer, network)
     weights = math.prod(shape) * out
-    return Cost((out, 1, 1), weights, weights + out, weights, 1, 1)
+    return Cost((out, 1, 1), weights, weights + out, weights, 1, 1, out)
 
 
 def _pool(layer: Pool, shape: Shape, network: Network) -> Cost:
@@ -295,7 +325,7 @@ def _pool(layer: Pool, shape: Shape, network: Network) -> Cost:
     return Cost(_checked(out, network), depth_with_pooling=1)
 
 
-def _free(_: LRN | Dropout, shape: Shape, __: Network) -> Cost:
+def _free(_: LRN | ReLU | Dropout, shape: Shape, __: Network) -> Cost:
     return Cost(shape)
 
 
@@ -323,6 +353,7 @@ def _together(costs: list[Cost], shape: Shape) -> Cost:
         sum(cost.macs for cost in costs),
         max(cost.depth for cost in costs),
         max(cost.depth_with_pooling for cost in costs),
+        sum(cost.activations for cost in costs),
     )
 
 
@@ -342,6 +373,7 @@ _COST: dict[type, Callable[[Any, Shape, Network], Cost]] = {
     Linear: _linear,
     Pool: _pool,
     LRN: _free,
+    ReLU: _free,
     Dropout: _free,
     Parallel: _parallel,
     Residual: _residual,

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from googlenet.card import Preprocessing
 from googlenet.errors import InputSizeError, NetworkError, nearest
 from googlenet.models import spec, zoo
-from googlenet.models.analysis import Shape, cost_of, minimum_size, padding_of, too_small, uses_plain_windows
+from googlenet.models.analysis import (
+    Shape,
+    cost_of,
+    minimum_size,
+    outputs_of,
+    padding_of,
+    too_small,
+    uses_plain_windows,
+)
 
 
 class Outputs(NamedTuple):
@@ -46,7 +54,7 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → logits (N, K). Raises :class:`InputSizeError` when H or W is below the minimum."""
-        return self._run(images, self.network.stages)
+        return _logits(self._run(images, self.network.stages))
 
     def forward_with_aux(self, images: Tensor) -> Outputs:
         """(N, C, H, W) → logits (N, K) and one (N, K) for each auxiliary head, the first head first."""
@@ -57,14 +65,14 @@ class ConvNet(nn.Module):
             x = self.get_submodule(stage.name)(x)
             for tap in self.network.aux:
                 if tap.after == stage.name:
-                    heads.append(self.get_submodule(tap.name)(x))
-        return Outputs(x, tuple(heads))
+                    heads.append(_logits(self.get_submodule(tap.name)(x)))
+        return Outputs(_logits(x), tuple(heads))
 
     def features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → the maps (N, D, h, w) that global average pooling sees."""
         stages = self.network.stages_before_pooling()
         if stages is None:
-            raise NetworkError(f"{self.network.name} does not end in global average pooling and a linear layer")
+            raise NetworkError(f"{self.network.name} has no maps that are averaged to logits")
         return self._run(images, stages)
 
     def _run(self, images: Tensor, stages: Sequence[spec.Stage]) -> Tensor:
@@ -85,11 +93,16 @@ class ConvNet(nn.Module):
             raise InputSizeError(too_small(self.network, height, width))
 
 
+def _logits(x: Tensor) -> Tensor:
+    """(N, K, 1, 1), as pooling leaves them, or (N, K) → (N, K)."""
+    return x.flatten(1) if x.shape[2:] == (1, 1) else x
+
+
 def create(
     name: str | spec.Network = "googlenet",
     *,
-    num_classes: int = 1000,
-    in_channels: int = 3,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
     aux: int | None = None,
     dropout: float | None = None,
     init: str | None = None,
@@ -98,10 +111,10 @@ def create(
 
     Args:
         name: a name of the zoo, or a ``Network`` of your own.
-        num_classes: how many logits, at least 1.
-        in_channels: 1 for grey pictures, 3 for colour, or any other number.
+        num_classes: how many logits, at least 1; ``None`` keeps the network's own, 1000 for most.
+        in_channels: 1 for grey pictures, 3 for colour, or any other number; ``None`` keeps the network's own.
         aux: how many auxiliary heads to keep, first ones first; ``None`` keeps all.
-        dropout: probability before the classifier, 0 to below 1; ``None`` keeps the network's own.
+        dropout: probability of every dropout layer outside the heads, 0 to below 1; ``None`` keeps the network's own.
         init: ``"kaiming"``, ``"xavier"`` or ``"truncated_normal"``; ``None`` takes the network's own.
 
     Raises:
@@ -114,13 +127,16 @@ def create(
     [torch.Size([2, 5]), torch.Size([2, 5])]
     """
     network = zoo.find(name) if isinstance(name, str) else name
-    network = replace(network, num_classes=num_classes, in_channels=in_channels)
+    if num_classes is not None:
+        network = replace(network, num_classes=num_classes)
+    if in_channels is not None:
+        network = replace(network, in_channels=in_channels)
     if aux is not None:
         if not 0 <= aux <= len(network.aux):
             raise NetworkError(f"aux is how many heads to keep: {network.name} has {len(network.aux)}, got {aux}")
         network = replace(network, aux=network.aux[:aux])
     if dropout is not None:
-        network = network.change("dropout", [spec.Dropout(dropout)])
+        network = network.with_dropout(dropout)
     if init is not None:
         network = replace(network, init=init)
     return ConvNet(network)
@@ -180,18 +196,15 @@ _INITS: dict[str, Callable[[Any], None]] = {
 
 
 class LocalResponseNorm(nn.Module):
-    """x / (k + alpha/size · Σ x²) ** beta over ``size`` neighbouring channels, (N, C, H, W) → the same."""
+    """x / (k + alpha/size · Σ x²) ** beta over ``size`` neighbouring channels."""
 
     def __init__(self, layer: spec.LRN) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise; exported as the one ONNX operator LRN, which engines run several times faster."""
+        """(N, C, H, W) → the same."""
         lrn = self.layer
-        if torch.onnx.is_in_onnx_export():
-            attributes: dict[str, Any] = {"size": lrn.size, "alpha": lrn.alpha, "beta": lrn.beta, "bias": lrn.k}
-            return torch.onnx.ops.symbolic("LRN", (x,), attributes, dtype=x.dtype, shape=x.shape)
         return F.local_response_norm(x, lrn.size, lrn.alpha, lrn.beta, lrn.k)
 
 
@@ -214,7 +227,7 @@ class Pooling(nn.Module):
         kernel = [min(layer.kernel, side + 2 * layer.padding) for side in x.shape[2:]]
         if layer.kind == "max":
             return F.max_pool2d(x, kernel, layer.stride, layer.padding, ceil_mode=layer.ceil)
-        return F.avg_pool2d(x, kernel, layer.stride, layer.padding, ceil_mode=layer.ceil, count_include_pad=False)
+        return F.avg_pool2d(x, kernel, layer.stride, layer.padding, layer.ceil, layer.count_padding)
 
 
 class Dense(nn.Linear):
@@ -253,18 +266,20 @@ class Sum(nn.Module):
 
 
 class Normalise(nn.Module):
-    """uint8 pixels → what the network was trained on: (pixel / 255 - mean) / std."""
+    """uint8 pixels, R, G, B → what the network was trained on: (pixel / 255 - mean) / std, perhaps B, G, R."""
 
     def __init__(self, rule: Preprocessing) -> None:
         super().__init__()
         self.mean: Tensor
         self.std: Tensor
+        self.reverse = rule.channel_order == "BGR"
         self.register_buffer("mean", torch.tensor(rule.mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(rule.std).view(1, 3, 1, 1) * 255)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 → (N, 3, H, W) float, channels last in memory."""
-        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = (images.float() - self.mean) / self.std
+        return (x.flip(1) if self.reverse else x).contiguous(memory_format=torch.channels_last)
 
 
 def _sequence(layers: Sequence[spec.Layer], shape: Shape, network: spec.Network) -> nn.Module:
@@ -276,32 +291,39 @@ def _sequence(layers: Sequence[spec.Layer], shape: Shape, network: spec.Network)
 
 
 def _conv(layer: spec.Conv, shape: Shape, network: spec.Network) -> nn.Module:
+    norm = network.norm if layer.norm else None
     conv = nn.Conv2d(
         shape[0],
-        layer.out,
+        outputs_of(layer, network),
         layer.kernel,
         layer.stride,
         padding_of(layer),
         groups=layer.groups,
-        bias=network.norm is None,
+        bias=_has_bias(norm),
     )
-    return _finished({"conv": conv}, layer, network)
+    return _finished({"conv": conv}, layer, norm)
 
 
 def _separable_conv(layer: spec.SeparableConv, shape: Shape, network: spec.Network) -> nn.Module:
     channels, middle = shape[0], shape[0] * layer.multiplier
     depthwise = nn.Conv2d(channels, middle, layer.kernel, layer.stride, padding_of(layer), groups=channels, bias=False)
-    pointwise = nn.Conv2d(middle, layer.out, 1, bias=network.norm is None)
-    return _finished({"depthwise": depthwise, "conv": pointwise}, layer, network)
+    pointwise = nn.Conv2d(middle, layer.out, 1, bias=_has_bias(network.norm))
+    return _finished({"depthwise": depthwise, "conv": pointwise}, layer, network.norm)
 
 
-def _finished(convs: dict[str, nn.Module], layer: spec.Conv | spec.SeparableConv, network: spec.Network) -> nn.Module:
+def _has_bias(norm: spec.BatchNorm | None) -> bool:
+    return norm is None or norm.bias
+
+
+def _finished(
+    convs: dict[str, nn.Conv2d], layer: spec.Conv | spec.SeparableConv, norm: spec.BatchNorm | None
+) -> nn.Module:
     """Follow convolutions by what follows each of them: normalisation and ReLU."""
     unit = nn.Sequential()
     for name, conv in convs.items():
         unit.add_module(name, conv)
-    if network.norm is not None:
-        unit.add_module("bn", nn.BatchNorm2d(layer.out, network.norm.eps, network.norm.momentum))
+    if norm is not None:
+        unit.add_module("bn", nn.BatchNorm2d(convs["conv"].out_channels, norm.eps, norm.momentum))
     if layer.relu:
         unit.add_module("relu", nn.ReLU(inplace=True))
     return unit
@@ -315,12 +337,16 @@ def _lrn(layer: spec.LRN, shape: Shape, network: spec.Network) -> nn.Module:
     return LocalResponseNorm(layer)
 
 
+def _relu(layer: spec.ReLU, shape: Shape, network: spec.Network) -> nn.Module:
+    return nn.ReLU()  # not in place: a shortcut may need what came in
+
+
 def _dropout(layer: spec.Dropout, shape: Shape, network: spec.Network) -> nn.Module:
     return nn.Dropout(layer.p)
 
 
 def _linear(layer: spec.Linear, shape: Shape, network: spec.Network) -> nn.Module:
-    return Dense(math.prod(shape), network.num_classes if layer.out is None else layer.out, layer.relu)
+    return Dense(math.prod(shape), outputs_of(layer, network), layer.relu)
 
 
 def _parallel(layer: spec.Parallel, shape: Shape, network: spec.Network) -> nn.Module:
@@ -337,6 +363,7 @@ _BUILD: dict[type, Callable[[Any, Shape, spec.Network], nn.Module]] = {
     spec.SeparableConv: _separable_conv,
     spec.Pool: _pool,
     spec.LRN: _lrn,
+    spec.ReLU: _relu,
     spec.Dropout: _dropout,
     spec.Linear: _linear,
     spec.Parallel: _parallel,

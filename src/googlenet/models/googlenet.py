@@ -105,9 +105,23 @@ GOOGLENET_BN = replace(
     GOOGLENET_PLAIN,
     name="googlenet_bn",
     norm=BatchNorm(),
+    init="truncated_normal",
     differences=[
         "batch normalisation after every convolution, which then has no bias (Ioffe & Szegedy, 2015)",
         "no local response normalisation",
+    ],
+)
+
+# Two steps of halving less than the paper's stem has: 16×16 maps in 3a for pictures of 32 pixels.
+GOOGLENET_SMALL = replace(
+    GOOGLENET_BN.change("conv1", [Conv(64, 3)]).change("maxpool2", []),
+    name="googlenet_small",
+    input_size=32,
+    crop_fraction=1.0,
+    differences=[
+        *GOOGLENET_BN.differences,
+        "for small pictures: a 3×3 convolution of stride 1 first, and a stem that halves once where the paper's "
+        "halves thrice",
     ],
 )
 

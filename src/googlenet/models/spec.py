@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from googlenet.errors import NetworkError, nearest
 
 Size = int | tuple[int, int]  # one number for a square, or (height, width)
@@ -35,14 +36,16 @@ Size = int | tuple[int, int]  # one number for a square, or (height, width)
 class Conv:
     """A convolution, the network's normalisation (if it has one) and a ReLU.
 
-    ``padding=None`` pads by ``kernel // 2`` on every side, which keeps the size at stride 1.
+    ``out=None`` means the network's number of classes. ``padding=None`` pads by ``kernel // 2`` on every
+    side, which keeps the size at stride 1. ``norm=False`` gives this one a bias instead of the normalisation.
     """
 
-    out: int
+    out: int | None
     kernel: Size = 1
     stride: int = 1
     padding: Size | None = None
     groups: int = 1
+    norm: bool = True
     relu: bool = True
 
     def __post_init__(self) -> None:
@@ -71,9 +74,10 @@ class SeparableConv:
 class Pool:
     """Max or average pooling.
 
-    ``ceil`` rounds the output size up, as Caffe does. ``output`` fixes the output to
-    ``output × output`` whatever comes in: with a ``kernel`` the plain windows are used where they give
-    that size, adaptive windows elsewhere; without one the windows are always adaptive.
+    ``ceil`` rounds the output size up, as Caffe does. ``count_padding`` lets the zeros of the padding count
+    in averages. ``output`` fixes the output to ``output × output`` whatever comes in: with a ``kernel`` the
+    plain windows are used where they give that size, adaptive windows elsewhere; without one the windows
+    are always adaptive.
     """
 
     kind: Literal["max", "avg"]
@@ -81,6 +85,7 @@ class Pool:
     stride: int = 1
     padding: int = 0
     ceil: bool = True
+    count_padding: bool = False
     output: int | None = None
 
     def __post_init__(self) -> None:
@@ -101,6 +106,11 @@ class LRN:
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 1.0
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """A ReLU on its own, where one stands before a convolution instead of after it."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,7 @@ class Residual:
         object.__setattr__(self, "shortcut", tuple(self.shortcut))
 
 
-Layer = Conv | SeparableConv | Pool | LRN | Dropout | Linear | Parallel | Residual
+Layer = Conv | SeparableConv | Pool | LRN | ReLU | Dropout | Linear | Parallel | Residual
 
 
 @dataclass(frozen=True)
@@ -184,15 +194,23 @@ class AuxTap:
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """Batch normalisation after every convolution, which then has no bias (Ioffe & Szegedy, 2015)."""
+    """Batch normalisation after every convolution, which then has no bias (Ioffe & Szegedy, 2015).
+
+    ``bias=True`` leaves the convolutions the biases that the normalisation makes superfluous.
+    """
 
     eps: float = 1e-5
     momentum: float = 0.1
+    bias: bool = False
 
 
 @dataclass(frozen=True)
 class Network:
-    """A whole network. A variant is ``dataclasses.replace`` or one of the methods here."""
+    """A whole network. A variant is ``dataclasses.replace`` or one of the methods here.
+
+    ``input_size`` (pixels), ``crop_fraction``, ``mean`` and ``std`` (R, G, B on a scale of 0 to 1) are how its makers
+    fed it; ``paper`` is where it comes from and ``differences`` where it departs from it.
+    """
 
     name: str
     stages: Sequence[Stage]
@@ -200,13 +218,16 @@ class Network:
     norm: BatchNorm | None = None
     init: str = "kaiming"
     input_size: int = 224
+    crop_fraction: float = 0.875
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     in_channels: int = 3
     num_classes: int = 1000
     paper: str = ""
     differences: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        for name in ("stages", "aux", "differences"):
+        for name in ("stages", "aux", "differences", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_positive(self, "input_size", "in_channels", "num_classes")
         stages = [stage.name for stage in self.stages]
@@ -238,12 +259,30 @@ class Network:
             aux=[replace(tap, layers=_rewrite(tap.layers, rule)) for tap in self.aux],
         )
 
+    def with_dropout(self, p: float) -> Network:
+        """Give every dropout layer outside the heads the probability ``p``.
+
+        Raises :class:`NetworkError` where there is none.
+        """
+        changed = self.rewrite(lambda layer: Dropout(p) if isinstance(layer, Dropout) else layer)
+        if not any(isinstance(layer, Dropout) for stage in self.stages for layer in stage.layers):
+            raise NetworkError(f"{self.name} has no dropout: leave dropout out, or insert a Stage with a Dropout layer")
+        return replace(changed, aux=self.aux)
+
+    def preprocessing(self, size: int | None = None, crop_fraction: float | None = None) -> Preprocessing:
+        """Say how a picture becomes what this network sees; what is not given is the network's own."""
+        crop = self.crop_fraction if crop_fraction is None else crop_fraction
+        return Preprocessing(size or self.input_size, crop, self.mean, self.std)
+
     def stages_before_pooling(self) -> tuple[Stage, ...] | None:
         """The stages whose output the class activation maps are made from.
 
-        ``None`` where the network does not end in global average pooling and one linear layer: there
-        the maps of Zhou et al. (*Learning deep features for discriminative localization*, 2016) do not exist.
+        After them comes global average pooling, then one linear layer, which makes the maps of Zhou et al.
+        (*Learning deep features for discriminative localization*, 2016); or nothing, where a convolution already
+        gave one map a class (Lin et al., *Network in network*, 2013, section 3.2). ``None`` for any other ending.
         """
+        if self._averages_class_maps():
+            return tuple(self.stages[:-1])
         at = len(self.stages) - 1
         while at > 0 and all(isinstance(layer, Dropout) for layer in self.stages[at - 1].layers):
             at -= 1
@@ -251,6 +290,11 @@ class Network:
         if at < 1 or last != (Linear(),) or self.stages[at - 1].layers != (GLOBAL_AVERAGE,):
             return None
         return tuple(self.stages[: at - 1])
+
+    def _averages_class_maps(self) -> bool:
+        *_, before, last = (Stage("none", ()), Stage("none", ()), *self.stages)
+        maps = [layer for layer in before.layers if not isinstance(layer, Dropout)][-1:]
+        return last.layers == (GLOBAL_AVERAGE,) and any(isinstance(layer, Conv) and layer.out is None for layer in maps)
 
     def _index(self, stage: str) -> int:
         names = [each.name for each in self.stages]
@@ -302,7 +346,7 @@ def classifier(dropout: float) -> tuple[Stage, ...]:
 # A bundle carries its network as data, so that a changed network can be read back without this project's zoo.
 
 _NOUNS = (
-    Conv, SeparableConv, Pool, LRN, Dropout, Linear, Parallel, Residual, Stage, AuxTap, BatchNorm, Network,
+    Conv, SeparableConv, Pool, LRN, ReLU, Dropout, Linear, Parallel, Residual, Stage, AuxTap, BatchNorm, Network,
 )  # fmt: skip
 _NOUN_BY_NAME = {noun.__name__: noun for noun in _NOUNS}
 
@@ -326,7 +370,7 @@ def from_json(value: Any) -> Any:
     """Read back what :func:`to_json` gave. Raises :class:`NetworkError` on anything else.
 
     >>> from_json({"Conv": {"out": 64, "kernel": 7, "stride": 2}})
-    Conv(out=64, kernel=7, stride=2, padding=None, groups=1, relu=True)
+    Conv(out=64, kernel=7, stride=2, padding=None, groups=1, norm=True, relu=True)
     """
     if isinstance(value, list):
         return tuple(from_json(item) for item in value)

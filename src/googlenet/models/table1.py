@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from googlenet.models.analysis import Shape, analyse, cost_of
+from googlenet.models.classics import ALEXNET, VGG16
 from googlenet.models.googlenet import (
     GOOGLENET,
     INCEPTION5H,
@@ -35,9 +36,6 @@ PRINTED: dict[str, tuple[str, str]] = {
     "fc": ("1000K", "1M"),
 }
 
-ALEXNET_PARAMETERS = 60_965_224  # Krizhevsky et al., 2012, in two groups, as in Caffe
-VGG16_PARAMETERS = 138_357_544  # Simonyan & Zisserman, 2014, configuration D
-
 LECTURE_SLIDE = (
     "The 358M often quoted for the module with reductions comes from a lecture slide with other widths, "
     "whose own terms sum to 271,351,808."
@@ -50,7 +48,7 @@ def errata() -> list[str]:
     stem, printed_stem = analyse(GOOGLENET).rows[0].cost, analyse(separable).rows[0].cost
     released = {row.name: row.cost for row in analyse(INCEPTION5H).rows}
     as_printed = analyse(INCEPTION5H.change("conv1", SEPARABLE_STEM)).macs
-    parameters = analyse(GOOGLENET).parameters
+    parameters, alexnet, vgg16 = (analyse(network).parameters for network in (GOOGLENET, ALEXNET, VGG16))
     return [
         f"conv1: the printed 2.7K and 34M fit a separable stem of depth multiplier 8 "
         f"({printed_stem.weights:,} weights, {printed_stem.macs:,} MACs), "
@@ -60,8 +58,8 @@ def errata() -> list[str]:
         f"({released['inception_5a'].macs:,}), the widths of the released inception5h weights.",
         f"total: with these and the separable stem the operations sum to the paper's 1.5 billion ({as_printed:,}).",
         f"The paper's 12 times fewer parameters than AlexNet, and the often quoted third of VGG: it is "
-        f"1/{ALEXNET_PARAMETERS / parameters:.1f} of AlexNet's {ALEXNET_PARAMETERS:,} and "
-        f"1/{VGG16_PARAMETERS / parameters:.1f} of VGG-16's {VGG16_PARAMETERS:,}.",
+        f"1/{alexnet / parameters:.1f} of AlexNet's {alexnet:,} and "
+        f"1/{vgg16 / parameters:.1f} of VGG-16's {vgg16:,}.",
         "The auxiliary heads sit on 4a and 4d; their dropout is 70 %, once, after the 1024 units; "
         "the main one is 40 %.",
         "6.67 % top-5 error is of seven networks on 144 crops each; one network on one crop has 10.07 %.",
@@ -116,6 +114,7 @@ def _terms(layers: list[Layer], shape: Shape) -> Iterator[Term]:
                 cost = cost_of([layer], inside, GOOGLENET)
                 if isinstance(layer, Conv):
                     assert isinstance(layer.kernel, int)
+                    assert layer.out is not None
                     factors = (*cost.shape[1:], layer.out, layer.kernel, layer.kernel, inside[0])
                     assert math.prod(factors) == cost.macs
                     yield Term(branch.name, " × ".join(map(str, factors)), cost.macs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from googlenet.errors import NetworkError, nearest
-from googlenet.models import googlenet
+from googlenet.models import classics, googlenet, inception_resnet, inception_v2, inception_v3, inception_v4, xception
 from googlenet.models.spec import Network
 
 NETWORKS: dict[str, Network] = {
@@ -12,9 +12,34 @@ NETWORKS: dict[str, Network] = {
         googlenet.GOOGLENET,
         googlenet.GOOGLENET_PLAIN,
         googlenet.GOOGLENET_BN,
+        googlenet.GOOGLENET_SMALL,
         googlenet.GOOGLENET_TORCHVISION,
         googlenet.INCEPTION5H,
         googlenet.GOOGLENET_NAIVE,
+        inception_v2.INCEPTION_V2,
+        inception_v2.INCEPTION_V2_SMALL,
+        inception_v3.INCEPTION_V3,
+        inception_v3.INCEPTION_V3_SMALL,
+        inception_v4.INCEPTION_V4,
+        inception_v4.INCEPTION_V4_SMALL,
+        inception_resnet.INCEPTION_RESNET_V1,
+        inception_resnet.INCEPTION_RESNET_V1_SMALL,
+        inception_resnet.INCEPTION_RESNET_V2,
+        inception_resnet.INCEPTION_RESNET_V2_SMALL,
+        xception.XCEPTION,
+        xception.XCEPTION_SMALL,
+        classics.LENET5,
+        classics.ALEXNET,
+        classics.ALEXNET_TORCHVISION,
+        classics.NIN,
+        classics.VGG11,
+        classics.VGG11_BN,
+        classics.VGG16,
+        classics.VGG16_BN,
+        classics.VGG19,
+        classics.VGG19_BN,
+        classics.RESNET18,
+        classics.RESNET50,
     )
 }
 
