@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from googlenet.errors import BundleError
 
@@ -26,12 +26,16 @@ class Preprocessing:
 
     The shorter side is resized to ``size / crop_fraction`` pixels, the centre ``size × size`` is cut out,
     and, inside the network's graph, (pixel / 255 - mean) / std is taken for each of R, G and B.
+
+    Pictures are RGB, and ``mean`` and ``std`` are given in the order R, G, B, always. ``channel_order`` is the
+    order in which the first layer sees the normalised channels: ``"BGR"`` for weights made with Caffe.
     """
 
     size: int
     crop_fraction: float = 1.0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    channel_order: Literal["RGB", "BGR"] = "RGB"
 
     @property
     def resize(self) -> int:
@@ -89,4 +93,6 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
         raise ValueError(f"preprocessing needs a size, a crop_fraction, 3 means and 3 stds, got {fields}")
     if not 1 <= found.size <= 4096 or not 0.1 <= found.crop_fraction <= 1:
         raise ValueError(f"size must be 1 to 4096 and crop_fraction 0.1 to 1, got {fields}")
+    if found.channel_order not in ("RGB", "BGR"):
+        raise ValueError(f"channel_order must be RGB or BGR, got {fields}")
     return found

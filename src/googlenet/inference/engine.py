@@ -11,19 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from googlenet.bundle import MODEL, Bundle
-from googlenet.errors import BundleError
+from googlenet.errors import BundleError, DeviceError
 from googlenet.images.decode import Pixels
 
 Floats = NDArray[np.float32]
 
-# 32-bit everywhere, so that one bundle gives one answer on every processor.
-_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+# Precision → what OpenVINO calls it, and the capability a processor must name to be offered it.
+_PRECISIONS = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16")}
 
 
 class Engine:
-    """A compiled graph. Safe to share between threads: each thread has an inference request of its own."""
+    """A compiled graph. Safe to share between threads: each thread has an inference request of its own.
 
-    def __init__(self, bundle: Bundle) -> None:
+    ``precision`` is what it computes in: ``"fp32"``, so that one bundle gives one answer on every processor, or
+    another of :func:`precisions`, faster and less exact. Raises :class:`DeviceError` where there is no such.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str = "fp32") -> None:
+        self._config = {"INFERENCE_PRECISION_HINT": _hint(precision), "PERFORMANCE_HINT": "LATENCY"}
         self._model = _read_model(bundle)
         self._outputs = {output.get_any_name() for output in self._model.outputs}
         self._compiled: dict[str, Any] = {}
@@ -67,8 +72,31 @@ class Engine:
                 for result in part.get_results():
                     if output not in result.get_output_tensor(0).get_names():
                         part.remove_result(result)
-                self._compiled[output] = _core().compile_model(part, "CPU", _CONFIG)
+                self._compiled[output] = _core().compile_model(part, "CPU", self._config)
             return self._compiled[output]
+
+
+def precisions() -> tuple[str, ...]:
+    """Name what this processor computes in: ``"fp32"``, and ``"bf16"`` where it has instructions for it."""
+    has = set(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return tuple(name for name, (_, capability) in _PRECISIONS.items() if capability in has)
+
+
+def processor() -> str:
+    """Name the processor that an engine runs on."""
+    return str(_core().get_property("CPU", "FULL_DEVICE_NAME"))
+
+
+def _hint(precision: str) -> str:
+    """Translate a precision for OpenVINO."""
+    if precision == "fp32":  # every processor has it: nothing need be asked
+        return _PRECISIONS[precision][0]
+    if precision not in precisions():
+        known = f"this processor has {', '.join(precisions())}"
+        if precision in _PRECISIONS:
+            raise DeviceError(f"{precision} cannot be computed here: {known}")
+        raise DeviceError(f"no precision is called {precision!r}: {known}")
+    return _PRECISIONS[precision][0]
 
 
 def _read_model(bundle: Bundle) -> Any:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
 import platform
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +16,17 @@ from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.images.decode import Pixels
+from googlenet.inference.graph import to_onnx
 from googlenet.models.build import ConvNet, Normalise
-
-OPSET = 20
 
 
 class Deployed(nn.Module):
     """A network as it is shipped: uint8 (N, H, W, 3) RGB → probabilities (N, K) and, where they exist, maps.
 
     ``maps`` (N, K, h, w) are the class activation maps: the classifier applied at every place of the last
-    feature map. Averaged over the places they are the logits.
+    feature map, or that map itself where it has one channel a class. Averaged over the places they are the logits.
+
+    ``inference.graph`` writes the same as ONNX; this is what its golden outputs come from.
     """
 
     def __init__(self, network: ConvNet, rule: Preprocessing, temperature: float) -> None:
@@ -45,8 +42,9 @@ class Deployed(nn.Module):
         if not self.has_maps:
             return (self._probabilities(self.network(x)),)
         features = self.network.features(x)
-        fc = self.network.get_submodule("fc")
-        assert isinstance(fc, nn.Linear)
+        fc = self.network.get_submodule(self.network.network.stages[-1].name)
+        if not isinstance(fc, nn.Linear):
+            return self._probabilities(features.mean((2, 3))), features
         maps = nn.functional.conv2d(features, fc.weight[:, :, None, None], fc.bias)
         return self._probabilities(fc(features.mean((2, 3)))), maps
 
@@ -66,47 +64,13 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
     named = dict(zip(("probabilities", "maps"), (output.numpy() for output in outputs), strict=False))
     golden = io.BytesIO()
     np.savez_compressed(golden, images=golden_inputs, **named)
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
     files = {
-        MODEL: to_onnx(deployed, golden_inputs.shape[1], card.class_names),
-        WEIGHTS: save_tensors({name: t.contiguous() for name, t in network.state_dict().items()}),
+        MODEL: to_onnx(network.network, arrays, card.preprocessing, card.temperature, card.class_names),
+        WEIGHTS: save_tensors(state),
         GOLDEN: golden.getvalue(),
     }
     versions = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
     card.versions.update(versions)
     return bundles.write(path, card, files)
-
-
-def to_onnx(deployed: Deployed, size: int, class_names: tuple[str, ...]) -> bytes:
-    """Export to a single ONNX file of any batch size, the class names among its metadata."""
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    outputs = ["probabilities", "maps"] if deployed.has_maps else ["probabilities"]
-    with _quiet():
-        program = torch.onnx.export(
-            deployed,
-            (example,),
-            input_names=["images"],
-            output_names=outputs,
-            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {"class_names": "\n".join(class_names)})
-    content: bytes = model.SerializeToString()
-    return content
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress, deprecation notes and debug log off the user's screen."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

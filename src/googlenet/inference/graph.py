@@ -1,0 +1,331 @@
+"""The third reader of the data: a network and its weights become an ONNX graph. No torch.
+
+Every node bears the name that its layer has among the weights, so that a viewer shows ``inception_3a.3x3.1.conv``.
+Batch normalisation is folded into the convolutions and dropout is left out: what is written is what is run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, ValueInfoProto, helper
+
+from googlenet.card import Preprocessing
+from googlenet.errors import NetworkError
+from googlenet.models import spec
+from googlenet.models.analysis import (
+    Shape,
+    cost_of,
+    padding_of,
+    pair,
+    pooled_size,
+    uses_plain_windows,
+)
+
+Array = NDArray[Any]
+Weights = Mapping[str, Array]
+
+OPSET = 20
+IR_VERSION = 9  # the one that came with opset 20
+_INPUT, _PROBABILITIES, _MAPS = "images", "probabilities", "maps"
+
+
+def to_onnx(
+    network: spec.Network, weights: Weights, rule: Preprocessing, temperature: float, class_names: Sequence[str]
+) -> bytes:
+    """Write a network as a single ONNX file of any batch size, the class names among its metadata.
+
+    In: ``images`` (N, size, size, 3) uint8 RGB, normalised inside as ``rule`` says. Out: ``probabilities`` (N, K) and,
+    where they exist, ``maps`` (N, K, h, w), the class activation maps, whose averages over the places are the logits.
+
+    Args:
+        network: the network as data, for pictures of 3 channels.
+        weights: the arrays of its module's ``state_dict``, by their keys there. Those of the heads may be left out.
+        rule: side of the pictures, mean, standard deviation and order of the channels.
+        temperature: what the logits are divided by before the softmax.
+        class_names: one for each class.
+
+    Raises:
+        InputSizeError: pictures of ``rule.size`` pixels are too small for the network.
+        NetworkError: the network takes another number of channels or does not end in logits.
+    """
+    if network.in_channels != 3:
+        raise NetworkError(f"{network.name} takes pictures of {network.in_channels} channels; a graph is written for 3")
+    graph = _Graph(network, weights)
+    x, shape = _normalised(rule, graph), (3, rule.size, rule.size)
+    before = network.stages_before_pooling()
+    maps = None
+    for at, stage in enumerate(network.stages):
+        if before is not None and at == len(before):
+            maps = _maps(x, shape, graph)
+        x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
+    images = helper.make_tensor_value_info(_INPUT, TensorProto.UINT8, ["batch", rule.size, rule.size, 3])
+    graph.written.input.append(images)
+    graph.written.output.extend([_probabilities(x, shape, temperature, graph), *([maps] if maps else [])])
+    helper.set_model_props(graph.model, {"class_names": "\n".join(class_names)})
+    content: bytes = graph.model.SerializeToString()
+    return content
+
+
+class _Graph:
+    """What has been written so far, and what it is read from."""
+
+    def __init__(self, network: spec.Network, weights: Weights) -> None:
+        self.network = network
+        self.weights = weights
+        self.model = helper.make_model(
+            helper.make_graph([], network.name, [], []),
+            producer_name="googlenet",
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
+        self.written = self.model.graph
+
+    def node(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node and return the name of its output, which is its own."""
+        if name in (_INPUT, _PROBABILITIES, _MAPS):  # a stage may be called so, too
+            name += "_"
+        return self.own(operator, name, *inputs, **attributes)
+
+    def own(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node whose output is one of the graph's."""
+        self.written.node.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, value: Array) -> str:
+        """Add a constant: whole numbers as int64, all else as float32."""
+        whole = np.issubdtype(value.dtype, np.integer)
+        tensor = self.written.initializer.add(name=name, dims=value.shape)
+        tensor.data_type = TensorProto.INT64 if whole else TensorProto.FLOAT
+        # Written in place: the helpers of onnx would copy weights of half a gigabyte four times.
+        tensor.raw_data = value.astype("<i8" if whole else "<f4").tobytes()
+        return name
+
+
+def _normalised(rule: Preprocessing, graph: _Graph) -> str:
+    """(N, H, W, 3) uint8 → (N, 3, H, W) float, the same arithmetic as ``build.Normalise``."""
+    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for values in (rule.mean, rule.std))
+    x = graph.node("Transpose", "images.channels_first", _INPUT, perm=[0, 3, 1, 2])
+    x = graph.node("Cast", "images.float", x, to=TensorProto.FLOAT)
+    x = graph.node("Sub", "images.centred", x, graph.constant("images.mean", mean))
+    x = graph.node("Div", "images.normalised", x, graph.constant("images.std", std))
+    if rule.channel_order == "BGR":
+        x = graph.node("Gather", "images.bgr", x, graph.constant("images.order", np.array([2, 1, 0])), axis=1)
+    return x
+
+
+def _maps(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
+    """What is pooled, (N, D, h, w), with the linear layer, if one follows, at every place: (N, K, h, w)."""
+    fc, classes = graph.network.stages[-1], shape[0]
+    if fc.layers == (spec.Linear(),):
+        classes = graph.network.num_classes
+        places = graph.constant("maps.places", np.array([2, 3]))
+        kernel = graph.node("Unsqueeze", "maps.kernel", f"{fc.name}.weight", places)  # (K, D) → (K, D, 1, 1)
+        graph.own("Conv", _MAPS, features, kernel, f"{fc.name}.bias")
+    else:
+        graph.own("Identity", _MAPS, features)
+    return helper.make_tensor_value_info(_MAPS, TensorProto.FLOAT, ["batch", classes, *shape[1:]])
+
+
+def _probabilities(logits: str, shape: Shape, temperature: float, graph: _Graph) -> ValueInfoProto:
+    """(N, K, 1, 1) or (N, K) → (N, K)."""
+    if shape[1:] != (1, 1):
+        raise NetworkError(f"{graph.network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
+    x = graph.node("Flatten", "probabilities.logits", logits)
+    if temperature != 1:
+        divisor = graph.constant("probabilities.temperature", np.array(temperature))
+        x = graph.node("Div", "probabilities.calibrated", x, divisor)
+    graph.own("Softmax", _PROBABILITIES, x, axis=1)
+    return helper.make_tensor_value_info(_PROBABILITIES, TensorProto.FLOAT, ["batch", shape[0]])
+
+
+def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph: _Graph) -> tuple[str, Shape]:
+    for number, layer in enumerate(layers):
+        path = at if len(layers) == 1 else f"{at}.{number}"  # as ``build`` names them
+        x = _WRITE[type(layer)](layer, x, shape, path, graph)
+        shape = cost_of([layer], shape, graph.network).shape
+    return x, shape
+
+
+# One function a noun: layer, name of its input and the input's shape, its own name, graph → name of its output.
+
+
+def _conv(layer: spec.Conv, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    kernel, bias = _folded(at, graph.network.norm if layer.norm else None, graph.weights)
+    x = _convolution(layer, x, f"{at}.conv", kernel, bias, layer.groups, graph)
+    return _rectified(x, layer.relu, at, graph)
+
+
+def _separable_conv(layer: spec.SeparableConv, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    x = _convolution(
+        layer, x, f"{at}.depthwise", graph.weights[f"{at}.depthwise.weight"], None, groups=shape[0], graph=graph
+    )
+    kernel, bias = _folded(at, graph.network.norm, graph.weights)
+    x = _convolution(spec.Conv(layer.out), x, f"{at}.conv", kernel, bias, groups=1, graph=graph)
+    return _rectified(x, layer.relu, at, graph)
+
+
+def _convolution(
+    layer: spec.Conv | spec.SeparableConv,
+    x: str,
+    at: str,
+    kernel: Array,
+    bias: Array | None,
+    groups: int,
+    graph: _Graph,
+) -> str:
+    constants = [graph.constant(f"{at}.weight", kernel)]
+    if bias is not None:
+        constants.append(graph.constant(f"{at}.bias", bias))
+    return graph.node(
+        "Conv",
+        at,
+        x,
+        *constants,
+        kernel_shape=pair(layer.kernel),
+        strides=pair(layer.stride),
+        pads=2 * padding_of(layer),
+        group=groups,
+    )
+
+
+def _folded(at: str, norm: spec.BatchNorm | None, weights: Weights) -> tuple[Array, Array]:
+    """Kernel and bias of a convolution with its normalisation in them: γ · (w * x + b - μ) / √(σ² + ε) + β."""
+    kernel = weights[f"{at}.conv.weight"]
+    if norm is None:
+        return kernel, weights[f"{at}.conv.bias"]
+    gamma, beta, mean, variance = (
+        weights[f"{at}.bn.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = gamma / np.sqrt(variance + norm.eps)
+    bias = weights[f"{at}.conv.bias"] if norm.bias else 0.0
+    return kernel * scale[:, None, None, None], beta + (bias - mean) * scale
+
+
+def _rectified(x: str, relu: bool, at: str, graph: _Graph) -> str:
+    return graph.node("Relu", f"{at}.relu", x) if relu else x
+
+
+def _linear(layer: spec.Linear, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    weight, bias = (graph.constant(f"{at}.{part}", graph.weights[f"{at}.{part}"]) for part in ("weight", "bias"))
+    x = graph.node("Flatten", f"{at}.flatten", x)
+    x = graph.node("Gemm", at, x, weight, bias, transB=1)
+    return _rectified(x, layer.relu, at, graph)
+
+
+def _lrn(layer: spec.LRN, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    if layer.size % 2:
+        return graph.node("LRN", at, x, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k)
+    # Of an even number of neighbours torch takes the odd one before, the operator after, and engines refuse it.
+    channels = np.arange(shape[0])
+    ahead = channels[None, :] - channels[:, None]
+    near = (ahead >= -(layer.size // 2)) & (ahead < layer.size // 2)
+    kernel = graph.constant(f"{at}.weight", near[:, :, None, None] * (layer.alpha / layer.size))
+    k = graph.constant(f"{at}.bias", np.full(shape[0], layer.k))
+    energy = graph.node("Conv", f"{at}.energy", graph.node("Mul", f"{at}.square", x, x), kernel, k)
+    beta = graph.constant(f"{at}.beta", np.array(layer.beta))
+    return graph.node("Div", at, x, graph.node("Pow", f"{at}.power", energy, beta))
+
+
+def _relu(layer: spec.ReLU, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    return graph.node("Relu", at, x)
+
+
+def _dropout(layer: spec.Dropout, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    return x
+
+
+def _parallel(layer: spec.Parallel, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    branches = [_sequence(branch.layers, x, shape, f"{at}.{branch.name}", graph)[0] for branch in layer.branches]
+    return graph.node("Concat", at, *branches, axis=1)
+
+
+def _residual(layer: spec.Residual, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    body, _ = _sequence(layer.body, x, shape, f"{at}.body", graph)
+    shortcut, _ = _sequence(layer.shortcut, x, shape, f"{at}.shortcut", graph)
+    if layer.scale != 1:
+        body = graph.node("Mul", f"{at}.scaled", body, graph.constant(f"{at}.scale", np.array(layer.scale)))
+    return _rectified(graph.node("Add", at, shortcut, body), layer.relu, at, graph)
+
+
+def _pool(layer: spec.Pool, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    if uses_plain_windows(layer, *shape[1:]):
+        return _plain_pool(layer, x, shape, at, graph)
+    assert layer.output is not None
+    if layer.output == 1:
+        return graph.node("GlobalMaxPool" if layer.kind == "max" else "GlobalAveragePool", at, x)
+    if not shape[1] % layer.output and not shape[2] % layer.output:
+        kernel = [side // layer.output for side in shape[1:]]
+        operator = "MaxPool" if layer.kind == "max" else "AveragePool"
+        return graph.node(operator, at, x, kernel_shape=kernel, strides=kernel)
+    adaptive = _adaptive_max if layer.kind == "max" else _adaptive_average
+    return adaptive(layer.output, x, shape, at, graph)
+
+
+def _plain_pool(layer: spec.Pool, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    assert layer.kernel is not None
+    sides, before, strides = shape[1:], layer.padding, pair(layer.stride)
+    # A window larger than the map sees all of it; engines refuse to be told so by a larger kernel.
+    kernel = [min(layer.kernel, side + 2 * before) for side in sides]
+    # Rounding up is written as what the last window reaches beyond the map: engines differ in what they round.
+    spans = [(pooled_size(layer, side) - 1) * layer.stride + window for side, window in zip(sides, kernel, strict=True)]
+    after = [max(0, span - before - side) for span, side in zip(spans, sides, strict=True)]
+    if layer.kind == "max":
+        return graph.node("MaxPool", at, x, kernel_shape=kernel, strides=strides, pads=[before, before, *after])
+    counted = layer.count_padding and before > 0
+    if counted and max(after) > before:
+        # The zeros of the padding count, what is beyond them does not: the padding becomes a part of the map.
+        x = graph.node("Pad", f"{at}.padded", x, graph.constant(f"{at}.pads", np.array(2 * [0, 0, before, before])))
+        before, after, counted = 0, [max(0, end - before) for end in after], False
+    pads = [before, before, *after]
+    return graph.node(
+        "AveragePool", at, x, kernel_shape=kernel, strides=strides, pads=pads, count_include_pad=int(counted)
+    )
+
+
+def _adaptive_windows(size: int, output: int) -> list[tuple[int, int]]:
+    """First place and the one after the last of every window along one side, as torch divides it."""
+    return [(i * size // output, math.ceil((i + 1) * size / output)) for i in range(output)]
+
+
+def _adaptive_average(output: int, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    """A · x · B: a row of A averages rows of the map, a column of B its columns."""
+    rows, columns = (_averages(size, output) for size in shape[1:])
+    x = graph.node("MatMul", f"{at}.rows", graph.constant(f"{at}.row_windows", rows), x)
+    return graph.node("MatMul", at, x, graph.constant(f"{at}.column_windows", columns.T))
+
+
+def _averages(size: int, output: int) -> Array:
+    matrix = np.zeros((output, size))
+    for row, (start, end) in enumerate(_adaptive_windows(size, output)):
+        matrix[row, start:end] = 1 / (end - start)
+    return matrix
+
+
+def _adaptive_max(output: int, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+    for axis, side, path in ((2, shape[1], f"{at}.rows"), (3, shape[2], at)):
+        along = graph.constant(f"{path}.axis", np.array([axis]))
+        parts = []
+        for number, window in enumerate(_adaptive_windows(side, output)):
+            start, end = (graph.constant(f"{path}.{number}.{n}", np.array([place])) for n, place in enumerate(window))
+            part = graph.node("Slice", f"{path}.{number}", x, start, end, along)
+            parts.append(graph.node("ReduceMax", f"{path}.{number}.max", part, along))
+        x = graph.node("Concat", path, *parts, axis=axis)
+    return x
+
+
+_WRITE: dict[type, Callable[[Any, str, Shape, str, _Graph], str]] = {
+    spec.Conv: _conv,
+    spec.SeparableConv: _separable_conv,
+    spec.Pool: _pool,
+    spec.LRN: _lrn,
+    spec.ReLU: _relu,
+    spec.Dropout: _dropout,
+    spec.Linear: _linear,
+    spec.Parallel: _parallel,
+    spec.Residual: _residual,
+}
