@@ -13,6 +13,7 @@
     │   └── DiskFullError       no space left; what was saved before is intact
     ├── NonFiniteLossError      the loss became NaN or infinite
     ├── StoppedError            stopped by Ctrl-C or SIGTERM, after saving
+    ├── WeightsError            weights that cannot be read or do not fit
     ├── BundleError             a bundle that is missing, damaged, foreign or too new
     ├── DeviceError             a device this machine does not have
     └── MissingExtraError       an optional part of the package is not installed
@@ -84,6 +85,10 @@ class StoppedError(GoogLeNetError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class WeightsError(GoogLeNetError, ValueError):
+    """Weights that cannot be read, do not fit the network, or cannot be fetched or sent."""
 
 
 class BundleError(GoogLeNetError):

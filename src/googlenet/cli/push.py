@@ -1,0 +1,43 @@
+"""``googlenet push``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("push", short_help="Make a run ready for the Hugging Face Hub, and send it there.")(push)
+
+
+def push(
+    run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the Hub.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write the folder that is sent; unless told, RUN/hub.")
+    ] = None,
+    upload: Annotated[bool, typer.Option("--upload", help="Send it. Without this nothing leaves the machine.")] = False,
+) -> None:
+    """Example: googlenet push runs/flowers me/flowers
+
+    Write the folder of a Hub repository: the bundle, a model card and, where timm knows the network, timm's files.
+
+    Look at it, choose a license in its README.md, then send it with --upload. A README.md that is there is kept.
+    """
+    import googlenet
+    from googlenet.cli.output import say
+
+    _ = googlenet.convert  # says which extra is missing, if one is
+    from googlenet.exchange import hub
+
+    written = hub.push(run, repository, upload=upload, folder=folder)
+    names = ", ".join(sorted(entry.name for entry in written.iterdir()))
+    say(f"{written}: {names}")
+    if upload:
+        say(f"sent to {repository}")
+    else:
+        say(f"nothing was sent; choose a license in {written / hub.README}, then: "
+            f"googlenet push {run} {repository}{f' --folder {folder}' if folder else ''} --upload")  # fmt: skip

@@ -1,0 +1,1 @@
+"""Weights in and out: other projects' files become bundles, bundles become what other projects load."""

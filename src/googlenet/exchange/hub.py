@@ -1,0 +1,207 @@
+"""The Hugging Face Hub: weights fetched from it, runs made ready for it and sent to it. Only when asked to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from googlenet import bundle as bundles
+from googlenet.bundle import Bundle
+from googlenet.errors import MissingExtraError, RunError, WeightsError
+from googlenet.exchange.files import CONFIG, IN_FOLDER
+from googlenet.exchange.outwards import timm_files
+from googlenet.models import weights
+
+PREFIX = "hf:"  # of a source that lies on the Hub
+README = "README.md"
+IN_RUN = "hub"  # where a run keeps its folder for the Hub, unless told otherwise
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
+    """Download the weights of a repository, with its config.json. Gives a name with the revision, and the folder.
+
+    Raises :class:`WeightsError` when not told to download, or it fails; :class:`MissingExtraError`.
+    """
+    _check(repo_id)
+    if not download:
+        raise WeightsError(f"{PREFIX}{repo_id} lies on the Hugging Face Hub: give --download to fetch it from there")
+    hub = _client()
+    try:
+        info = hub.HfApi().model_info(repo_id)
+        there = [file.rfilename for file in info.siblings or ()]
+        wanted = next((name for name in IN_FOLDER if name in there), None)
+        if wanted is None:
+            raise WeightsError(f"{PREFIX}{repo_id} holds none of {', '.join(IN_FOLDER)}: download its weights by hand")
+        beside = [name for name in (CONFIG, bundles.CARD) if name in there]
+        folder = hub.snapshot_download(repo_id, revision=info.sha, allow_patterns=[wanted, *beside])
+    except WeightsError:
+        raise
+    except Exception as error:  # the client and what it stands on raise exceptions of many families
+        raise WeightsError(f"{PREFIX}{repo_id} could not be fetched: {_first_line(error)}") from error
+    return f"{PREFIX}{repo_id}@{info.sha}", Path(folder)
+
+
+def push(run: str | Path, repo_id: str, *, upload: bool = False, folder: str | Path | None = None) -> Path:
+    """Write the folder of a run for the Hub and, only when told to ``upload``, send it. Gives the folder.
+
+    Raises :class:`BundleError`, :class:`RunError` when the folder cannot be written, :class:`WeightsError` when the
+    name is none or sending fails, :class:`MissingExtraError`.
+    """
+    _check(repo_id)
+    hub = _client() if upload else None
+    written = write_hub_folder(run, folder, repo_id)
+    if hub is not None:
+        try:
+            hub.HfApi().create_repo(repo_id, exist_ok=True)
+            hub.HfApi().upload_folder(repo_id=repo_id, folder_path=written)
+        except Exception as error:  # as above
+            raise WeightsError(
+                f"{repo_id} could not be sent, the folder {written} is ready: {_first_line(error)} "
+                "(`hf auth login` says who you are)"
+            ) from error
+    return written
+
+
+def write_hub_folder(run: str | Path, folder: str | Path | None = None, repo_id: str = "OWNER/NAME") -> Path:
+    """Write what a repository of the Hub holds: the bundle, a model card and, where timm knows the network, its files.
+
+    ``folder`` is beside the bundle unless given; in one written before, README.md is left as it is. Raises
+    :class:`RunError` when another run or something else is there.
+    """
+    bundle = bundles.read(run)
+    path = bundle.path.parent / IN_RUN if folder is None else Path(folder)
+    contents = {name: bundle.read(name) for name in bundle.card.files}
+    contents[bundles.CARD] = bundle.card.to_json().encode()
+    if "timm" in weights.layouts_of(bundle.network):
+        contents |= timm_files(bundle)
+    contents[README] = readme(bundle, repo_id, CONFIG in contents).encode()
+    _write(path, contents)
+    return path
+
+
+def _write(path: Path, contents: Mapping[str, bytes]) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file: --folder names a directory")
+    strangers = sorted({entry.name for entry in path.iterdir()} - contents.keys()) if path.is_dir() else []
+    if strangers:  # they would be sent along
+        raise RunError(f"{path} holds what is not of this run ({', '.join(strangers[:3])}): choose another --folder")
+    card = path / bundles.CARD
+    if card.exists() and card.read_bytes() != contents[bundles.CARD]:
+        raise RunError(f"{path} was made of another state of the run: delete it, or choose another --folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            if name != README or not (path / README).exists():  # its license was chosen by hand
+                (path / name).write_bytes(content)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+
+
+# The model card.
+
+
+def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
+    """Give the text of README.md: what the Hub's search reads first, then what people do."""
+    card, network = bundle.card, bundle.network
+    tags = ["image-classification", "openvino", "onnx", network.name, *(["timm"] if for_timm else [])]
+    parts = [
+        "---",
+        "library_name: googlenet",
+        "# license: choose one, for example apache-2.0",
+        "pipeline_tag: image-classification",
+        "tags:",
+        *(f"- {json.dumps(tag)}" for tag in tags),
+        "---",
+        "",
+        f"# {repo_id.rpartition('/')[2]}",
+        "",
+        f"{network.name}, a classifier of pictures into {len(card.class_names)} classes."
+        + (f" The network is from: {network.paper}." if network.paper else ""),
+        "",
+        *_classes(card.class_names),
+        *_metrics(card.metrics),
+        *_input(bundle),
+        *_use(repo_id, for_timm),
+        *_differences(network.differences),
+    ]
+    return "\n".join(parts)
+
+
+_SHOWN_CLASSES = 20
+
+
+def _classes(names: tuple[str, ...]) -> list[str]:
+    more = len(names) - _SHOWN_CLASSES
+    listed = ", ".join(names[:_SHOWN_CLASSES]) + (f" and {more} more (in `card.json`)" if more > 0 else "")
+    return ["## Classes", "", listed, ""]
+
+
+def _metrics(metrics: Mapping[str, float]) -> list[str]:
+    if not metrics:
+        return ["## Metrics", "", "Not measured here: the weights were converted.", ""]
+    rows = [f"| {name} | {value:.2%} |" if name.startswith("top") else f"| {name} | {value:.6g} |"
+            for name, value in metrics.items()]  # fmt: skip
+    return ["## Metrics", "", "On held-out pictures.", "", "| metric | value |", "|---|---:|", *rows, ""]
+
+
+def _input(bundle: Bundle) -> list[str]:
+    rule = bundle.card.preprocessing
+    return [
+        "## Input",
+        "",
+        f"RGB pictures, the shorter side resized to {rule.resize} pixels and the centre {rule.size} × {rule.size} "
+        "cut out. `model.onnx` takes them as uint8 (N, H, W, 3); it holds the normalisation "
+        f"(mean {_numbers(rule.mean)}, standard deviation {_numbers(rule.std)} on a scale of 0 to 1).",
+        "",
+    ]
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def _use(repo_id: str, for_timm: bool) -> list[str]:
+    lines = [
+        "## Use",
+        "",
+        "```python",
+        "import googlenet, huggingface_hub",
+        "",
+        f'folder = huggingface_hub.snapshot_download("{repo_id}")',
+        "classifier = googlenet.load(folder)",
+        'print(classifier.predict("picture.jpg").top(5))',
+        "```",
+        "",
+    ]
+    if for_timm:
+        lines += [f'In timm: `timm.create_model("hf-hub:{repo_id}", pretrained=True)`.', ""]
+    return lines
+
+
+def _differences(differences: Sequence[str]) -> list[str]:
+    return ["## Differences from the paper", "", *(f"- {each}" for each in differences), ""] if differences else []
+
+
+# The client.
+
+
+def _check(repo_id: str) -> None:
+    if not _REPOSITORY.fullmatch(repo_id):
+        raise WeightsError(f"{repo_id!r} is no repository of the Hugging Face Hub: write OWNER/NAME")
+
+
+def _client() -> Any:
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("hub", "huggingface_hub") from error
+    return huggingface_hub
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,107 @@
+"""Bundles → weights that torchvision and timm load."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from googlenet import bundle as bundles
+from googlenet.bundle import Bundle
+from googlenet.errors import RunError, WeightsError
+from googlenet.exchange.files import CONFIG
+from googlenet.models import weights
+from googlenet.models.spec import Network
+
+TIMM_WEIGHTS = "model.safetensors"
+_TIMM_NAMES = {"xception": "legacy_xception"}  # where timm calls a network otherwise
+
+
+def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
+    """Write the weights of a run or bundle as another project names them. Gives the path written.
+
+    ``"torchvision"`` writes a state dict, to a .pth or a .safetensors file; ``"timm"`` a folder with ``config.json``
+    and ``model.safetensors`` for ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
+
+    Raises :class:`BundleError` when there is no bundle, :class:`WeightsError` when its network is not known in that
+    layout, and :class:`RunError` when ``out`` is in the way or cannot be written.
+    """
+    bundle, path = bundles.read(run), Path(out)
+    contents = timm_files(bundle) if layout == "timm" else {path.name: _one_file(bundle, path, layout)}
+    if path.exists() and not (layout == "timm" and path.is_dir() and not any(path.iterdir())):
+        raise RunError(f"{path} is there already: choose another --out")
+    folder = path if layout == "timm" else path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+    return path
+
+
+def timm_files(bundle: Bundle) -> dict[str, bytes]:
+    """Give the files of a folder that timm loads. Raises :class:`WeightsError` when timm has no such network."""
+    ours = _tensors(bundle)
+    given = weights.give(bundle.network, ours, "timm")
+    config = json.dumps(_timm_config(bundle, ours), indent=2, ensure_ascii=False) + "\n"
+    return {CONFIG: config.encode(), TIMM_WEIGHTS: _safetensors(given)}
+
+
+def _one_file(bundle: Bundle, path: Path, layout: str) -> bytes:
+    given = weights.give(bundle.network, _tensors(bundle), layout)
+    if path.suffix == ".safetensors":
+        return _safetensors(given)
+    if path.suffix not in (".pth", ".pt"):
+        raise WeightsError(f"--out {path}: {layout} weights are written to a .pth or a .safetensors file")
+    content = io.BytesIO()
+    torch.save(given, content)
+    return content.getvalue()
+
+
+def _tensors(bundle: Bundle) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = parse_safetensors(bundle.read(bundles.WEIGHTS))
+    return tensors
+
+
+def _safetensors(tensors: dict[str, Tensor]) -> bytes:
+    content: bytes = save_safetensors({name: t.contiguous() for name, t in tensors.items()}, {"format": "pt"})
+    return content
+
+
+def _timm_config(bundle: Bundle, ours: dict[str, Tensor]) -> dict[str, Any]:
+    card, network = bundle.card, bundle.network
+    rule = card.preprocessing
+    # What timm replaces when it is asked for other channels or other classes.
+    first, last = (_timm_module(network, stage.name, ours) for stage in (network.stages[0], network.stages[-1]))
+    config = {
+        "architecture": _TIMM_NAMES.get(network.name, network.name),
+        "num_classes": network.num_classes,
+        "label_names": list(card.class_names),
+        "pretrained_cfg": {
+            "input_size": [network.in_channels, rule.size, rule.size],
+            "interpolation": "bilinear",
+            "crop_pct": rule.crop_fraction,
+            "mean": list(rule.mean),
+            "std": list(rule.std),
+            "num_classes": network.num_classes,
+            "first_conv": first,
+            "classifier": last,
+        },
+    }
+    if network.aux:
+        config["model_args"] = {"aux_logits": True}
+    return config
+
+
+def _timm_module(network: Network, stage: str, ours: dict[str, Tensor]) -> str:
+    """Give timm's name of the module that holds the weights of a stage with one layer."""
+    weight = next(key for key, tensor in ours.items() if key.startswith(f"{stage}.") and tensor.ndim > 1)
+    (theirs,) = weights.give(network, {weight: ours[weight]}, "timm")
+    return theirs.removesuffix(".weight")
