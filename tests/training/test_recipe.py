@@ -19,8 +19,24 @@ def test_every_shipped_recipe_is_valid_and_opens_with_what_it_is(name):
         assert word in header
 
 
-def test_what_a_file_leaves_out_is_as_in_the_default_recipe():
-    assert load_recipe("default") == Recipe()
+def test_what_a_file_leaves_out_is_as_in_the_default_recipe_but_the_crop_which_is_the_networks():
+    assert load_recipe("default") == Recipe(crop_fraction=1.0)
+    assert Recipe().crop_fraction is None
+
+
+def test_epochs_asked_for_take_the_place_of_the_minutes_of_a_file(tmp_path):
+    (tmp_path / "mine.toml").write_text("minutes = 3\n")
+    assert load_recipe(tmp_path / "mine.toml").minutes == 3
+    recipe = load_recipe(tmp_path / "mine.toml", epochs=7)
+    assert (recipe.epochs, recipe.minutes) == (7, None)
+    with pytest.raises(RecipeError, match="--epochs and --minutes exclude each other"):
+        load_recipe("default", epochs=7, minutes=3.0)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("inf"), float("nan")])
+def test_minutes_are_more_than_none(minutes):
+    with pytest.raises(RecipeError, match="minutes = "):
+        load_recipe("default", minutes=minutes)
 
 
 def test_the_papers_recipe():

@@ -28,6 +28,7 @@ from googlenet.errors import (
     UnreadableImageError,
 )
 from googlenet.training import checkpoint, run
+from googlenet.training.recipe import load_recipe
 
 
 def recipe_for(folder, **changes):
@@ -111,6 +112,49 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
     timing = re.compile(r",[^,]+,[^,]+$", re.M)  # pictures per second and seconds differ, nothing else may
     logs = [timing.sub("", (tmp_path / name / "log.csv").read_text()) for name in ("whole", "cut")]
     assert logs[0] == logs[1]
+
+
+def rows_of(run):
+    with (run / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_minutes_train_until_the_time_is_over(train, coloured, tmp_path):
+    recipe = recipe_for(tmp_path, epochs=1000)  # which only give the schedule its shape
+    begun = time.monotonic()
+    bundle = train(coloured, tmp_path / "run", recipe=recipe, minutes=0.15)
+    assert time.monotonic() - begun < 30  # 9 seconds; how exactly depends on who else is using the machine
+    rows = rows_of(tmp_path / "run")
+    assert float(rows[-1]["lr"]) < 0.0005 < 0.002 == load_recipe(recipe).lr  # the schedule came to its end
+    assert bundle.card.metrics["top1"] == max(float(row["val_top1"]) for row in rows)
+    assert bundle.card.recipe["minutes"] == 0.15
+    _, state = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    assert 3 < state["progress"]["elapsed"] < 30
+
+
+def test_minutes_too_few_for_anything_still_give_a_validated_bundle(train, coloured, tmp_path):
+    bundle = train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path), minutes=0.001)
+    assert [row["epoch"] for row in rows_of(tmp_path / "run")] == ["1"]
+    assert bundle.card.metrics["epoch"] == 1
+
+
+def test_a_run_by_minutes_that_is_resumed_has_what_was_left(train, coloured, tmp_path, monkeypatch, capsys):
+    recipe, last = recipe_for(tmp_path), tmp_path / "run" / "checkpoints" / "last.safetensors"
+    with monkeypatch.context() as patched:
+        StopAt(patched, 3)
+        with pytest.raises(StoppedError, match=r"stopped in epoch 1, after 0:\d\d of 10:00, saved"):
+            train(coloured, tmp_path / "run", recipe=recipe, minutes=10)
+    with pytest.raises(RunError, match=r"--minutes 5 \(it has 10.0\)"):
+        train(coloured, tmp_path / "run", resume=True, minutes=5)
+    tensors, state = checkpoint.load(last)
+    assert 0 < state["progress"]["elapsed"] < 60
+    state["progress"]["elapsed"] = 600.0  # as if it had been stopped when its time was over
+    checkpoint.save(last, tensors, state)
+    bundle = train(coloured, tmp_path / "run", resume=True)
+    assert [row["epoch"] for row in rows_of(tmp_path / "run")] == ["1"]
+    _, state = checkpoint.load(last)
+    assert state["progress"]["elapsed"] > 600
+    assert train(coloured, tmp_path / "run", resume=True).card.metrics == bundle.card.metrics
 
 
 def test_sigterm_and_ctrl_c_from_outside_save_and_say_how_to_go_on(coloured, tmp_path):
@@ -258,6 +302,8 @@ def test_an_output_that_cannot_be_made_is_said_before_any_work(train, coloured):
         ({"image_size": 2}, InputSizeError, "--image-size 2: tiny got 2×2 pixels; it takes 3×3 or more"),
         ({"network": "googlenet_nb"}, ValueError, "did you mean 'googlenet_bn'"),
         ({"device": "tpu"}, DeviceError, "allowed are auto, cpu, cuda, mps"),
+        ({"minutes": 0.0}, ValueError, "minutes = 0.0: should be greater than 0"),
+        ({"minutes": 1, "epochs": 1}, ValueError, "--epochs and --minutes exclude each other"),
         ({"epochs": 0}, ValueError, "epochs = 0: should be greater than or equal to 1"),
         ({"init": "magic"}, ValueError, "init = 'magic': should be 'truncated_normal', 'kaiming', 'xavier' or 'own'"),
     ],

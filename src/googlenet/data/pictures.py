@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from googlenet.errors import DataError, MissingExtraError
-from googlenet.images.decode import SUFFIXES, Pixels, decode
+from googlenet.images.decode import SUFFIXES, ImageSource, Pixels, decode
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
@@ -30,9 +30,17 @@ class Picture:
     path: Path | None = None
     pixels: Pixels | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def source(self) -> ImageSource:
+        """What ``decode`` and ``predict`` take: the file, or the pixels themselves."""
+        if self.path is not None:
+            return self.path
+        assert self.pixels is not None
+        return self.pixels
+
     def read(self) -> Pixels:
         """Decode to (H, W, 3) uint8. Raises :class:`ImageError` where that fails."""
-        return decode(self.pixels if self.path is None else self.path)  # type: ignore[arg-type]
+        return decode(self.source)
 
 
 @dataclass(frozen=True)

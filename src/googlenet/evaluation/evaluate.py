@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from googlenet.data.pictures import LabelledData, Picture, Pictures, open_data
+from googlenet.data.pictures import VAL_FRACTION, LabelledData, Picture, Pictures, open_data
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.metrics import Metrics, measure
-from googlenet.images.preprocess import prepare
 from googlenet.inference.classifier import Classifier, load
-from googlenet.inference.pipeline import in_batches
-
-BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -54,33 +50,23 @@ def evaluate(
     """
     classifier = load(run)
     recipe = classifier.card.recipe
-    labelled = open_data(data, seed=recipe.get("seed", 0), val_fraction=recipe.get("val_fraction", 0.2))
+    labelled = open_data(data, seed=recipe.get("seed", 0), val_fraction=recipe.get("val_fraction", VAL_FRACTION))
     chosen = split or "val"
     pictures = _in_the_order_of(classifier, labelled, labelled.split(chosen))
     labels, probabilities, unreadable = [], [], {}
-    for done, (item, answer) in enumerate(_answers(classifier, pictures), start=1):
+    answers = classifier.predict_many(item.source for item in pictures.items)
+    for done, (item, answer) in enumerate(zip(pictures.items, answers, strict=True), start=1):
         if isinstance(answer, ImageError):
             unreadable[item.name] = str(answer)
         else:
             labels.append(item.label)
-            probabilities.append(answer)
+            probabilities.append(answer.probabilities)
         if progress:
             progress(done, len(pictures))
     if not labels:
         raise DataError(f"{data}: none of the {len(pictures)} pictures of {chosen} could be read")
     metrics = measure(np.array(labels), np.stack(probabilities), classifier.class_names)
     return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable)
-
-
-def _answers(classifier: Classifier, pictures: Pictures) -> Iterator[tuple[Picture, np.ndarray | ImageError]]:
-    def pixels(item: Picture) -> np.ndarray:
-        return prepare(item.read(), classifier.card.preprocessing)
-
-    for batch in in_batches(pixels, pictures.items, BATCH_SIZE):
-        readable = [x for _, x in batch if not isinstance(x, ImageError)]
-        answers = iter(classifier.engine.probabilities(np.stack(readable)) if readable else ())
-        for item, x in batch:
-            yield item, x if isinstance(x, ImageError) else next(answers)
 
 
 def _in_the_order_of(classifier: Classifier, labelled: LabelledData, pictures: Pictures) -> Pictures:

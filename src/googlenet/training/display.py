@@ -12,21 +12,22 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from googlenet.training.fit import EpochResult, Fit, Progress
+from googlenet.training.recipe import Recipe
 
 PLAIN_EVERY = 30.0  # seconds between plain lines within an epoch
 
 
 class Display:
-    """A watcher of :class:`Fit` that shows epoch, losses, accuracy, pictures per second and ETA."""
+    """Shows epoch, losses, accuracy, pictures per second and ETA."""
 
-    def __init__(self, epochs: int, console: Console | None = None) -> None:
+    def __init__(self, recipe: Recipe, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
-        self.epochs = epochs
+        self.epochs, self.minutes = recipe.epochs, recipe.minutes
         self.live = self.console.is_terminal
         self.bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
             TextColumn("loss {task.fields[loss]:.3f}"),
             _Speed(),
             TextColumn("ETA"),
@@ -35,10 +36,12 @@ class Display:
             transient=True,
             disable=not self.live,
         )
-        self.task = self.bar.add_task("train", epoch=f"1/{epochs}", loss=math.nan, speed=0.0, total=None)
+        unit = "steps" if self.minutes is None else "s"
+        epoch = self._epoch(1)
+        self.task = self.bar.add_task("train", epoch=epoch, unit=unit, loss=math.nan, speed=0.0, total=None)
         self.loss = math.nan
         self.started = self.last_line = time.monotonic()
-        self.first_step: int | None = None
+        self.first: float | None = None  # how much was done already when this display saw its first step
 
     def __enter__(self) -> Display:
         self.bar.start()
@@ -61,31 +64,31 @@ class Display:
             names = ", ".join(unseen)
             self._print(f"no picture of {names} is held out: its accuracy will not be known; add pictures", "yellow")
 
-    def step(self, progress: Progress, steps: int, loss: float, seconds: float) -> None:
+    def step(self, progress: Progress, steps: int, loss: float) -> None:
         """Move the bar; without a terminal print a line now and then."""
         if math.isfinite(loss):
             self.loss = loss if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * loss
-        done, total = progress.epoch * steps + progress.batch, self.epochs * steps
-        if self.first_step is None:
-            self.first_step = done - 1
+        done, total = self._done(progress, steps)
+        if self.first is None:
+            self.first, self.started = done, time.monotonic()
         speed = progress.seen / max(progress.seconds, 1e-9)
-        epoch = f"{progress.epoch + 1}/{self.epochs}"
+        epoch = self._epoch(progress.epoch + 1)
         self.bar.update(self.task, completed=done, total=total, epoch=epoch, loss=self.loss, speed=speed)
         now = time.monotonic()
         if not self.live and now - self.last_line > PLAIN_EVERY:
             self.last_line = now
-            eta = (now - self.started) / max(done - self.first_step, 1) * (total - done)
+            eta = (now - self.started) / max(done - self.first, 1e-9) * (total - done)
             self._print(
                 f"epoch {epoch}  step {progress.batch}/{steps}  loss {self.loss:.3f}  {speed:.0f} pictures/s  "
                 f"ETA {_duration(eta)}"
             )
 
-    def epoch(self, result: EpochResult, epochs: int) -> None:
+    def epoch(self, result: EpochResult) -> None:
         """Print the line of a finished epoch."""
         self.last_line = time.monotonic()
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
         self._print(
-            f"epoch {result.epoch:>3}/{epochs}  loss {result.loss:.3f} ({heads})  "
+            f"epoch {self._epoch(result.epoch, 3)}  loss {result.loss:.3f} ({heads})  "
             f"val loss {result.val_loss:.3f}  top-1 {result.val_top1:.2%}  top-5 {result.val_top5:.2%}  "
             f"{result.pictures_per_second:.0f} pictures/s"
         )
@@ -93,6 +96,21 @@ class Display:
     def unreadable(self, name: str, reason: str) -> None:
         """Name a picture that is left out."""
         self._print(f"left out: {reason}", "yellow")
+
+    def place(self, progress: Progress) -> str:
+        """Say where a run stands."""
+        if self.minutes is None:
+            return f"epoch {progress.epoch + 1} of {self.epochs}"
+        return f"epoch {progress.epoch + 1}, after {_duration(progress.elapsed)} of {_duration(60 * self.minutes)}"
+
+    def _done(self, progress: Progress, steps: int) -> tuple[float, float]:
+        """How much of how much is done: steps, or seconds where these decide."""
+        if self.minutes is None:
+            return progress.epoch * steps + progress.batch, self.epochs * steps
+        return min(progress.elapsed, 60 * self.minutes), 60 * self.minutes
+
+    def _epoch(self, number: int, width: int = 0) -> str:
+        return f"{number:>{width}}" if self.minutes is not None else f"{number:>{width}}/{self.epochs}"
 
     def _print(self, text: str, style: str = "") -> None:
         self.console.print(text, style=style, soft_wrap=True, markup=False)

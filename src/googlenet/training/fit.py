@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,18 +16,24 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from googlenet.card import Preprocessing
-from googlenet.data.pictures import LabelledData
+from googlenet.data.pictures import LabelledData, Picture
 from googlenet.errors import NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
 from googlenet.training import checkpoint
 from googlenet.training.loading import Batch, Batches, PictureDataset, loader
 from googlenet.training.objective import Objective
+from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
+
+FORESEEN = 32  # pictures that tell how long the validation of all will take
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """A row of the log. Losses are means over the epoch; ``head_losses`` are unweighted, the main one first."""
+    """A row of the log: an epoch, or all since the row before where not every epoch is validated.
+
+    Losses are means over it; ``head_losses`` are unweighted, the main one first.
+    """
 
     epoch: int
     lr: float
@@ -43,7 +49,11 @@ class EpochResult:
 
 @dataclass
 class Progress:
-    """Where the run stands. ``batch`` batches of ``epoch`` (from 0) are done; ``sums`` are of these."""
+    """Where the run stands. ``batch`` batches of ``epoch`` (from 0) are done.
+
+    ``sums``, ``correct``, ``seen`` and ``seconds`` are of all since the last row of the log; ``elapsed`` are the
+    seconds since the run was begun, pauses between stopping and resuming left out.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -51,6 +61,7 @@ class Progress:
     correct: int = 0
     seen: int = 0
     seconds: float = 0.0
+    elapsed: float = 0.0
     history: list[EpochResult] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -68,10 +79,10 @@ class Progress:
 class Watcher(Protocol):
     """Who is told how it goes, and may ask to stop."""
 
-    def step(self, progress: Progress, steps: int, loss: float, seconds: float) -> None:
+    def step(self, progress: Progress, steps: int, loss: float) -> None:
         """Hear of a training step: ``loss`` is the batch's."""
 
-    def epoch(self, result: EpochResult, epochs: int) -> None:
+    def epoch(self, result: EpochResult) -> None:
         """Hear of a finished epoch."""
 
     def unreadable(self, name: str, reason: str) -> None:
@@ -82,7 +93,10 @@ class Watcher(Protocol):
 
 
 class Fit:
-    """One training run in memory: network, optimizer, moving average, data, and where it stands."""
+    """One training run in memory: network, optimizer, moving average, data, and where it stands.
+
+    ``begun`` is when it was begun, by ``time.perf_counter()``: what its minutes are counted from.
+    """
 
     def __init__(
         self,
@@ -92,18 +106,24 @@ class Fit:
         rule: Preprocessing,
         fabric: Fabric,
         stop_on_bad_image: bool = False,
+        begun: float | None = None,
     ) -> None:
         self.data, self.recipe, self.rule, self.fabric = data, recipe, rule, fabric
         self.stop_on_bad_image = stop_on_bad_image
+        self.begun = time.perf_counter() if begun is None else begun
         self.progress = Progress()
         objective = Objective(network, rule, recipe.label_smoothing).to(memory_format=torch.channels_last)
         self.network = network
-        self.optimizer_: Optimizer = _optimizer(network, recipe)
         self.objective: nn.Module
-        self.objective, self.optimizer = fabric.setup(objective, self.optimizer_)
-        self.averaged = AveragedModel(network, multi_avg_fn=_average(recipe.averaging), use_buffers=True)
+        self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
+        self.averaged = (
+            AveragedModel(network, multi_avg_fn=_average(recipe.averaging), use_buffers=True)
+            if recipe.averaging
+            else None
+        )
         self.normalise = objective.normalise
         self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True)
+        self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
         self.train_loader = loader(train, self.batches)
         val = PictureDataset(data.val, rule, recipe.seed, None)
@@ -112,31 +132,47 @@ class Fit:
     @property
     def best_network(self) -> ConvNet:
         """The network that is evaluated and shipped: the moving average of the weights, where there is one."""
-        if not self.recipe.averaging:
+        if self.averaged is None:
             return self.network
         module = self.averaged.module
         assert isinstance(module, ConvNet)
         return module
 
     def run(self, watcher: Watcher, last: Path, best: Path) -> bool:
-        """Train until the recipe's epochs are done. ``False`` when stopped before; either way ``last`` is saved."""
-        while self.progress.epoch < self.recipe.epochs:
+        """Train until the recipe's epochs or minutes are over. ``False`` when stopped before; ``last`` is saved."""
+        while not self._is_finished():
             if not self._train_epoch(watcher):
                 self.save(last)
                 return False
-            result = self._finish_epoch(watcher)
-            if result.val_top1 >= max(row.val_top1 for row in self.progress.history):
-                checkpoint.save(best, self.best_network.state_dict(), {"epoch": result.epoch})
-            self.save(last)
-            watcher.epoch(result, self.recipe.epochs)
+            if self.pace.validates(self.progress):
+                self._close_epoch(watcher, last, best)
+            else:
+                self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
         return True
+
+    def _is_finished(self) -> bool:
+        """Whether no step is left and what the steps did is validated."""
+        return self.pace.is_up(self.progress) and bool(self.progress.history) and not self.progress.seen
+
+    def _close_epoch(self, watcher: Watcher, last: Path, best: Path) -> None:
+        begun = time.perf_counter()
+        result = self._finish_epoch(watcher)
+        if result.val_top1 >= max(row.val_top1 for row in self.progress.history):
+            checkpoint.save(best, self.best_network.state_dict(), {"epoch": result.epoch})
+        self.progress.elapsed = self._elapsed()
+        self.save(last)
+        watcher.epoch(result)
+        self.pace.validated(time.perf_counter() - begun)
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self.begun
 
     def save(self, path: Path) -> None:
         """Write everything needed to go on exactly from here."""
         tensors = {
             **checkpoint.with_prefix("network", self.network.state_dict()),
-            **checkpoint.with_prefix("averaged", self.averaged.state_dict()),
-            **checkpoint.with_prefix("optimizer", checkpoint.optimizer_tensors(self.optimizer_)),
+            **checkpoint.with_prefix("averaged", self.averaged.state_dict() if self.averaged else {}),
+            **checkpoint.with_prefix("optimizer", checkpoint.optimizer_tensors(self.optimizer.optimizer)),
             **checkpoint.with_prefix("random", _random_states()),
         }
         checkpoint.save(path, tensors, {"recipe": self.recipe.model_dump(), "progress": self.progress.to_state()})
@@ -145,13 +181,38 @@ class Fit:
         """Go on from what :meth:`save` wrote. Raises :class:`CheckpointError`."""
         tensors, state = checkpoint.load(path)
         checkpoint.restore_module(self.network, checkpoint.under_prefix("network", tensors), path)
-        checkpoint.restore_module(self.averaged, checkpoint.under_prefix("averaged", tensors), path)
-        checkpoint.restore_optimizer(self.optimizer_, checkpoint.under_prefix("optimizer", tensors))
+        if self.averaged:
+            checkpoint.restore_module(self.averaged, checkpoint.under_prefix("averaged", tensors), path)
+        checkpoint.restore_optimizer(self.optimizer.optimizer, checkpoint.under_prefix("optimizer", tensors))
         _restore_random_states(checkpoint.under_prefix("random", tensors))
         self.progress = Progress.from_state(state["progress"])
+        self.begun -= self.progress.elapsed
+
+    @torch.no_grad()
+    def foresee_validation(self) -> float:
+        """Read and run a few of the pictures: the seconds that validation will take."""
+        network, pictures, count = self.best_network.eval(), self.val_loader.dataset, len(self.data.val)
+        some = range(0, count, -(-count // FORESEEN))
+        begun = time.perf_counter()
+        batch: Batch = self.val_loader.collate_fn([pictures[0, index] for index in some])
+        reading = (time.perf_counter() - begun) / len(some) / max(1, self.val_loader.num_workers)
+        images = self.fabric.to_device(batch.images)
+        taken = [0.0]
+        if len(images):
+            taken = [self._seconds_to_run(network, images) for _ in range(3)]  # the first is slow: it compiles
+        return (reading + min(taken) / max(1, len(images))) * count
+
+    def _seconds_to_run(self, network: ConvNet, images: Tensor) -> float:
+        begun = time.perf_counter()
+        with self.fabric.autocast():
+            network(self.normalise(images)).sum().item()
+        return time.perf_counter() - begun
 
     def _train_epoch(self, watcher: Watcher) -> bool:
-        """Do the steps left of this epoch. ``False`` when asked to stop, after the step that was under way."""
+        """Do the steps left of this epoch, or until the time is up.
+
+        ``False`` when asked to stop, after the step that was under way.
+        """
         progress, steps = self.progress, len(self.batches)
         self.batches.epoch, self.batches.start = progress.epoch, progress.batch
         self.objective.train()
@@ -162,16 +223,19 @@ class Fit:
             progress.batch += 1
             now = time.perf_counter()
             progress.seconds += now - clock
-            watcher.step(progress, steps, loss, now - clock)
+            progress.elapsed = self._elapsed()
+            watcher.step(progress, steps, loss)
             clock = now
             if watcher.should_stop():
                 return False
+            if self.pace.is_up(progress):
+                break
         return True
 
     def _step(self, batch: Batch) -> float:
-        done = self.progress.epoch * len(self.batches) + self.progress.batch
+        lr = self._learning_rate(self.pace.position(self.progress))
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(done)
+            group["lr"] = lr
         labels = self.fabric.to_device(batch.labels)
         losses = self.objective(self.fabric.to_device(batch.images), labels)
         numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
@@ -180,7 +244,7 @@ class Fit:
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses.total)
         self.optimizer.step()
-        if self.recipe.averaging:
+        if self.averaged:
             self.averaged.update_parameters(self.network)
         self._count(numbers, losses.logits, labels)
         return numbers[0]
@@ -196,12 +260,15 @@ class Fit:
         val_loss, val_top1, val_top5 = self._validate(watcher)
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
-        lr = self._learning_rate((progress.epoch + 1) * len(self.batches) - 1)
+        lr = self._learning_rate(max(0, self.pace.position(progress) - 1))
         speed = progress.seen / max(progress.seconds, 1e-9)
         result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), progress.correct / seen,
                              val_loss, val_top1, val_top5, speed, progress.seconds)  # fmt: skip
         self.progress = Progress(
-            progress.epoch + 1, history=[*progress.history, result], unreadable=progress.unreadable
+            progress.epoch + 1,
+            elapsed=progress.elapsed,
+            history=[*progress.history, result],
+            unreadable=progress.unreadable,
         )
         return result
 
@@ -222,34 +289,40 @@ class Fit:
         seen = max(seen, 1)
         return loss / seen, top1 / seen, top5 / seen
 
-    def _learning_rate(self, step: int) -> float:
+    def _learning_rate(self, step: float) -> float:
         recipe, total = self.recipe, self.recipe.epochs * len(self.batches)
         if recipe.schedule == "step":
             epoch = step // len(self.batches)
             return recipe.lr * math.pow(recipe.step_factor, float(epoch // recipe.step_epochs))
         rising = max(1, round(recipe.warmup * total))
         if step < rising:
-            return recipe.lr * (step + 1) / rising
+            return recipe.lr * min(rising, step + 1) / rising
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
-    def _note_unreadable(self, batch: Batch, items: Iterable[Any], watcher: Watcher) -> None:
-        names = list(items) if batch.unreadable else []
+    def _note_unreadable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> None:
         for index, reason in batch.unreadable.items():
             if self.stop_on_bad_image:
                 raise UnreadableImageError(f"{reason}: mend or remove it, or train with --on-bad-image skip")
-            if names[index].name not in self.progress.unreadable:
-                self.progress.unreadable[names[index].name] = reason
-                watcher.unreadable(names[index].name, reason)
+            name = items[index].name
+            if name not in self.progress.unreadable:
+                self.progress.unreadable[name] = reason
+                watcher.unreadable(name, reason)
 
     def _non_finite(self, batch: Batch) -> NonFiniteLossError:
         files = tuple(self.data.train.items[i].name for i in batch.indices)
         shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
         return NonFiniteLossError(
             f"the loss became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
-            f"lower --lr (it was {self.optimizer.param_groups[0]['lr']:.3g}) or use --network googlenet_bn; "
-            f"pictures of that batch: {shown}",
+            f"lower --lr (it was {self.optimizer.param_groups[0]['lr']:.3g}) or use a --network with batch "
+            f"normalisation; pictures of that batch: {shown}",
             files,
         )
+
+
+def _pace(recipe: Recipe, steps: int) -> Pace:
+    if recipe.minutes is None:
+        return Epochs(recipe.epochs, steps)
+    return Minutes(recipe.minutes, recipe.epochs, steps)
 
 
 def _optimizer(network: ConvNet, recipe: Recipe) -> Optimizer:

@@ -79,7 +79,8 @@ class PictureDataset(Dataset[Any]):
     def _augmented(self, pixels: Pixels, epoch: int, index: int) -> Tensor:
         assert self.transform is not None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(_generator(self.seed, epoch, index).integers(2**62)))
+            # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
+            torch.default_generator.manual_seed(int(_generator(self.seed, epoch, index).integers(2**62)))
             varied: Tensor = self.transform(Image.fromarray(pixels))
         return varied
 

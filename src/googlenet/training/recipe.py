@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from googlenet.data.pictures import VAL_FRACTION
 from googlenet.errors import RecipeError, nearest
 
 if sys.version_info >= (3, 11):
@@ -50,6 +51,9 @@ class Augmentation(_Strict):
 class Recipe(_Strict):
     """Everything a run depends on but the data. What a file leaves out is as in the default recipe.
 
+    Only ``crop_fraction`` is the network's own unless told. ``minutes`` of wall time, where they are told, take the
+    place of ``epochs``: the schedule that the epochs span is then run over the time.
+
     ``lr`` is the highest learning rate. ``schedule = "cosine"`` rises to it over the share ``warmup`` of all steps
     and falls to 0; ``"step"`` multiplies it by ``step_factor`` every ``step_epochs``. ``averaging`` is the
     decay of the moving average of the weights that is evaluated and shipped, 0 for none.
@@ -57,8 +61,10 @@ class Recipe(_Strict):
 
     network: str = "googlenet_bn"  # a name of the zoo
     epochs: int = Field(default=15, ge=1)
+    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # None: by epochs
     image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
-    crop_fraction: float = Field(default=1.0, ge=0.1, le=1)  # of the shorter side, in validation and after
+    # of the shorter side, in validation and after; None: the network's own
+    crop_fraction: float | None = Field(default=None, ge=0.1, le=1)
     batch_size: int = Field(default=64, ge=2)
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = Field(default=0.002, gt=0)
@@ -72,8 +78,8 @@ class Recipe(_Strict):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     averaging: float = Field(default=0.99, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)  # None: the network's own
-    init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "truncated_normal"  # own: the network's
-    val_fraction: float = Field(default=0.2, gt=0, lt=1)  # held out where DATA has no val/
+    init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "own"  # own: the network's
+    val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # held out where DATA has no val/
     seed: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
 
@@ -87,6 +93,7 @@ def shipped_recipes() -> list[str]:
 def load_recipe(source: str | Path = "default", **overrides: Any) -> Recipe:
     """Read a recipe by its name or from a TOML file, and put ``overrides`` that are not ``None`` over it.
 
+    ``epochs`` among them take the place of the file's ``minutes``.
     Raises :class:`RecipeError` listing every unknown key and bad value.
 
     >>> load_recipe("default", epochs=3, lr=None).epochs
@@ -97,6 +104,10 @@ def load_recipe(source: str | Path = "default", **overrides: Any) -> Recipe:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {where} is not TOML: {error}") from error
+    if overrides.get("epochs") is not None and overrides.get("minutes") is not None:
+        raise RecipeError("--epochs and --minutes exclude each other: give one")
+    if overrides.get("epochs") is not None:
+        fields.pop("minutes", None)
     fields.update({key: value for key, value in overrides.items() if value is not None})
     try:
         return Recipe(**fields)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
 import logging
 import shutil
 import signal
+import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,16 +36,18 @@ from googlenet.images.preprocess import prepare
 from googlenet.inference.export import write_bundle
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
-from googlenet.models.build import create
+from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
 from googlenet.training import checkpoint
 from googlenet.training.display import Display
 from googlenet.training.fit import EpochResult, Fit
+from googlenet.training.pace import Minutes
 from googlenet.training.recipe import Recipe, load_recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
 GOLDEN_PICTURES = 4
+CHECKPOINTS_GROW = 3  # the first holds no state of the optimizer yet, and the last is followed by the best weights
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.safetensors", "best.safetensors"
@@ -56,6 +61,7 @@ def train(
     recipe: str | Path = "default",
     network: str | Network | None = None,
     epochs: int | None = None,
+    minutes: float | None = None,
     image_size: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -72,6 +78,8 @@ def train(
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
         network: a name of the zoo, or a ``Network`` of your own; unless given, the recipe's.
         recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
+        minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
+            bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
         overwrite: delete the run that is in ``out`` first.
@@ -87,12 +95,14 @@ def train(
 
         bundle = googlenet.train("photos/", out="runs/flowers")
     """
+    begun = time.perf_counter()
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
-    overrides = {"network": name, "epochs": epochs, "image_size": image_size, "batch_size": batch_size,
-                 "lr": lr, "seed": seed}  # fmt: skip
+    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
+                 "batch_size": batch_size, "lr": lr, "seed": seed}  # fmt: skip
     if resume:
-        settings, spec = _resumed(run, overrides)
+        before = _settings(run)
+        settings, spec = _resumed(run, before, overrides)
     else:
         settings = load_recipe(recipe, **overrides)
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
@@ -105,24 +115,27 @@ def train(
         built = create(
             spec,
             num_classes=len(pictures.class_names),
+            in_channels=3,  # every picture is decoded to RGB
             dropout=settings.dropout,
             init=None if settings.init == "own" else settings.init,
         )
         if resume:
-            _check_same_data(run, described)
+            _check_same_data(run, before["data"], described)
         else:
             recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
             _start(run, recorded, overwrite)
-        fit = Fit(built, pictures, settings, rule, fabric, stop_on_bad_image=on_bad_image == "stop")
+        fit = Fit(built, pictures, settings, rule, fabric, on_bad_image == "stop", begun)
         if resume and (run / CHECKPOINTS / LAST).exists():
             fit.restore(run / CHECKPOINTS / LAST)
+        if isinstance(fit.pace, Minutes):
+            fit.pace.validation, fit.pace.bundle = _foresee_the_end(fit, run, described)
         _run(fit, run, data)
     return _finish(fit, run, described)
 
 
 def _run(fit: Fit, run: Path, data: str | Path) -> None:
     checkpoints = run / CHECKPOINTS
-    with Display(fit.recipe.epochs) as display, _signals() as caught:
+    with Display(fit.recipe) as display, _signals() as caught:
         display.begin(fit)
         watcher = _Recorder(display, run, fit, caught)
         finished = fit.run(watcher, checkpoints / LAST, checkpoints / BEST)
@@ -130,8 +143,7 @@ def _run(fit: Fit, run: Path, data: str | Path) -> None:
     if not finished:
         _draw(run, fit.progress.history)
         raise StoppedError(
-            f"stopped in epoch {fit.progress.epoch + 1} of {fit.recipe.epochs}, saved; "
-            f"go on with: googlenet train {data} --out {run} --resume",
+            f"stopped in {display.place(fit.progress)}, saved; go on with: googlenet train {data} --out {run} --resume",
             128 + caught[0],
         )
 
@@ -143,12 +155,30 @@ class _Recorder:
         self.step, self.unreadable = display.step, display.unreadable
         self.display, self.run, self.fit, self.caught = display, run, fit, caught
 
-    def epoch(self, result: EpochResult, epochs: int) -> None:
-        self.display.epoch(result, epochs)
+    def epoch(self, result: EpochResult) -> None:
+        self.display.epoch(result)
         _write_log(self.run / LOG, self.fit.progress.history)
 
     def should_stop(self) -> bool:
         return bool(self.caught)
+
+
+def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[float, float]:
+    """Go through the end once before the beginning: the seconds of validation with its checkpoints, and of the bundle.
+
+    A network that cannot be shipped is found out here too, before time is spent on it.
+    """
+    last = run / CHECKPOINTS / LAST
+    begun = time.perf_counter()
+    fit.save(last)
+    saving = CHECKPOINTS_GROW * (time.perf_counter() - begun)
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
+        # A copy: what is shipped is moved to the processor.
+        network = copy.deepcopy(fit.best_network)
+        _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}))
+        writing = time.perf_counter() - begun
+    return fit.foresee_validation() + saving, writing
 
 
 def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
@@ -156,28 +186,32 @@ def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
     tensors, state = checkpoint.load(run / CHECKPOINTS / BEST)
     network = fit.best_network
     checkpoint.restore_module(network, tensors, run / CHECKPOINTS / BEST)
-    best = fit.progress.history[state["epoch"] - 1]
-    rule = fit.rule
-    card = ModelCard(
-        name=network.network.name,
-        network=to_json(network.network),
+    best = next(row for row in fit.progress.history if row.epoch == state["epoch"])
+    metrics = {"top1": best.val_top1, "top5": best.val_top5, "val_loss": best.val_loss, "epoch": best.epoch}
+    card = _card(fit, described, metrics)
+    _draw(run, fit.progress.history)
+    return _write_bundle(fit, run / bundles.IN_RUN, network, card)
+
+
+def _write_bundle(fit: Fit, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
+    try:
+        return write_bundle(path, network, card, _golden(fit.data.val, fit.rule))
+    except OSError as error:
+        raise checkpoint.explain(error, path) from error
+
+
+def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float]) -> ModelCard:
+    network = fit.network.network
+    return ModelCard(
+        name=network.name,
+        network=to_json(network),
         class_names=fit.data.class_names,
-        preprocessing=rule,
-        metrics={
-            "top1": best.val_top1,
-            "top5": best.val_top5,
-            "val_loss": best.val_loss,
-            "epoch": best.epoch,
-        },
+        preprocessing=fit.rule,
+        metrics=metrics,
         data=described,
         recipe=fit.recipe.model_dump(mode="json"),
         versions={"googlenet": googlenet.__version__},
     )
-    _draw(run, fit.progress.history)
-    try:
-        return write_bundle(run / bundles.IN_RUN, network, card, _golden(fit.data.val, rule))
-    except OSError as error:
-        raise checkpoint.explain(error, run / bundles.IN_RUN) from error
 
 
 def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
@@ -200,7 +234,7 @@ def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     size = recipe.image_size or network.input_size
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
-    return Preprocessing(size, recipe.crop_fraction)
+    return network.preprocessing(size, recipe.crop_fraction)
 
 
 def _describe(data: LabelledData) -> dict[str, Any]:
@@ -243,9 +277,8 @@ def _settings(run: Path) -> dict[str, Any]:
         raise RunError(f"{run / SETTINGS} is damaged: {error}") from error
 
 
-def _resumed(run: Path, overrides: dict[str, Any]) -> tuple[Recipe, Network]:
+def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> tuple[Recipe, Network]:
     """Take recipe and network of the run; what was asked for beside --resume must agree with them."""
-    settings = _settings(run)
     recipe = Recipe(**settings["recipe"])
     differing = [
         f"--{name.replace('_', '-')} {value} (it has {getattr(recipe, name)})"
@@ -257,8 +290,7 @@ def _resumed(run: Path, overrides: dict[str, Any]) -> tuple[Recipe, Network]:
     return recipe, from_json(settings["network"])
 
 
-def _check_same_data(run: Path, described: dict[str, Any]) -> None:
-    before = _settings(run)["data"]
+def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any]) -> None:
     if before["fingerprint"] != described["fingerprint"]:
         raise CheckpointError(
             f"{run} was started on other pictures ({before['train']} + {before['val']} of {before['name']}, now "
@@ -272,20 +304,21 @@ def _write_log(path: Path, history: list[EpochResult]) -> None:
         row = asdict(result)
         losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
         rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
+    _write_csv(path, rows)
+
+
+def _write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
+    if unreadable:
+        rows = [{"picture": name, "reason": reason} for name, reason in sorted(unreadable.items())]
+        _write_csv(run / UNREADABLE, rows)
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     checkpoint.write_whole(path, text.getvalue().encode())
-
-
-def _write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
-    if not unreadable:
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([("picture", "reason"), *sorted(unreadable.items())])
-    checkpoint.write_whole(run / UNREADABLE, text.getvalue().encode())
 
 
 def _draw(run: Path, history: list[EpochResult]) -> None:
