@@ -23,8 +23,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
+    from googlenet.comparing.compare import Comparison, compare
     from googlenet.errors import GoogLeNetError
     from googlenet.evaluation.evaluate import Evaluation, evaluate
+    from googlenet.exchange.convert import convert
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.golden import Verification, verify
     from googlenet.models.analysis import Analysis, analyse
@@ -38,6 +40,7 @@ _PUBLIC = {
     "Analysis": ("models.analysis", None),
     "Bundle": ("bundle", None),
     "Classifier": ("inference.classifier", None),
+    "Comparison": ("comparing.compare", "train"),
     "ConvNet": ("models.build", "train"),
     "Evaluation": ("evaluation.evaluate", "train"),
     "GoogLeNetError": ("errors", None),
@@ -46,6 +49,8 @@ _PUBLIC = {
     "Prediction": ("inference.classifier", None),
     "Verification": ("inference.golden", None),
     "analyse": ("models.analysis", None),
+    "compare": ("comparing.compare", "train"),
+    "convert": ("exchange.convert", "train"),
     "create": ("models.build", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
     "load": ("inference.classifier", None),
@@ -58,6 +63,7 @@ __all__ = [
     "Analysis",
     "Bundle",
     "Classifier",
+    "Comparison",
     "ConvNet",
     "Evaluation",
     "GoogLeNetError",
@@ -65,6 +71,8 @@ __all__ = [
     "Prediction",
     "Verification",
     "analyse",
+    "compare",
+    "convert",
     "create",
     "evaluate",
     "load",
@@ -84,7 +92,7 @@ def __getattr__(name: str) -> Any:
 
         if extra is None or (error.name or "").startswith("googlenet"):
             raise
-        raise MissingExtraError(extra, error.name or "a package of it") from error
+        raise MissingExtraError(extra, error.name or "a package") from error
 
 
 def __dir__() -> list[str]:

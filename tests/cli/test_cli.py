@@ -209,6 +209,40 @@ def test_the_demo_shows_everything_and_ends_with_three_lines_to_type(call, tmp_p
     assert [words[1] for words in commands] == ["train", "evaluate", "predict"]
 
 
+# compare
+
+
+def test_compare_for_people_and_for_programs(call, tmp_path, monkeypatch):
+    from googlenet.comparing import compare
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare, "SECONDS", 0.01)
+    code, out, err = call("compare", "lenet5", "alexnet", "--size", "32")
+    assert (code, err) == (0, "")
+    for part in ("lenet5", "parameters", "fp32", "batches of 16", "alexnet got 32×32 pixels", "measured on"):
+        assert part in out
+    assert not (tmp_path / "compare.png").exists()
+    code, out, err = call("compare", "lenet5", "--size", "32", "--json", "--plot", tmp_path / "plots" / "c.png")
+    assert (code, err) == (0, f"plot: {tmp_path / 'plots' / 'c.png'}\n")
+    assert json.loads(out)["rows"][0]["network"] == "lenet5"
+    with Image.open(tmp_path / "plots" / "c.png") as image:
+        assert min(image.size) > 200
+
+
+def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
+    from googlenet.comparing import compare
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare, "SECONDS", 0.01)
+    code, out, err = call("compare", "lenet5", "--size", "32", "--train", coloured, "--minutes", "0.02")
+    assert code == 0
+    assert "1 of 1: lenet5" in err
+    assert "top-1" in out
+    assert out.splitlines()[-1] == "plot: compare.png"
+    with Image.open("compare.png") as image:
+        assert min(image.size) > 200
+
+
 # What goes wrong: one line on stderr, nothing on stdout, the right exit code.
 
 
@@ -240,6 +274,12 @@ def test_the_demo_shows_everything_and_ends_with_three_lines_to_type(call, tmp_p
         (["table", "lenet"], 2, "no network is called 'lenet'"),
         (["table", "--size", "30"], 2, "it takes 31×31 or more"),
         (["table", "--json", "--csv"], 2, "exclude each other"),
+        (["train", "digits", "--out", "run", "--minutes", "0"], 2, "minutes = 0.0: should be greater than 0"),
+        (["train", "digits", "--out", "run", "--minutes", "1", "--epochs", "1"], 2, "exclude each other: give one"),
+        (["compare", "lenet"], 2, "no network is called 'lenet'"),
+        (["compare", "lenet5", "--minutes", "1"], 2, "tell on what with --train DATA"),
+        (["compare", "lenet5", "--train", "PHOTOS"], 2, "tell it with --size"),
+        (["compare", "lenet5", "--train", "nowhere", "--size", "32"], 2, "nowhere does not exist"),
         (["verify", "empty"], 1, "empty holds no card.json"),
     ],
 )

@@ -22,10 +22,11 @@ from googlenet.errors import (
     NetworkError,
     RecipeError,
     StoppedError,
+    WeightsError,
 )
 
-VERBS = ("demo", "train", "evaluate", "predict", "table", "verify")
-WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError)
+VERBS = ("demo", "train", "evaluate", "predict", "table", "compare", "verify", "convert", "push")
+WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, WeightsError)
 
 app = typer.Typer(
     name="googlenet",

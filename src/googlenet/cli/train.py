@@ -22,6 +22,9 @@ def train(
     recipe: Annotated[str, typer.Option(help="default, paper, notes, digits, or a TOML file.")] = "default",
     network: Annotated[str | None, typer.Option(help="A network of the zoo; unless told, the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(help="How often each picture is seen.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="How long to train instead, all in: as well as it can in that time.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the pictures the network sees, in pixels.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
@@ -46,8 +49,9 @@ def train(
     from googlenet.cli.output import say, warn
 
     bundle = googlenet.train(
-        data, out, recipe=recipe, network=network, epochs=epochs, image_size=image_size, batch_size=batch_size,
-        lr=lr, seed=seed, device=device, resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
+        data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
+        batch_size=batch_size, lr=lr, seed=seed, device=device, resume=resume, overwrite=overwrite,
+        on_bad_image=on_bad_image,
     )  # fmt: skip
     from googlenet.training.run import UNREADABLE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.transforms import BboxBase
 except ImportError as error:
     raise MissingExtraError("train", "matplotlib") from error
 
 BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
 STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
+SMALL, LARGE = 15, 1500  # points² of the smallest marker, and what the largest has more
+PLACES = ((0, 10), (0, -10), (9, 0), (-9, 0), (9, 12), (-9, 12), (9, -12), (-9, -12), (0, 22), (0, -22))
 LABELS_UP_TO = 40  # classes whose names still fit on the axes of a confusion matrix
 
 
@@ -87,6 +91,50 @@ def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path
         title = f"{predicted} {probability:.0%}" if right else f"{predicted} {probability:.0%}\nis {true}"
         axes.set_title(title, fontsize=9, color=GREEN if right else RED)
     _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network on the plot of accuracy or latency against cost. Markers are drawn in proportion to ``area``."""
+
+    name: str
+    x: float
+    y: float
+    area: float | None = None
+
+
+def draw_trade_off(points: Sequence[Point], labels: tuple[str, str], title: str, path: Path) -> None:
+    """Draw networks by what they cost, on a logarithmic scale, against what they give. ``labels`` are of x and y."""
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    axes = figure.subplots()
+    areas = [point.area for point in points if point.area is not None]
+    sizes = [SMALL + LARGE * point.area / max(areas) if point.area else 2 * SMALL for point in points]
+    x, y = [point.x for point in points], [point.y for point in points]
+    axes.scatter(x, y, s=sizes, color=BLUE, alpha=0.45)
+    axes.set(xscale="log", xlabel=labels[0], ylabel=labels[1], title=title)
+    axes.margins(0.12)
+    axes.grid(alpha=0.25, which="both")
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # only now is it known where the points lie
+    _name_points(axes, points)
+    _save(figure, path)
+
+
+def _name_points(axes: Axes, points: Sequence[Point]) -> None:
+    """Write each name beside its point, at the first place where it is on no name written before."""
+    taken: list[BboxBase] = []
+    for point in sorted(points, key=lambda point: -point.y):
+        for across, up in PLACES:
+            name = axes.annotate(
+                point.name, (point.x, point.y), (across, up), textcoords="offset points", fontsize=8,
+                ha="center" if not across else "left" if across > 0 else "right", va="center",
+            )  # fmt: skip
+            box = name.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            if (across, up) != PLACES[-1]:
+                name.remove()
+        taken.append(box)
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:

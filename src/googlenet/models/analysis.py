@@ -272,7 +272,7 @@ def _conv_widths(layers: Sequence[Layer]) -> tuple[int, ...]:
         if isinstance(layer, (Conv, SeparableConv)) and layer.out is not None:
             widths.append(layer.out)
         elif isinstance(layer, Parallel):
-            widths.append(sum(_conv_widths(branch.layers)[-1] for branch in layer.branches))
+            widths.append(sum(sum(_conv_widths(branch.layers)[-1:]) for branch in layer.branches))
     return tuple(widths)
 
 
