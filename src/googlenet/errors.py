@@ -107,13 +107,19 @@ class MissingExtraError(GoogLeNetError, ImportError):
         self.extra = extra
 
 
+SHORT_LIST = 16  # words that are all named even where some are near
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Say which words are allowed, the nearest first.
+    """Say which words are near; which are allowed where they are few, or none is near.
 
     >>> nearest("googlnet", ["lenet5", "googlenet"])
     "did you mean 'googlenet'? (googlenet, lenet5)"
     """
     words = sorted(allowed)
-    close = difflib.get_close_matches(word, words, n=1)
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.7) or difflib.get_close_matches(word, words, n=1)
     listing = ", ".join(words)
-    return f"did you mean {close[0]!r}? ({listing})" if close else f"allowed: {listing}"
+    if not close:
+        return f"allowed: {listing}"
+    meant = " or ".join(map(repr, close))
+    return f"did you mean {meant}?" + (f" ({listing})" if len(words) <= SHORT_LIST else "")

@@ -43,7 +43,7 @@ class Engine:
 
     @property
     def has_maps(self) -> bool:
-        """Whether the network ends in pooling and a linear layer, so that class activation maps exist."""
+        """Whether the network ends in global pooling and one layer, so that class activation maps exist."""
         return "maps" in self._outputs
 
     def maps(self, batch: Pixels) -> Floats:
