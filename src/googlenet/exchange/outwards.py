@@ -20,7 +20,6 @@ from googlenet.models import weights
 from googlenet.models.spec import Network
 
 TIMM_WEIGHTS = "model.safetensors"
-_TIMM_NAMES = {"xception": "legacy_xception"}  # where timm calls a network otherwise
 
 
 def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
@@ -81,7 +80,7 @@ def _timm_config(bundle: Bundle, ours: dict[str, Tensor]) -> dict[str, Any]:
     # What timm replaces when it is asked for other channels or other classes.
     first, last = (_timm_module(network, stage.name, ours) for stage in (network.stages[0], network.stages[-1]))
     config = {
-        "architecture": _TIMM_NAMES.get(network.name, network.name),
+        "architecture": weights.TIMM_NAMES.get(network.name, network.name),
         "num_classes": network.num_classes,
         "label_names": list(card.class_names),
         "pretrained_cfg": {

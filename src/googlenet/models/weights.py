@@ -22,6 +22,7 @@ from googlenet.models.spec import Conv, Network, Pool
 Layout = tuple[tuple[str, str], ...]
 
 OWN = "googlenet"  # the layout of our own weights.safetensors
+TIMM_NAMES = {"xception": "legacy_xception"}  # where timm calls a network otherwise
 NAMED = 6  # tensors that an error names before it counts the rest
 
 
