@@ -114,7 +114,7 @@ GOOGLENET_BN = replace(
 
 # Two steps of halving less than the paper's stem has: 16×16 maps in 3a for pictures of 32 pixels.
 GOOGLENET_SMALL = replace(
-    GOOGLENET_BN.change("conv1", [Conv(64, 3)]).change("maxpool2", []),
+    GOOGLENET_BN.change("conv1", [Conv(64, 3)]).remove("maxpool2"),
     name="googlenet_small",
     input_size=32,
     crop_fraction=1.0,

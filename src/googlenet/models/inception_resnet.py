@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from googlenet.models.inception_v4 import AVERAGE, COLUMN, HALVE, ROW, reduction_a
-from googlenet.models.spec import BatchNorm, Conv, Layer, Network, Parallel, Pool, Residual, Stage, classifier
+from googlenet.models.inception_v3 import COLUMN, HALVE, HALVE_SMALL, ROW, SMALL_STEM, STEM
+from googlenet.models.inception_v4 import AVERAGE, reduction_a
+from googlenet.models.spec import BatchNorm, Conv, Layer, Network, Parallel, Residual, Stage, classifier
 
 
 def block(branches: Sequence[Sequence[Layer]], width: int, scale: float, relu: bool = True) -> Residual:
@@ -43,23 +44,6 @@ def reduction_b(first: int, second: int, last: tuple[int, int]) -> Layer:
         Stage("pool", [HALVE]),
     ])  # fmt: skip
 
-
-STEM = [
-    Stage("conv1", [Conv(32, 3, stride=2, padding=0)]),
-    Stage("conv2", [Conv(32, 3, padding=0)]),
-    Stage("conv3", [Conv(64, 3)]),
-    Stage("maxpool1", [HALVE]),
-    Stage("conv4", [Conv(80)]),
-    Stage("conv5", [Conv(192, 3, padding=0)]),
-]
-
-SMALL_STEM = [
-    Stage("conv1", [Conv(32, 3)]),
-    Stage("conv2", [Conv(32, 3)]),
-    Stage("conv3", [Conv(64, 3)]),
-    Stage("conv4", [Conv(80)]),
-    Stage("conv5", [Conv(192, 3)]),
-]
 
 V1_BODY = [
     Stage("block_35", 5 * [block_35((32, 32), 256)]),
@@ -130,7 +114,7 @@ INCEPTION_RESNET_V1_SMALL = replace(
 INCEPTION_RESNET_V2_SMALL = replace(
     INCEPTION_RESNET_V2,
     name="inception_resnet_v2_small",
-    stages=[*SMALL_STEM, Stage("maxpool2", [Pool("max", 3, stride=2, padding=1, ceil=False)]), *V2_BODY],
+    stages=[*SMALL_STEM, Stage("maxpool2", [HALVE_SMALL]), *V2_BODY],
     input_size=32,
     crop_fraction=1.0,
     differences=[*INCEPTION_RESNET_V2.differences, _SMALL],

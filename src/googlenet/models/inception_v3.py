@@ -84,15 +84,29 @@ REDUCTION_B: list[Layer] = [
 # output=5 keeps the 5×5 grid the second convolution needs at input sizes other than 299.
 AUX_HEAD: list[Layer] = [Pool("avg", 5, stride=3, ceil=False, output=5), Conv(128), Conv(768, 5, padding=0), Linear()]
 
+STEM = [
+    Stage("conv1", [Conv(32, 3, stride=2, padding=0)]),
+    Stage("conv2", [Conv(32, 3, padding=0)]),
+    Stage("conv3", [Conv(64, 3)]),
+    Stage("maxpool1", [HALVE]),
+    Stage("conv4", [Conv(80)]),
+    Stage("conv5", [Conv(192, 3, padding=0)]),
+]
+
+# For small pictures: no convolution and no pool of the stem halves.
+SMALL_STEM = [
+    Stage("conv1", [Conv(32, 3)]),
+    Stage("conv2", [Conv(32, 3)]),
+    Stage("conv3", [Conv(64, 3)]),
+    Stage("conv4", [Conv(80)]),
+    Stage("conv5", [Conv(192, 3)]),
+]
+HALVE_SMALL = replace(HALVE, padding=1)
+
 INCEPTION_V3 = Network(
     "inception_v3",
     stages=[
-        Stage("conv1", [Conv(32, 3, stride=2, padding=0)]),
-        Stage("conv2", [Conv(32, 3, padding=0)]),
-        Stage("conv3", [Conv(64, 3)]),
-        Stage("maxpool1", [HALVE]),
-        Stage("conv4", [Conv(80)]),
-        Stage("conv5", [Conv(192, 3, padding=0)]),
+        *STEM,
         Stage("maxpool2", [HALVE]),
         Stage("mixed_5b", inception_a(32)),
         Stage("mixed_5c", inception_a(64)),
@@ -123,12 +137,9 @@ INCEPTION_V3 = Network(
 )
 
 INCEPTION_V3_SMALL = replace(
-    INCEPTION_V3.change("conv1", [Conv(32, 3)])
-    .change("conv2", [Conv(32, 3)])
-    .change("maxpool1", [])
-    .change("conv5", [Conv(192, 3)])
-    .change("maxpool2", [Pool("max", 3, stride=2, padding=1, ceil=False)]),
+    INCEPTION_V3,
     name="inception_v3_small",
+    stages=[*SMALL_STEM, Stage("maxpool2", [HALVE_SMALL]), *INCEPTION_V3.stages[len(STEM) + 1 :]],
     input_size=32,
     crop_fraction=1.0,
     differences=[*INCEPTION_V3.differences, "for small pictures: the stem halves once where the paper's halves thrice"],

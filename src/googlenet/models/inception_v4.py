@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from googlenet.models.inception_v3 import COLUMN, HALVE, HALVE_SMALL, ROW
 from googlenet.models.spec import BatchNorm, Conv, Layer, Network, Parallel, Pool, Stage, classifier
 
-HALVE = Pool("max", 3, stride=2, ceil=False)
 AVERAGE = Pool("avg", 3, stride=1, padding=1)
-
-ROW, COLUMN = (1, 7), (7, 1)  # the two halves of a 7×7
 
 STEM = [
     Stage("conv1", [Conv(32, 3, stride=2, padding=0)]),
@@ -35,7 +33,7 @@ SMALL_STEM = [
     Stage("mixed_5a", [
         Parallel([
             Stage("3x3", [Conv(192, 3, stride=2)]),
-            Stage("pool", [Pool("max", 3, stride=2, padding=1, ceil=False), Conv(192)]),
+            Stage("pool", [HALVE_SMALL, Conv(192)]),
         ])
     ]),
 ]  # fmt: skip

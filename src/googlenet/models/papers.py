@@ -108,6 +108,9 @@ def _xception() -> list[str]:
     return [f"the parameters agree to the last one: {analyse(xception.XCEPTION).parameters:,}."]
 
 
+_RESNET = _column("output", {
+    "conv1": "112×112", "layer1": "56×56", "layer2": "28×28", "layer3": "14×14", "layer4": "7×7", "avgpool": "1×1",
+})  # fmt: skip
 _STEM_OF_2016 = {"conv1": "149×149×32", "conv2": "147×147×32", "conv3": "147×147×64"}
 
 PRINTED: dict[str, Printed] = {
@@ -131,21 +134,8 @@ PRINTED: dict[str, Printed] = {
     "vgg11": Printed(total="133 million parameters"),
     "vgg16": Printed(total="138 million parameters"),
     "vgg19": Printed(total="144 million parameters"),
-    "resnet18": Printed(
-        _column("output", {
-            "conv1": "112×112", "layer1": "56×56", "layer2": "28×28", "layer3": "14×14", "layer4": "7×7",
-            "avgpool": "1×1",
-        }),
-        "1.8 billion multiply-adds",
-    ),
-    "resnet50": Printed(
-        _column("output", {
-            "conv1": "112×112", "layer1": "56×56", "layer2": "28×28", "layer3": "14×14", "layer4": "7×7",
-            "avgpool": "1×1",
-        }),
-        "3.8 billion multiply-adds",
-        _resnet50,
-    ),
+    "resnet18": Printed(_RESNET, "1.8 billion multiply-adds"),
+    "resnet50": Printed(_RESNET, "3.8 billion multiply-adds", _resnet50),
     "inception_v2": Printed(
         _columns(("output", "depth"), {
             "conv1": ("112×112×64", "1"), "maxpool1": ("56×56×64", "0"), "conv2": ("56×56×192", "1"),

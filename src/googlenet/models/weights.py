@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from googlenet.errors import WeightsError
-from googlenet.models.build import ConvNet, create
+from googlenet.models.build import create
 from googlenet.models.classics import VGG11, VGG11_BN, VGG16, VGG16_BN, VGG19, VGG19_BN
 from googlenet.models.spec import Conv, Network, Pool
 
@@ -49,30 +49,25 @@ def take(network: Network, tensors: Mapping[str, Tensor]) -> Taken:
     'googlenet'
     """
     tensors = {key: tensor for key, tensor in tensors.items() if not _is_a_counter(key)}
-    ours = _shapes(network)
-    candidates = {layout: _names(network, layout, ours) for layout in layouts_of(network)}
-    layout, names = max(candidates.items(), key=lambda item: len(set(item[1].values()) & tensors.keys()))
+    layout, names = _recognised(network, tensors)
     known = {key: tensors[name] for key, name in names.items() if name in tensors}
-    if not known:
-        raise WeightsError(
-            f"these are no weights of {network.name}: they have {_some(tensors)}; it has {_some(names.values())} "
-            f"(layouts: {', '.join(candidates)})"
-        )
     fitted = _without_missing_heads(_adapted(network, known), known)
-    wanted = _shapes(fitted)
-    unknown = [name for name in tensors if name not in names.values()]
-    missing = [names[key] for key in wanted if key not in known]
+    whole = _laid_out(fitted)
+    counters = {key: torch.tensor(0) for key in whole if _is_a_counter(key)}
+    wanted = {key: tensor.shape for key, tensor in whole.items() if key not in counters}
     state = {key: tensor for key, tensor in known.items() if key in wanted}
-    misshaped = [
-        f"{names[key]} {tuple(tensor.shape)}, needed {tuple(wanted[key])}"
-        for key, tensor in state.items()
-        if tensor.shape != wanted[key]
-    ]
-    wrong = {"unknown": unknown, "missing": missing, "of another shape": misshaped}
+    wrong = {
+        "unknown": [name for name in tensors if name not in names.values()],
+        "missing": [names[key] for key in wanted if key not in known],
+        "of another shape": [
+            f"{names[key]} {tuple(tensor.shape)}, needed {tuple(wanted[key])}"
+            for key, tensor in state.items()
+            if tensor.shape != wanted[key]
+        ],
+    }
     if any(wrong.values()):
         listed = "; ".join(f"{what}: {_some(keys)}" for what, keys in wrong.items() if keys)
         raise WeightsError(f"the weights ({layout}) do not fit {network.name}: {listed}")
-    counters = {key: torch.tensor(0) for key in _module(fitted).state_dict() if _is_a_counter(key)}
     return Taken(layout, fitted, {**counters, **state})
 
 
@@ -101,13 +96,23 @@ def _renamed(key: str, rules: Layout) -> str:
     return key
 
 
-def _shapes(network: Network) -> dict[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in _module(network).state_dict().items() if not _is_a_counter(key)}
+def _recognised(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, str]]:
+    """Find the layout that most of the tensors have their names from: our key → theirs."""
+    ours = [key for key in _laid_out(network) if not _is_a_counter(key)]
+    candidates = {layout: _names(network, layout, ours) for layout in layouts_of(network)}
+    layout, names = max(candidates.items(), key=lambda item: len(set(item[1].values()) & tensors.keys()))
+    if not set(names.values()) & tensors.keys():
+        raise WeightsError(
+            f"these are no weights of {network.name}: they have {_some(tensors)}; it has {_some(names.values())} "
+            f"(layouts: {', '.join(candidates)})"
+        )
+    return layout, names
 
 
-def _module(network: Network) -> ConvNet:
-    with torch.device("meta"):  # names and shapes, no memory
-        return create(network)
+def _laid_out(network: Network) -> dict[str, Tensor]:
+    """Every tensor of a network's module by its name: shapes, no memory."""
+    with torch.device("meta"):
+        return create(network).state_dict()
 
 
 def _is_a_counter(key: str) -> bool:
