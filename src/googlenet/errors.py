@@ -24,7 +24,9 @@ A message says what was got, what is allowed and what to do, in one line.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class GoogLeNetError(Exception):
@@ -123,3 +125,9 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
         return f"allowed: {listing}"
     meant = " or ".join(map(repr, close))
     return f"did you mean {meant}?" + (f" ({listing})" if len(words) <= SHORT_LIST else "")
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    """Say in one line why ``path`` could not be written; a full disk has an error of its own."""
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else RunError
+    return kind(f"{path} cannot be written: {error.strerror or error}")

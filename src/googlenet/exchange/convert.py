@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
-from googlenet.errors import DataError, DiskFullError, InputSizeError, RunError, WeightsError
+from googlenet.errors import DataError, InputSizeError, RunError, WeightsError, unwritable
 from googlenet.exchange import files, hub
 from googlenet.exchange.files import WeightsFile
 from googlenet.images.decode import Pixels
@@ -106,12 +105,6 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: --classes names a text file with one class a line") from error
     return tuple(line.strip() for line in lines if line.strip())
-
-
-def unwritable(path: Path, error: OSError) -> RunError:
-    """Say why ``path`` could not be written."""
-    kind = DiskFullError if error.errno == errno.ENOSPC else RunError
-    return kind(f"{path} cannot be written: {error.strerror or error}")
 
 
 def _check_free(run: Path) -> None:

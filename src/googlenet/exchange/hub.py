@@ -10,7 +10,7 @@ from typing import Any
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.errors import MissingExtraError, RunError, WeightsError
+from googlenet.errors import MissingExtraError, RunError, WeightsError, unwritable
 from googlenet.exchange.files import CONFIG, IN_FOLDER
 from googlenet.exchange.outwards import timm_files
 from googlenet.models import weights
@@ -99,7 +99,7 @@ def _write(path: Path, contents: Mapping[str, bytes]) -> None:
             if name != README or not (path / README).exists():  # its license was chosen by hand
                 (path / name).write_bytes(content)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+        raise unwritable(path, error) from error
 
 
 # The model card.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.errors import RunError, WeightsError
+from googlenet.errors import RunError, WeightsError, unwritable
 from googlenet.exchange.files import CONFIG
 from googlenet.models import weights
 from googlenet.models.spec import Network
@@ -41,7 +41,7 @@ def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
         for name, content in contents.items():
             (folder / name).write_bytes(content)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+        raise unwritable(path, error) from error
     return path
 
 

@@ -6,7 +6,6 @@ inside, over everything else, so that a damaged file is known for one.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from googlenet.bundle import sync_directory
-from googlenet.errors import CheckpointError, DiskFullError, RunError
+from googlenet.errors import CheckpointError, DiskFullError, RunError, unwritable
 
 SHA256 = "sha256"
 
@@ -68,11 +67,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def explain(error: OSError, path: Path) -> RunError:
     """Say in one line why a file of a run could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    reason = unwritable(path, error)
+    if isinstance(reason, DiskFullError):
         return DiskFullError(
             f"no space left to write {path}; what was saved before is intact: free some space, then go on with --resume"
         )
-    return RunError(f"{path} cannot be written: {error.strerror}")
+    return reason
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
