@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 import googlenet
+from googlenet.cli import main
 from googlenet.models.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Network, Pool, Stage, classifier
 
@@ -78,3 +81,35 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = write_coloured_classes(root / "photos", per_class=40)
     googlenet.train(photos, root / "run", network=TINY, epochs=4, batch_size=8)
     return root / "run"
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return stopped.value.code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def caffe_onnx() -> onnx.ModelProto:
+    """Caffe's GoogLeNet as the onnx package ships it, without weights: filled here with random numbers."""
+    model = onnx.load(Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx")
+    random = np.random.default_rng(0)
+    shapes = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    for node in [node for node in model.graph.node if node.op_type == "ConstantOfShape"]:
+        shape = tuple(int(side) for side in shapes[node.input[0]])
+        fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 100
+        values = random.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+        model.graph.node.remove(node)
+        model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+    for initializer in model.graph.initializer:
+        if initializer.name.endswith("_b_0"):
+            values = random.normal(0, 0.1, tuple(initializer.dims)).astype(np.float32)
+            initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
+    return model

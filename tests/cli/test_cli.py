@@ -12,20 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from googlenet.cli import VERBS, main
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
-
-    return run
+from googlenet.cli import VERBS
 
 
 @pytest.fixture

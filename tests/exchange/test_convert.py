@@ -15,7 +15,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import googlenet
-from googlenet.cli import main
 from googlenet.errors import DataError, InputSizeError, NetworkError, RunError, WeightsError
 from googlenet.exchange import convert as converting
 from googlenet.exchange.outwards import export_weights
@@ -63,17 +62,6 @@ def picture(tmp_path_factory):
     pixels = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
-
-    return run
 
 
 # torchvision
@@ -191,28 +179,9 @@ def test_a_folder_of_timm_there_and_back(tmp_path, picture, ours, theirs, settin
 # Caffe
 
 
-@pytest.fixture(scope="module")
-def caffe_graph():
-    """Caffe's GoogLeNet as the onnx package ships it, without weights: filled here with random numbers."""
-    model = onnx.load(Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx")
-    random = np.random.default_rng(0)
-    arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "ConstantOfShape"]:
-        shape = tuple(int(side) for side in arrays[node.input[0]])
-        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
-        values = random.normal(0, spread, shape).astype(np.float32)
-        model.graph.node.remove(node)
-        model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
-    for initializer in model.graph.initializer:
-        if initializer.name.endswith("_b_0"):
-            values = random.normal(0, 0.1, tuple(initializer.dims)).astype(np.float32)
-            initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
-    return model
-
-
-def test_caffes_googlenet_from_onnx_and_from_a_caffemodel(caffe_graph, wire, tmp_path):
-    onnx.save(caffe_graph, tmp_path / "w.onnx")
-    arrays = {i.name: numpy_helper.to_array(i) for i in caffe_graph.graph.initializer}
+def test_caffes_googlenet_from_onnx_and_from_a_caffemodel(caffe_onnx, wire, tmp_path):
+    onnx.save(caffe_onnx, tmp_path / "w.onnx")
+    arrays = {i.name: numpy_helper.to_array(i) for i in caffe_onnx.graph.initializer}
     layers = [name.removesuffix("_w_0") for name in arrays if name.endswith("_w_0")]
     content = b"".join(wire.caffe_layer(n, [arrays[f"{n}_w_0"], arrays[f"{n}_b_0"]], legacy=True) for n in layers)
     (tmp_path / "w.caffemodel").write_bytes(content)
@@ -225,7 +194,7 @@ def test_caffes_googlenet_from_onnx_and_from_a_caffemodel(caffe_graph, wire, tmp
     assert one.card.class_names[:2] == ("tench", "goldfish")
     pixels = golden(tmp_path / "two")[:1]
     np.testing.assert_allclose(
-        googlenet.load(tmp_path / "two").engine.probabilities(pixels), caffe_answers(caffe_graph, pixels), atol=1e-4
+        googlenet.load(tmp_path / "two").engine.probabilities(pixels), caffe_answers(caffe_onnx, pixels), atol=1e-4
     )
 
 

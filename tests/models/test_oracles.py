@@ -1,15 +1,14 @@
 """Against networks that nobody here wrote: torchvision's module, and Caffe's graph inside the onnx package."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
 from googlenet.errors import WeightsError
+from googlenet.exchange.files import read
 from googlenet.models.build import create
 from googlenet.models.googlenet import GOOGLENET
 from googlenet.models.spec import LRN, Pool
@@ -84,37 +83,10 @@ def test_weights_without_heads_give_a_network_without_heads(torchvision_network)
 
 
 @pytest.fixture(scope="module")
-def caffe_onnx():
-    """Caffe's GoogLeNet as the onnx package ships it, without weights: filled here with random numbers."""
-    path = Path(onnx.__file__).parent / "backend/test/data/light/light_inception_v1.onnx"
-    model = onnx.load(path)
-    random = np.random.default_rng(0)
-    shapes = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-    filled = [node for node in model.graph.node if node.op_type == "ConstantOfShape"]
-    for node in filled:
-        shape = tuple(int(side) for side in shapes[node.input[0]])
-        fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 100
-        values = random.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
-        model.graph.node.remove(node)
-        model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
-    for initializer in model.graph.initializer:
-        if initializer.name.endswith("_b_0"):
-            values = random.normal(0, 0.1, tuple(initializer.dims)).astype(np.float32)
-            initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
-    return model
-
-
-def by_layer_name(model):
-    """The tensors of the file, by Caffe's layer names."""
-    tensors = {}
-    for initializer in model.graph.initializer:
-        name = initializer.name.removesuffix("_w_0") + ".weight"
-        if initializer.name.endswith("_b_0"):
-            name = initializer.name.removesuffix("_b_0") + ".bias"
-        if initializer.name.endswith(("_w_0", "_b_0")):
-            tensors[name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())
-    tensors["loss3/classifier.weight"] = tensors["loss3/classifier.weight"].flatten(0, -2)
-    return tensors
+def caffe_weights(caffe_onnx, tmp_path_factory):
+    path = tmp_path_factory.mktemp("caffe") / "googlenet.onnx"
+    onnx.save(caffe_onnx, path)
+    return read(path).tensors
 
 
 def onnxruntime_answers(model, images):
@@ -146,9 +118,9 @@ def rounding_down(layer):
 @pytest.mark.parametrize(
     ("network", "side"), [(GOOGLENET, 222), (GOOGLENET.rewrite(rounding_down), 224)], ids=["as it is", "rounding down"]
 )
-def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, network, side):
+def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, caffe_weights, network, side):
     ours = create(network, num_classes=1000, aux=0).eval()
-    taken = take(ours.network, by_layer_name(caffe_onnx))
+    taken = take(ours.network, caffe_weights)
     assert (taken.layout, taken.network.aux) == ("caffe", ())
     ours.load_state_dict(taken.state)
     # Caffe's pixels reach from -124 to 151: values large enough for LRN to count.
@@ -157,13 +129,13 @@ def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, network, si
     with torch.inference_mode():
         answers = ours(torch.from_numpy(images)).softmax(1).numpy()
     assert expected.max() > 5 * expected.mean()  # the oracle says something, not one flat row
-    assert not np.allclose(answers_without_lrn(caffe_onnx, network, images), expected, atol=1e-4)
+    assert not np.allclose(answers_without_lrn(caffe_weights, network, images), expected, atol=1e-4)
     np.testing.assert_allclose(answers, expected, atol=1e-4)
     np.testing.assert_allclose(np.log(answers + 1e-9), np.log(expected + 1e-9), atol=1e-2)
 
 
-def answers_without_lrn(model, network, images):
+def answers_without_lrn(weights, network, images):
     plain = create(network.rewrite(lambda layer: None if isinstance(layer, LRN) else layer), aux=0).eval()
-    plain.load_state_dict(take(plain.network, by_layer_name(model)).state)
+    plain.load_state_dict(take(plain.network, weights).state)
     with torch.inference_mode():
         return plain(torch.from_numpy(images)).softmax(1).numpy()
