@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,21 @@ SPLIT_WORDS = frozenset({"train", "training", "val", "valid", "validation", "dev
 
 @dataclass(frozen=True)
 class Picture:
-    """One labelled picture: a name to report it by, its class, and where its pixels are."""
+    """One labelled picture: a name to report it by, its classes, and where its pixels are.
+
+    ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``.
+    """
 
     name: str
-    label: int
+    labels: tuple[int, ...]
     path: Path | None = None
     pixels: Pixels | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def label(self) -> int:
+        """The class of a picture that has one."""
+        (label,) = self.labels
+        return label
 
     @property
     def source(self) -> ImageSource:
@@ -83,6 +92,7 @@ class LabelledData:
     class_names: tuple[str, ...]
     splits: dict[str, Pictures]
     made_here: bool
+    multi_label: bool = False  # whether a picture may be of several classes, or of none
 
     @property
     def train(self) -> Pictures:
@@ -208,7 +218,7 @@ def _read_folder(root: Path) -> Pictures:
             raise DataError(
                 f"{root / class_name} is a class without pictures: put some into it ({_kinds()}) or remove the folder"
             )
-        items += [Picture(str(path.relative_to(root).as_posix()), label, path) for path in paths]
+        items += [Picture(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
     if not class_names:
         loose = len(find_pictures(root))
         found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
@@ -218,7 +228,7 @@ def _read_folder(root: Path) -> Pictures:
 
 def _relabelled(part: Pictures, class_names: tuple[str, ...]) -> Pictures:
     to = [class_names.index(name) for name in part.class_names]
-    items = (Picture(item.name, to[item.label], item.path) for item in part.items)
+    items = (replace(item, labels=tuple(to[label] for label in item.labels)) for item in part.items)
     return Pictures(class_names, tuple(items))
 
 
@@ -248,7 +258,7 @@ def _digits() -> Pictures:
     digits = load_digits()
     images = np.rint(255 - digits.images * (255 / 16)).astype(np.uint8)
     items = tuple(
-        Picture(f"{label}/{index:04d}", int(label), None, np.repeat(image[:, :, None], 3, axis=2))
+        Picture(f"{label}/{index:04d}", (int(label),), None, np.repeat(image[:, :, None], 3, axis=2))
         for index, (image, label) in enumerate(zip(images, digits.target, strict=True))
     )
     return Pictures(tuple(str(digit) for digit in range(10)), items)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from googlenet.data.pictures import VAL_FRACTION, LabelledData, Picture, Pictures, open_data
+from googlenet.data.pictures import VAL_FRACTION, LabelledData, Pictures, open_data
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.metrics import Metrics, measure
 from googlenet.inference.classifier import Classifier, load
@@ -78,5 +78,5 @@ def _in_the_order_of(classifier: Classifier, labelled: LabelledData, pictures: P
             f"it knows {', '.join(classifier.class_names)}"
         )
     to = [classifier.class_names.index(name) for name in labelled.class_names]
-    items = tuple(Picture(i.name, to[i.label], i.path, i.pixels) for i in pictures.items)
+    items = tuple(replace(i, labels=tuple(to[label] for label in i.labels)) for i in pictures.items)
     return Pictures(classifier.class_names, items)
