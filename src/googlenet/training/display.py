@@ -56,8 +56,8 @@ class Display:
         """Say what is about to be trained, on what, and which classes cannot be judged."""
         train, val = fit.data.train, fit.data.val
         self._print(
-            f"{fit.network.network.name} at {fit.rule.size} px on {fit.fabric.device.type}: {len(train):,} pictures of "
-            f"{len(train.class_names)} classes to learn from, {len(val):,} held out"
+            f"{fit.network.network.name} at {fit.rule.size} px on {fit.fabric.device.type} in {fit.recipe.precision}: "
+            f"{len(train):,} pictures of {len(train.class_names)} classes to learn from, {len(val):,} held out"
         )
         unseen = [name for name, count in val.counts().items() if not count]
         if unseen:

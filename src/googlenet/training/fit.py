@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -122,12 +122,13 @@ class Fit:
             else None
         )
         self.normalise = objective.normalise
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True)
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True, side=self._side)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
         self.train_loader = loader(train, self.batches)
         val = PictureDataset(data.val, rule, recipe.seed, None)
-        self.val_loader = loader(val, Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, shuffle=False))
+        in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: rule.size)
+        self.val_loader = loader(val, in_order)
 
     @property
     def best_network(self) -> ConvNet:
@@ -194,7 +195,7 @@ class Fit:
         network, pictures, count = self.best_network.eval(), self.val_loader.dataset, len(self.data.val)
         some = range(0, count, -(-count // FORESEEN))
         begun = time.perf_counter()
-        batch: Batch = self.val_loader.collate_fn([pictures[0, index] for index in some])
+        batch: Batch = self.val_loader.collate_fn([pictures[0, index, self.rule.size] for index in some])
         reading = (time.perf_counter() - begun) / len(some) / max(1, self.val_loader.num_workers)
         images = self.fabric.to_device(batch.images)
         taken = [0.0]
@@ -223,6 +224,7 @@ class Fit:
             progress.batch += 1
             now = time.perf_counter()
             progress.seconds += now - clock
+            self.pace.stepped(now - clock, batch.images.shape[0] * batch.images.shape[-1] ** 2)
             progress.elapsed = self._elapsed()
             watcher.step(progress, steps, loss)
             clock = now
@@ -233,7 +235,7 @@ class Fit:
         return True
 
     def _step(self, batch: Batch) -> float:
-        lr = self._learning_rate(self.pace.position(self.progress))
+        lr = self._learning_rate(self.pace.share(self.progress))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         labels = self.fabric.to_device(batch.labels)
@@ -260,7 +262,7 @@ class Fit:
         val_loss, val_top1, val_top5 = self._validate(watcher)
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
-        lr = self._learning_rate(max(0, self.pace.position(progress) - 1))
+        lr = self._learning_rate(self.pace.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
         result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), progress.correct / seen,
                              val_loss, val_top1, val_top5, speed, progress.seconds)  # fmt: skip
@@ -289,15 +291,19 @@ class Fit:
         seen = max(seen, 1)
         return loss / seen, top1 / seen, top5 / seen
 
-    def _learning_rate(self, step: float) -> float:
-        recipe, total = self.recipe, self.recipe.epochs * len(self.batches)
+    def _learning_rate(self, share: float) -> float:
+        recipe, steps = self.recipe, self.recipe.epochs * len(self.batches)
         if recipe.schedule == "step":
-            epoch = step // len(self.batches)
-            return recipe.lr * math.pow(recipe.step_factor, float(epoch // recipe.step_epochs))
-        rising = max(1, round(recipe.warmup * total))
-        if step < rising:
-            return recipe.lr * min(rising, step + 1) / rising
-        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+            return recipe.lr * math.pow(recipe.step_factor, int(share * recipe.epochs + 1e-9) // recipe.step_epochs)
+        rising = max(recipe.warmup, 1 / steps)
+        if share < rising:
+            return recipe.lr * min(1.0, (share + 1 / steps) / rising)
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (share - rising) / max(1 - rising, 1e-9)))
+
+    def _side(self, epoch: int, batch: int) -> int:
+        """Pixels of a side of what a batch sees: they grow over the first part of the schedule."""
+        share = self.pace.share(Progress(epoch, batch, elapsed=self._elapsed()))
+        return self.recipe.side(self.rule.size, share, self.network.minimum_size)
 
     def _note_unreadable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> None:
         for index, reason in batch.unreadable.items():
@@ -322,7 +328,7 @@ class Fit:
 def _pace(recipe: Recipe, steps: int) -> Pace:
     if recipe.minutes is None:
         return Epochs(recipe.epochs, steps)
-    return Minutes(recipe.minutes, recipe.epochs, steps)
+    return Minutes(recipe.minutes)
 
 
 def _optimizer(network: ConvNet, recipe: Recipe) -> Optimizer:

@@ -42,6 +42,7 @@ from googlenet.training import checkpoint
 from googlenet.training.display import Display
 from googlenet.training.fit import EpochResult, Fit
 from googlenet.training.pace import Minutes
+from googlenet.training.precision import fastest
 from googlenet.training.recipe import Recipe, load_recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -67,6 +68,7 @@ def train(
     lr: float | None = None,
     seed: int | None = None,
     device: Device = "auto",
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     on_bad_image: OnBadImage = "skip",
@@ -81,6 +83,7 @@ def train(
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
+        precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
         overwrite: delete the run that is in ``out`` first.
         on_bad_image: leave out a picture that cannot be read, or stop at once.
@@ -99,7 +102,7 @@ def train(
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
     overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
-                 "batch_size": batch_size, "lr": lr, "seed": seed}  # fmt: skip
+                 "batch_size": batch_size, "lr": lr, "seed": seed, "precision": precision}  # fmt: skip
     if resume:
         before = _settings(run)
         settings, spec = _resumed(run, before, overrides)
@@ -108,7 +111,7 @@ def train(
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
     rule = _preprocessing(settings, spec)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
-    fabric = _fabric(device)
+    computer = _device(device)
     described = _describe(pictures)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
@@ -119,16 +122,18 @@ def train(
             dropout=settings.dropout,
             init=None if settings.init == "own" else settings.init,
         )
+        if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
+            settings = settings.model_copy(update={"precision": fastest(built, rule, computer)})
         if resume:
             _check_same_data(run, before["data"], described)
         else:
             recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
             _start(run, recorded, overwrite)
-        fit = Fit(built, pictures, settings, rule, fabric, on_bad_image == "stop", begun)
+        fit = Fit(built, pictures, settings, rule, _fabric(computer, settings.precision), on_bad_image == "stop", begun)
         if resume and (run / CHECKPOINTS / LAST).exists():
             fit.restore(run / CHECKPOINTS / LAST)
         if isinstance(fit.pace, Minutes):
-            fit.pace.validation, fit.pace.bundle = _foresee_the_end(fit, run, described)
+            fit.pace.foresee(*_foresee_the_end(fit, run, described))
         _run(fit, run, data)
     return _finish(fit, run, described)
 
@@ -329,19 +334,22 @@ def _draw(run: Path, history: list[EpochResult]) -> None:
 # The machine.
 
 
-def _fabric(device: Device) -> Fabric:
+def _device(device: Device) -> str:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        device = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
     if device not in available:
         raise DeviceError(f"no device is called {device!r}: allowed are auto, {', '.join(available)}")
     if not available[device]:
         usable = ", ".join(name for name, there in available.items() if there)
         raise DeviceError(f"this machine has no {device}: it has {usable}; --device auto takes the best")
-    bf16 = device == "cuda" and torch.cuda.is_bf16_supported()
+    return device
+
+
+def _fabric(device: str, precision: str) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning_fabric")
-    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
+    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
 
 
 @contextmanager
