@@ -326,7 +326,7 @@ def test_counts_of_no_pictures_are_zero() -> None:
 def test_where_keeps_the_classes_and_their_numbers(flat: Path) -> None:
     dogs = open_data(flat).train.where(lambda item: item.name.startswith("dog"))
     assert dogs.class_names == ("cat", "dog")
-    assert set(dogs.labels) == {1}
+    assert set(dogs.labels) == {(1,)}
 
 
 def test_the_fingerprint_tells_one_set_of_pictures_from_another(flat: Path, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
     [
         (lambda card: "{", "card.json is damaged"),
         (lambda card: "[]", "names no format"),
-        (lambda card: card | {"format": 99}, "format 99, this version reads up to 1: pip install --upgrade"),
+        (lambda card: card | {"format": 99}, "format 99, this version reads up to 2: pip install --upgrade"),
         (lambda card: {k: v for k, v in card.items() if k != "class_names"}, "card.json is damaged"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [0], "std": [1]}}, "card.json is damaged"),
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 10**9}}, "size must be 1 to 4096"),

@@ -53,12 +53,13 @@ def train(
         batch_size=batch_size, lr=lr, seed=seed, device=device, resume=resume, overwrite=overwrite,
         on_bad_image=on_bad_image,
     )  # fmt: skip
+    from googlenet.evaluation.metrics import SHOWN
     from googlenet.training.run import UNREADABLE
 
-    metrics = bundle.card.metrics
+    metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"
     if (out / UNREADABLE).exists():
         count = len((out / UNREADABLE).read_text("utf-8").splitlines()) - 1
         warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
-    say(f"{bundle.card.name}: top-1 {metrics['top1']:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
+    say(f"{bundle.card.name}: {SHOWN[score]} {metrics[score]:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
     say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
     say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} {data}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,20 +64,20 @@ class Pictures:
         return len(self.items)
 
     @property
-    def labels(self) -> list[int]:
-        """The class of each picture."""
-        return [item.label for item in self.items]
+    def labels(self) -> list[tuple[int, ...]]:
+        """The classes of each picture."""
+        return [item.labels for item in self.items]
 
     def counts(self) -> dict[str, int]:
-        """How many pictures each class has."""
-        counts = np.bincount(self.labels, minlength=len(self.class_names))
-        return dict(zip(self.class_names, counts.tolist(), strict=True))
+        """How many pictures each class has; one of several classes counts for each."""
+        counts = Counter(label for item in self.items for label in item.labels)
+        return {name: counts[label] for label, name in enumerate(self.class_names)}
 
     def fingerprint(self) -> str:
         """Hash names, classes and sizes in bytes, to tell whether two runs saw the same pictures."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for item in self.items:
-            digest.update(_bytes(f"{item.name}\0{item.label}\0{_size(item.path)}\n"))
+            digest.update(_bytes(f"{item.name}\0{','.join(map(str, item.labels))}\0{_size(item.path)}\n"))
         return digest.hexdigest()
 
     def where(self, keep: Callable[[Picture], bool]) -> Pictures:
@@ -93,6 +94,14 @@ class LabelledData:
     splits: dict[str, Pictures]
     made_here: bool
     multi_label: bool = False  # whether a picture may be of several classes, or of none
+
+    def __post_init__(self) -> None:
+        """Raise :class:`DataError` where a picture has not one class and nobody said that it may."""
+        for item in () if self.multi_label else self.split("all").items:
+            if len(item.labels) != 1:
+                raise DataError(
+                    f"{self.name}: {item.name} has {len(item.labels)} labels, not 1: multi_label=True allows it"
+                )
 
     @property
     def train(self) -> Pictures:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemai
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from googlenet.evaluation.metrics import SHOWN
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 
@@ -87,9 +88,10 @@ class Display:
         """Print the line of a finished epoch."""
         self.last_line = time.monotonic()
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
+        scores = "  ".join(f"{SHOWN[name]} {score:.2%}" for name, score in result.val.items())
         self._print(
             f"epoch {self._epoch(result.epoch, 3)}  loss {result.loss:.3f} ({heads})  "
-            f"val loss {result.val_loss:.3f}  top-1 {result.val_top1:.2%}  top-5 {result.val_top5:.2%}  "
+            f"val loss {result.val_loss:.3f}  {scores}  "
             f"{result.pictures_per_second:.0f} pictures/s"
         )
 

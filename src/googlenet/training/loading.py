@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from googlenet.errors import ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import prepare
 from googlenet.training.recipe import Augmentation
+from googlenet.training.task import Task
 
 MAX_WORKERS = 8
 Place = tuple[int, int]  # (epoch, index of the picture)
@@ -28,7 +30,7 @@ Place = tuple[int, int]  # (epoch, index of the picture)
 
 @dataclass(frozen=True)
 class Batch:
-    """``images`` (N, 3, S, S) uint8, ``labels`` (N,), the ``indices`` of the pictures, and those not readable."""
+    """``images`` (N, 3, S, S) uint8, ``labels`` as the task takes them, ``indices``, and which could not be read."""
 
     images: Tensor
     labels: Tensor
@@ -64,17 +66,17 @@ class PictureDataset(Dataset[Any]):
         self.pictures, self.rule, self.seed = pictures, rule, seed
         self.transform = None if augmentation is None else augmenting(augmentation, rule.size)
 
-    def __getitem__(self, place: Place) -> tuple[int, int, Tensor | str]:
-        """Give index, class and pixels, or the reason why there are none."""
+    def __getitem__(self, place: Place) -> tuple[int, tuple[int, ...], Tensor | str]:
+        """Give index, classes and pixels, or the reason why there are none."""
         epoch, index = place
         item = self.pictures.items[index]
         try:
             pixels = item.read()
         except ImageError as error:
-            return index, item.label, str(error)
+            return index, item.labels, str(error)
         if self.transform is None:
-            return index, item.label, _to_tensor(prepare(pixels, self.rule))
-        return index, item.label, self._augmented(pixels, epoch, index)
+            return index, item.labels, _to_tensor(prepare(pixels, self.rule))
+        return index, item.labels, self._augmented(pixels, epoch, index)
 
     def _augmented(self, pixels: Pixels, epoch: int, index: int) -> Tensor:
         assert self.transform is not None
@@ -100,24 +102,24 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
     return v2.Compose(steps)
 
 
-def loader(dataset: PictureDataset, batches: Batches) -> DataLoader[Any]:
+def loader(dataset: PictureDataset, batches: Batches, task: Task) -> DataLoader[Any]:
     """Read and augment batches in processes of their own, ahead of the training step."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=min(MAX_WORKERS, os.cpu_count() or 1),
-        collate_fn=_collate,
+        collate_fn=partial(_collate, task),
         persistent_workers=True,
         generator=torch.Generator(),  # its own: asking for batches must not move the global one
         worker_init_fn=_leave_signals_to_the_parent,
     )
 
 
-def _collate(samples: Sequence[tuple[int, int, Tensor | str]]) -> Batch:
-    readable = [(index, label, x) for index, label, x in samples if isinstance(x, Tensor)]
+def _collate(task: Task, samples: Sequence[tuple[int, tuple[int, ...], Tensor | str]]) -> Batch:
+    readable = [(index, labels, x) for index, labels, x in samples if isinstance(x, Tensor)]
     return Batch(
         torch.stack([x for _, _, x in readable]) if readable else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
-        torch.tensor([label for _, label, _ in readable], dtype=torch.long),
+        task.targets([labels for _, labels, _ in readable]),
         [index for index, _, _ in readable],
         {index: x for index, _, x in samples if isinstance(x, str)},
     )

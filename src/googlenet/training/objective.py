@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from googlenet.card import Preprocessing
 from googlenet.models.build import ConvNet, Normalise
+from googlenet.training.task import Task
 
 
 class Losses(NamedTuple):
@@ -27,8 +27,9 @@ class Objective(nn.Module):
     the outputs are not fused.
     """
 
-    def __init__(self, network: ConvNet, rule: Preprocessing, label_smoothing: float) -> None:
+    def __init__(self, network: ConvNet, rule: Preprocessing, label_smoothing: float, task: Task) -> None:
         super().__init__()
+        self.task = task
         self.network = network
         self.normalise = Normalise(rule)
         self.label_smoothing = label_smoothing
@@ -37,12 +38,9 @@ class Objective(nn.Module):
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
-        """(N, 3, H, W) uint8 and (N,) class numbers → losses."""
+        """(N, 3, H, W) uint8 and the targets that the task made of the labels → losses."""
         outputs = self.network.forward_with_aux(self.normalise(images))
         parts = torch.stack(
-            [
-                F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
-                for logits in (outputs.logits, *outputs.aux)
-            ]
+            [self.task.loss(logits, labels, self.label_smoothing) for logits in (outputs.logits, *outputs.aux)]
         )
         return Losses((self.weights * parts).sum(), parts, outputs.logits)

@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -55,7 +54,7 @@ _CONTENTS = (SETTINGS, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
 
 
 def train(
-    data: str | Path,
+    data: str | Path | LabelledData,
     out: str | Path,
     *,
     recipe: str | Path = "default",
@@ -74,7 +73,9 @@ def train(
     """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
 
     Args:
-        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, or ``"digits"``.
+        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, or ``"digits"``;
+            or :class:`LabelledData` made by hand. Where its pictures may have several labels, the classes no longer
+            exclude each other, and the bundle says of each from which probability on it is named.
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
         network: a name of the zoo, or a ``Network`` of your own; unless given, the recipe's.
         recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
@@ -107,7 +108,10 @@ def train(
         settings = load_recipe(recipe, **overrides)
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
     rule = _preprocessing(settings, spec)
-    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
+    if isinstance(data, LabelledData):
+        pictures = data
+    else:
+        pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
     fabric = _fabric(device)
     described = _describe(pictures)
     with torch.random.fork_rng():
@@ -129,11 +133,11 @@ def train(
             fit.restore(run / CHECKPOINTS / LAST)
         if isinstance(fit.pace, Minutes):
             fit.pace.validation, fit.pace.bundle = _foresee_the_end(fit, run, described)
-        _run(fit, run, data)
+        _run(fit, run)
     return _finish(fit, run, described)
 
 
-def _run(fit: Fit, run: Path, data: str | Path) -> None:
+def _run(fit: Fit, run: Path) -> None:
     checkpoints = run / CHECKPOINTS
     with Display(fit.recipe) as display, _signals() as caught:
         display.begin(fit)
@@ -142,8 +146,9 @@ def _run(fit: Fit, run: Path, data: str | Path) -> None:
     _write_unreadable(run, fit.progress.unreadable)
     if not finished:
         _draw(run, fit.progress.history)
+        again = f"googlenet train {fit.data.name} --out {run} --resume"
         raise StoppedError(
-            f"stopped in {display.place(fit.progress)}, saved; go on with: googlenet train {data} --out {run} --resume",
+            f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
             128 + caught[0],
         )
 
@@ -176,7 +181,7 @@ def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[fl
     with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
         # A copy: what is shipped is moved to the processor.
         network = copy.deepcopy(fit.best_network)
-        _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}))
+        _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
         writing = time.perf_counter() - begun
     return fit.foresee_validation() + saving, writing
 
@@ -187,8 +192,8 @@ def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
     network = fit.best_network
     checkpoint.restore_module(network, tensors, run / CHECKPOINTS / BEST)
     best = next(row for row in fit.progress.history if row.epoch == state["epoch"])
-    metrics = {"top1": best.val_top1, "top5": best.val_top5, "val_loss": best.val_loss, "epoch": best.epoch}
-    card = _card(fit, described, metrics)
+    metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
+    card = _card(fit, described, metrics, tuple(state["thresholds"]))
     _draw(run, fit.progress.history)
     return _write_bundle(fit, run / bundles.IN_RUN, network, card)
 
@@ -200,7 +205,7 @@ def _write_bundle(fit: Fit, path: Path, network: ConvNet, card: ModelCard) -> Bu
         raise checkpoint.explain(error, path) from error
 
 
-def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float]) -> ModelCard:
+def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float], thresholds: tuple[float, ...]) -> ModelCard:
     network = fit.network.network
     return ModelCard(
         name=network.name,
@@ -208,6 +213,8 @@ def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float]) -> Mod
         class_names=fit.data.class_names,
         preprocessing=fit.rule,
         metrics=metrics,
+        multi_label=fit.data.multi_label,
+        thresholds=thresholds,
         data=described,
         recipe=fit.recipe.model_dump(mode="json"),
         versions={"googlenet": googlenet.__version__},
@@ -243,6 +250,7 @@ def _describe(data: LabelledData) -> dict[str, Any]:
         "split": "by file name" if data.made_here else "folders",
         "train": len(data.train),
         "val": len(data.val),
+        "multi_label": data.multi_label,
         "fingerprint": data.split("all").fingerprint(),
     }
 
@@ -291,7 +299,8 @@ def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> 
 
 
 def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any]) -> None:
-    if before["fingerprint"] != described["fingerprint"]:
+    same = before["fingerprint"] == described["fingerprint"]
+    if not same or before.get("multi_label", False) != described["multi_label"]:
         raise CheckpointError(
             f"{run} was started on other pictures ({before['train']} + {before['val']} of {before['name']}, now "
             f"{described['train']} + {described['val']} of {described['name']}): start a new run"
@@ -301,7 +310,7 @@ def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any
 def _write_log(path: Path, history: list[EpochResult]) -> None:
     rows = []
     for result in history:
-        row = asdict(result)
+        row = result.to_row()
         losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
         rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
     _write_csv(path, rows)
@@ -323,7 +332,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def _draw(run: Path, history: list[EpochResult]) -> None:
     if history:
-        draw_learning_curve([asdict(result) for result in history], run / CURVE)
+        draw_learning_curve([result.to_row() for result in history], run / CURVE, history[0].metric)
 
 
 # The machine.
