@@ -34,7 +34,7 @@ class EpochResult:
     """A row of the log: an epoch, or all since the row before where not every epoch is validated.
 
     Losses are means over it; ``head_losses`` are unweighted, the main one first. ``train`` and ``val`` are
-    the scores by which the task counts, fractions of 1: the best epoch is chosen by the first of ``val``.
+    the scores of the task by their names, fractions of 1.
     """
 
     epoch: int
@@ -46,16 +46,6 @@ class EpochResult:
     val: dict[str, float]
     pictures_per_second: float
     seconds: float
-
-    @property
-    def metric(self) -> str:
-        """What the best epoch is chosen by."""
-        return next(iter(self.val))
-
-    @property
-    def score(self) -> float:
-        """How good the network was by it."""
-        return self.val[self.metric]
 
     def to_row(self) -> dict[str, Any]:
         """Give one level of names: ``val_top1`` for what ``val`` calls ``top1``."""
@@ -181,7 +171,8 @@ class Fit:
     def _close_epoch(self, watcher: Watcher, last: Path, best: Path) -> None:
         begun = time.perf_counter()
         result = self._finish_epoch(watcher)
-        if result.score >= max(row.score for row in self.progress.history):
+        metric = self.task.metric
+        if result.val[metric] >= max(row.val[metric] for row in self.progress.history):
             state = {"epoch": result.epoch, "thresholds": self.thresholds}
             checkpoint.save(best, self.best_network.state_dict(), state)
         self.progress.elapsed = self._elapsed()

@@ -145,7 +145,7 @@ def _run(fit: Fit, run: Path) -> None:
         finished = fit.run(watcher, checkpoints / LAST, checkpoints / BEST)
     _write_unreadable(run, fit.progress.unreadable)
     if not finished:
-        _draw(run, fit.progress.history)
+        _draw(run, fit)
         again = f"googlenet train {fit.data.name} --out {run} --resume"
         raise StoppedError(
             f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
@@ -194,7 +194,7 @@ def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
     best = next(row for row in fit.progress.history if row.epoch == state["epoch"])
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
     card = _card(fit, described, metrics, tuple(state["thresholds"]))
-    _draw(run, fit.progress.history)
+    _draw(run, fit)
     return _write_bundle(fit, run / bundles.IN_RUN, network, card)
 
 
@@ -330,9 +330,9 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     checkpoint.write_whole(path, text.getvalue().encode())
 
 
-def _draw(run: Path, history: list[EpochResult]) -> None:
-    if history:
-        draw_learning_curve([result.to_row() for result in history], run / CURVE, history[0].metric)
+def _draw(run: Path, fit: Fit) -> None:
+    if fit.progress.history:
+        draw_learning_curve([result.to_row() for result in fit.progress.history], run / CURVE, fit.task.metric)
 
 
 # The machine.

@@ -24,15 +24,19 @@ class Tally(Protocol):
         """Count a batch: (N, K) logits and its targets."""
 
     def scores(self) -> dict[str, float]:
-        """Give fractions of 1 by name. The first is what the best epoch is chosen by."""
+        """Give fractions of 1 by name."""
 
     def thresholds(self) -> tuple[float, ...]:
         """Give the probability from which on a picture is taken to be of a class, for each; () where they compete."""
 
 
 class Task(Protocol):
-    """What the labels of a picture mean. ``counted`` is the name of the score that :meth:`correct` counts for."""
+    """What the labels of a picture mean.
 
+    ``metric`` names the score that the best epoch is chosen by, ``counted`` the one that :meth:`correct` counts for.
+    """
+
+    metric: str
     counted: str
 
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
@@ -56,7 +60,7 @@ def task_of(data: LabelledData) -> Task:
 class OneLabel:
     """Each picture is of one class: softmax and cross-entropy, top-1 and top-5 accuracy."""
 
-    counted = "top1"
+    metric = counted = "top1"
 
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
         """Give class numbers (N,)."""
@@ -78,7 +82,7 @@ class OneLabel:
 class SeveralLabels:
     """Each picture is of any number of ``classes`` classes: sigmoids and binary cross-entropy, average precision."""
 
-    counted = "exact"
+    metric, counted = "map", "exact"
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
@@ -134,7 +138,7 @@ class _Kept:
     def scores(self) -> dict[str, float]:
         targets, probabilities = np.concatenate(self.targets), np.concatenate(self.probabilities)
         precisions = average_precisions(targets, probabilities)
-        return {"map": mean_defined(precisions), "exact": self.exact / max(len(targets), 1)}
+        return {"exact": self.exact / max(len(targets), 1), "map": mean_defined(precisions)}
 
     def thresholds(self) -> tuple[float, ...]:
         return best_thresholds(np.concatenate(self.targets), np.concatenate(self.probabilities))
