@@ -122,8 +122,8 @@ class LabelledData:
         return self.splits[name]
 
 
-def open_data(source: str | Path, *, seed: int = 0, val_fraction: float = VAL_FRACTION) -> LabelledData:
-    """Find the labelled pictures of ``source``.
+def open_data(source: str | Path | LabelledData, *, seed: int = 0, val_fraction: float = VAL_FRACTION) -> LabelledData:
+    """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
     have one, or the word ``digits``. Where there is no ``val/``, each file is held out or not by a hash of
@@ -132,6 +132,8 @@ def open_data(source: str | Path, *, seed: int = 0, val_fraction: float = VAL_FR
     Raises:
         DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks.
     """
+    if isinstance(source, LabelledData):
+        return source
     if str(source) == DIGITS and not Path(DIGITS).is_dir():
         return _split_by_name(DIGITS, _digits(), seed, val_fraction)
     root = Path(source)

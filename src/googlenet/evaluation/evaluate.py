@@ -53,7 +53,8 @@ def evaluate(
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
     classifier = load(run)
-    labelled = data if isinstance(data, LabelledData) else _opened(data, classifier)
+    recipe = classifier.card.recipe
+    labelled = open_data(data, seed=recipe.get("seed", 0), val_fraction=recipe.get("val_fraction", VAL_FRACTION))
     if labelled.multi_label and not classifier.card.multi_label:
         raise DataError(
             f"{labelled.name} has pictures with several labels or none, {run} names one of each picture: "
@@ -79,11 +80,6 @@ def evaluate(
         )
     metrics = _measured(classifier, truth, np.stack(probabilities))
     return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable)
-
-
-def _opened(data: str | Path, classifier: Classifier) -> LabelledData:
-    recipe = classifier.card.recipe
-    return open_data(data, seed=recipe.get("seed", 0), val_fraction=recipe.get("val_fraction", VAL_FRACTION))
 
 
 def _measured(

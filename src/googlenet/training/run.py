@@ -108,10 +108,7 @@ def train(
         settings = load_recipe(recipe, **overrides)
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
     rule = _preprocessing(settings, spec)
-    if isinstance(data, LabelledData):
-        pictures = data
-    else:
-        pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
+    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
     fabric = _fabric(device)
     described = _describe(pictures)
     with torch.random.fork_rng():
