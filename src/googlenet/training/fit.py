@@ -21,7 +21,7 @@ from googlenet.errors import NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
 from googlenet.training import checkpoint
 from googlenet.training.loading import Batch, Batches, PictureDataset, loader
-from googlenet.training.objective import Objective
+from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
 
@@ -112,7 +112,8 @@ class Fit:
         self.stop_on_bad_image = stop_on_bad_image
         self.begun = time.perf_counter() if begun is None else begun
         self.progress = Progress()
-        objective = Objective(network, rule, recipe.label_smoothing).to(memory_format=torch.channels_last)
+        weights = balancing_weights(list(data.train.counts().values())) if recipe.balance == "loss" else None
+        objective = Objective(network, rule, recipe.label_smoothing, weights).to(memory_format=torch.channels_last)
         self.network = network
         self.objective: nn.Module
         self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
@@ -122,7 +123,8 @@ class Fit:
             else None
         )
         self.normalise = objective.normalise
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True)
+        classes = [item.label for item in data.train.items] if recipe.balance == "sample" else None
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True, classes=classes)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
         self.train_loader = loader(train, self.batches)

@@ -1,0 +1,23 @@
+"""Links that lead out of a folder: pictures nobody meant to learn from, or to show in a report, come in by them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+
+def leading_out(places: Iterable[tuple[Path, Path]]) -> list[Path]:
+    """Give those paths of (path, folder) whose file, every link followed, does not lie in that folder.
+
+    The folder itself may be a link. Links in a circle lead nowhere and do no harm.
+    """
+    real = cache(lambda place: Path(os.path.realpath(place)))
+    found = []
+    for path, folder in places:
+        # Following a path goes through every folder above it: done once a folder, and for links themselves.
+        target = Path(os.path.realpath(path)) if path.is_symlink() else real(path.parent) / path.name
+        if not target.is_relative_to(real(folder)):
+            found.append(path)
+    return found
