@@ -188,9 +188,9 @@ def test_a_folder_may_be_called_like_a_list(tmp_path: Path) -> None:
 # What a list may have wrong: one line that names file, line and cure
 
 WRONG_CSV = {
-    "nothing": (b"", ": lists no pictures: it takes a path and a label a line"),
-    "a header alone": (b"path,label\n", ": lists no pictures"),
-    "a mark alone": (b"\xef\xbb\xbf", ": lists no pictures"),
+    "nothing": (b"", " lists no pictures: it takes a path and a label a line"),
+    "a header alone": (b"path,label\n", " lists no pictures"),
+    "a mark alone": (b"\xef\xbb\xbf", " lists no pictures"),
     "no path": (b"image,label\n", ":1: no column 'path' (there are: image, label)"),
     "no label": (b"path,kind\n", ":1: no column 'label' (there are: path, kind)"),
     "semicolons": (b"path;label\na.jpg;cat\n", ":1: no column 'path' (there are: path;label)"),
@@ -233,7 +233,7 @@ WRONG_CSV = {
 }  # fmt: skip
 
 WRONG_JSON = {
-    "nothing": (b"\n\n", ": lists no pictures"),
+    "nothing": (b"\n\n", " lists no pictures"),
     "text": (b"hello\n", ":1: not JSON: Expecting value: a line is {"),
     "cut short": (b'{"path": "a.jpg", "label": "cat"}\n\n{"path": "b.j', ":3: not JSON: Unterminated string"),
     "a list of all": (b'[{"path": "a.jpg", "label": "cat"}]', ":1: no object: a line is {"),
@@ -242,16 +242,31 @@ WRONG_JSON = {
     "no path": (b'{"path": "a.jpg", "label": "cat"}\n{"label": "cat"}', ":2: no column 'path' (there are: label)"),
     "a slip": (b'{"path": "a.jpg", "lable": "cat"}', ":1: unknown column 'lable', did you mean 'label'"),
     "a path of null": (b'{"path": null, "label": "cat"}', ":1: the path is empty"),
-    "a path of another kind": (b'{"path": ["a.jpg"], "label": "cat"}', ':1: path must be a text in quotes, got ["a.jpg"]'),
+    "a path of another kind": (
+        b'{"path": ["a.jpg"], "label": "cat"}',
+        ':1: path must be a text in quotes, got ["a.jpg"]',
+    ),
     "half a character": (b'{"path": "\\ud800.jpg", "label": "cat"}', ":1: '\\ud800.jpg' cannot be the name of a file"),
     "a NUL": (b'{"path": "a\\u0000.jpg", "label": "cat"}', ":1: 'a\\x00.jpg' cannot be the name of a file"),
-    "a number": (b'{"path": "a.jpg", "label": 3}', ":1: label must be the name of a class in quotes, or a list of names, got 3"),
-    "a list of numbers": (b'{"path": "a.jpg", "labels": ["cat", 3]}', ':1: label must be the name of a class in quotes'),
+    "a number": (
+        b'{"path": "a.jpg", "label": 3}',
+        ":1: label must be the name of a class in quotes, or a list of names, got 3",
+    ),
+    "a list of numbers": (
+        b'{"path": "a.jpg", "labels": ["cat", 3]}',
+        ":1: label must be the name of a class in quotes",
+    ),
     "no label": (b'{"path": "a.jpg", "label": null}', ":1: label must be the name of a class in quotes"),
-    "half a character in a label": (b'{"path": "a.jpg", "label": "\\ud800"}', ":1: '\\ud800' cannot be the name of a class"),
-    "a group of another kind": (b'{"path": "a.jpg", "label": "cat", "group": 7}', ":1: group must be a text in quotes, got 7"),
+    "half a character in a label": (
+        b'{"path": "a.jpg", "label": "\\ud800"}',
+        ":1: '\\ud800' cannot be the name of a class",
+    ),
+    "a group of another kind": (
+        b'{"path": "a.jpg", "label": "cat", "group": 7}',
+        ":1: group must be a text in quotes, got 7",
+    ),
     "not UTF-8": (b'{"path": "\xff"}', ":1: not UTF-8 (byte 0xff)"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
