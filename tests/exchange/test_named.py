@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
+import hashlib
 import json
 import os
+import pickle
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
+import torch
 from PIL import Image
 from torchvision import datasets
 
@@ -20,6 +24,8 @@ from googlenet.data.named import NAMED, folder_of
 from googlenet.data.pictures import open_data
 from googlenet.errors import DataError, FetchError
 from googlenet.exchange import named
+
+FLOWERS = datasets.Flowers102._file_dict
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +126,7 @@ def test_a_damaged_file_is_one_line_and_leaves_no_list():
     write_mnist(raw)
     images = raw / "t10k-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-100])
-    with pytest.raises(FetchError, match="mnist could not be fetched to .* delete what is damaged there") as caught:
+    with pytest.raises(FetchError, match=r"mnist could not be fetched to .* delete what is damaged there") as caught:
         googlenet.fetch("mnist")
     assert str(caught.value).isprintable()
     assert not (folder_of("mnist") / "list.csv").exists()
@@ -130,8 +136,6 @@ def test_cifar_of_another_checksum_is_never_unpickled(tmp_path):
     class Harm:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "harmed"),)
-
-    import pickle
 
     for name in [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta"]:
         path = folder_of("cifar10") / "cifar-10-batches-py" / name
@@ -195,6 +199,59 @@ def test_imagenettes_classes_have_the_names_that_published_weights_have(monkeypa
     data = open_data("imagenette")
     assert len(data.class_names) == 10
     assert set(data.class_names) <= set(GoogLeNet_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_cifar_whose_checksums_are_right_becomes_png_files(monkeypatch):
+    base = folder_of("cifar10") / "cifar-10-batches-py"
+    base.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
+    names = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
+    for image, (label, name) in zip(pixels, enumerate(names), strict=True):
+        (base / name).write_bytes(pickle.dumps({"data": image.reshape(1, -1), "labels": [label % 5]}))
+    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcde")}))
+    sums = [[name, md5(base / name)] for name in names]
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", sums[:5])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", sums[5:])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", datasets.CIFAR10.meta | {"md5": md5(base / "batches.meta")})
+    googlenet.fetch("cifar10")
+    data = open_data("cifar10")
+    assert [data.class_names[item.label] for item in data.split("all").items] == list("abcdea")
+    for item, image in zip(data.split("all").items, pixels, strict=True):
+        assert (item.read() == image.transpose(1, 2, 0)).all()
+
+
+def test_flowers_keep_all_three_official_splits_and_have_real_names(monkeypatch):
+    base = folder_of("flowers102") / "flowers-102"
+    for number in (1, 2, 3):
+        picture(base / "jpg" / f"image_{number:05d}.jpg")
+    scipy.io.savemat(base / "imagelabels.mat", {"labels": [[1, 1, 1]]})
+    scipy.io.savemat(base / "setid.mat", {"trnid": [[1, 2]], "valid": [[3, 2]], "tstid": [[2, 1]]})
+    known = {key: (name, md5(base / name) if key != "image" else "") for key, (name, _) in FLOWERS.items()}
+    monkeypatch.setattr(datasets.Flowers102, "_file_dict", known)
+    with googlenet.fetch("flowers102").open(encoding="utf-8", newline="") as file:
+        rows = [(Path(row["path"]).stem[-1], row["label"], row["split"]) for row in csv.DictReader(file)]
+    flower = "pink primrose"
+    assert rows == [
+        ("1", flower, "train"), ("2", flower, "train"), ("3", flower, "val"), ("2", flower, "val"),
+        ("2", flower, "test"), ("1", flower, "test"),
+    ]  # fmt: skip
+
+
+def test_imagenet_that_was_unpacked_there_has_the_names_that_published_weights_have(monkeypatch):
+    folder, wnids = folder_of("imagenet"), ("n01440764", "n01443537")
+    for path in (f"{split}/{wnid}/1.JPEG" for split in ("train", "val") for wnid in wnids):
+        picture(folder / path)
+    torch.save(({wnid: (wnid,) for wnid in wnids}, []), folder / "meta.bin")
+    tiny = dataclasses.replace(named._SOURCES["imagenet"], sizes={})
+    monkeypatch.setitem(named._SOURCES, "imagenet", tiny)
+    googlenet.fetch("imagenet")
+    data = open_data("imagenet")
+    assert data.class_names == ("goldfish", "tench")
+    assert [item.path.parent.name for item in data.val.items if data.class_names[item.label] == "tench"] == [wnids[0]]
 
 
 def test_a_folder_of_the_same_name_goes_before_the_set(tmp_path):
