@@ -13,11 +13,9 @@ def leading_out(places: Iterable[tuple[Path, Path]]) -> list[Path]:
 
     The folder itself may be a link. Links in a circle lead nowhere and do no harm.
     """
-    real = cache(lambda place: Path(os.path.realpath(place)))
-    found = []
-    for path, folder in places:
-        # Following a path goes through every folder above it: done once a folder, and for links themselves.
-        target = Path(os.path.realpath(path)) if path.is_symlink() else real(path.parent) / path.name
-        if not target.is_relative_to(real(folder)):
-            found.append(path)
-    return found
+
+    @cache  # following a path goes through every folder above it: done once a folder, and for links themselves
+    def lies_in(place: Path, folder: Path) -> bool:
+        return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
+
+    return [path for path, folder in places if not lies_in(path if path.is_symlink() else path.parent, folder)]

@@ -188,14 +188,13 @@ def _row(source: Path, line: int, record: dict[str, Any]) -> Row:
     split = (_text(where, record, "split") or "").strip() or None
     if split is not None and split not in SPLITS:
         raise DataError(f"{where}: unknown split {split!r}, {nearest(split, SPLITS)}; leave it empty to split here")
-    path = source.parent / written
-    # As written, links not followed: Path.resolve would follow them.
-    inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(source.parent))  # noqa: PTH100
+    folder, name = source.parent, os.path.normpath(written)
+    path = folder / written
     return Row(
         line,
-        Path(os.path.normpath(written)).as_posix(),
+        name.replace(os.sep, "/"),
         path,
-        source.parent if inside else path.parent,
+        folder if _stays_in(folder, name) else path.parent,
         _labels(where, record.get("label", record.get("labels"))),
         split,
         _text(where, record, "group") or None,
@@ -219,6 +218,13 @@ def _labels(where: str, value: Any) -> tuple[str, ...]:
         if not name.isprintable():
             raise DataError(f"{where}: {name!r} cannot be the name of a class: it has characters that cannot be shown")
     return tuple(names)
+
+
+def _stays_in(folder: Path, name: str) -> bool:
+    """Whether a normalised name stays in the folder as it is written, links not followed."""
+    if os.path.isabs(name):  # noqa: PTH117 - a Path for each of a million pictures takes seconds
+        return Path(name).is_relative_to(os.path.abspath(folder))  # noqa: PTH100
+    return name.split(os.sep, 1)[0] != os.pardir
 
 
 def _can_be_encoded(text: str) -> bool:
