@@ -7,6 +7,7 @@ them. What lies in the folder afterwards is ordinary pictures and a CSV list: re
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     with _errors_of(name, folder):
         folder.mkdir(parents=True, exist_ok=True)
         parts = {split: _dataset(name, split, folder) for split in _SOURCES[name].splits}
-        unfinished = target.with_suffix(".part")
+        unfinished = folder / f".{LIST}.{os.getpid()}"
         with unfinished.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("path", "label", "split"), *_rows(name, parts, folder, progress)])
         unfinished.replace(target)  # the list comes last: where it is, the set is whole
