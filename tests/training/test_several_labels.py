@@ -142,6 +142,9 @@ def test_the_loss_is_torchs_with_targets_pulled_towards_one_half():
     torch.testing.assert_close(task.loss(logits, targets), binary_cross_entropy_with_logits(logits, targets))
     smoothed = torch.where(targets == 1, 0.95, 0.05)
     torch.testing.assert_close(task.loss(logits, targets, 0.1), binary_cross_entropy_with_logits(logits, smoothed))
+    weights = torch.tensor([0.5, 1.0, 4.0])
+    weighed = binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
+    torch.testing.assert_close(task.loss(logits, targets, 0.0, weights), weighed)
 
 
 # The command line.
@@ -201,6 +204,25 @@ def test_evaluate_for_people_and_for_programs_on_pictures_of_one_label_each(call
         "positives", "average_precision", "precision", "recall", "f1", "threshold",
     }  # fmt: skip
     assert (trained / "average_precision.png").exists()
+
+
+def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squares, tmp_path):
+    listing = tmp_path / "squares.csv"
+    rows = [(i.path, "|".join(NAMES[n] for n in i.labels), s) for s, part in squares.splits.items() for i in part.items]
+    listing.write_text("path,label,split\n" + "".join(f"{path},{labels},{split}\n" for path, labels, split in rows))
+    small = ("--network", "lenet5", "--image-size", "32", "--epochs", "1", "--balance", "loss")
+    code, out, err = call("train", listing, "--out", tmp_path / "run", *small)
+    assert code == 0
+    assert re.search(r"^lenet5: mAP \d+\.\d\d% on held-out pictures \(epoch 1\)$", out, re.M)
+    assert re.search(r"mAP \d+\.\d\d%", err)
+    assert call("evaluate", tmp_path / "run", listing, "--json")[0] == 0
+    for arguments, says in (
+        (("evaluate", trained_run, listing), "has pictures with several labels or none"),
+        (("compare", "lenet5", "--train", listing, "--size", "32"), "networks are compared by top-1, of one each"),
+    ):
+        code, out, err = call(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert says in err
 
 
 # What does not go together.

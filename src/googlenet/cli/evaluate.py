@@ -23,6 +23,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     data: Annotated[str, typer.Argument(help="Labelled pictures, as `googlenet train` takes them.")],
     split: Annotated[str | None, typer.Option(help="val (held out in training), test, train or all.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, one of the named sets, first.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Where to draw the confusion matrix (or bars); unless told, into RUN.")
     ] = None,
@@ -39,6 +40,9 @@ def evaluate(
     from googlenet.evaluation.metrics import Metrics
     from googlenet.evaluation.report import draw_average_precisions, draw_confusion
 
+    if download:
+        with progress(f"fetching {data}") as report:
+            googlenet.fetch(data, report)
     with progress("evaluating") as report:
         result = googlenet.evaluate(run, data, split=split, progress=report)
     if isinstance(result.metrics, Metrics):

@@ -40,7 +40,7 @@ def evaluate(
 
     Args:
         run: a run of ``train``, or a bundle.
-        data: a folder as ``train`` takes it, ``"digits"``, or :class:`LabelledData`.
+        data: labelled pictures as ``train`` takes them.
         split: ``"val"`` (the default: the same pictures as were held out in training), ``"test"``, ``"train"`` or
             ``"all"``.
         progress: called with the number of pictures done and of all pictures.

@@ -21,7 +21,7 @@ from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImag
 from googlenet.models.build import ConvNet
 from googlenet.training import checkpoint
 from googlenet.training.loading import Batch, Batches, PictureDataset, loader
-from googlenet.training.objective import Objective
+from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
 from googlenet.training.task import task_of
@@ -125,7 +125,9 @@ class Fit:
         self.progress = Progress()
         self.task = task_of(data)
         self.thresholds = self.task.tally().thresholds()  # of the last validation, once there was one
-        objective = Objective(network, rule, recipe.label_smoothing, self.task).to(memory_format=torch.channels_last)
+        weights = balancing_weights(list(data.train.counts().values())) if recipe.balance == "loss" else None
+        objective = Objective(network, rule, recipe.label_smoothing, self.task, weights)
+        objective.to(memory_format=torch.channels_last)
         self.network = network
         self.objective: nn.Module
         self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
@@ -135,7 +137,8 @@ class Fit:
             else None
         )
         self.normalise = objective.normalise
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True)
+        classes = [item.label for item in data.train.items] if recipe.balance == "sample" else None
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True, classes=classes)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
         self.train_loader = loader(train, self.batches, self.task)

@@ -1,4 +1,7 @@
-"""Batches for training: order = f(seed, epoch), augmentation = f(seed, epoch, index). Nothing else decides."""
+"""Batches for training: order = f(seed, epoch), augmentation = f(seed, epoch, index). Nothing else decides.
+
+A picture drawn again within an epoch, to balance the classes, is augmented anew: f(seed, epoch, index, times before).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -25,7 +29,7 @@ from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
 MAX_WORKERS = 8
-Place = tuple[int, int]  # (epoch, index of the picture)
+Place = tuple[int, ...]  # (epoch, index of the picture), and how often it came before in this epoch where it did
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,14 @@ class Batches:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
 
     A last batch smaller than ``batch_size`` is left out in training (``shuffle``), unless it is the only one.
+    Where ``classes``, the class of each picture, are given, every class is drawn equally often.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, shuffle: bool) -> None:
+    def __init__(
+        self, count: int, batch_size: int, seed: int, shuffle: bool, classes: Sequence[int] | None = None
+    ) -> None:
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+        self.members = None if classes is None else _members(classes)
         self.epoch = 0
         self.start = 0
 
@@ -54,9 +62,39 @@ class Batches:
         return whole if self.shuffle and whole else whole + bool(rest)
 
     def __iter__(self) -> Iterator[list[Place]]:
-        order = _generator(self.seed, self.epoch).permutation(self.count) if self.shuffle else np.arange(self.count)
+        order = self._order()
         for at in range(self.start, len(self)):
-            yield [(self.epoch, int(i)) for i in order[at * self.batch_size : (at + 1) * self.batch_size]]
+            some = order[at * self.batch_size : (at + 1) * self.batch_size]
+            yield [(self.epoch, index, before) if before else (self.epoch, index) for index, before in some.tolist()]
+
+    def _order(self) -> NDArray[np.int64]:
+        """Give (count, 2): the index of each picture and how often it came before."""
+        random = _generator(self.seed, self.epoch)
+        if self.members is not None:
+            return _balanced(random, self.members, self.count)
+        order = random.permutation(self.count) if self.shuffle else np.arange(self.count)
+        return np.stack([order, np.zeros_like(order)], axis=1)
+
+
+def _members(classes: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Give the indices of the pictures of each class that has any."""
+    by_class = np.split(np.argsort(classes, kind="stable"), np.cumsum(np.bincount(classes))[:-1])
+    return [members for members in by_class if len(members)]
+
+
+def _balanced(random: np.random.Generator, members: list[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+    """Draw every class equally often (the rest, too small to share, from some of them), as (index, how often before).
+
+    No picture comes again before all of its class have come.
+    """
+    share, rest = divmod(count, len(members))
+    drawn = []
+    for place, which in enumerate(random.permutation(len(members))):
+        pictures, wanted = members[which], share + (place < rest)
+        rounds = range(-(-wanted // len(pictures)))
+        shuffled = [np.stack([random.permutation(pictures), np.full_like(pictures, r)], axis=1) for r in rounds]
+        drawn += [np.concatenate(shuffled)[:wanted]] if shuffled else []
+    return random.permutation(np.concatenate(drawn))
 
 
 class PictureDataset(Dataset[Any]):
@@ -68,7 +106,7 @@ class PictureDataset(Dataset[Any]):
 
     def __getitem__(self, place: Place) -> tuple[int, tuple[int, ...], Tensor | str]:
         """Give index, classes and pixels, or the reason why there are none."""
-        epoch, index = place
+        index = place[1]
         item = self.pictures.items[index]
         try:
             pixels = item.read()
@@ -76,13 +114,13 @@ class PictureDataset(Dataset[Any]):
             return index, item.labels, str(error)
         if self.transform is None:
             return index, item.labels, _to_tensor(prepare(pixels, self.rule))
-        return index, item.labels, self._augmented(pixels, epoch, index)
+        return index, item.labels, self._augmented(pixels, place)
 
-    def _augmented(self, pixels: Pixels, epoch: int, index: int) -> Tensor:
+    def _augmented(self, pixels: Pixels, place: Place) -> Tensor:
         assert self.transform is not None
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
-            torch.default_generator.manual_seed(int(_generator(self.seed, epoch, index).integers(2**62)))
+            torch.default_generator.manual_seed(int(_generator(self.seed, *place).integers(2**62)))
             varied: Tensor = self.transform(Image.fromarray(pixels))
         return varied
 

@@ -28,7 +28,15 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.data.pictures import LabelledData, Pictures, open_data
-from googlenet.errors import CheckpointError, DeviceError, ImageError, InputSizeError, RunError, StoppedError
+from googlenet.errors import (
+    CheckpointError,
+    DeviceError,
+    ImageError,
+    InputSizeError,
+    RecipeError,
+    RunError,
+    StoppedError,
+)
 from googlenet.evaluation.report import draw_learning_curve
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import prepare
@@ -43,6 +51,7 @@ from googlenet.training.fit import EpochResult, Fit
 from googlenet.training.pace import Minutes
 from googlenet.training.recipe import Recipe, load_recipe
 
+Balance = Literal["none", "loss", "sample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
 GOLDEN_PICTURES = 4
@@ -65,6 +74,7 @@ def train(
     batch_size: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
+    balance: Balance | None = None,
     device: Device = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -73,14 +83,17 @@ def train(
     """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
 
     Args:
-        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, or ``"digits"``;
-            or :class:`LabelledData` made by hand. Where its pictures may have several labels, the classes no longer
-            exclude each other, and the bundle says of each from which probability on it is named.
+        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, a list (``.csv`` or
+            ``.jsonl``), ``"digits"``, the name of a set that was fetched, or :class:`LabelledData` made by hand. Where
+            its pictures may have several labels, the classes no longer exclude each other, and the bundle says of
+            each from which probability on it is named.
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
         network: a name of the zoo, or a ``Network`` of your own; unless given, the recipe's.
         recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
+        balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
+            (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
         overwrite: delete the run that is in ``out`` first.
@@ -100,7 +113,7 @@ def train(
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
     overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
-                 "batch_size": batch_size, "lr": lr, "seed": seed}  # fmt: skip
+                 "batch_size": batch_size, "lr": lr, "seed": seed, "balance": balance}  # fmt: skip
     if resume:
         before = _settings(run)
         settings, spec = _resumed(run, before, overrides)
@@ -109,6 +122,7 @@ def train(
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
     rule = _preprocessing(settings, spec)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
+    _check_balance(settings, pictures)
     fabric = _fabric(device)
     described = _describe(pictures)
     with torch.random.fork_rng():
@@ -241,10 +255,18 @@ def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     return network.preprocessing(size, recipe.crop_fraction)
 
 
+def _check_balance(recipe: Recipe, data: LabelledData) -> None:
+    if recipe.balance == "sample" and data.multi_label:
+        raise RecipeError(
+            f"--balance sample draws by class, and pictures of {data.name} have several labels, or none: "
+            "use --balance loss or none"
+        )
+
+
 def _describe(data: LabelledData) -> dict[str, Any]:
     return {
         "name": data.name,
-        "split": "by file name" if data.made_here else "folders",
+        "split": "by file name" if data.made_here else "as given",
         "train": len(data.train),
         "val": len(data.val),
         "multi_label": data.multi_label,

@@ -42,8 +42,10 @@ class Task(Protocol):
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
         """Make what a loss takes of the class numbers of N pictures."""
 
-    def loss(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Give the mean loss of (N, K) logits, a scalar."""
+    def loss(
+        self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
+    ) -> Tensor:
+        """Give the mean loss of (N, K) logits, a scalar. ``class_weights`` (K,) weigh what is of each class."""
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
         """Count the pictures whose answer is wholly right."""
@@ -66,9 +68,11 @@ class OneLabel:
         """Give class numbers (N,)."""
         return torch.tensor([label for (label,) in labels], dtype=torch.long)
 
-    def loss(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
+    ) -> Tensor:
         """Cross-entropy, the target sharing ``smoothing`` with all classes (Szegedy et al., 2015, section 7)."""
-        return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        return F.cross_entropy(logits.float(), targets, class_weights, label_smoothing=smoothing)
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
         """Count the pictures whose likeliest class is the true one."""
@@ -94,9 +98,12 @@ class SeveralLabels:
             row[list(numbers)] = 1
         return targets
 
-    def loss(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
+    ) -> Tensor:
         """Binary cross-entropy, the mean over pictures and classes; targets go by ``smoothing`` / 2 towards 1/2."""
-        return F.binary_cross_entropy_with_logits(logits.float(), targets * (1 - smoothing) + smoothing / 2)
+        smoothed = targets * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits.float(), smoothed, pos_weight=class_weights)
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
         """Count the pictures of which, at probabilities of 1/2, exactly the true classes are named."""
