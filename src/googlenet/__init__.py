@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from googlenet.errors import GoogLeNetError
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
+    from googlenet.exchange.named import fetch
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.golden import Verification, verify
     from googlenet.models.analysis import Analysis, analyse
@@ -53,6 +54,7 @@ _PUBLIC = {
     "convert": ("exchange.convert", "train"),
     "create": ("models.build", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
+    "fetch": ("exchange.named", "train"),
     "load": ("inference.classifier", None),
     "train": ("training.run", "train"),
     "verify": ("inference.golden", None),
@@ -75,6 +77,7 @@ __all__ = [
     "convert",
     "create",
     "evaluate",
+    "fetch",
     "load",
     "train",
     "verify",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from googlenet.errors import BundleError
 
-FORMAT = 1  # raised when a bundle of today could not be read by the code of yesterday
+FORMAT = 2  # raised when a bundle of today could not be read by the code of yesterday
 
 # Mean and standard deviation of the pixels of ImageNet, RGB, on a scale of 0 to 1: what most published weights
 # were trained with, and as good as any for a network trained from scratch.
@@ -48,8 +48,11 @@ class ModelCard:
     """``card.json`` of a bundle.
 
     ``network`` is the network as data, ``metrics`` what was measured on the validation pictures
-    (``top1`` and ``top5`` are fractions of 1), ``data`` what it was trained on, ``files`` the sha256 of
-    every file beside the card.
+    (``top1``, ``top5``, ``map`` and ``exact`` are fractions of 1), ``data`` what it was trained on, ``files`` the
+    sha256 of every file beside the card.
+
+    Where a picture may be of several classes or of none (``multi_label``), the probabilities are of each class on
+    its own, and ``thresholds`` say for each from which probability on, 0 to 1, a picture is taken to be of it.
     """
 
     name: str
@@ -58,6 +61,8 @@ class ModelCard:
     preprocessing: Preprocessing
     metrics: dict[str, float] = field(default_factory=dict)
     temperature: float = 1.0
+    multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
     data: dict[str, Any] = field(default_factory=dict, repr=False)
     recipe: dict[str, Any] = field(default_factory=dict, repr=False)
     versions: dict[str, str] = field(default_factory=dict, repr=False)
@@ -80,10 +85,21 @@ class ModelCard:
                     f"the bundle has format {fields['format']}, this version reads up to {FORMAT}: "
                     "pip install --upgrade googlenet"
                 )
-            card = cls(**{**fields, "class_names": tuple(fields["class_names"])})
+            names, thresholds = tuple(fields["class_names"]), tuple(fields.get("thresholds", ()))
+            card = cls(**{**fields, "class_names": names, "thresholds": thresholds})
+            _check_thresholds(card)
             return dataclasses.replace(card, preprocessing=_preprocessing(fields["preprocessing"]))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise BundleError(f"card.json is damaged: {type(error).__name__}: {error}") from error
+
+
+def _check_thresholds(card: ModelCard) -> None:
+    if not isinstance(card.multi_label, bool):
+        raise ValueError(f"multi_label must be true or false, got {card.multi_label!r}")
+    wanted = len(card.class_names) if card.multi_label else 0
+    numbers = [each for each in card.thresholds if isinstance(each, (int, float)) and 0 <= each <= 1]
+    if not len(numbers) == len(card.thresholds) == wanted:
+        raise ValueError(f"thresholds must be {wanted} numbers from 0 to 1, got {card.thresholds}")
 
 
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:

@@ -175,13 +175,19 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
     [
         (lambda card: "{", "card.json is damaged"),
         (lambda card: "[]", "names no format"),
-        (lambda card: card | {"format": 99}, "format 99, this version reads up to 1: pip install --upgrade"),
+        (lambda card: card | {"format": 99}, "format 99, this version reads up to 2: pip install --upgrade"),
         (lambda card: {k: v for k, v in card.items() if k != "class_names"}, "card.json is damaged"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [0], "std": [1]}}, "card.json is damaged"),
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 10**9}}, "size must be 1 to 4096"),
         (lambda card: card | {"class_names": ["one", "two"]}, "does not fit its card"),
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 64}}, "does not fit its card"),
         (lambda card: card | {"surprise": 1}, "card.json is damaged"),
+        (lambda card: card | {"multi_label": "yes"}, "multi_label must be true or false, got 'yes'"),
+        (lambda card: card | {"multi_label": True}, r"thresholds must be 3 numbers from 0 to 1, got \(\)"),
+        (lambda card: card | {"multi_label": True, "thresholds": [0, 1, 2]}, "thresholds must be 3 numbers from 0 to"),
+        (lambda card: card | {"multi_label": True, "thresholds": [0, 1, None]}, "thresholds must be 3 numbers from 0"),
+        (lambda card: card | {"thresholds": [0.5, 0.5, 0.5]}, "thresholds must be 0 numbers from 0 to 1"),
+        (lambda card: card | {"thresholds": 0.5}, "card.json is damaged"),
         (lambda card: card | {"files": {}}, "holds no model.onnx"),
     ],
 )
@@ -192,6 +198,14 @@ def test_a_wrong_card_is_said(copy, change, says):
     with pytest.raises(BundleError, match=says) as caught:
         googlenet.load(path.parent)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_of_before_several_labels_is_read(copy):
+    path = copy().path / "card.json"
+    card = json.loads(path.read_text("utf-8"))
+    old = {key: value for key, value in card.items() if key not in ("multi_label", "thresholds")} | {"format": 1}
+    path.write_text(json.dumps(old), "utf-8")
+    assert not googlenet.load(path.parent).card.multi_label
 
 
 def test_rubbish_with_a_fitting_hash_is_still_refused(copy):

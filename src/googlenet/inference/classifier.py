@@ -21,7 +21,10 @@ from googlenet.inference.pipeline import in_batches
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer about one picture. ``probabilities`` (K,) follows ``class_names`` and sums to 1."""
+    """An answer about one picture. ``probabilities`` (K,) follows ``class_names``.
+
+    They sum to 1; where a picture may have several labels each is of its class alone, 0 to 1.
+    """
 
     source: ImageSource = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
@@ -43,6 +46,19 @@ class Prediction:
         """Its probability, 0 to 1."""
         return float(self.probabilities[self.index])
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes it is of, the likeliest first.
+
+        The one of ``label``; or, where a picture may have several labels, all whose probability is at least the
+        threshold that the card has for them: any number, none too.
+        """
+        card = self.classifier.card
+        if not card.multi_label:
+            return (self.label,)
+        over = self.probabilities >= np.array(card.thresholds)
+        return tuple(self.class_names[i] for i in np.argsort(-self.probabilities, kind="stable") if over[i])
+
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Give the ``k`` likeliest classes with their probabilities, the likeliest first."""
         order = np.argsort(-self.probabilities, kind="stable")[:k]
@@ -60,6 +76,8 @@ class Prediction:
         return self.classifier.heatmap(self.source, self.class_names.index(name))
 
     def __repr__(self) -> str:
+        if self.classifier.card.multi_label:
+            return f"Prediction({self.labels!r})"
         return f"Prediction({self.label!r}, {self.probability:.1%})"
 
 

@@ -59,6 +59,10 @@ class Recipe(_Strict):
     ``lr`` is the highest learning rate. ``schedule = "cosine"`` rises to it over the share ``warmup`` of all steps
     and falls to 0; ``"step"`` multiplies it by ``step_factor`` every ``step_epochs``. ``averaging`` is the
     decay of the moving average of the weights that is evaluated and shipped, 0 for none.
+
+    ``balance`` is what is done where classes differ in size: ``"loss"`` weighs each picture by n / (K · n_k), n_k
+    being the pictures of its class among all n of K classes; ``"sample"`` draws each class equally often, an epoch
+    being as long as ever.
     """
 
     network: str = "googlenet_bn"  # a name of the zoo
@@ -87,6 +91,7 @@ class Recipe(_Strict):
     init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "own"  # own: the network's
     val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # held out where DATA has no val/
     seed: int = Field(default=0, ge=0)
+    balance: Literal["none", "loss", "sample"] = "none"
     augmentation: Augmentation = Augmentation()
 
     def side(self, size: int, share: float, smallest: int) -> int:
