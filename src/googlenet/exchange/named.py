@@ -154,6 +154,6 @@ def _errors_of(name: str, folder: Path) -> Iterator[None]:
     except Exception as error:  # torchvision and what it stands on raise errors of many families
         if isinstance(error, OSError) and isinstance(full := unwritable(folder, error), DiskFullError):
             raise full from error
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         hint = BY_HAND.get(name, "check the connection, delete what is damaged there if anything is, and try again")
         raise FetchError(f"{name} could not be fetched to {folder}: {reason}: {hint}") from error
