@@ -19,10 +19,11 @@ from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError
 from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import prepare
+from googlenet.images.preprocess import GREY, prepare, whole_square
 from googlenet.training.recipe import Augmentation
 
 MAX_WORKERS = 8
+SQUARES_AT_MOST = 4  # sides of the input: a random crop down to a sixteenth of the area still enlarges nothing
 Place = tuple[int, int]  # (epoch, index of the picture)
 
 
@@ -78,6 +79,7 @@ class PictureDataset(Dataset[Any]):
 
     def _augmented(self, pixels: Pixels, epoch: int, index: int) -> Tensor:
         assert self.transform is not None
+        pixels = whole_square(pixels, self.rule.fit, SQUARES_AT_MOST * self.rule.size)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
             torch.default_generator.manual_seed(int(_generator(self.seed, epoch, index).integers(2**62)))
@@ -96,7 +98,7 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
         steps.append(v2.RandomPhotometricDistort(p=augmentation.distort))
     steps.append(v2.PILToTensor())
     if augmentation.erase:
-        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=127))
+        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=GREY))
     return v2.Compose(steps)
 
 

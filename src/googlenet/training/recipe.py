@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from googlenet.card import ToSquare
 from googlenet.data.pictures import VAL_FRACTION
 from googlenet.errors import RecipeError, nearest
 
@@ -65,6 +66,7 @@ class Recipe(_Strict):
     image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
     # of the shorter side, in validation and after; None: the network's own
     crop_fraction: float | None = Field(default=None, ge=0.1, le=1)
+    fit: ToSquare = "crop"  # how a picture becomes square
     batch_size: int = Field(default=64, ge=2)
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = Field(default=0.002, gt=0)

@@ -27,7 +27,7 @@ from lightning_fabric import Fabric
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard, Preprocessing, ToSquare
 from googlenet.data.pictures import LabelledData, Pictures, open_data
 from googlenet.errors import CheckpointError, DeviceError, ImageError, InputSizeError, RunError, StoppedError
 from googlenet.evaluation.report import draw_learning_curve
@@ -63,6 +63,7 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
     image_size: int | None = None,
+    fit: ToSquare | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
@@ -80,6 +81,7 @@ def train(
         recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
+        fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
         overwrite: delete the run that is in ``out`` first.
@@ -98,7 +100,7 @@ def train(
     begun = time.perf_counter()
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
-    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
+    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size, "fit": fit,
                  "batch_size": batch_size, "lr": lr, "seed": seed}  # fmt: skip
     if resume:
         before = _settings(run)
@@ -124,13 +126,13 @@ def train(
         else:
             recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
             _start(run, recorded, overwrite)
-        fit = Fit(built, pictures, settings, rule, fabric, on_bad_image == "stop", begun)
+        fitting = Fit(built, pictures, settings, rule, fabric, on_bad_image == "stop", begun)
         if resume and (run / CHECKPOINTS / LAST).exists():
-            fit.restore(run / CHECKPOINTS / LAST)
-        if isinstance(fit.pace, Minutes):
-            fit.pace.validation, fit.pace.bundle = _foresee_the_end(fit, run, described)
-        _run(fit, run, data)
-    return _finish(fit, run, described)
+            fitting.restore(run / CHECKPOINTS / LAST)
+        if isinstance(fitting.pace, Minutes):
+            fitting.pace.validation, fitting.pace.bundle = _foresee_the_end(fitting, run, described)
+        _run(fitting, run, data)
+    return _finish(fitting, run, described)
 
 
 def _run(fit: Fit, run: Path, data: str | Path) -> None:
@@ -234,7 +236,7 @@ def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     size = recipe.image_size or network.input_size
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
-    return network.preprocessing(size, recipe.crop_fraction)
+    return network.preprocessing(size, recipe.crop_fraction, recipe.fit)
 
 
 def _describe(data: LabelledData) -> dict[str, Any]:
