@@ -12,10 +12,13 @@ import typer
 if TYPE_CHECKING:
     from googlenet.doctor.clean import Cleaned
     from googlenet.doctor.findings import Finding, Findings
+    from googlenet.images.decode import Pixels
 
 EXAMPLES = 3  # of each kind that the terminal shows
 PAIRS = 12  # that are drawn
+DRAWN_SIDE = 256  # pixels
 DRAWN = ("leak", "two_classes", "near_leak", "near_two_classes", "duplicate", "near_duplicate")
+TOLD = ("refused", "class_mismatch", "empty_class", "imbalance", "similar_names", "crop_loss")  # by their detail alone
 
 
 def register(app: typer.Typer) -> None:
@@ -114,28 +117,36 @@ def _show(findings: Findings, data: str) -> None:
 
 
 def _example(finding: Finding) -> str:
-    """Say which pictures these are where the heading tells what is wrong with them, and otherwise what is wrong."""
-    if len(finding.names) == 2 and finding.kind in DRAWN:
-        return f"{' = '.join(finding.names)} ({finding.detail})"
-    if finding.kind in ("refused", "unreadable", "class_mismatch", "empty_class", "imbalance", "similar_names"):
+    """Say which pictures these are, and what the heading does not say of them."""
+    if finding.kind in TOLD:
         return finding.detail
-    if finding.kind == "crop_loss":
-        return finding.detail
-    return f"{', '.join(finding.names[:EXAMPLES])} ({finding.detail})"
+    names = (" ≈ " if finding.kind.startswith("near") else " = ").join(finding.names[:EXAMPLES])
+    return f"{names} ({finding.detail})" if finding.detail else names
 
 
 def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
-    from googlenet.doctor.examine import shown
+    import numpy as np
+    from PIL import Image
+
+    from googlenet.doctor.findings import AILMENTS, shown
     from googlenet.errors import unwritable
     from googlenet.evaluation.report import draw_pairs
     from googlenet.images.decode import decode
+
+    def small(name: str) -> Pixels:
+        image = Image.fromarray(decode(sources[name]))
+        image.thumbnail((DRAWN_SIDE, DRAWN_SIDE))
+        return np.asarray(image)
 
     sources = {shown(seen.entry.name): seen.entry.source for seen in findings.looks}
     alike = [finding for kind in DRAWN for finding in findings.of(kind)][:PAIRS]
     if not alike:
         say("nothing to draw: no two pictures are alike")
         return
-    pairs = [(f"{one.kind}: {one.detail}", [(name, decode(sources[name])) for name in one.names[:2]]) for one in alike]
+    pairs = [
+        (f"{AILMENTS[one.kind].title}\n{one.detail}", [(name, small(name)) for name in (one.names[0], one.names[-1])])
+        for one in alike
+    ]
     try:
         draw_pairs(pairs, path)
     except OSError as error:

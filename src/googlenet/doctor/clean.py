@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures, shown
-from googlenet.doctor.findings import Findings
+from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures
+from googlenet.doctor.findings import Findings, shown
 from googlenet.doctor.look import SUFFIXES_OF, Look
 from googlenet.errors import DataError, ImageError, unwritable
 from googlenet.images.decode import decode
@@ -75,7 +75,7 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
         fresh.mkdir(parents=True)
         if as_list:
             deeds += [Deed(shown(seen.entry.name), "listed", None) for seen in kept]
-            (fresh / out.name).write_text(_list_of(kept), "utf-8", errors="surrogateescape")
+            (fresh / out.name).write_text(_list_of(kept), "utf-8")
         else:
             deeds += list(_copy(plan, fresh, progress))
         (fresh / report.name).write_text(_report(findings, deeds), "utf-8")
@@ -222,8 +222,18 @@ def _list_of(kept: list[Look]) -> str:
     writer.writerow(["path", "label", "split"])
     for seen in kept:
         assert isinstance(seen.entry.source, Path)
-        writer.writerow([seen.entry.source.absolute(), BETWEEN_LABELS.join(seen.entry.classes), seen.entry.split])
+        path, classes = str(seen.entry.source.absolute()), seen.entry.classes
+        if any(BETWEEN_LABELS in name for name in classes) or not _is_utf8("".join((path, *classes))):
+            raise DataError(
+                f"{shown(seen.entry.name)} cannot be named in a list, which is UTF-8 with {BETWEEN_LABELS} between "
+                "classes: rename it, or give --fix a folder"
+            )
+        writer.writerow([path, BETWEEN_LABELS.join(classes), seen.entry.split])
     return text.getvalue()
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)  # how Python holds bytes that are not
 
 
 def _report(findings: Findings, deeds: list[Deed]) -> str:

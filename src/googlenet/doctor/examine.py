@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from googlenet.data.pictures import LabelledData, find_pictures, open_data
-from googlenet.doctor.findings import AILMENTS, Finding, Findings
+from googlenet.doctor.findings import AILMENTS, Finding, Findings, shown
 from googlenet.doctor.look import SUFFIXES_OF, Entry, Look, look
 from googlenet.doctor.near import near_pairs
 from googlenet.errors import DataError
+from googlenet.images.decode import SUFFIXES
 from googlenet.inference.pipeline import in_batches
 
 SPLITS = ("train", "val", "test")
@@ -58,7 +59,7 @@ def examine(
             if isinstance(seen, Look):
                 looks.append(seen)
             else:
-                found.append(Finding("unreadable", (shown(entry.name),), str(seen)))
+                found.append(Finding("unreadable", (shown(entry.name),), str(seen).removeprefix(f"{entry.source} ")))
         report("reading pictures", len(looks) + len(found), len(layout.entries))
     found += [*_of_folders(layout), *_of_classes(layout), *_of_pictures(looks, image_size), *_of_shapes(looks)]
     found += [*_copies(looks), *_near_copies(looks, lambda done, total: report("comparing pictures", done, total))]
@@ -73,11 +74,6 @@ def examine(
         tuple(found),
         tuple(looks),
     )
-
-
-def shown(name: str) -> str:
-    """Give a name as it is where it can be printed, otherwise with its odd characters escaped."""
-    return name if name.isprintable() else ascii(name)
 
 
 # Where the pictures are.
@@ -166,7 +162,10 @@ def _of_folders(layout: _Layout) -> Iterator[Finding]:
         found.append(Finding("refused", (), layout.refusal))
     yield from found
     for name in layout.ignored:
-        yield Finding("ignored", (shown(name),), f"not a picture that train reads: {Path(name).suffix or 'no suffix'}")
+        known = Path(name).suffix.lower() in SUFFIXES
+        yield Finding(
+            "ignored", (shown(name),), "not in the folder of a class" if known else "not of a kind that is read"
+        )
 
 
 def _of_classes(layout: _Layout) -> Iterator[Finding]:
@@ -204,11 +203,11 @@ def _of_pictures(looks: list[Look], image_size: int | None) -> Iterator[Finding]
     for seen in looks:
         name = (shown(seen.entry.name),)
         if seen.blank:
-            yield Finding("blank", name, "one colour, no more")
+            yield Finding("blank", name, "")
         if min(seen.width, seen.height) < max(TINY, image_size or 0):
             yield Finding("tiny", name, f"{seen.width}×{seen.height} pixels")
         if seen.turned:
-            yield Finding("turned", name, "upright only where EXIF is read")
+            yield Finding("turned", name, "")
         suffixes = SUFFIXES_OF.get(seen.format)
         if suffixes and Path(seen.entry.name).suffix.lower() not in suffixes:
             yield Finding("wrong_suffix", name, f"holds {seen.format}")
@@ -243,9 +242,9 @@ def same_pictures(looks: Iterable[Look]) -> list[list[Look]]:
 def _copies(looks: list[Look]) -> Iterator[Finding]:
     for group in same_pictures(looks):
         names = tuple(shown(seen.entry.name) for seen in group)
-        how = "the same file" if len({seen.file for seen in group}) == 1 else "other files, the same pixels"
+        how = "identical files" if len({seen.file for seen in group}) == 1 else "the same pixels"
         for kind, where in _relations(group):
-            yield Finding(kind, names, f"{how} {where}".strip())
+            yield Finding(kind, names, f"{where}: {how}" if where else how)
 
 
 def _relations(group: list[Look]) -> list[tuple[str, str]]:
@@ -254,9 +253,9 @@ def _relations(group: list[Look]) -> list[tuple[str, str]]:
     splits = [split for split in SPLITS if any(seen.entry.split == split for seen in group)]
     found = []
     if len(classes) > 1:
-        found.append(("two_classes", f"in {shown(' and '.join(classes))}"))
+        found.append(("two_classes", shown(" and ".join(classes))))
     if len(splits) > 1:
-        found.append(("leak", f"in {' and '.join(splits)}"))
+        found.append(("leak", " and ".join(splits)))
     return found or [("duplicate", "")]
 
 
@@ -274,4 +273,5 @@ def _near_copies(looks: list[Look], progress: Callable[[int, int], None]) -> Ite
         names = (shown(some[i].entry.name), shown(some[j].entry.name))
         full = f"; only the first {NEAR_AT_MOST:,} pairs were kept" if len(pairs) == NEAR_AT_MOST else ""
         for kind, where in _relations([some[i], some[j]]):
-            yield Finding(f"near_{kind}", names, f"{distance} of 256 bits differ{', ' + where if where else ''}{full}")
+            alike = f"{distance} of 256 bits differ{full}"
+            yield Finding(f"near_{kind}", names, f"{where}: {alike}" if where else alike)

@@ -62,6 +62,11 @@ AILMENTS: dict[str, Ailment] = {
 }
 
 
+def shown(name: str) -> str:
+    """Give a name as it is where it can be printed, otherwise with its odd characters escaped."""
+    return name if name.isprintable() else ascii(name)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong, of a kind of :data:`AILMENTS`.
@@ -102,7 +107,7 @@ class Findings:
     def to_json(self) -> dict[str, Any]:
         """Give everything as JSON-able values."""
         return {
-            "data": self.data,
+            "data": shown(self.data),
             "pictures": self.pictures,
             "classes": self.classes,
             "splits": self.splits,

@@ -97,7 +97,7 @@ def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path
 def draw_pairs(pairs: Sequence[tuple[str, Sequence[tuple[str, Pixels]]]], path: Path, columns: int = 3) -> None:
     """Draw pictures side by side that are alike. Each pair is (what they are, two of (name, pixels))."""
     rows = -(-len(pairs) // columns)
-    figure = Figure(figsize=(4.6 * columns, 2.7 * rows), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns, 2.9 * rows), layout="constrained")
     for place, (title, pictures) in zip(figure.subfigures(rows, columns, squeeze=False).ravel(), pairs, strict=False):
         place.suptitle(title, fontsize=9, color=RED)
         for axes, (name, pixels) in zip(place.subplots(1, 2), pictures, strict=True):
