@@ -26,6 +26,7 @@ from googlenet.errors import (
     DiskFullError,
     InputSizeError,
     NonFiniteLossError,
+    RecipeError,
     RunError,
     StoppedError,
     UnreadableImageError,
@@ -347,6 +348,14 @@ def test_how_pictures_become_square_is_in_the_run_and_its_bundle(train, coloured
     other = {"pad": "squash", "squash": "pad"}[fit]
     with pytest.raises(RunError, match=f"--fit {other} \\(it has {fit}\\)"):
         train(coloured, tmp_path / "run", fit=other, resume=True)
+
+
+def test_there_are_three_ways_to_become_square(coloured, tmp_path, call, train):
+    code, _, err = call("train", coloured, "--out", tmp_path / "run", "--fit", "stretch")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "'crop', 'pad', 'squash'" in err
+    with pytest.raises(RecipeError, match="fit = 'stretch': should be 'crop', 'pad' or 'squash'"):
+        train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, fit="stretch"))
 
 
 @pytest.mark.parametrize("fit", ["pad", "squash"])

@@ -121,7 +121,7 @@ def _example(finding: Finding) -> str:
     if finding.kind in TOLD:
         return finding.detail
     names = (" ≈ " if finding.kind.startswith("near") else " = ").join(finding.names[:EXAMPLES])
-    return f"{names} ({finding.detail})" if finding.detail else names
+    return f"{names}: {finding.detail}" if finding.detail else names
 
 
 def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:

@@ -149,23 +149,20 @@ def _ignored(root: Path, entries: Iterable[Entry]) -> list[str]:
 def _of_folders(layout: _Layout) -> Iterator[Finding]:
     train = layout.classes.get("train", ())
     filled = {(entry.split, name) for entry in layout.entries for name in entry.classes}
-    found = []
+    if layout.refusal:
+        yield Finding("refused", (), layout.refusal)
     for split, names in layout.classes.items():
         for name in names:
             place = shown(f"{split}/{name}" if split else name)
             if layout.refusal and (split, name) not in filled:
-                found.append(Finding("empty_class", (place,), f"{place} holds no picture"))
+                yield Finding("empty_class", (place,), f"{place} holds no picture")
             elif split in ("val", "test") and name not in train:
                 known = shown(", ".join(train))
-                found.append(Finding("class_mismatch", (place,), f"train has no {shown(name)}, it has {known}"))
-    if layout.refusal and not found:
-        found.append(Finding("refused", (), layout.refusal))
-    yield from found
+                yield Finding("class_mismatch", (place,), f"train has no {shown(name)}, it has {known}")
     for name in layout.ignored:
-        known = Path(name).suffix.lower() in SUFFIXES
-        yield Finding(
-            "ignored", (shown(name),), "not in the folder of a class" if known else "not of a kind that is read"
-        )
+        misplaced = Path(name).suffix.lower() in SUFFIXES
+        why = "not in the folder of a class" if misplaced else "not of a kind that is read"
+        yield Finding("ignored", (shown(name),), why)
 
 
 def _of_classes(layout: _Layout) -> Iterator[Finding]:
@@ -193,8 +190,8 @@ def _of_classes(layout: _Layout) -> Iterator[Finding]:
 
 
 def _stem(name: str) -> str:
-    """Give what is left of the name of a class without case, blanks and punctuation, and the ending of a plural."""
-    plain = re.sub(r"[\W_]+", "", name.casefold())
+    """Give what is left of the name of a class without case, blanks, hyphens and the ending of a plural."""
+    plain = re.sub(r"[\s_-]+", "", name.casefold()) or name
     return re.sub(r"(?<=..[^s])(es|s)$", "", plain)
 
 

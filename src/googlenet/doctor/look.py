@@ -28,7 +28,7 @@ SUFFIXES_OF = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A picture to look at. ``name`` is its place below DATA; ``split`` is empty where there is none yet."""
 
@@ -38,7 +38,7 @@ class Entry:
     classes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """What was seen of a picture. ``file`` and ``pixels`` are sha256, of its bytes and as decoded.
 
