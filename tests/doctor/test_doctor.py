@@ -172,7 +172,6 @@ def test_folders_that_do_not_agree(healthy):
     }
     assert findings.of("class_mismatch")[0].detail == "train has no Cat, it has cat, dog, fish"
     assert findings.harmful
-    assert findings.incurable
 
 
 @pytest.mark.parametrize(
@@ -353,12 +352,23 @@ def test_a_name_that_no_list_can_hold_is_one_line(healthy, tmp_path, name):
     assert (clean(googlenet.examine(healthy), tmp_path / "clean").path / name).is_file()
 
 
-def test_harm_that_the_copy_still_has_is_said_and_is_a_failure(healthy, tmp_path, call):
+@pytest.mark.parametrize("out", ["clean", "clean.csv"])
+def test_a_copy_that_train_still_refuses_is_a_failure(healthy, tmp_path, call, out):
     fill(healthy, {"val/Cat": 1}, first=4000)
-    code, out, _ = call("doctor", healthy, "--fix", tmp_path / "clean", "--json")
+    code, printed, err = call("doctor", healthy, "--fix", tmp_path / out, "--json")
     assert code == 1
-    assert json.loads(out)["findings"][0]["kind"] == "refused"
-    assert (tmp_path / "clean" / "val" / "Cat" / "000.png").is_file()
+    assert json.loads(printed)["findings"][0]["kind"] == "refused"
+    assert "train does not take it yet: " in err
+    assert "lacks: Cat" in err
+
+
+def test_a_class_of_which_nothing_is_left_is_said(healthy, tmp_path, call):
+    for path in (healthy / "train" / "dog").iterdir():
+        path.write_text("no picture")
+    code, printed, _ = call("doctor", healthy, "--fix", tmp_path / "clean")
+    assert code == 1
+    assert "train does not take it yet: " in printed
+    assert "lacks: dog" in printed
 
 
 # Wrong uses, and what goes wrong on the way.

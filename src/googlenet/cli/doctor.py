@@ -32,7 +32,7 @@ def doctor(
         Path | None,
         typer.Option(metavar="OUT", help="Write a clean copy to this new folder, or a list of it to OUT.csv."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the worst pairs of like pictures, as doctor.png.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the worst pairs of like pictures.")] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Also name pictures smaller than this.")] = None,
     seed: Annotated[int, typer.Option(help="As in training: decides what is held out where DATA has no val/.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
@@ -48,7 +48,7 @@ def doctor(
 
     It leaves out what cannot be read, and copies: of those in several splits the one in test or val stays, of a
     picture in several classes none. Others are renamed or turned upright where needed. doctor.json in it (beside
-    OUT.csv: OUT.doctor.json) says what was done. The exit code is then 1 only for harm that the copy still has.
+    OUT.csv: OUT.doctor.json) says what was done. The exit code is then 1 only where train refuses the copy.
     """
     import googlenet
     from googlenet.cli.output import show_json, warn
@@ -70,8 +70,8 @@ def doctor(
     if plot:
         _draw(findings, plot, warn)
     if cleaned:
-        _show_cleaned(cleaned, findings, as_json)
-    if findings.incurable if fix else findings.harmful:
+        _show_cleaned(cleaned, as_json)
+    if cleaned.refusal if cleaned else findings.harmful:
         raise typer.Exit(1)
 
 
@@ -154,13 +154,13 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
     say(f"plot: {path}")
 
 
-def _show_cleaned(cleaned: Cleaned, findings: Findings, as_json: bool) -> None:
+def _show_cleaned(cleaned: Cleaned, as_json: bool) -> None:
     from googlenet.cli.output import say, warn
 
     counts = ", ".join(f"{count:,} {done}" for done, count in sorted(cleaned.counts().items()))
     tell = warn if as_json else say
     tell(f"clean copy: {cleaned.path} ({counts}: see {cleaned.report})")
-    if findings.incurable:
-        tell("it still has what is marked as harm and does not say what --fix does: that is yours to decide")
+    if cleaned.refusal:
+        tell(f"train does not take it yet: {cleaned.refusal}")
     else:
         tell(f"next:   googlenet train {cleaned.path} --out runs/mine")

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from googlenet.data.pictures import open_data
 from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures
-from googlenet.doctor.findings import Findings, shown
+from googlenet.doctor.findings import AILMENTS, Findings, shown
 from googlenet.doctor.look import SUFFIXES_OF, Look
 from googlenet.errors import DataError, ImageError, unwritable
 from googlenet.images.decode import decode
@@ -38,11 +39,15 @@ class Deed:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A clean copy at ``path``, and what was done with every picture, as in the ``report`` beside it."""
+    """A clean copy at ``path``, and what was done with every picture, as in the ``report`` beside it.
+
+    ``refusal`` is why ``train`` does not take it even so.
+    """
 
     path: Path
     report: Path
     deeds: tuple[Deed, ...]
+    refusal: str | None
 
     def counts(self) -> dict[str, int]:
         """How many pictures had each done to them."""
@@ -56,6 +61,8 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
     (so that what is measured on stays what it was); and all copies of a picture that is in several classes. In a
     folder, pictures named for another format are renamed, and those that only EXIF turns upright are written anew
     as they are seen (JPEG in quality 95, others as PNG). All else is copied byte by byte.
+
+    Where it is the names that decide what is held out, a renamed picture may change sides; in a list none does.
 
     The copy is whole or absent, and ``doctor.json`` in it (beside a list: named after it) says what was done.
 
@@ -84,7 +91,7 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
         raise unwritable(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Cleaned(out, report, tuple(deeds))
+    return Cleaned(out, report, tuple(deeds), _refusal(findings, None if as_list else out))
 
 
 def refuse(data: str | Path, out: Path) -> None:
@@ -116,6 +123,18 @@ def _move(fresh: Path, out: Path, report: Path | None) -> None:
     if out.is_dir():  # and empty
         out.rmdir()
     fresh.rename(out)
+
+
+def _refusal(findings: Findings, folder: Path | None) -> str | None:
+    """Say why ``train`` does not take the clean copy; of a list, what was said of the data and no copying cures."""
+    if folder is None:
+        lasting = (one for one in findings.items if AILMENTS[one.kind].harms and not AILMENTS[one.kind].fixed)
+        return next((one.detail for one in lasting), None)
+    try:
+        open_data(folder, seed=findings.seed)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _sorted_out(findings: Findings) -> tuple[list[Look], list[Deed]]:

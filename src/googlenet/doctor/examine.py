@@ -72,6 +72,7 @@ def examine(
         len({name for names in layout.classes.values() for name in names}),
         {split: splits[split] for split in (*SPLITS, "") if splits[split]},
         tuple(found),
+        seed,
         tuple(looks),
     )
 

@@ -88,6 +88,7 @@ class Findings:
     classes: int
     splits: dict[str, int]
     items: tuple[Finding, ...]
+    seed: int = 0
     looks: tuple[Look, ...] = field(default=(), repr=False, compare=False)
 
     def of(self, kind: str) -> tuple[Finding, ...]:
@@ -98,11 +99,6 @@ class Findings:
     def harmful(self) -> bool:
         """Whether anything was found that would harm training."""
         return any(AILMENTS[item.kind].harms for item in self.items)
-
-    @property
-    def incurable(self) -> bool:
-        """Whether something that would harm training will be so in a clean copy too."""
-        return any(AILMENTS[item.kind].harms and not AILMENTS[item.kind].fixed for item in self.items)
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as JSON-able values."""
