@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from googlenet.errors import BundleError
 
@@ -19,13 +19,17 @@ FORMAT = 2  # raised when a bundle of today could not be read by the code of yes
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+ToSquare = Literal["crop", "pad", "squash"]  # how a picture that is not square becomes square
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes what the network sees.
 
-    The shorter side is resized to ``size / crop_fraction`` pixels, the centre ``size × size`` is cut out,
-    and, inside the network's graph, (pixel / 255 - mean) / std is taken for each of R, G and B.
+    It is resized as ``fit`` says, the centre ``size × size`` is cut out, and, inside the network's graph,
+    (pixel / 255 - mean) / std is taken for each of R, G and B. ``"crop"`` resizes the shorter side to
+    ``size / crop_fraction`` pixels, so that what the longer one has more is lost; ``"pad"`` the longer side, with
+    grey beside the picture; ``"squash"`` both sides, which changes the proportions and loses nothing either.
 
     Pictures are RGB, and ``mean`` and ``std`` are given in the order R, G, B, always. ``channel_order`` is the
     order in which the first layer sees the normalised channels: ``"BGR"`` for weights made with Caffe.
@@ -36,10 +40,11 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     channel_order: Literal["RGB", "BGR"] = "RGB"
+    fit: ToSquare = "crop"
 
     @property
     def resize(self) -> int:
-        """Pixels of the shorter side before the crop."""
+        """Pixels of the resized side before the crop."""
         return round(self.size / self.crop_fraction)
 
 
@@ -111,4 +116,6 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
         raise ValueError(f"size must be 1 to 4096 and crop_fraction 0.1 to 1, got {fields}")
     if found.channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be RGB or BGR, got {fields}")
+    if found.fit not in get_args(ToSquare):
+        raise ValueError(f"fit must be {', '.join(get_args(ToSquare))}, got {fields}")
     return found

@@ -1,5 +1,6 @@
 """A bundle at work: prediction, maps, many pictures at once, and everything a bundle from elsewhere can hide."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -61,6 +62,24 @@ def test_a_heatmap_covers_the_picture_and_is_black_where_the_crop_cut(trained_ru
     assert prediction.heatmap("red").shape == (40, 48)
     with pytest.raises(GoogLeNetError, match=r"no class is called 'rot'.*blue, green, red"):
         prediction.heatmap("rot")
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash"])
+def test_a_heatmap_lies_where_the_network_saw_the_picture(trained_run, tmp_path, fit):
+    bundle = bundles.read(trained_run)
+    rule = dataclasses.replace(bundle.card.preprocessing, fit=fit)
+    card = dataclasses.replace(bundle.card, preprocessing=rule)
+    written = bundles.write(tmp_path / "bundle", card, {name: bundle.read(name) for name in card.files})
+    picture = Image.new("RGB", (96, 32), (40, 60, 200))
+    picture.paste((200, 50, 40), (64, 0, 96, 32))  # red on the right
+    classifier = googlenet.load(written.path)
+    heat = classifier.predict(picture).heatmap("red")
+    assert heat.shape == (32, 96)
+    # Of the square that the network saw, enlarged: its middle third, or all of it flattened.
+    square = Image.fromarray(googlenet.load(trained_run).predict(classifier.prepare(picture)).heatmap("red"))
+    expected = square.resize((96, 96)).crop((0, 32, 96, 64)) if fit == "pad" else square.resize((96, 32))
+    assert np.abs(heat - np.asarray(expected)).mean() < 0.02
+    assert heat[:, 70:].mean() > heat[:, :50].mean()
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])

@@ -29,6 +29,12 @@ def train(
         float | None, typer.Option(help="How long to train instead, all in: as well as it can in that time.")
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the pictures the network sees, in pixels.")] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "squash"] | None,
+        typer.Option(
+            help="How a picture becomes square: its centre, all of it with grey beside, or all of it squashed."
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     seed: Annotated[
@@ -64,7 +70,7 @@ def train(
         with progress(f"fetching {data}") as report:
             googlenet.fetch(data, report)
     bundle = googlenet.train(
-        data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
+        data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size, fit=fit,
         batch_size=batch_size, lr=lr, seed=seed, balance=balance, device=device, precision=precision, resume=resume,
         overwrite=overwrite, on_bad_image=on_bad_image,
     )  # fmt: skip

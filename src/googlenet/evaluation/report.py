@@ -25,6 +25,7 @@ BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
 STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
 SMALL, LARGE = 15, 1500  # points² of the smallest marker, and what the largest has more
 PLACES = ((0, 10), (0, -10), (9, 0), (-9, 0), (9, 12), (-9, 12), (9, -12), (-9, -12), (0, 22), (0, -22))
+LONGEST_NAME = 32  # letters that fit above a picture
 LABELS_UP_TO = 40  # classes whose names still fit on the axes of a confusion matrix
 BARS_UP_TO = 120  # labels whose names still fit beside their bars
 CURVES = {"top1": "top-1 accuracy, %", "map": "mean average precision, %"}  # by which the best epoch is chosen
@@ -119,6 +120,19 @@ def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path
         right = predicted == true
         title = f"{predicted} {probability:.0%}" if right else f"{predicted} {probability:.0%}\nis {true}"
         axes.set_title(title, fontsize=9, color=GREEN if right else RED)
+    _save(figure, path)
+
+
+def draw_pairs(pairs: Sequence[tuple[str, Sequence[tuple[str, Pixels]]]], path: Path, columns: int = 3) -> None:
+    """Draw pictures side by side that are alike. Each pair is (what they are, two of (name, pixels))."""
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(4.6 * columns, 2.9 * rows), layout="constrained")
+    for place, (title, pictures) in zip(figure.subfigures(rows, columns, squeeze=False).ravel(), pairs, strict=False):
+        place.suptitle(title, fontsize=9, color=RED)
+        for axes, (name, pixels) in zip(place.subplots(1, 2), pictures, strict=True):
+            axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 64 else None)
+            axes.set_title(name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}", fontsize=7)
+            axes.axis("off")
     _save(figure, path)
 
 

@@ -24,11 +24,12 @@ from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError
 from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import prepare
+from googlenet.images.preprocess import GREY, prepare, whole_square
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
 MAX_WORKERS = 8
+SQUARES_AT_MOST = 4  # sides of the input: a random crop down to a sixteenth of the area still enlarges nothing
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class PictureDataset(Dataset[Any]):
         return index, item.labels, self._augmented(pixels, place, augmenting(self.augmentation, place.side))
 
     def _augmented(self, pixels: Pixels, place: Place, transform: v2.Transform) -> Tensor:
+        pixels = whole_square(pixels, self.rule.fit, SQUARES_AT_MOST * self.rule.size)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
             seed = _generator(self.seed, place.epoch, place.index, place.before).integers(2**62)
@@ -152,7 +154,7 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
         steps.append(v2.RandomPhotometricDistort(p=augmentation.distort))
     steps.append(v2.PILToTensor())
     if augmentation.erase:
-        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=127))
+        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=GREY))
     return v2.Compose(steps)
 
 

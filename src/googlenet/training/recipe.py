@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from googlenet.card import ToSquare
 from googlenet.data.pictures import VAL_FRACTION
 from googlenet.errors import RecipeError, nearest
 
@@ -74,6 +75,7 @@ class Recipe(_Strict):
     # Pictures have this share of the size at first, and grow to it over the first ``grown`` of the schedule.
     first_size: float = Field(default=1.0, ge=0.25, le=1)
     grown: Fraction = 0.5
+    fit: ToSquare = "crop"  # how a picture becomes square
     batch_size: int = Field(default=64, ge=2)
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: what is fastest on the device, by trying
     optimizer: Literal["sgd", "adamw"] = "adamw"

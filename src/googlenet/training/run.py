@@ -26,7 +26,7 @@ from lightning_fabric import Fabric
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard, Preprocessing, ToSquare
 from googlenet.data.pictures import LabelledData, Pictures, open_data
 from googlenet.errors import (
     CheckpointError,
@@ -72,6 +72,7 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
     image_size: int | None = None,
+    fit: ToSquare | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
@@ -96,6 +97,7 @@ def train(
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
         balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
             (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
+        fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
@@ -115,7 +117,7 @@ def train(
     begun = time.perf_counter()
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
-    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
+    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size, "fit": fit,
                  "batch_size": batch_size, "lr": lr, "seed": seed, "balance": balance,
                  "precision": precision}  # fmt: skip
     if resume:
@@ -145,13 +147,14 @@ def train(
         else:
             recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
             _start(run, recorded, overwrite)
-        fit = Fit(built, pictures, settings, rule, _fabric(computer, settings.precision), on_bad_image == "stop", begun)
+        precise = _fabric(computer, settings.precision)
+        fitting = Fit(built, pictures, settings, rule, precise, on_bad_image == "stop", begun)
         if resume and (run / CHECKPOINTS / LAST).exists():
-            fit.restore(run / CHECKPOINTS / LAST)
-        if isinstance(fit.pace, Minutes):
-            fit.pace.foresee(*_foresee_the_end(fit, run, described))
-        _run(fit, run)
-    return _finish(fit, run, described)
+            fitting.restore(run / CHECKPOINTS / LAST)
+        if isinstance(fitting.pace, Minutes):
+            fitting.pace.foresee(*_foresee_the_end(fitting, run, described))
+        _run(fitting, run)
+    return _finish(fitting, run, described)
 
 
 def _run(fit: Fit, run: Path) -> None:
@@ -258,7 +261,7 @@ def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     size = recipe.image_size or network.input_size
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
-    return network.preprocessing(size, recipe.crop_fraction)
+    return network.preprocessing(size, recipe.crop_fraction, recipe.fit)
 
 
 def _check_balance(recipe: Recipe, data: LabelledData) -> None:
