@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,10 +17,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from googlenet.card import Preprocessing
 from googlenet.data.pictures import LabelledData, Picture
-from googlenet.errors import NonFiniteLossError, UnreadableImageError
+from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
 from googlenet.training import checkpoint
-from googlenet.training.loading import Batch, Batches, PictureDataset, loader
+from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.distributed import Processes, synchronise
+from googlenet.training.loading import Batch, Batches, PictureDataset, default_workers, loader
 from googlenet.training.objective import Objective
 from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
@@ -75,6 +77,11 @@ class Progress:
         rows = [EpochResult(**{**row, "head_losses": tuple(row["head_losses"])}) for row in state["history"]]
         return cls(**{**state, "history": rows})
 
+    @property
+    def best(self) -> EpochResult | None:
+        """The epoch of the highest accuracy so far, the latest among equals."""
+        return max(self.history, key=lambda row: (row.val_top1, row.epoch), default=None)
+
 
 class Watcher(Protocol):
     """Who is told how it goes, and may ask to stop."""
@@ -95,7 +102,8 @@ class Watcher(Protocol):
 class Fit:
     """One training run in memory: network, optimizer, moving average, data, and where it stands.
 
-    ``begun`` is when it was begun, by ``time.perf_counter()``: what its minutes are counted from.
+    ``begun`` is when it was begun, by ``time.perf_counter()``: what its minutes are counted from. ``workers`` processes
+    read pictures; within an epoch a checkpoint is written every ``checkpoint_minutes``.
     """
 
     def __init__(
@@ -107,13 +115,19 @@ class Fit:
         fabric: Fabric,
         stop_on_bad_image: bool = False,
         begun: float | None = None,
+        workers: int | None = None,
+        checkpoint_minutes: float = 10.0,
     ) -> None:
         self.data, self.recipe, self.rule, self.fabric = data, recipe, rule, fabric
         self.stop_on_bad_image = stop_on_bad_image
         self.begun = time.perf_counter() if begun is None else begun
         self.progress = Progress()
+        self.processes = processes = Processes(fabric)
+        self.checkpoint_seconds, self.saved = 60 * checkpoint_minutes, 0.0  # when the last was saved, as `elapsed`
         objective = Objective(network, rule, recipe.label_smoothing).to(memory_format=torch.channels_last)
         self.network = network
+        if processes.count > 1:
+            synchronise(objective, fabric.device)
         self.objective: nn.Module
         self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
         self.averaged = (
@@ -122,12 +136,15 @@ class Fit:
             else None
         )
         self.normalise = objective.normalise
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True)
+        share = (processes.rank, processes.count)
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, *share)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
-        self.train_loader = loader(train, self.batches)
+        workers = default_workers(processes.count_here) if workers is None else workers
+        self.train_loader = loader(train, self.batches, workers)
         val = PictureDataset(data.val, rule, recipe.seed, None)
-        self.val_loader = loader(val, Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, shuffle=False))
+        val_batches = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, *share)
+        self.val_loader = loader(val, val_batches, workers)
 
     @property
     def best_network(self) -> ConvNet:
@@ -138,55 +155,105 @@ class Fit:
         assert isinstance(module, ConvNet)
         return module
 
-    def run(self, watcher: Watcher, last: Path, best: Path) -> bool:
-        """Train until the recipe's epochs or minutes are over. ``False`` when stopped before; ``last`` is saved."""
+    def run(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+        """Train until the recipe's epochs or minutes are over. ``False`` when stopped before, and saved."""
         while not self._is_finished():
-            if not self._train_epoch(watcher):
-                self.save(last)
+            if not self._train_epoch(watcher, checkpoints):
+                self.save(checkpoints)
                 return False
-            if self.pace.validates(self.progress):
-                self._close_epoch(watcher, last, best)
-            else:
+            if not self.pace.validates(self.progress):
                 self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+            elif not self._close_epoch(watcher, checkpoints):
+                self.save(checkpoints)
+                return False
         return True
 
     def _is_finished(self) -> bool:
         """Whether no step is left and what the steps did is validated."""
         return self.pace.is_up(self.progress) and bool(self.progress.history) and not self.progress.seen
 
-    def _close_epoch(self, watcher: Watcher, last: Path, best: Path) -> None:
+    def _close_epoch(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+        """Validate and save. ``False`` when asked to stop: validation is then to be done again."""
         begun = time.perf_counter()
         result = self._finish_epoch(watcher)
-        if result.val_top1 >= max(row.val_top1 for row in self.progress.history):
-            checkpoint.save(best, self.best_network.state_dict(), {"epoch": result.epoch})
-        self.progress.elapsed = self._elapsed()
-        self.save(last)
+        if result is None:
+            return False
+        if result is self.progress.best and self.processes.is_first:
+            checkpoint.save(checkpoints.best(result.epoch), self.best_network.state_dict(), {"epoch": result.epoch})
+        self.progress.elapsed = self.processes.first(self._elapsed())
+        self.save(checkpoints)
         watcher.epoch(result)
-        self.pace.validated(time.perf_counter() - begun)
+        self.pace.validated(self.processes.first(time.perf_counter() - begun))
+        return True
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self.begun
 
-    def save(self, path: Path) -> None:
-        """Write everything needed to go on exactly from here."""
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write everything needed to go on exactly from here. Raises :class:`NonFiniteLossError` if nothing could."""
+        states = self.processes.gather(_random_states())
         tensors = {
             **checkpoint.with_prefix("network", self.network.state_dict()),
             **checkpoint.with_prefix("averaged", self.averaged.state_dict() if self.averaged else {}),
             **checkpoint.with_prefix("optimizer", checkpoint.optimizer_tensors(self.optimizer.optimizer)),
-            **checkpoint.with_prefix("random", _random_states()),
+            **checkpoint.with_prefix("random", {name: torch.stack([s[name] for s in states]) for name in states[0]}),
         }
-        checkpoint.save(path, tensors, {"recipe": self.recipe.model_dump(), "progress": self.progress.to_state()})
+        if not all(p.isfinite().all() for p in self.network.parameters()):
+            raise self._non_finite("the weights", ())
+        if self.processes.is_first:
+            state = {"recipe": self.recipe.model_dump(mode="json"), "progress": self.progress.to_state()}
+            checkpoints.save(self.progress.epoch * len(self.batches) + self.progress.batch, tensors, state)
+        self.processes.wait()
+        self.saved = self.progress.elapsed
 
-    def restore(self, path: Path) -> None:
-        """Go on from what :meth:`save` wrote. Raises :class:`CheckpointError`."""
+    def restore(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
+        """Go on from the newest of the checkpoints that is sound; ``say`` hears why another was left out.
+
+        Raises :class:`CheckpointError` when there are some but none is sound; where there is none nothing changes.
+        """
+        found = self._newest_sound(checkpoints, say) if self.processes.is_first else None
+        path = self.processes.first(found)
+        if path is None:
+            return
+        if not self.processes.is_first:
+            self._restore(checkpoints, path, say)
+        self.saved = self.progress.elapsed
+        self.begun -= self.progress.elapsed
+
+    def _newest_sound(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> Path | None:
+        paths = checkpoints.newest_first()
+        for path in paths:
+            try:
+                self._restore(checkpoints, path, say)
+            except CheckpointError as error:
+                if path == paths[-1]:
+                    raise
+                say(f"{error}; going on from the one before")
+            else:
+                checkpoints.go_back(path, self.progress.best.epoch if self.progress.best else 0)
+                return path
+        return None
+
+    def _restore(self, checkpoints: Checkpoints, path: Path, say: Callable[[str], None]) -> None:
         tensors, state = checkpoint.load(path)
+        if state.get("recipe") != self.recipe.model_dump(mode="json"):
+            raise CheckpointError(f"{path} belongs to a run with another recipe")
+        progress = Progress.from_state(state["progress"])
+        if progress.best:
+            checkpoint.load(checkpoints.best(progress.best.epoch))
         checkpoint.restore_module(self.network, checkpoint.under_prefix("network", tensors), path)
         if self.averaged:
             checkpoint.restore_module(self.averaged, checkpoint.under_prefix("averaged", tensors), path)
         checkpoint.restore_optimizer(self.optimizer.optimizer, checkpoint.under_prefix("optimizer", tensors))
-        _restore_random_states(checkpoint.under_prefix("random", tensors))
-        self.progress = Progress.from_state(state["progress"])
-        self.begun -= self.progress.elapsed
+        states = checkpoint.under_prefix("random", tensors)
+        if len(states["cpu"]) == self.processes.count:
+            _restore_random_states({name: each[self.processes.rank] for name, each in states.items()})
+        elif self.processes.is_first:
+            say(
+                f"going on with {self.processes.count} processes where there were {len(states['cpu'])}: "
+                "dropout differs, so the weights will not be the same to the bit"
+            )
+        self.progress = progress
 
     @torch.no_grad()
     def foresee_validation(self) -> float:
@@ -200,7 +267,7 @@ class Fit:
         taken = [0.0]
         if len(images):
             taken = [self._seconds_to_run(network, images) for _ in range(3)]  # the first is slow: it compiles
-        return (reading + min(taken) / max(1, len(images))) * count
+        return (reading + min(taken) / max(1, len(images))) * count / self.processes.count
 
     def _seconds_to_run(self, network: ConvNet, images: Tensor) -> float:
         begun = time.perf_counter()
@@ -208,8 +275,8 @@ class Fit:
             network(self.normalise(images)).sum().item()
         return time.perf_counter() - begun
 
-    def _train_epoch(self, watcher: Watcher) -> bool:
-        """Do the steps left of this epoch, or until the time is up.
+    def _train_epoch(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+        """Do the steps left of this epoch, or until the time is up, and save now and then.
 
         ``False`` when asked to stop, after the step that was under way.
         """
@@ -218,46 +285,63 @@ class Fit:
         self.objective.train()
         clock = time.perf_counter()
         for batch in self.train_loader if progress.batch < steps else ():
-            self._note_unreadable(batch, self.data.train.items, watcher)
-            loss = self._step(batch) if len(batch.indices) > 1 else math.nan
+            count = self._readable(batch, self.data.train.items, watcher)
+            loss = self._step(batch, count) if count > 1 else math.nan
             progress.batch += 1
             now = time.perf_counter()
             progress.seconds += now - clock
-            progress.elapsed = self._elapsed()
             watcher.step(progress, steps, loss)
             clock = now
-            if watcher.should_stop():
+            if self._agree(watcher):
                 return False
             if self.pace.is_up(progress):
                 break
+            if progress.elapsed - self.saved >= self.checkpoint_seconds:
+                self.save(checkpoints)
         return True
 
-    def _step(self, batch: Batch) -> float:
+    def _agree(self, watcher: Watcher) -> bool:
+        """Let all processes have the first one's clock, and all stop where one is asked to."""
+        elapsed = self._elapsed() if self.processes.is_first else 0.0
+        stop, self.progress.elapsed = self.processes.sum(float(watcher.should_stop()), elapsed)
+        return stop > 0
+
+    def _step(self, batch: Batch, count: int) -> float:
+        """Learn from a batch, of which all processes together could read ``count`` pictures."""
         lr = self._learning_rate(self.pace.position(self.progress))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         labels = self.fabric.to_device(batch.labels)
-        losses = self.objective(self.fabric.to_device(batch.images), labels)
+        n, images = len(labels), batch.images
+        if not n:  # the other processes have some
+            images = images.new_empty(0, 3, self.rule.size, self.rule.size)
+        losses = self.objective(self.fabric.to_device(images), labels)
         numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
-        if not all(map(math.isfinite, numbers)):
-            raise self._non_finite(batch)
+        correct = int((losses.logits.argmax(1) == labels).sum())
+        *sums, correct_of_all = self.processes.sum(*(n * x if n else 0.0 for x in numbers), correct)
+        if not all(map(math.isfinite, sums)):
+            raise self._non_finite("the loss", self._names(batch, self.data.train.items))
         self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(losses.total)
+        # Gradients are averaged over the processes: each counts by its share of the pictures.
+        self.fabric.backward(losses.total * (self.processes.count * n / count))
         self.optimizer.step()
         if self.averaged:
             self.averaged.update_parameters(self.network)
-        self._count(numbers, losses.logits, labels)
-        return numbers[0]
+        self._count(sums, int(correct_of_all), count)
+        return sums[0] / count
 
-    def _count(self, numbers: list[float], logits: Tensor, labels: Tensor) -> None:
-        progress, n = self.progress, len(labels)
-        progress.sums = [a + n * b for a, b in zip(progress.sums or [0.0] * len(numbers), numbers, strict=True)]
-        progress.correct += int((logits.argmax(1) == labels).sum())
-        progress.seen += n
-
-    def _finish_epoch(self, watcher: Watcher) -> EpochResult:
+    def _count(self, sums: list[float], correct: int, count: int) -> None:
         progress = self.progress
-        val_loss, val_top1, val_top5 = self._validate(watcher)
+        progress.sums = [a + b for a, b in zip(progress.sums or [0.0] * len(sums), sums, strict=True)]
+        progress.correct += correct
+        progress.seen += count
+
+    def _finish_epoch(self, watcher: Watcher) -> EpochResult | None:
+        progress = self.progress
+        validated = self._validate(watcher)
+        if validated is None:
+            return None
+        val_loss, val_top1, val_top5 = validated
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
         lr = self._learning_rate(max(0, self.pace.position(progress) - 1))
@@ -273,21 +357,30 @@ class Fit:
         return result
 
     @torch.no_grad()
-    def _validate(self, watcher: Watcher) -> tuple[float, float, float]:
+    def _validate(self, watcher: Watcher) -> tuple[float, float, float] | None:
+        """Give loss, top-1 and top-5 accuracy; ``None`` when asked to stop."""
         network = self.best_network.eval()
-        loss, top1, top5, seen = 0.0, 0, 0, 0
+        sums = [0.0, 0.0, 0.0, 0.0]
         for batch in self.val_loader:
-            self._note_unreadable(batch, self.data.val.items, watcher)
-            if not batch.indices:
-                continue
-            labels = self.fabric.to_device(batch.labels)
-            with self.fabric.autocast():
-                logits = network(self.normalise(self.fabric.to_device(batch.images))).float()
-            loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-            ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-            top1, top5, seen = top1 + int(ranked[:, 0].sum()), top5 + int(ranked.sum()), seen + len(labels)
+            if self._agree(watcher):
+                return None
+            self._readable(batch, self.data.val.items, watcher)
+            found = self._measure(network, batch) if batch.indices else [0.0] * len(sums)
+            sums = [a + b for a, b in zip(sums, self.processes.sum(*found), strict=True)]
+            if not math.isfinite(sums[0]):
+                raise self._non_finite("the loss in validation", self._names(batch, self.data.val.items))
+        loss, top1, top5, seen = sums
         seen = max(seen, 1)
         return loss / seen, top1 / seen, top5 / seen
+
+    def _measure(self, network: ConvNet, batch: Batch) -> list[float]:
+        """Sum loss, hits, hits among the first five, and pictures."""
+        labels = self.fabric.to_device(batch.labels)
+        with self.fabric.autocast():
+            logits = network(self.normalise(self.fabric.to_device(batch.images))).float()
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        return [loss, int(ranked[:, 0].sum()), int(ranked.sum()), len(labels)]
 
     def _learning_rate(self, step: float) -> float:
         recipe, total = self.recipe, self.recipe.epochs * len(self.batches)
@@ -299,8 +392,16 @@ class Fit:
             return recipe.lr * min(rising, step + 1) / rising
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
-    def _note_unreadable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> None:
-        for index, reason in batch.unreadable.items():
+    def _readable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> int:
+        """Give how many pictures of the batch all processes together could read; name those they could not."""
+        count, missing = self.processes.sum(len(batch.indices), len(batch.unreadable))
+        if missing:
+            for unreadable in self.processes.gather(batch.unreadable):
+                self._note_unreadable(unreadable, items, watcher)
+        return int(count)
+
+    def _note_unreadable(self, unreadable: dict[int, str], items: Sequence[Picture], watcher: Watcher) -> None:
+        for index, reason in unreadable.items():
             if self.stop_on_bad_image:
                 raise UnreadableImageError(f"{reason}: mend or remove it, or train with --on-bad-image skip")
             name = items[index].name
@@ -308,13 +409,15 @@ class Fit:
                 self.progress.unreadable[name] = reason
                 watcher.unreadable(name, reason)
 
-    def _non_finite(self, batch: Batch) -> NonFiniteLossError:
-        files = tuple(self.data.train.items[i].name for i in batch.indices)
+    def _names(self, batch: Batch, items: Sequence[Picture]) -> tuple[str, ...]:
+        return tuple(items[index].name for indices in self.processes.gather(batch.indices) for index in indices)
+
+    def _non_finite(self, what: str, files: tuple[str, ...]) -> NonFiniteLossError:
         shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
         return NonFiniteLossError(
-            f"the loss became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
+            f"{what} became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
             f"lower --lr (it was {self.optimizer.param_groups[0]['lr']:.3g}) or use a --network with batch "
-            f"normalisation; pictures of that batch: {shown}",
+            "normalisation" + (f"; pictures of that batch: {shown}" if files else ""),
             files,
         )
 

@@ -40,10 +40,12 @@ class Batches:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
 
     A last batch smaller than ``batch_size`` is left out in training (``shuffle``), unless it is the only one.
+    Where several processes train, number ``rank`` of ``ranks`` takes its slice of every batch; nothing is seen twice.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, shuffle: bool) -> None:
+    def __init__(self, count: int, batch_size: int, seed: int, shuffle: bool, rank: int = 0, ranks: int = 1) -> None:
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+        self.rank, self.ranks = rank, ranks
         self.epoch = 0
         self.start = 0
 
@@ -54,7 +56,8 @@ class Batches:
     def __iter__(self) -> Iterator[list[Place]]:
         order = _generator(self.seed, self.epoch).permutation(self.count) if self.shuffle else np.arange(self.count)
         for at in range(self.start, len(self)):
-            yield [(self.epoch, int(i)) for i in order[at * self.batch_size : (at + 1) * self.batch_size]]
+            batch = order[at * self.batch_size : (at + 1) * self.batch_size]
+            yield [(self.epoch, int(i)) for i in batch[self.rank :: self.ranks]]
 
 
 class PictureDataset(Dataset[Any]):
@@ -100,14 +103,19 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
     return v2.Compose(steps)
 
 
-def loader(dataset: PictureDataset, batches: Batches) -> DataLoader[Any]:
-    """Read and augment batches in processes of their own, ahead of the training step."""
+def default_workers(processes_here: int = 1) -> int:
+    """Share the machine's cores out: how many processes read pictures for each that trains."""
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // processes_here))
+
+
+def loader(dataset: PictureDataset, batches: Batches, workers: int) -> DataLoader[Any]:
+    """Read and augment batches in ``workers`` processes, ahead of the training step; in this one where it is 0."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=min(MAX_WORKERS, os.cpu_count() or 1),
+        num_workers=workers,
         collate_fn=_collate,
-        persistent_workers=True,
+        persistent_workers=workers > 0,
         generator=torch.Generator(),  # its own: asking for batches must not move the global one
         worker_init_fn=_leave_signals_to_the_parent,
     )
