@@ -55,8 +55,10 @@ class Display:
     def begin(self, fit: Fit) -> None:
         """Say what is about to be trained, on what, and which classes cannot be judged."""
         train, val = fit.data.train, fit.data.val
+        count, device = fit.processes.count, fit.fabric.device.type
+        where = f"{count} processes, {device}" if count > 1 else device
         self._print(
-            f"{fit.network.network.name} at {fit.rule.size} px on {fit.fabric.device.type}: {len(train):,} pictures of "
+            f"{fit.network.network.name} at {fit.rule.size} px on {where}: {len(train):,} pictures of "
             f"{len(train.class_names)} classes to learn from, {len(val):,} held out"
         )
         unseen = [name for name, count in val.counts().items() if not count]

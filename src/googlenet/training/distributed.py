@@ -149,8 +149,8 @@ class BatchNormOfAll(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None]).to(input.dtype)
+        centred = x - mean[:, None, None]
+        return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(input.dtype)
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor, float]:

@@ -168,6 +168,10 @@ class Fit:
                 return False
         return True
 
+    def close(self) -> None:
+        """End the processes that read pictures. Left to the garbage collector that can take seconds."""
+        del self.train_loader, self.val_loader
+
     def _is_finished(self) -> bool:
         """Whether no step is left and what the steps did is validated."""
         return self.pace.is_up(self.progress) and bool(self.progress.history) and not self.progress.seen

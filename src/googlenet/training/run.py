@@ -152,7 +152,7 @@ def train(
             torch.manual_seed(int(np.random.SeedSequence((settings.seed, processes.rank)).generate_state(1)[0]))
         fit = Fit(built, pictures, settings, rule, fabric, on_bad_image == "stop", begun, workers, checkpoint_minutes)
         if resume:
-            fit.restore(Checkpoints(run / CHECKPOINTS), Console(stderr=True, highlight=False).print)
+            fit.restore(Checkpoints(run / CHECKPOINTS), _say)
         if isinstance(fit.pace, Minutes):
             fit.pace.validation, fit.pace.bundle = _foresee_the_end(fit, run, described)
         _run(fit, run, data)
@@ -176,6 +176,8 @@ def _run(fit: Fit, run: Path, data: str | Path) -> None:
                     f"answer for {distributed.TIMEOUT.seconds} s; go on with --resume"
                 ) from error
             raise
+        finally:
+            fit.close()
     if fit.processes.is_first:
         _write_unreadable(run, fit.progress.unreadable)
     if not finished:
@@ -201,6 +203,10 @@ class _Recorder:
 
     def should_stop(self) -> bool:
         return bool(self.caught)
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, highlight=False).print(text, style="yellow", soft_wrap=True, markup=False)
 
 
 def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[float, float]:
