@@ -104,12 +104,22 @@ def fabric_for(device: Literal["cpu", "cuda", "mps"], precision: Any) -> Fabric:
             f"torchrun started {here} processes on {socket.gethostname()}, which has {has} {device}: "
             f"start --nproc-per-node {has}, or train with --device cpu"
         )
-    backend = "nccl" if device == "cuda" else "gloo"
-    strategy = DDPStrategy(process_group_backend=backend, timeout=TIMEOUT, broadcast_buffers=False)
+    _meet("nccl" if device == "cuda" else "gloo")
+    strategy = DDPStrategy(timeout=TIMEOUT, broadcast_buffers=False)
     hosts = int(os.environ["WORLD_SIZE"]) // here
     fabric = Fabric(accelerator=device, devices=here, num_nodes=hosts, strategy=strategy, precision=precision)
     fabric.launch()
     return fabric
+
+
+def _meet(backend: str) -> None:
+    if dist.is_initialized():
+        return
+    # After a restart torchrun's store still holds the addresses of processes that are gone: look under a name apart.
+    store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
 
 
 def says_lost_process(error: RuntimeError) -> bool:

@@ -251,7 +251,8 @@ class Fit:
         checkpoint.restore_optimizer(self.optimizer.optimizer, checkpoint.under_prefix("optimizer", tensors))
         states = checkpoint.under_prefix("random", tensors)
         if len(states["cpu"]) == self.processes.count:
-            _restore_random_states({name: each[self.processes.rank] for name, each in states.items()})
+            # A copy: torch reads a state from the start of its memory, whatever row it is.
+            _restore_random_states({name: each[self.processes.rank].clone() for name, each in states.items()})
         elif self.processes.is_first:
             say(
                 f"going on with {self.processes.count} processes where there were {len(states['cpu'])}: "
