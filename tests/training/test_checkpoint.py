@@ -22,7 +22,7 @@ from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.fit import Fit
 
 EVERY_STEP = 1e-9  # minutes between checkpoints
-RECIPE = "epochs = 3\nbatch_size = 32\naveraging = 0.9\n"  # 3 steps an epoch
+RECIPE = "precision = 'fp32'\nepochs = 3\nbatch_size = 32\naveraging = 0.9\n"  # 3 steps an epoch
 
 
 @pytest.fixture(scope="module")

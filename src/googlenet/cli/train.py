@@ -32,6 +32,10 @@ def train(
         int | None, typer.Option(help="Decides initial weights, order, augmentation and held-out part.")
     ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None,
+        typer.Option(help="What to compute in; auto tries and takes the fastest."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     on_bad_image: Annotated[
@@ -54,7 +58,7 @@ def train(
 
     bundle = googlenet.train(
         data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
-        batch_size=batch_size, lr=lr, seed=seed, device=device, resume=resume, overwrite=overwrite,
+        batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision, resume=resume, overwrite=overwrite,
         on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     from googlenet.training.distributed import is_first_process

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,9 +27,9 @@ T = TypeVar("T")
 class Processes:
     """The processes that train together. ``rank`` is this one's number from 0, ``count`` how many there are."""
 
-    def __init__(self, fabric: Fabric) -> None:
-        self.fabric = fabric
-        self.rank, self.count = fabric.global_rank, fabric.world_size
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.rank, self.count = (dist.get_rank(), dist.get_world_size()) if _are_met() else (0, 1)
 
     @property
     def count_here(self) -> int:
@@ -45,14 +45,17 @@ class Processes:
         """Sum each number over the processes, in double precision: whole numbers stay exact."""
         if self.count == 1:
             return list(numbers)
-        totals = torch.tensor(numbers, dtype=torch.float64, device=self.fabric.device)
+        totals = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         dist.all_reduce(totals)
         summed: list[float] = totals.tolist()
         return summed
 
     def first(self, value: T) -> T:
         """Give what the first process has."""
-        return self.fabric.broadcast(value)
+        values = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(values, 0)
+        return values[0]
 
     def gather(self, value: T) -> list[T]:
         """Give what each process has, the first one's first."""
@@ -64,7 +67,7 @@ class Processes:
 
     def wait(self) -> None:
         """Wait until all are here."""
-        self.fabric.barrier()
+        self.sum(0.0)
 
 
 def is_launched() -> bool:
@@ -90,36 +93,46 @@ def is_restarted() -> bool:
     return is_launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def fabric_for(device: Literal["cpu", "cuda", "mps"], precision: Any) -> Fabric:
-    """Join the other processes, where ``torchrun`` started any: by NCCL on CUDA, by gloo elsewhere.
+def join(device: str) -> Processes:
+    """Meet the other processes, where ``torchrun`` started any: by NCCL on CUDA, by gloo elsewhere.
 
     Raises :class:`DeviceError` when it started more than this machine has GPUs for.
     """
     if not is_launched():
-        return Fabric(accelerator=device, devices=1, precision=precision)
+        return Processes(torch.device(device))
     here = int(os.environ["LOCAL_WORLD_SIZE"])
-    if device == "mps" or (device == "cuda" and here > torch.cuda.device_count()):
-        has = 1 if device == "mps" else torch.cuda.device_count()
+    has = {"cpu": here, "mps": 1}.get(device, torch.cuda.device_count())
+    if here > has:
         raise DeviceError(
             f"torchrun started {here} processes on {socket.gethostname()}, which has {has} {device}: "
             f"start --nproc-per-node {has}, or train with --device cpu"
         )
-    _meet("nccl" if device == "cuda" else "gloo")
-    strategy = DDPStrategy(timeout=TIMEOUT, broadcast_buffers=False)
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if not _are_met():
+        # After a restart torchrun's store still holds the addresses of processes that are gone: look apart from them.
+        store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+    return Processes(torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device))
+
+
+def _are_met() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def fabric_for(device: str, precision: Any) -> Fabric:
+    """Make what wraps network and optimizer, for all processes that have met."""
+    if not is_launched():
+        return Fabric(accelerator=device, devices=1, precision=precision)
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
     hosts = int(os.environ["WORLD_SIZE"]) // here
+    strategy = DDPStrategy(timeout=TIMEOUT, broadcast_buffers=False)
     fabric = Fabric(accelerator=device, devices=here, num_nodes=hosts, strategy=strategy, precision=precision)
     fabric.launch()
     return fabric
-
-
-def _meet(backend: str) -> None:
-    if dist.is_initialized():
-        return
-    # After a restart torchrun's store still holds the addresses of processes that are gone: look under a name apart.
-    store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
 
 
 def says_lost_process(error: RuntimeError) -> bool:

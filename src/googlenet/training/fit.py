@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ from googlenet.training.objective import Objective
 from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
 
+NOTHING = 0.005  # of the loss of guessing: what is nearer to it has learnt nothing
+ENOUGH = 10  # steps of an epoch after which something should have been learnt
 FORESEEN = 32  # pictures that tell how long the validation of all will take
 
 
@@ -47,14 +49,16 @@ class EpochResult:
     val_top5: float
     pictures_per_second: float
     seconds: float
+    waiting: float  # the share of the seconds in which the step waited for pictures
 
 
 @dataclass
 class Progress:
     """Where the run stands. ``batch`` batches of ``epoch`` (from 0) are done.
 
-    ``sums``, ``correct``, ``seen`` and ``seconds`` are of all since the last row of the log; ``elapsed`` are the
-    seconds since the run was begun, pauses between stopping and resuming left out.
+    ``sums``, ``correct``, ``seen``, ``seconds`` and ``waiting`` (those of them spent waiting for pictures) are of all
+    since the last row of the log; ``elapsed`` are the seconds since the run was begun, pauses between stopping and
+    resuming left out.
     """
 
     epoch: int = 0
@@ -63,6 +67,7 @@ class Progress:
     correct: int = 0
     seen: int = 0
     seconds: float = 0.0
+    waiting: float = 0.0
     elapsed: float = 0.0
     history: list[EpochResult] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -95,6 +100,9 @@ class Watcher(Protocol):
     def unreadable(self, name: str, reason: str) -> None:
         """Hear of a picture that could not be read, once for each."""
 
+    def warn(self, message: str) -> None:
+        """Hear of something that is going wrong, and what to try."""
+
     def should_stop(self) -> bool:
         """Say whether to save and stop now."""
 
@@ -122,7 +130,7 @@ class Fit:
         self.stop_on_bad_image = stop_on_bad_image
         self.begun = time.perf_counter() if begun is None else begun
         self.progress = Progress()
-        self.processes = processes = Processes(fabric)
+        self.processes = processes = Processes(fabric.device)
         self.checkpoint_seconds, self.saved = 60 * checkpoint_minutes, 0.0  # when the last was saved, as `elapsed`
         objective = Objective(network, rule, recipe.label_smoothing).to(memory_format=torch.channels_last)
         self.network = network
@@ -137,14 +145,14 @@ class Fit:
         )
         self.normalise = objective.normalise
         share = (processes.rank, processes.count)
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, *share)
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, self._side, *share)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
         workers = default_workers(processes.count_here) if workers is None else workers
         self.train_loader = loader(train, self.batches, workers)
         val = PictureDataset(data.val, rule, recipe.seed, None)
-        val_batches = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, *share)
-        self.val_loader = loader(val, val_batches, workers)
+        in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: rule.size, *share)
+        self.val_loader = loader(val, in_order, workers)
 
     @property
     def best_network(self) -> ConvNet:
@@ -187,8 +195,26 @@ class Fit:
         self.progress.elapsed = self.processes.first(self._elapsed())
         self.save(checkpoints)
         watcher.epoch(result)
+        if message := self._learnt_nothing(result):
+            watcher.warn(message)
         self.pace.validated(self.processes.first(time.perf_counter() - begun))
         return True
+
+    def _learnt_nothing(self, result: EpochResult) -> str | None:
+        """Say which heads guess as well after the epoch as before it: their loss stays at ln K."""
+        guessing = math.log(len(self.data.class_names))
+        names = ["the classifier", *(tap.name for tap in self.network.network.aux)]
+        stuck = [
+            name
+            for name, loss in zip(names, result.head_losses, strict=True)
+            if abs(loss - guessing) < NOTHING * guessing
+        ]
+        if not stuck or len(self.batches) < ENOUGH:
+            return None
+        return (
+            f"{', '.join(stuck)} learnt nothing in epoch {result.epoch}: the loss is {guessing:.3f}, as of guessing; "
+            'try a --network with batch normalisation, another --lr, or another init ("truncated_normal") in the recipe'
+        )
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self.begun
@@ -266,7 +292,7 @@ class Fit:
         network, pictures, count = self.best_network.eval(), self.val_loader.dataset, len(self.data.val)
         some = range(0, count, -(-count // FORESEEN))
         begun = time.perf_counter()
-        batch: Batch = self.val_loader.collate_fn([pictures[0, index] for index in some])
+        batch: Batch = self.val_loader.collate_fn([pictures[0, index, self.rule.size] for index in some])
         reading = (time.perf_counter() - begun) / len(some) / max(1, self.val_loader.num_workers)
         images = self.fabric.to_device(batch.images)
         taken = [0.0]
@@ -290,14 +316,15 @@ class Fit:
         self.objective.train()
         clock = time.perf_counter()
         for batch in self.train_loader if progress.batch < steps else ():
+            progress.waiting += time.perf_counter() - clock
             count = self._readable(batch, self.data.train.items, watcher)
             loss = self._step(batch, count) if count > 1 else math.nan
             progress.batch += 1
             now = time.perf_counter()
             progress.seconds += now - clock
             watcher.step(progress, steps, loss)
-            clock = now
-            if self._agree(watcher):
+            seconds, clock = now - clock, now
+            if self._agree(watcher, seconds, batch.images.shape[0] * batch.images.shape[-1] ** 2):
                 return False
             if self.pace.is_up(progress):
                 break
@@ -305,15 +332,20 @@ class Fit:
                 self.save(checkpoints)
         return True
 
-    def _agree(self, watcher: Watcher) -> bool:
-        """Let all processes have the first one's clock, and all stop where one is asked to."""
-        elapsed = self._elapsed() if self.processes.is_first else 0.0
-        stop, self.progress.elapsed = self.processes.sum(float(watcher.should_stop()), elapsed)
+    def _agree(self, watcher: Watcher, seconds: float = 0.0, pixels: int = 0) -> bool:
+        """Let all processes have the first one's clock, and all stop where one is asked to.
+
+        ``seconds`` and ``pixels`` are of the step, where there was one.
+        """
+        clocks = (self._elapsed(), seconds) if self.processes.is_first else (0.0, 0.0)
+        stop, self.progress.elapsed, seconds, seen = self.processes.sum(watcher.should_stop(), *clocks, pixels)
+        if seen:
+            self.pace.stepped(seconds, int(seen))
         return stop > 0
 
     def _step(self, batch: Batch, count: int) -> float:
         """Learn from a batch, of which all processes together could read ``count`` pictures."""
-        lr = self._learning_rate(self.pace.position(self.progress))
+        lr = self._learning_rate(self.pace.share(self.progress))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         labels = self.fabric.to_device(batch.labels)
@@ -349,10 +381,11 @@ class Fit:
         val_loss, val_top1, val_top5 = validated
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
-        lr = self._learning_rate(max(0, self.pace.position(progress) - 1))
+        lr = self._learning_rate(self.pace.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
         result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), progress.correct / seen,
-                             val_loss, val_top1, val_top5, speed, progress.seconds)  # fmt: skip
+                             val_loss, val_top1, val_top5, speed, progress.seconds,
+                             progress.waiting / max(progress.seconds, 1e-9))  # fmt: skip
         self.progress = Progress(
             progress.epoch + 1,
             elapsed=progress.elapsed,
@@ -387,15 +420,19 @@ class Fit:
         ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         return [loss, int(ranked[:, 0].sum()), int(ranked.sum()), len(labels)]
 
-    def _learning_rate(self, step: float) -> float:
-        recipe, total = self.recipe, self.recipe.epochs * len(self.batches)
+    def _learning_rate(self, share: float) -> float:
+        recipe, steps = self.recipe, self.recipe.epochs * len(self.batches)
         if recipe.schedule == "step":
-            epoch = step // len(self.batches)
-            return recipe.lr * math.pow(recipe.step_factor, float(epoch // recipe.step_epochs))
-        rising = max(1, round(recipe.warmup * total))
-        if step < rising:
-            return recipe.lr * min(rising, step + 1) / rising
-        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+            return recipe.lr * math.pow(recipe.step_factor, int(share * recipe.epochs + 1e-9) // recipe.step_epochs)
+        rising = max(recipe.warmup, 1 / steps)
+        if share < rising:
+            return recipe.lr * min(1.0, (share + 1 / steps) / rising)
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (share - rising) / max(1 - rising, 1e-9)))
+
+    def _side(self, epoch: int, batch: int) -> int:
+        """Pixels of a side of what a batch sees: they grow over the first part of the schedule."""
+        share = self.pace.share(Progress(epoch, batch, elapsed=self._elapsed()))
+        return self.recipe.side(self.rule.size, share, self.network.minimum_size)
 
     def _readable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> int:
         """Give how many pictures of the batch all processes together could read; name those they could not."""
@@ -430,7 +467,7 @@ class Fit:
 def _pace(recipe: Recipe, steps: int) -> Pace:
     if recipe.minutes is None:
         return Epochs(recipe.epochs, steps)
-    return Minutes(recipe.minutes, recipe.epochs, steps)
+    return Minutes(recipe.minutes)
 
 
 def _optimizer(network: ConvNet, recipe: Recipe) -> Optimizer:

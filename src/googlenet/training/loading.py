@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from googlenet.images.preprocess import prepare
 from googlenet.training.recipe import Augmentation
 
 MAX_WORKERS = 8
-Place = tuple[int, int]  # (epoch, index of the picture)
+Place = tuple[int, int, int]  # (epoch, index of the picture, side of what the network sees of it)
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,22 @@ class Batch:
 class Batches:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
 
-    A last batch smaller than ``batch_size`` is left out in training (``shuffle``), unless it is the only one.
-    Where several processes train, number ``rank`` of ``ranks`` takes its slice of every batch; nothing is seen twice.
+    ``side`` gives the pixels of a side for a batch of an epoch. A last batch smaller than ``batch_size`` is left out
+    in training (``shuffle``), unless it is the only one. Where several processes train, number ``rank`` of ``ranks``
+    takes its slice of every batch; nothing is seen twice.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, shuffle: bool, rank: int = 0, ranks: int = 1) -> None:
-        self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        side: Callable[[int, int], int],
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.count, self.batch_size, self.seed, self.shuffle, self.side = count, batch_size, seed, shuffle, side
         self.rank, self.ranks = rank, ranks
         self.epoch = 0
         self.start = 0
@@ -56,38 +67,37 @@ class Batches:
     def __iter__(self) -> Iterator[list[Place]]:
         order = _generator(self.seed, self.epoch).permutation(self.count) if self.shuffle else np.arange(self.count)
         for at in range(self.start, len(self)):
-            batch = order[at * self.batch_size : (at + 1) * self.batch_size]
-            yield [(self.epoch, int(i)) for i in batch[self.rank :: self.ranks]]
+            batch, side = order[at * self.batch_size : (at + 1) * self.batch_size], self.side(self.epoch, at)
+            yield [(self.epoch, int(i), side) for i in batch[self.rank :: self.ranks]]
 
 
 class PictureDataset(Dataset[Any]):
     """Pictures as (3, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
 
     def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
-        self.pictures, self.rule, self.seed = pictures, rule, seed
-        self.transform = None if augmentation is None else augmenting(augmentation, rule.size)
+        self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
 
     def __getitem__(self, place: Place) -> tuple[int, int, Tensor | str]:
         """Give index, class and pixels, or the reason why there are none."""
-        epoch, index = place
+        epoch, index, side = place
         item = self.pictures.items[index]
         try:
             pixels = item.read()
         except ImageError as error:
             return index, item.label, str(error)
-        if self.transform is None:
+        if self.augmentation is None:
             return index, item.label, _to_tensor(prepare(pixels, self.rule))
-        return index, item.label, self._augmented(pixels, epoch, index)
+        return index, item.label, self._augmented(pixels, epoch, index, augmenting(self.augmentation, side))
 
-    def _augmented(self, pixels: Pixels, epoch: int, index: int) -> Tensor:
-        assert self.transform is not None
+    def _augmented(self, pixels: Pixels, epoch: int, index: int, transform: v2.Transform) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
             torch.default_generator.manual_seed(int(_generator(self.seed, epoch, index).integers(2**62)))
-            varied: Tensor = self.transform(Image.fromarray(pixels))
+            varied: Tensor = transform(Image.fromarray(pixels))
         return varied
 
 
+@cache
 def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
     """Compose torchvision's transforms: a Pillow image → (3, size, size) uint8."""
     steps: list[v2.Transform] = [

@@ -17,6 +17,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+GRAIN = 16  # pictures grow by so many pixels at a time
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -65,7 +67,11 @@ class Recipe(_Strict):
     image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
     # of the shorter side, in validation and after; None: the network's own
     crop_fraction: float | None = Field(default=None, ge=0.1, le=1)
+    # Pictures have this share of the size at first, and grow to it over the first ``grown`` of the schedule.
+    first_size: float = Field(default=1.0, ge=0.25, le=1)
+    grown: Fraction = 0.5
     batch_size: int = Field(default=64, ge=2)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: what is fastest on the device, by trying
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = Field(default=0.002, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -82,6 +88,20 @@ class Recipe(_Strict):
     val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # held out where DATA has no val/
     seed: int = Field(default=0, ge=0)
     augmentation: Augmentation = Augmentation()
+
+    def side(self, size: int, share: float, smallest: int) -> int:
+        """Give the pixels of a side at a place of the schedule (0 to 1): a multiple of 16 until ``size`` is reached.
+
+        Smaller pictures first (Touvron et al., *Fixing the train-test resolution discrepancy*, 2019; Tan & Le,
+        *EfficientNetV2*, 2021) cost less while the rate is high, where detail counts least.
+
+        >>> [Recipe(first_size=0.75).side(64, share, 15) for share in (0.0, 0.25, 0.5, 1.0)]
+        [48, 48, 64, 64]
+        """
+        if share >= self.grown:
+            return size
+        side = size * (self.first_size + (1 - self.first_size) * share / self.grown)
+        return min(size, max(smallest, int(side) // GRAIN * GRAIN))
 
 
 def shipped_recipes() -> list[str]:

@@ -53,6 +53,7 @@ from googlenet.training.display import Display
 from googlenet.training.distributed import Processes
 from googlenet.training.fit import EpochResult, Fit
 from googlenet.training.pace import Minutes
+from googlenet.training.precision import fastest
 from googlenet.training.recipe import Recipe, load_recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -78,6 +79,7 @@ def train(
     lr: float | None = None,
     seed: int | None = None,
     device: Device = "auto",
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     on_bad_image: OnBadImage = "skip",
@@ -94,6 +96,7 @@ def train(
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
+        precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
         resume: go on from the newest sound checkpoint in ``out``, exactly where it stood.
         overwrite: delete the run that is in ``out`` first.
         on_bad_image: leave out a picture that cannot be read, or stop at once.
@@ -119,9 +122,9 @@ def train(
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
     overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
-                 "batch_size": batch_size, "lr": lr, "seed": seed}  # fmt: skip
-    fabric = _fabric(device)
-    processes = Processes(fabric)
+                 "batch_size": batch_size, "lr": lr, "seed": seed, "precision": precision}  # fmt: skip
+    computer = _device(device)
+    processes = distributed.join(computer)
     resume = processes.first(resume or _is_to_go_on(run))
     if resume:
         before = _settings(run)
@@ -133,7 +136,7 @@ def train(
     _check_divisible(settings, processes)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
     described = _describe(pictures)
-    with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
         torch.manual_seed(settings.seed)
         built = create(
             spec,
@@ -142,6 +145,8 @@ def train(
             dropout=settings.dropout,
             init=None if settings.init == "own" else settings.init,
         )
+        if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
+            settings = settings.model_copy(update={"precision": processes.first(fastest(built, rule, computer))})
         if resume:
             _check_same_data(run, before["data"], described)
         elif processes.is_first:
@@ -150,11 +155,12 @@ def train(
             _start(run, recorded, overwrite)
         if processes.rank:  # each process drops out other units
             torch.manual_seed(int(np.random.SeedSequence((settings.seed, processes.rank)).generate_state(1)[0]))
+        fabric = _fabric(computer, settings.precision)
         fit = Fit(built, pictures, settings, rule, fabric, on_bad_image == "stop", begun, workers, checkpoint_minutes)
         if resume:
             fit.restore(Checkpoints(run / CHECKPOINTS), _say)
         if isinstance(fit.pace, Minutes):
-            fit.pace.validation, fit.pace.bundle = _foresee_the_end(fit, run, described)
+            fit.pace.foresee(*_foresee_the_end(fit, run, described))
         _run(fit, run, data)
     if processes.is_first:
         _finish(fit, run, described)
@@ -193,7 +199,7 @@ class _Recorder:
     """Keeps the log on disk up to date, passes everything on to the display, and stops when a signal came."""
 
     def __init__(self, display: Display, run: Path, fit: Fit, caught: list[int]) -> None:
-        self.step, self.unreadable = display.step, display.unreadable
+        self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
         self.display, self.run, self.fit, self.caught = display, run, fit, caught
 
     def epoch(self, result: EpochResult) -> None:
@@ -400,19 +406,22 @@ def _draw(run: Path, history: list[EpochResult]) -> None:
 # The machine.
 
 
-def _fabric(device: Device) -> Fabric:
+def _device(device: Device) -> str:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        device = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
     if device not in available:
         raise DeviceError(f"no device is called {device!r}: allowed are auto, {', '.join(available)}")
     if not available[device]:
         usable = ", ".join(name for name, there in available.items() if there)
         raise DeviceError(f"this machine has no {device}: it has {usable}; --device auto takes the best")
-    bf16 = device == "cuda" and torch.cuda.is_bf16_supported()
+    return device
+
+
+def _fabric(device: str, precision: str) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning_fabric")
-    return distributed.fabric_for(device, "bf16-mixed" if bf16 else "32-true")
+    return distributed.fabric_for(device, "bf16-mixed" if precision == "bf16" else "32-true")
 
 
 @contextmanager
