@@ -14,9 +14,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 
-import googlenet
 from googlenet.data.pictures import open_data
-from googlenet.errors import RecipeError
 from googlenet.training.checkpoint import Checkpoints, load
 from googlenet.training.distributed import BatchNormOfAll, says_lost_process, synchronise
 from googlenet.training.loading import Batches
@@ -185,9 +183,3 @@ def test_other_errors_are_not_taken_for_a_lost_process():
     assert says_lost_process(RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"))
     assert says_lost_process(dist.DistNetworkError("timed out"))
     assert not says_lost_process(RuntimeError("size mismatch"))
-
-
-def test_the_batch_is_checked_before_the_run_is_made(tiny, coloured, tmp_path):
-    with pytest.raises(RecipeError, match="batch_size"):
-        googlenet.train(coloured, tmp_path / "run", network=tiny, batch_size=1)
-    assert not (tmp_path / "run").exists()
