@@ -1,7 +1,8 @@
 # Two commands do all the set-up, on a machine that has only Python and make:
 #   make demo    install, then train and show a small classifier (runs/demo)
 #   make test    install, then run the tests
-.PHONY: demo test check clean
+#   make soak    the long tests: killed, frozen and stopped everywhere
+.PHONY: demo test soak check clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -11,6 +12,9 @@ demo: .venv/train
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+soak: .venv/dev
+	$(BIN)/python -m pytest tests/soak
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ from googlenet.errors import (
 )
 from googlenet.images.preprocess import prepare
 from googlenet.training import checkpoint, run
+from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.loading import PictureDataset
 from googlenet.training.recipe import Augmentation, load_recipe
 
@@ -128,6 +129,10 @@ def test_a_network_that_learns_nothing_is_said_so_with_what_to_try(train, tiny, 
     assert "aux1 learnt nothing in epoch 1: the loss is 1.099, as of guessing; try a --network with batch" in said
 
 
+def newest(run):
+    return Checkpoints(run / "checkpoints").newest_first()[0]
+
+
 def rows_of(run):
     with (run / "log.csv").open() as file:
         return list(csv.DictReader(file))
@@ -140,7 +145,7 @@ def test_minutes_train_until_the_time_is_over(train, coloured, tmp_path):
     assert float(rows[-1]["lr"]) < 0.0005 < 0.002 == load_recipe(recipe).lr  # the schedule came to its end
     assert bundle.card.metrics["top1"] == max(float(row["val_top1"]) for row in rows)
     assert bundle.card.recipe["minutes"] == 0.15
-    _, state = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    _, state = checkpoint.load(newest(tmp_path / "run"))
     assert state["progress"]["elapsed"] > 3  # of the 9 seconds; the rest is kept for the end
 
 
@@ -151,20 +156,21 @@ def test_minutes_too_few_for_anything_still_give_a_validated_bundle(train, colou
 
 
 def test_a_run_by_minutes_that_is_resumed_has_what_was_left(train, coloured, tmp_path, monkeypatch, capsys):
-    recipe, last = recipe_for(tmp_path), tmp_path / "run" / "checkpoints" / "last.safetensors"
+    recipe = recipe_for(tmp_path)
     with monkeypatch.context() as patched:
         StopAt(patched, 3)
         with pytest.raises(StoppedError, match=r"stopped in epoch 1, after 0:\d\d of 10:00, saved"):
             train(coloured, tmp_path / "run", recipe=recipe, minutes=10)
     with pytest.raises(RunError, match=r"--minutes 5 \(it has 10.0\)"):
         train(coloured, tmp_path / "run", resume=True, minutes=5)
+    last = newest(tmp_path / "run")
     tensors, state = checkpoint.load(last)
     assert 0 < state["progress"]["elapsed"] < 60
     state["progress"]["elapsed"] = 600.0  # as if it had been stopped when its time was over
     checkpoint.save(last, tensors, state)
     bundle = train(coloured, tmp_path / "run", resume=True)
     assert [row["epoch"] for row in rows_of(tmp_path / "run")] == ["1"]
-    _, state = checkpoint.load(last)
+    _, state = checkpoint.load(newest(tmp_path / "run"))
     assert state["progress"]["elapsed"] > 600
     assert train(coloured, tmp_path / "run", resume=True).card.metrics == bundle.card.metrics
 
@@ -193,7 +199,7 @@ def test_sigterm_and_ctrl_c_from_outside_save_and_say_how_to_go_on(coloured, tmp
         assert process.returncode == code
         assert err.splitlines()[-1].endswith(f"--out {out} --resume")
         assert "Traceback" not in err
-        checkpoint.load(out / "checkpoints" / "last.safetensors")
+        checkpoint.load(newest(out))
 
 
 def test_an_existing_run_is_never_overwritten_unasked(train, coloured, tmp_path):
@@ -233,7 +239,7 @@ def test_resume_refuses_what_is_not_the_same_run(train, coloured, tmp_path):
 )
 def test_a_damaged_checkpoint_is_known_for_one(train, coloured, tmp_path, damage):
     train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1))
-    last = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    last = newest(tmp_path / "run")
     last.write_bytes(damage(last.read_bytes()))
     with pytest.raises(CheckpointError, match="is damaged"):
         train(coloured, tmp_path / "run", resume=True)
@@ -285,19 +291,18 @@ def fill(disk):
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_is_intact(train, coloured, tmp_path, small_disk, monkeypatch):
     out, recipe = small_disk / "run", recipe_for(tmp_path, epochs=3)
-    last = out / "checkpoints" / "last.safetensors"
     saved, contents = run.Fit.save, []
 
-    def save_then_fill(fit, path):
-        saved(fit, path)
-        contents.append(path.read_bytes())
+    def save_then_fill(fit, checkpoints):
+        saved(fit, checkpoints)
+        contents.append(checkpoints.newest_first()[0].read_bytes())
         fill(small_disk)
 
     with monkeypatch.context() as patched:
         patched.setattr(run.Fit, "save", save_then_fill)
         with pytest.raises(DiskFullError, match=r"no space left to write .* intact: free some space, then .* --resume"):
             train(coloured, out, recipe=recipe)
-    assert [last.read_bytes()] == contents
+    assert [newest(out).read_bytes()] == contents
     assert not list(out.glob("**/*.new"))
     (small_disk / "filler").unlink()
     assert train(coloured, out, resume=True).card.metrics["epoch"] >= 1

@@ -55,6 +55,10 @@ def train(
     on_bad_image: Annotated[
         Literal["skip", "stop"], typer.Option(help="skip (and name) a picture that cannot be read, or stop.")
     ] = "skip",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that read pictures; unless told, one a core, at most 8.")
+    ] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Save so often within a long epoch.")] = 10.0,
 ) -> None:
     """Example: googlenet train photos/ --out runs/flowers
 
@@ -72,9 +76,13 @@ def train(
     bundle = googlenet.train(
         data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size, fit=fit,
         batch_size=batch_size, lr=lr, seed=seed, balance=balance, device=device, precision=precision, resume=resume,
-        overwrite=overwrite, on_bad_image=on_bad_image,
+        overwrite=overwrite, on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     from googlenet.evaluation.metrics import SHOWN
+    from googlenet.training.distributed import is_first_process
+
+    if not is_first_process():
+        return
     from googlenet.training.run import UNREADABLE
 
     metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"

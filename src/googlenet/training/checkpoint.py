@@ -1,22 +1,24 @@
-"""Where a run stands, on disk: one safetensors file, all tensors and numbers, no pickle.
+"""Where a run stands, on disk: safetensors files, all tensors and numbers, no pickle.
 
 Written to a temporary sibling, synced, renamed: at any moment the file under the name is whole. Its sha256 is
-inside, over everything else, so that a damaged file is known for one.
+inside, over everything else, so that a damaged file is known for one; the one before it is there to go on from.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.torch import save_file as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -24,13 +26,68 @@ from googlenet.bundle import sync_directory
 from googlenet.errors import CheckpointError, DiskFullError, RunError, unwritable
 
 SHA256 = "sha256"
+KEPT = 2  # the newest, and the one before it for the case that it is damaged
+
+
+class Checkpoints:
+    """The checkpoints of a run in one folder: ``step-N`` to go on from, ``best-E`` the best weights, of epoch E.
+
+    The last two of each are kept. The best weights are saved before the checkpoint that knows of them, and what is
+    older is deleted after it, so that every checkpoint finds its best weights however the process ended.
+
+    ::
+
+        checkpoints = Checkpoints(Path("runs/flowers/checkpoints"))
+        tensors, state = load(checkpoints.newest_first()[0])
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def step(self, number: int) -> Path:
+        """Name the checkpoint after so many steps."""
+        return self.folder / f"step-{number:06d}.safetensors"
+
+    def best(self, epoch: int) -> Path:
+        """Name the weights of an epoch that was the best so far."""
+        return self.folder / f"best-{epoch:04d}.safetensors"
+
+    def newest_first(self, kind: str = "step") -> list[Path]:
+        """List what is there of ``step`` or ``best``, the latest first."""
+        found = self.folder.glob(f"{kind}-*.safetensors")
+        return sorted((path for path in found if _number(path) >= 0), key=_number, reverse=True)
+
+    def save(self, number: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Save as :func:`save` does, then delete what is no longer needed."""
+        save(self.step(number), tensors, state)
+        for kind in ("step", "best"):
+            for path in self.newest_first(kind)[KEPT:]:
+                path.unlink(missing_ok=True)
+
+    def go_back(self, to: Path, best: int) -> None:
+        """Put away what lies after the checkpoint ``to`` and its best epoch ``best``: it is to be done again.
+
+        A checkpoint that was of no use is renamed to ``….damaged``; what a killed process left half written is deleted.
+        """
+        for path in self.newest_first():
+            if _number(path) > _number(to):
+                path.replace(path.with_name(f"{path.name}.damaged"))
+        later = [path for path in self.newest_first("best") if _number(path) > best]
+        for path in (*later, *self.folder.glob(".*.new")):
+            path.unlink(missing_ok=True)
+
+
+def _number(path: Path) -> int:
+    digits = path.stem.partition("-")[2]
+    return int(digits) if digits.isdecimal() else -1
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-able ``state``. Raises :class:`DiskFullError`; the file before stays intact."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
-    write_whole(path, save_tensors(kept, {"state": text, SHA256: _digest(kept, text)}))
+    metadata = {"state": text, SHA256: _digest(kept, text)}
+    _write_whole(path, lambda fresh: _save_tensors(kept, fresh, metadata))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -52,17 +109,36 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is whole or absent. Raises :class:`DiskFullError` or :class:`RunError`."""
+    _write_whole(path, lambda fresh: fresh.write_bytes(content))
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
+        write(fresh)
+        with fresh.open("rb") as file:
             os.fsync(file.fileno())
         fresh.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
+        _remove(fresh)
         raise explain(error, path) from error
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write without a second copy in memory. Raises :class:`OSError`, as writing in Python does."""
+    try:
+        save_tensors(tensors, path, metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def explain(error: OSError, path: Path) -> RunError:

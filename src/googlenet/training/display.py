@@ -60,8 +60,10 @@ class Display:
     def begin(self, fit: Fit) -> None:
         """Say what is about to be trained, on what, and which classes cannot be judged."""
         train, val = fit.data.train, fit.data.val
+        count, device = fit.processes.count, fit.fabric.device.type
+        where = f"{count} processes, {device}" if count > 1 else device
         self._print(
-            f"{fit.network.network.name} at {fit.rule.size} px on {fit.fabric.device.type} in {fit.recipe.precision}: "
+            f"{fit.network.network.name} at {fit.rule.size} px on {where} in {fit.recipe.precision}: "
             f"{len(train):,} pictures of {len(train.class_names)} classes to learn from, {len(val):,} held out"
         )
         self._classes(fit)

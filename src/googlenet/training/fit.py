@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,9 @@ from googlenet.data.pictures import LabelledData, Picture
 from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
 from googlenet.training import checkpoint
-from googlenet.training.loading import Batch, Batches, PictureDataset, Place, loader
+from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.distributed import Processes, synchronise
+from googlenet.training.loading import Batch, Batches, PictureDataset, Place, default_workers, loader
 from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
@@ -91,6 +93,10 @@ class Progress:
         except (KeyError, TypeError) as error:
             raise CheckpointError("the checkpoint is of another version of googlenet: start a new run") from error
 
+    def best(self, metric: str) -> EpochResult | None:
+        """Give the epoch with the highest ``metric``, the latest among equals."""
+        return max(self.history, key=lambda row: (row.val[metric], row.epoch), default=None)
+
 
 class Watcher(Protocol):
     """Who is told how it goes, and may ask to stop."""
@@ -114,7 +120,8 @@ class Watcher(Protocol):
 class Fit:
     """One training run in memory: network, optimizer, moving average, data, and where it stands.
 
-    ``begun`` is when it was begun, by ``time.perf_counter()``: what its minutes are counted from.
+    ``begun`` is when it was begun, by ``time.perf_counter()``: what its minutes are counted from. ``workers`` processes
+    read pictures; within an epoch a checkpoint is written every ``checkpoint_minutes``.
     """
 
     def __init__(
@@ -126,17 +133,23 @@ class Fit:
         fabric: Fabric,
         stop_on_bad_image: bool = False,
         begun: float | None = None,
+        workers: int | None = None,
+        checkpoint_minutes: float = 10.0,
     ) -> None:
         self.data, self.recipe, self.rule, self.fabric = data, recipe, rule, fabric
         self.stop_on_bad_image = stop_on_bad_image
         self.begun = time.perf_counter() if begun is None else begun
         self.progress = Progress()
+        self.processes = processes = Processes(fabric.device)
+        self.checkpoint_seconds, self.saved = 60 * checkpoint_minutes, 0.0  # when the last was saved, as `elapsed`
         self.task = task_of(data)
         self.thresholds = self.task.tally().thresholds()  # of the last validation, once there was one
         weights = balancing_weights(list(data.train.counts().values())) if recipe.balance == "loss" else None
         objective = Objective(network, rule, recipe.label_smoothing, self.task, weights)
         objective.to(memory_format=torch.channels_last)
         self.network = network
+        if processes.count > 1:
+            synchronise(objective, fabric.device)
         self.objective: nn.Module
         self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
         self.averaged = (
@@ -145,14 +158,16 @@ class Fit:
             else None
         )
         self.normalise = objective.normalise
+        share = (processes.rank, processes.count)
         classes = [item.label for item in data.train.items] if recipe.balance == "sample" else None
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, self._side, classes)
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, self._side, *share, classes)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
-        self.train_loader = loader(train, self.batches, self.task)
+        workers = default_workers(processes.count_here) if workers is None else workers
+        self.train_loader = loader(train, self.batches, self.task, workers)
         val = PictureDataset(data.val, rule, recipe.seed, None)
-        in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: rule.size)
-        self.val_loader = loader(val, in_order, self.task)
+        in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: rule.size, *share)
+        self.val_loader = loader(val, in_order, self.task, workers)
 
     @property
     def best_network(self) -> ConvNet:
@@ -163,35 +178,48 @@ class Fit:
         assert isinstance(module, ConvNet)
         return module
 
-    def run(self, watcher: Watcher, last: Path, best: Path) -> bool:
-        """Train until the recipe's epochs or minutes are over. ``False`` when stopped before; ``last`` is saved."""
+    @property
+    def best(self) -> EpochResult | None:
+        """The epoch of the highest score so far."""
+        return self.progress.best(self.task.metric)
+
+    def run(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+        """Train until the recipe's epochs or minutes are over. ``False`` when stopped before, and saved."""
         while not self._is_finished():
-            if not self._train_epoch(watcher):
-                self.save(last)
+            if not self._train_epoch(watcher, checkpoints):
+                self.save(checkpoints)
                 return False
-            if self.pace.validates(self.progress):
-                self._close_epoch(watcher, last, best)
-            else:
+            if not self.pace.validates(self.progress):
                 self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+            elif not self._close_epoch(watcher, checkpoints):
+                self.save(checkpoints)
+                return False
         return True
+
+    def close(self) -> None:
+        """End the processes that read pictures. Left to the garbage collector that can take seconds."""
+        del self.train_loader, self.val_loader
 
     def _is_finished(self) -> bool:
         """Whether no step is left and what the steps did is validated."""
         return self.pace.is_up(self.progress) and bool(self.progress.history) and not self.progress.seen
 
-    def _close_epoch(self, watcher: Watcher, last: Path, best: Path) -> None:
+    def _close_epoch(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+        """Validate and save. ``False`` when asked to stop: validation is then to be done again."""
         begun = time.perf_counter()
         result = self._finish_epoch(watcher)
-        metric = self.task.metric
-        if result.val[metric] >= max(row.val[metric] for row in self.progress.history):
+        if result is None:
+            return False
+        if result is self.best and self.processes.is_first:
             state = {"epoch": result.epoch, "thresholds": self.thresholds}
-            checkpoint.save(best, self.best_network.state_dict(), state)
-        self.progress.elapsed = self._elapsed()
-        self.save(last)
+            checkpoint.save(checkpoints.best(result.epoch), self.best_network.state_dict(), state)
+        self.progress.elapsed = self.processes.first(self._elapsed())
+        self.save(checkpoints)
         watcher.epoch(result)
         if message := self._learnt_nothing(result):
             watcher.warn(message)
-        self.pace.validated(time.perf_counter() - begun)
+        self.pace.validated(self.processes.first(time.perf_counter() - begun))
+        return True
 
     def _learnt_nothing(self, result: EpochResult) -> str | None:
         """Say which heads guess as well after the epoch as before it: their loss stays at ln K."""
@@ -212,26 +240,72 @@ class Fit:
     def _elapsed(self) -> float:
         return time.perf_counter() - self.begun
 
-    def save(self, path: Path) -> None:
-        """Write everything needed to go on exactly from here."""
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write everything needed to go on exactly from here. Raises :class:`NonFiniteLossError` if nothing could."""
+        states = self.processes.gather(_random_states())
         tensors = {
             **checkpoint.with_prefix("network", self.network.state_dict()),
             **checkpoint.with_prefix("averaged", self.averaged.state_dict() if self.averaged else {}),
             **checkpoint.with_prefix("optimizer", checkpoint.optimizer_tensors(self.optimizer.optimizer)),
-            **checkpoint.with_prefix("random", _random_states()),
+            **checkpoint.with_prefix("random", {name: torch.stack([s[name] for s in states]) for name in states[0]}),
         }
-        checkpoint.save(path, tensors, {"recipe": self.recipe.model_dump(), "progress": self.progress.to_state()})
+        if not all(p.isfinite().all() for p in self.network.parameters()):
+            raise self._non_finite("the weights", ())
+        if self.processes.is_first:
+            state = {"recipe": self.recipe.model_dump(mode="json"), "progress": self.progress.to_state()}
+            checkpoints.save(self.progress.epoch * len(self.batches) + self.progress.batch, tensors, state)
+        self.processes.wait()
+        self.saved = self.progress.elapsed
 
-    def restore(self, path: Path) -> None:
-        """Go on from what :meth:`save` wrote. Raises :class:`CheckpointError`."""
+    def restore(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
+        """Go on from the newest of the checkpoints that is sound; ``say`` hears why another was left out.
+
+        Raises :class:`CheckpointError` when there are some but none is sound; where there is none nothing changes.
+        """
+        found = self._newest_sound(checkpoints, say) if self.processes.is_first else None
+        path = self.processes.first(found)
+        if path is None:
+            return
+        if not self.processes.is_first:
+            self._restore(checkpoints, path, say)
+        self.saved = self.progress.elapsed
+        self.begun -= self.progress.elapsed
+
+    def _newest_sound(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> Path | None:
+        paths = checkpoints.newest_first()
+        for path in paths:
+            try:
+                self._restore(checkpoints, path, say)
+            except CheckpointError as error:
+                if path == paths[-1]:
+                    raise
+                say(f"{error}; going on from the one before")
+            else:
+                checkpoints.go_back(path, self.best.epoch if self.best else 0)
+                return path
+        return None
+
+    def _restore(self, checkpoints: Checkpoints, path: Path, say: Callable[[str], None]) -> None:
         tensors, state = checkpoint.load(path)
+        if state.get("recipe") != self.recipe.model_dump(mode="json"):
+            raise CheckpointError(f"{path} belongs to a run with another recipe")
+        progress = Progress.from_state(state["progress"])
+        if best := progress.best(self.task.metric):
+            checkpoint.load(checkpoints.best(best.epoch))
         checkpoint.restore_module(self.network, checkpoint.under_prefix("network", tensors), path)
         if self.averaged:
             checkpoint.restore_module(self.averaged, checkpoint.under_prefix("averaged", tensors), path)
         checkpoint.restore_optimizer(self.optimizer.optimizer, checkpoint.under_prefix("optimizer", tensors))
-        _restore_random_states(checkpoint.under_prefix("random", tensors))
-        self.progress = Progress.from_state(state["progress"])
-        self.begun -= self.progress.elapsed
+        states = checkpoint.under_prefix("random", tensors)
+        if len(states["cpu"]) == self.processes.count:
+            # A copy: torch reads a state from the start of its memory, whatever row it is.
+            _restore_random_states({name: each[self.processes.rank].clone() for name, each in states.items()})
+        elif self.processes.is_first:
+            say(
+                f"going on with {self.processes.count} processes where there were {len(states['cpu'])}: "
+                "dropout differs, so the weights will not be the same to the bit"
+            )
+        self.progress = progress
 
     @torch.no_grad()
     def foresee_validation(self) -> float:
@@ -245,7 +319,7 @@ class Fit:
         taken = [0.0]
         if len(images):
             taken = [self._seconds_to_run(network, images) for _ in range(3)]  # the first is slow: it compiles
-        return (reading + min(taken) / max(1, len(images))) * count
+        return (reading + min(taken) / max(1, len(images))) * count / self.processes.count
 
     def _seconds_to_run(self, network: ConvNet, images: Tensor) -> float:
         begun = time.perf_counter()
@@ -253,8 +327,8 @@ class Fit:
             network(self.normalise(images)).sum().item()
         return time.perf_counter() - begun
 
-    def _train_epoch(self, watcher: Watcher) -> bool:
-        """Do the steps left of this epoch, or until the time is up.
+    def _train_epoch(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+        """Do the steps left of this epoch, or until the time is up, and save now and then.
 
         ``False`` when asked to stop, after the step that was under way.
         """
@@ -264,47 +338,68 @@ class Fit:
         clock = time.perf_counter()
         for batch in self.train_loader if progress.batch < steps else ():
             progress.waiting += time.perf_counter() - clock
-            self._note_unreadable(batch, self.data.train.items, watcher)
-            loss = self._step(batch) if len(batch.indices) > 1 else math.nan
+            count = self._readable(batch, self.data.train.items, watcher)
+            loss = self._step(batch, count) if count > 1 else math.nan
             progress.batch += 1
             now = time.perf_counter()
             progress.seconds += now - clock
-            self.pace.stepped(now - clock, batch.images.shape[0] * batch.images.shape[-1] ** 2)
-            progress.elapsed = self._elapsed()
             watcher.step(progress, steps, loss)
-            clock = now
-            if watcher.should_stop():
+            seconds, clock = now - clock, now
+            if self._agree(watcher, seconds, batch.images.shape[0] * batch.images.shape[-1] ** 2):
                 return False
             if self.pace.is_up(progress):
                 break
+            if progress.elapsed - self.saved >= self.checkpoint_seconds:
+                self.save(checkpoints)
         return True
 
-    def _step(self, batch: Batch) -> float:
+    def _agree(self, watcher: Watcher, seconds: float = 0.0, pixels: int = 0) -> bool:
+        """Let all processes have the first one's clock, and all stop where one is asked to.
+
+        ``seconds`` and ``pixels`` are of the step, where there was one.
+        """
+        clocks = (self._elapsed(), seconds) if self.processes.is_first else (0.0, 0.0)
+        stop, self.progress.elapsed, seconds, seen = self.processes.sum(watcher.should_stop(), *clocks, pixels)
+        if seen:
+            self.pace.stepped(seconds, int(seen))
+        return stop > 0
+
+    def _step(self, batch: Batch, count: int) -> float:
+        """Learn from a batch, of which all processes together could read ``count`` pictures."""
         lr = self._learning_rate(self.pace.share(self.progress))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         labels = self.fabric.to_device(batch.labels)
-        losses = self.objective(self.fabric.to_device(batch.images), labels)
+        n, images = len(labels), batch.images
+        if not n:  # the other processes have some
+            images = images.new_empty(0, 3, self.rule.size, self.rule.size)
+        losses = self.objective(self.fabric.to_device(images), labels)
         numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
-        if not all(map(math.isfinite, numbers)):
-            raise self._non_finite(batch)
+        correct = self.task.correct(losses.logits, labels)
+        *sums, correct_of_all = self.processes.sum(*(n * x if n else 0.0 for x in numbers), correct)
+        if not all(map(math.isfinite, sums)):
+            raise self._non_finite("the loss", self._names(batch, self.data.train.items))
         self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(losses.total)
+        # Gradients are averaged over the processes: each counts by its share of the pictures.
+        self.fabric.backward(losses.total * (self.processes.count * n / count))
         self.optimizer.step()
         if self.averaged:
             self.averaged.update_parameters(self.network)
-        self._count(numbers, losses.logits, labels)
-        return numbers[0]
+        self._count(sums, int(correct_of_all), count)
+        return sums[0] / count
 
-    def _count(self, numbers: list[float], logits: Tensor, labels: Tensor) -> None:
-        progress, n = self.progress, len(labels)
-        progress.sums = [a + n * b for a, b in zip(progress.sums or [0.0] * len(numbers), numbers, strict=True)]
-        progress.correct += self.task.correct(logits, labels)
-        progress.seen += n
-
-    def _finish_epoch(self, watcher: Watcher) -> EpochResult:
+    def _count(self, sums: list[float], correct: int, count: int) -> None:
         progress = self.progress
-        val_loss, val = self._validate(watcher)
+        progress.sums = [a + b for a, b in zip(progress.sums or [0.0] * len(sums), sums, strict=True)]
+        progress.correct += correct
+        progress.seen += count
+
+    def _finish_epoch(self, watcher: Watcher) -> EpochResult | None:
+        progress = self.progress
+        validated = self._validate(watcher)
+        if validated is None:
+            return None
+        val_loss, val = validated
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
         lr = self._learning_rate(self.pace.share(replace(progress, batch=max(0, progress.batch - 1))))
@@ -321,20 +416,31 @@ class Fit:
         return result
 
     @torch.no_grad()
-    def _validate(self, watcher: Watcher) -> tuple[float, dict[str, float]]:
+    def _validate(self, watcher: Watcher) -> tuple[float, dict[str, float]] | None:
+        """Give the loss and the scores; ``None`` when asked to stop."""
         network = self.best_network.eval()
         loss, seen, tally = 0.0, 0, self.task.tally()
         for batch in self.val_loader:
-            self._note_unreadable(batch, self.data.val.items, watcher)
-            if not batch.indices:
-                continue
-            labels = self.fabric.to_device(batch.labels)
-            with self.fabric.autocast():
-                logits = network(self.normalise(self.fabric.to_device(batch.images))).float()
-            loss, seen = loss + len(labels) * self.task.loss(logits, labels).item(), seen + len(labels)
-            tally.add(logits, labels)
+            if self._agree(watcher):
+                return None
+            count = self._readable(batch, self.data.val.items, watcher)
+            logits, labels = self._answer(network, batch)
+            for theirs in self.processes.gather((logits, labels)):
+                tally.add(*theirs)
+            (total,) = self.processes.sum(len(labels) * self.task.loss(logits, labels).item())
+            loss, seen = loss + total, seen + count
+            if not math.isfinite(loss):
+                raise self._non_finite("the loss in validation", self._names(batch, self.data.val.items))
         self.thresholds = tally.thresholds()
         return loss / max(seen, 1), tally.scores()
+
+    def _answer(self, network: ConvNet, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Give logits and targets of what could be read of a batch, on the processor."""
+        if not batch.indices:
+            return torch.zeros(0, len(self.data.class_names)), batch.labels
+        with self.fabric.autocast():
+            logits = network(self.normalise(self.fabric.to_device(batch.images)))
+        return logits.float().cpu(), batch.labels
 
     def _learning_rate(self, share: float) -> float:
         recipe, steps = self.recipe, self.recipe.epochs * len(self.batches)
@@ -350,8 +456,16 @@ class Fit:
         share = self.pace.share(Progress(epoch, batch, elapsed=self._elapsed()))
         return self.recipe.side(self.rule.size, share, self.network.minimum_size)
 
-    def _note_unreadable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> None:
-        for index, reason in batch.unreadable.items():
+    def _readable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> int:
+        """Give how many pictures of the batch all processes together could read; name those they could not."""
+        count, missing = self.processes.sum(len(batch.indices), len(batch.unreadable))
+        if missing:
+            for unreadable in self.processes.gather(batch.unreadable):
+                self._note_unreadable(unreadable, items, watcher)
+        return int(count)
+
+    def _note_unreadable(self, unreadable: dict[int, str], items: Sequence[Picture], watcher: Watcher) -> None:
+        for index, reason in unreadable.items():
             if self.stop_on_bad_image:
                 raise UnreadableImageError(f"{reason}: mend or remove it, or train with --on-bad-image skip")
             name = items[index].name
@@ -359,13 +473,15 @@ class Fit:
                 self.progress.unreadable[name] = reason
                 watcher.unreadable(name, reason)
 
-    def _non_finite(self, batch: Batch) -> NonFiniteLossError:
-        files = tuple(self.data.train.items[i].name for i in batch.indices)
+    def _names(self, batch: Batch, items: Sequence[Picture]) -> tuple[str, ...]:
+        return tuple(items[index].name for indices in self.processes.gather(batch.indices) for index in indices)
+
+    def _non_finite(self, what: str, files: tuple[str, ...]) -> NonFiniteLossError:
         shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
         return NonFiniteLossError(
-            f"the loss became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
+            f"{what} became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
             f"lower --lr (it was {self.optimizer.param_groups[0]['lr']:.3g}) or use a --network with batch "
-            f"normalisation; pictures of that batch: {shown}",
+            "normalisation" + (f"; pictures of that batch: {shown}" if files else ""),
             files,
         )
 

@@ -56,8 +56,9 @@ class Batches:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
 
     ``side`` gives the pixels of a side for a batch of an epoch. A last batch smaller than ``batch_size`` is left out
-    in training (``shuffle``), unless it is the only one. Where ``classes``, the class of each picture, are given, every
-    class is drawn equally often.
+    in training (``shuffle``), unless it is the only one. Where several processes train, number ``rank`` of ``ranks``
+    takes its slice of every batch; nothing is seen twice. Where ``classes``, the class of each picture, are given,
+    every class is drawn equally often.
     """
 
     def __init__(
@@ -67,9 +68,12 @@ class Batches:
         seed: int,
         shuffle: bool,
         side: Callable[[int, int], int],
+        rank: int = 0,
+        ranks: int = 1,
         classes: Sequence[int] | None = None,
     ) -> None:
         self.count, self.batch_size, self.seed, self.shuffle, self.side = count, batch_size, seed, shuffle, side
+        self.rank, self.ranks = rank, ranks
         self.members = None if classes is None else _members(classes)
         self.epoch = 0
         self.start = 0
@@ -82,7 +86,7 @@ class Batches:
         order = self._order()
         for at in range(self.start, len(self)):
             some, side = order[at * self.batch_size : (at + 1) * self.batch_size], self.side(self.epoch, at)
-            yield [Place(self.epoch, index, side, before) for index, before in some.tolist()]
+            yield [Place(self.epoch, index, side, before) for index, before in some[self.rank :: self.ranks].tolist()]
 
     def _order(self) -> NDArray[np.int64]:
         """Give (count, 2): the index of each picture and how often it came before."""
@@ -158,14 +162,19 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
     return v2.Compose(steps)
 
 
-def loader(dataset: PictureDataset, batches: Batches, task: Task) -> DataLoader[Any]:
-    """Read and augment batches in processes of their own, ahead of the training step."""
+def default_workers(processes_here: int = 1) -> int:
+    """Share the machine's cores out: how many processes read pictures for each that trains."""
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // processes_here))
+
+
+def loader(dataset: PictureDataset, batches: Batches, task: Task, workers: int) -> DataLoader[Any]:
+    """Read and augment batches in ``workers`` processes, ahead of the training step; in this one where it is 0."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=min(MAX_WORKERS, os.cpu_count() or 1),
+        num_workers=workers,
         collate_fn=partial(_collate, task),
-        persistent_workers=True,
+        persistent_workers=workers > 0,
         generator=torch.Generator(),  # its own: asking for batches must not move the global one
         worker_init_fn=_leave_signals_to_the_parent,
     )

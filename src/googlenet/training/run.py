@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from rich.console import Console
 
 import googlenet
 from googlenet import bundle as bundles
@@ -45,8 +46,10 @@ from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
-from googlenet.training import checkpoint
+from googlenet.training import checkpoint, distributed
+from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.display import Display
+from googlenet.training.distributed import Processes
 from googlenet.training.fit import EpochResult, Fit
 from googlenet.training.pace import Minutes
 from googlenet.training.precision import fastest
@@ -59,7 +62,7 @@ GOLDEN_PICTURES = 4
 CHECKPOINTS_GROW = 3  # the first holds no state of the optimizer yet, and the last is followed by the best weights
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
-CHECKPOINTS, LAST, BEST = "checkpoints", "last.safetensors", "best.safetensors"
+CHECKPOINTS = "checkpoints"
 _CONTENTS = (SETTINGS, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
 
 
@@ -82,6 +85,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     on_bad_image: OnBadImage = "skip",
+    workers: int | None = None,
+    checkpoint_minutes: float = 10.0,
 ) -> Bundle:
     """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
 
@@ -100,9 +105,15 @@ def train(
         fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
-        resume: go on from the checkpoint in ``out``, exactly where it stopped.
+        resume: go on from the newest sound checkpoint in ``out``, exactly where it stood.
         overwrite: delete the run that is in ``out`` first.
         on_bad_image: leave out a picture that cannot be read, or stop at once.
+        workers: processes that read and augment pictures, 0 or more; unless given, one a core and at most 8. They
+            change no weight, and may differ when a run is resumed.
+        checkpoint_minutes: save so often within an epoch; at its end a run is saved anyway.
+
+    Where ``torchrun`` started several processes they train as one: ``batch_size`` is split among them, the first
+    one writes, and all return the same bundle (docs/scaling.md).
 
     Raises:
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
@@ -115,11 +126,15 @@ def train(
         bundle = googlenet.train("photos/", out="runs/flowers")
     """
     begun = time.perf_counter()
+    _check_options(workers, checkpoint_minutes)
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
     overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size, "fit": fit,
                  "batch_size": batch_size, "lr": lr, "seed": seed, "balance": balance,
                  "precision": precision}  # fmt: skip
+    computer = _device(device)
+    processes = distributed.join(computer)
+    resume = processes.first(resume or _is_to_go_on(run))
     if resume:
         before = _settings(run)
         settings, spec = _resumed(run, before, overrides)
@@ -127,11 +142,11 @@ def train(
         settings = load_recipe(recipe, **overrides)
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
     rule = _preprocessing(settings, spec)
+    _check_divisible(settings, processes)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
     _check_balance(settings, pictures)
-    computer = _device(device)
     described = _describe(pictures)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
         torch.manual_seed(settings.seed)
         built = create(
             spec,
@@ -141,35 +156,53 @@ def train(
             init=None if settings.init == "own" else settings.init,
         )
         if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
-            settings = settings.model_copy(update={"precision": fastest(built, rule, computer)})
+            settings = settings.model_copy(update={"precision": processes.first(fastest(built, rule, computer))})
         if resume:
             _check_same_data(run, before["data"], described)
-        else:
-            recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
+        elif processes.is_first:
+            recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described,
+                        "launch": distributed.launch_id()}  # fmt: skip
             _start(run, recorded, overwrite)
-        precise = _fabric(computer, settings.precision)
-        fitting = Fit(built, pictures, settings, rule, precise, on_bad_image == "stop", begun)
-        if resume and (run / CHECKPOINTS / LAST).exists():
-            fitting.restore(run / CHECKPOINTS / LAST)
+        if processes.rank:  # each process drops out other units
+            torch.manual_seed(int(np.random.SeedSequence((settings.seed, processes.rank)).generate_state(1)[0]))
+        fabric, strict = _fabric(computer, settings.precision), on_bad_image == "stop"
+        fitting = Fit(built, pictures, settings, rule, fabric, strict, begun, workers, checkpoint_minutes)
+        if resume:
+            fitting.restore(Checkpoints(run / CHECKPOINTS), _say)
         if isinstance(fitting.pace, Minutes):
             fitting.pace.foresee(*_foresee_the_end(fitting, run, described))
         _run(fitting, run)
-    return _finish(fitting, run, described)
+    if processes.is_first:
+        _finish(fitting, run, described)
+    processes.wait()
+    return bundles.read(run)
 
 
 def _run(fit: Fit, run: Path) -> None:
-    checkpoints = run / CHECKPOINTS
-    with Display(fit.recipe) as display, _signals() as caught:
+    silent = None if fit.processes.is_first else Console(quiet=True, force_terminal=False)
+    with Display(fit.recipe, silent) as display, _signals() as caught:
         display.begin(fit)
         watcher = _Recorder(display, run, fit, caught)
-        finished = fit.run(watcher, checkpoints / LAST, checkpoints / BEST)
-    _write_unreadable(run, fit.progress.unreadable)
+        try:
+            finished = fit.run(watcher, Checkpoints(run / CHECKPOINTS))
+        except RuntimeError as error:
+            if distributed.says_lost_process(error):
+                raise RunError(
+                    f"process {fit.processes.rank} of {fit.processes.count} lost another one, which ended or did not "
+                    f"answer for {distributed.TIMEOUT.seconds} s; go on with --resume"
+                ) from error
+            raise
+        finally:
+            fit.close()
+    if fit.processes.is_first:
+        _write_unreadable(run, fit.progress.unreadable)
     if not finished:
-        _draw(run, fit)
+        if fit.processes.is_first:
+            _draw(run, fit)
         again = f"googlenet train {fit.data.name} --out {run} --resume"
         raise StoppedError(
             f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
-            128 + caught[0],
+            128 + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
         )
 
 
@@ -182,10 +215,15 @@ class _Recorder:
 
     def epoch(self, result: EpochResult) -> None:
         self.display.epoch(result)
-        _write_log(self.run / LOG, self.fit.progress.history)
+        if self.fit.processes.is_first:
+            _write_log(self.run / LOG, self.fit.progress.history)
 
     def should_stop(self) -> bool:
         return bool(self.caught)
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, highlight=False).print(text, style="yellow", soft_wrap=True, markup=False)
 
 
 def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[float, float]:
@@ -193,29 +231,31 @@ def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[fl
 
     A network that cannot be shipped is found out here too, before time is spent on it.
     """
-    last = run / CHECKPOINTS / LAST
     begun = time.perf_counter()
-    fit.save(last)
+    fit.save(Checkpoints(run / CHECKPOINTS))
     saving = CHECKPOINTS_GROW * (time.perf_counter() - begun)
     begun = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
-        # A copy: what is shipped is moved to the processor.
-        network = copy.deepcopy(fit.best_network)
-        _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
-        writing = time.perf_counter() - begun
-    return fit.foresee_validation() + saving, writing
+    if fit.processes.is_first:
+        with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
+            # A copy: what is shipped is moved to the processor.
+            network = copy.deepcopy(fit.best_network)
+            _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+    writing = time.perf_counter() - begun
+    return fit.processes.first((fit.foresee_validation() + saving, writing))
 
 
-def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
+def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
     """Make the bundle of the best epoch."""
-    tensors, state = checkpoint.load(run / CHECKPOINTS / BEST)
+    best = fit.best
+    assert best is not None
+    path = Checkpoints(run / CHECKPOINTS).best(best.epoch)
+    tensors, state = checkpoint.load(path)
     network = fit.best_network
-    checkpoint.restore_module(network, tensors, run / CHECKPOINTS / BEST)
-    best = next(row for row in fit.progress.history if row.epoch == state["epoch"])
+    checkpoint.restore_module(network, tensors, path)
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
     card = _card(fit, described, metrics, tuple(state["thresholds"]))
     _draw(run, fit)
-    return _write_bundle(fit, run / bundles.IN_RUN, network, card)
+    _write_bundle(fit, run / bundles.IN_RUN, network, card)
 
 
 def _write_bundle(fit: Fit, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
@@ -326,6 +366,29 @@ def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> 
     return recipe, from_json(settings["network"])
 
 
+def _is_to_go_on(run: Path) -> bool:
+    """Whether torchrun has started this run before, and again after a process failed."""
+    if not distributed.is_restarted() or not (run / SETTINGS).exists():
+        return False
+    return bool(_settings(run).get("launch") == distributed.launch_id())
+
+
+def _check_options(workers: int | None, checkpoint_minutes: float) -> None:
+    if workers is not None and workers < 0:
+        raise RecipeError(f"--workers {workers}: should be 0 or more")
+    if not checkpoint_minutes > 0:
+        raise RecipeError(f"--checkpoint-minutes {checkpoint_minutes}: should be greater than 0")
+
+
+def _check_divisible(recipe: Recipe, processes: Processes) -> None:
+    if recipe.batch_size % processes.count:
+        near = max(1, recipe.batch_size // processes.count) * processes.count
+        raise RecipeError(
+            f"--batch-size {recipe.batch_size} cannot be split among {processes.count} processes: "
+            f"give a multiple of {processes.count}, {near} for one"
+        )
+
+
 def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any]) -> None:
     same = before["fingerprint"] == described["fingerprint"]
     if not same or before.get("multi_label", False) != described["multi_label"]:
@@ -381,12 +444,15 @@ def _device(device: Device) -> str:
 def _fabric(device: str, precision: str) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning_fabric")
-    return Fabric(accelerator=device, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
+    return distributed.fabric_for(device, "bf16-mixed" if precision == "bf16" else "32-true")
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one is not caught."""
+    """Collect SIGINT and SIGTERM instead of dying of them; a second one is not caught.
+
+    torchrun passes on what the terminal has sent to all already: there a second one is no second wish.
+    """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -394,7 +460,8 @@ def _signals() -> Iterator[list[int]]:
 
     def note(number: int, _: FrameType | None) -> None:
         caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
+        if not distributed.is_launched():
+            signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

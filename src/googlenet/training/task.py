@@ -46,7 +46,11 @@ class Task(Protocol):
     def loss(
         self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
     ) -> Tensor:
-        """Give the mean loss of (N, K) logits, a scalar. ``class_weights`` (K,) weigh what is of each class."""
+        """Give the loss of (N, K) logits, a scalar: the mean over the pictures, 0 where there are none.
+
+        ``class_weights`` (K,) weigh what is of each class. They do not divide the mean, which is then the same for
+        one process and for several that have a slice each.
+        """
 
     def guessing(self) -> float:
         """Give the loss of an answer that tells nothing."""
@@ -79,7 +83,8 @@ class OneLabel:
         self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
     ) -> Tensor:
         """Cross-entropy, the target sharing ``smoothing`` with all classes (Szegedy et al., 2015, section 7)."""
-        return F.cross_entropy(logits.float(), targets, class_weights, label_smoothing=smoothing)
+        total = F.cross_entropy(logits.float(), targets, class_weights, reduction="sum", label_smoothing=smoothing)
+        return total / max(len(targets), 1)
 
     def guessing(self) -> float:
         """Give ln K."""
@@ -114,7 +119,8 @@ class SeveralLabels:
     ) -> Tensor:
         """Binary cross-entropy, the mean over pictures and classes; targets go by ``smoothing`` / 2 towards 1/2."""
         smoothed = targets * (1 - smoothing) + smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits.float(), smoothed, pos_weight=class_weights)
+        total = F.binary_cross_entropy_with_logits(logits.float(), smoothed, pos_weight=class_weights, reduction="sum")
+        return total / max(targets.numel(), 1)
 
     def guessing(self) -> float:
         """Give ln 2."""

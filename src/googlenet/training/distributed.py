@@ -1,0 +1,207 @@
+"""Many processes that train as one: ``torchrun`` starts them, each takes its slice of every batch.
+
+What decides anything (losses, counts, the clock, a signal) is summed over the processes or taken from the first, so
+that all take the same way. A process that dies or freezes ends the others within ``TIMEOUT``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from googlenet.errors import DeviceError
+
+TIMEOUT = timedelta(seconds=45)  # torchrun needs 30 more to kill a frozen process: 90 in all
+T = TypeVar("T")
+
+
+class Processes:
+    """The processes that train together. ``rank`` is this one's number from 0, ``count`` how many there are."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.rank, self.count = (dist.get_rank(), dist.get_world_size()) if _are_met() else (0, 1)
+
+    @property
+    def count_here(self) -> int:
+        """How many of them this machine has."""
+        return int(os.environ["LOCAL_WORLD_SIZE"]) if is_launched() else 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes, prints and draws."""
+        return self.rank == 0
+
+    def sum(self, *numbers: float) -> list[float]:
+        """Sum each number over the processes, in double precision: whole numbers stay exact."""
+        if self.count == 1:
+            return list(numbers)
+        totals = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(totals)
+        summed: list[float] = totals.tolist()
+        return summed
+
+    def first(self, value: T) -> T:
+        """Give what the first process has."""
+        values = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(values, 0)
+        return values[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Give what each process has, the first one's first."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Wait until all are here."""
+        self.sum(0.0)
+
+
+def is_launched() -> bool:
+    """Whether ``torchrun`` started this process."""
+    return dist.is_available() and dist.is_torchelastic_launched()
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first one that ``torchrun`` started."""
+    return not is_launched() or os.environ["RANK"] == "0"
+
+
+def launch_id() -> str | None:
+    """Name the call of ``torchrun`` this process belongs to, the same after each of its restarts."""
+    if not is_launched():
+        return None
+    given = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return f"{socket.gethostname()}:{os.getppid()}" if given == "none" else given
+
+
+def is_restarted() -> bool:
+    """Whether ``torchrun --max-restarts`` started this process again after one failed."""
+    return is_launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def join(device: str) -> Processes:
+    """Meet the other processes, where ``torchrun`` started any: by NCCL on CUDA, by gloo elsewhere.
+
+    Raises :class:`DeviceError` when it started more than this machine has GPUs for.
+    """
+    if not is_launched():
+        return Processes(torch.device(device))
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    has = {"cpu": here, "mps": 1}.get(device, torch.cuda.device_count())
+    if here > has:
+        raise DeviceError(
+            f"torchrun started {here} processes on {socket.gethostname()}, which has {has} {device}: "
+            f"start --nproc-per-node {has}, or train with --device cpu"
+        )
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if not _are_met():
+        # After a restart torchrun's store still holds the addresses of processes that are gone: look apart from them.
+        store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+    return Processes(torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device))
+
+
+def _are_met() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def fabric_for(device: str, precision: Any) -> Fabric:
+    """Make what wraps network and optimizer, for all processes that have met."""
+    if not is_launched():
+        return Fabric(accelerator=device, devices=1, precision=precision)
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    hosts = int(os.environ["WORLD_SIZE"]) // here
+    strategy = DDPStrategy(timeout=TIMEOUT, broadcast_buffers=False)
+    fabric = Fabric(accelerator=device, devices=here, num_nodes=hosts, strategy=strategy, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def says_lost_process(error: RuntimeError) -> bool:
+    """Whether this is how a collective operation fails when another process died or froze."""
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or "gloo" in text or "connection closed by peer" in text
+
+
+def synchronise(module: nn.Module, device: torch.device) -> None:
+    """Let batch normalisation see the whole batch of all processes, in place; the names of its state stay."""
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        return
+    for layer in module.modules():
+        if type(layer) is nn.BatchNorm2d:
+            layer.__class__ = BatchNormOfAll
+
+
+class BatchNormOfAll(nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` over the batches of all processes together, for CPU: PyTorch's own takes CUDA only.
+
+    A process may have fewer pictures than the others, or none.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) → the same. In evaluation as ever."""
+        if not self.training:
+            return super().forward(input)
+        x = input.float()
+        mean, variance, count = _moments(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        centred = x - mean[:, None, None]
+        return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(input.dtype)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, float]:
+    """(N, C, H, W) → mean (C,) and biased variance (C,) over all processes, and over how many values."""
+    count = x.numel() // x.shape[1]
+    mean = x.sum((0, 2, 3)) / max(count, 1)
+    squares = (x - mean[:, None, None]).square().sum((0, 2, 3))
+    # In double precision, in which Σx² - (Σx)² / n loses nothing that matters.
+    mean, squares = mean.double(), squares.double()
+    sums = torch.cat([mean * count, squares + count * mean.square(), mean.new_tensor([count])])
+    sums = _AllReduce.apply(sums)
+    total, squared = sums[:-1].chunk(2)
+    n = sums[-1].item()
+    mean = total / n
+    return mean.to(x.dtype), (squared / n - mean.square()).to(x.dtype), n
+
+
+class _AllReduce(Function):
+    """The sum over all processes, and of the gradients on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
