@@ -16,7 +16,7 @@ from googlenet.evaluation.metrics import SHOWN
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 
-STARVING = 0.2  # of the time spent waiting for pictures, from which on it is said
+STARVING = 0.2  # of the time spent waiting for pictures, from which on it is said of an epoch that is not short
 PLAIN_EVERY = 30.0  # seconds between plain lines within an epoch
 EACH_UP_TO = 20  # classes whose pictures are counted one by one
 UNEQUAL = 10  # times the pictures of the smallest class that the largest may have without a word
@@ -123,7 +123,7 @@ class Display:
             f"val loss {result.val_loss:.3f}  {scores}  "
             f"{result.pictures_per_second:.0f} pictures/s"
         )
-        if result.waiting > STARVING:
+        if result.waiting > STARVING and result.seconds > PLAIN_EVERY:
             self.warn(
                 f"{result.waiting:.0%} of the time went into waiting for pictures: they are large, or the disk is "
                 "slow; smaller copies of them would train faster"
