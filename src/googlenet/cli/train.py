@@ -19,8 +19,19 @@ def train(
         typer.Argument(help="Folder with one sub-folder per class, or with train/ and val/, or 'digits'."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run: bundle, log, checkpoints, plots.")],
-    recipe: Annotated[str, typer.Option(help="default, paper, notes, digits, or a TOML file.")] = "default",
-    network: Annotated[str | None, typer.Option(help="A network of the zoo; unless told, the recipe's.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="default, finetune (unless told, with --from), paper, notes, digits, or a TOML file."),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="A network of the zoo; unless told, that of --from or of the recipe.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Weights to begin with: a run, a bundle, a .safetensors file, or 'torchvision'."),
+    ] = None,
+    freeze: Annotated[str | None, typer.Option(help="With --from: the last of the stages that do not learn.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch torchvision's weights if need be.")] = False,
     epochs: Annotated[int | None, typer.Option(help="How often each picture is seen.")] = None,
     minutes: Annotated[
         float | None, typer.Option(help="How long to train instead, all in: as well as it can in that time.")
@@ -54,7 +65,8 @@ def train(
 
     bundle = googlenet.train(
         data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
-        batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision, resume=resume, overwrite=overwrite,
+        batch_size=batch_size, lr=lr, start=start, freeze=freeze, download=download, seed=seed, device=device,
+        precision=precision, resume=resume, overwrite=overwrite,
         on_bad_image=on_bad_image,
     )  # fmt: skip
     from googlenet.training.run import UNREADABLE

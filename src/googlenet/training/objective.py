@@ -36,6 +36,15 @@ class Objective(nn.Module):
         self.weights: Tensor
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
+    def train(self, mode: bool = True) -> Objective:
+        """As ever, but stages that do not learn stay as in evaluation: their statistics and their dropout too."""
+        super().train(mode)
+        for stage in self.network.children():
+            parameters = list(stage.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                stage.eval()
+        return self
+
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
         """(N, 3, H, W) uint8 and (N,) class numbers → losses."""
         outputs = self.network.forward_with_aux(self.normalise(images))

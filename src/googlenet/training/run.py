@@ -29,7 +29,15 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.data.pictures import LabelledData, Pictures, open_data
-from googlenet.errors import CheckpointError, DeviceError, ImageError, InputSizeError, RunError, StoppedError
+from googlenet.errors import (
+    CheckpointError,
+    DeviceError,
+    ImageError,
+    InputSizeError,
+    RecipeError,
+    RunError,
+    StoppedError,
+)
 from googlenet.evaluation.report import draw_learning_curve
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import prepare
@@ -38,8 +46,8 @@ from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
-from googlenet.training import checkpoint
-from googlenet.training.display import Display
+from googlenet.training import checkpoint, transfer
+from googlenet.training.display import Display, say
 from googlenet.training.fit import EpochResult, Fit
 from googlenet.training.pace import Minutes
 from googlenet.training.precision import fastest
@@ -59,13 +67,16 @@ def train(
     data: str | Path,
     out: str | Path,
     *,
-    recipe: str | Path = "default",
+    recipe: str | Path | None = None,
     network: str | Network | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
     image_size: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    start: str | Path | None = None,
+    freeze: str | None = None,
+    download: bool = False,
     seed: int | None = None,
     device: Device = "auto",
     precision: Literal["auto", "fp32", "bf16"] | None = None,
@@ -78,10 +89,15 @@ def train(
     Args:
         data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, or ``"digits"``.
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
-        network: a name of the zoo, or a ``Network`` of your own; unless given, the recipe's.
-        recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
+        network: a name of the zoo, or a ``Network`` of your own; unless given, that of ``start``, else the recipe's.
+        recipe: ``"default"``, ``"finetune"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows
+            overrides it. Unless given, ``"finetune"`` where there is a ``start``, else ``"default"``.
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
+        start: weights to begin with (``--from``): a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
+            tensor whose name and shape fit is taken; classifiers only where the classes are the same.
+        freeze: with ``start``, the last of the stages that do not learn; heads on these are left out.
+        download: allow torchvision's weights to be fetched where they are not on this machine.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
@@ -90,6 +106,7 @@ def train(
 
     Raises:
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
+        WeightsError, BundleError: ``start`` cannot be read or does not fit; before any work is done.
         StoppedError: Ctrl-C or SIGTERM, after a checkpoint was written.
         NonFiniteLossError: the loss became NaN or infinite; it names the pictures.
         DiskFullError: a checkpoint could not be written; the one before is intact.
@@ -100,16 +117,24 @@ def train(
     """
     begun = time.perf_counter()
     run = Path(out)
+    source = None if start is None or resume else transfer.open_source(start, network, download)
+    network = network or (source.network if source else None)
     name = network.name if isinstance(network, Network) else network
     overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
-                 "batch_size": batch_size, "lr": lr, "seed": seed, "precision": precision}  # fmt: skip
+                 "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed,
+                 "precision": precision}  # fmt: skip
     if resume:
         before = _settings(run)
-        settings, spec = _resumed(run, before, overrides)
+        settings, spec = _resumed(run, before, overrides, start)
+        origin = before.get("from")
     else:
-        settings = load_recipe(recipe, **overrides)
+        settings = load_recipe(recipe or (transfer.RECIPE if source else "default"), **overrides)
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
-    rule = _preprocessing(settings, spec)
+        settings = transfer.sized_alike(settings, source) if source else settings
+        origin = source.record() if source else None
+    _check_freeze(settings, origin)
+    spec = transfer.unfrozen(spec, settings.freeze)
+    rule = transfer.fed_alike(_preprocessing(settings, spec), origin or {})
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
     computer = _device(device)
     described = _describe(pictures)
@@ -122,14 +147,20 @@ def train(
             dropout=settings.dropout,
             init=None if settings.init == "own" else settings.init,
         )
+        if source:
+            say(str(transfer.take(built, source, pictures.class_names, rule)))
+        transfer.freeze_through(built, settings.freeze)
         if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
             settings = settings.model_copy(update={"precision": fastest(built, rule, computer)})
         if resume:
             _check_same_data(run, before["data"], described)
         else:
             recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
+            recorded |= {"from": origin} if origin else {}
             _start(run, recorded, overwrite)
         fit = Fit(built, pictures, settings, rule, _fabric(computer, settings.precision), on_bad_image == "stop", begun)
+        if source:
+            fit.save(run / CHECKPOINTS / LAST)  # so that --resume never needs the source
         if resume and (run / CHECKPOINTS / LAST).exists():
             fit.restore(run / CHECKPOINTS / LAST)
         if isinstance(fit.pace, Minutes):
@@ -282,7 +313,9 @@ def _settings(run: Path) -> dict[str, Any]:
         raise RunError(f"{run / SETTINGS} is damaged: {error}") from error
 
 
-def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> tuple[Recipe, Network]:
+def _resumed(
+    run: Path, settings: dict[str, Any], overrides: dict[str, Any], start: str | Path | None
+) -> tuple[Recipe, Network]:
     """Take recipe and network of the run; what was asked for beside --resume must agree with them."""
     recipe = Recipe(**settings["recipe"])
     differing = [
@@ -290,9 +323,22 @@ def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> 
         for name, value in overrides.items()
         if value is not None and getattr(recipe, name) != value
     ]
+    origin = settings.get("from")
+    if start is not None and str(start) != (origin or {}).get("source"):
+        differing.append(f"--from {start} (it has {origin and origin['source']})")
     if differing:
         raise RunError(f"{run} was started with other settings: {', '.join(differing)}; leave them out to resume")
+    if origin and not (run / CHECKPOINTS / LAST).exists():
+        raise RunError(f"{run} was stopped before it had the weights of {origin['source']}: start it with --overwrite")
     return recipe, from_json(settings["network"])
+
+
+def _check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
+    if recipe.freeze is not None and origin is None:
+        raise RecipeError(
+            f"--freeze {recipe.freeze} without --from: weights that nobody trained would never learn; say whose to "
+            "begin with, or leave it out"
+        )
 
 
 def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any]) -> None:
