@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -130,7 +131,8 @@ class Fit:
             else None
         )
         self.normalise = objective.normalise
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True, side=self._side)
+        this = weakref.proxy(self)  # no cycle: the processes of the loaders end when this object is let go
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, lambda *at: this._side(*at))
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
         self.train_loader = loader(train, self.batches)
