@@ -55,12 +55,11 @@ def shapes(tmp_path):
 
 def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
     built = create(tiny, num_classes=2)
-    fresh = {key: tensor.clone() for key, tensor in built.state_dict().items()}
     taken = take(built, open_source(trained_run), ("dark", "light"), RULE)
     source, now = weights(trained_run), built.state_dict()
     new = {"fc.weight", "fc.bias", "aux1.3.weight", "aux1.3.bias"}
     assert set(taken.new) == set(taken.left) == new
-    assert all(torch.equal(now[key], fresh[key]) for key in new)
+    assert not any(now[key].any() for key in new)  # no class is preferred to another
     assert set(taken.taken) | new == {key for key in now if "num_batches" not in key}
     assert all(torch.equal(now[key], source[key]) for key in taken.taken)
     assert taken.parameters == sum(p.numel() for key, p in built.named_parameters() if key not in new)
@@ -290,7 +289,8 @@ def test_torchvisions_weights_are_fetched_only_when_asked_to(torchvisions, shape
     assert bundle.card.class_names == ("dark", "light")
     assert "from torchvision: took" in capsys.readouterr().err
     there.unlink()  # it is in the cache now
-    assert open_source("torchvision", "resnet18").card.class_names[0] == "tench"
+    variant = zoo.find("resnet18").remove("maxpool")
+    assert open_source("torchvision", variant).card.class_names[0] == "tench"
 
 
 def test_a_damaged_file_of_the_cache_is_known_for_one(torchvisions):

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from googlenet import bundle as bundles
 from googlenet.card import IMAGENET_STD, ModelCard, Preprocessing
@@ -110,7 +110,8 @@ def open_source(source: str | Path, network: str | Network | None = None, downlo
         source = open_source("runs/flowers")
     """
     if str(source) == TORCHVISION and not Path(source).exists():
-        wanted = network if isinstance(network, Network) else zoo.find(network or TORCHVISION_NETWORK)
+        name = network.name if isinstance(network, Network) else network
+        wanted = zoo.find(name or TORCHVISION_NETWORK)  # as published, also where a variant of it is to be trained
         card, taken = read_weights(published(wanted, download), wanted, TORCHVISION)
         return Source(TORCHVISION, card.data["sha256"], taken.state, card)
     if not Path(source).exists():
@@ -130,7 +131,9 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
     """Put every tensor of ``source`` into ``built`` whose name and shape fit.
 
     The last layers of the classifier and of the heads are taken only where the classes are the same, in the same
-    order. A first convolution for colour pictures is made to fit other ``in_channels``: see :func:`for_channels`.
+    order. Otherwise linear ones begin at zero (Kolesnikov et al., *Big Transfer*, 2020): no class is preferred, and
+    nothing random reaches the layers that have learnt something. A first convolution for colour pictures is made to
+    fit other ``in_channels``: see :func:`for_channels`.
 
     Raises :class:`WeightsError` when nothing fits.
     """
@@ -151,6 +154,9 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
             f"{_some(own)}; name its --network, or turn weights of another project into a run first: googlenet convert"
         )
     built.load_state_dict(state, strict=False)
+    for name, layer in built.named_modules():
+        if isinstance(layer, nn.Linear) and f"{name}.weight" in of_classes:
+            nn.init.zeros_(layer.weight)
     stages = list(dict.fromkeys(map(_stage, own)))
     # A file may have its tensors in any order.
     in_order = sorted(
