@@ -6,10 +6,10 @@ from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
 
 
 def test_the_shipped_recipes():
-    assert shipped_recipes() == ["default", "digits", "notes", "paper"]
+    assert shipped_recipes() == ["default", "digits", "finetune", "notes", "paper"]
 
 
-@pytest.mark.parametrize("name", ["default", "digits", "notes", "paper"])
+@pytest.mark.parametrize("name", ["default", "digits", "finetune", "notes", "paper"])
 def test_every_shipped_recipe_is_valid_and_opens_with_what_it_is(name):
     from importlib import resources
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_recipe(tmp_path, content, says):
 
 
 def test_an_unknown_name_lists_the_recipes():
-    with pytest.raises(RecipeError, match=r"did you mean 'default'.*digits, notes, paper"):
+    with pytest.raises(RecipeError, match=r"did you mean 'default'.*digits, finetune, notes, paper"):
         load_recipe("defualt")
 
 

@@ -72,7 +72,7 @@ def test_it_learns_and_the_bundle_names_the_labels(trained, squares):
     rows, classifier = rows_of(trained), googlenet.load(trained)
     assert list(rows[0]) == [
         "epoch", "lr", "loss", "loss_main", "loss_aux1", "train_exact", "val_loss", "val_exact", "val_map",
-        "pictures_per_second", "seconds",
+        "pictures_per_second", "seconds", "waiting",
     ]  # fmt: skip
     card = classifier.card
     assert card.metrics["map"] == max(float(row["val_map"]) for row in rows) > 0.9

@@ -22,8 +22,18 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run: bundle, log, checkpoints, plots.")],
-    recipe: Annotated[str, typer.Option(help="default, paper, notes, digits, or a TOML file.")] = "default",
-    network: Annotated[str | None, typer.Option(help="A network of the zoo; unless told, the recipe's.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="default, finetune (unless told, with --from), paper, notes, digits, or a TOML file."),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="A network of the zoo; unless told, that of --from or of the recipe.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Weights to begin with: a run, a bundle, a .safetensors file, or 'torchvision'."),
+    ] = None,
+    freeze: Annotated[str | None, typer.Option(help="With --from: the last of the stages that do not learn.")] = None,
     epochs: Annotated[int | None, typer.Option(help="How often each picture is seen.")] = None,
     minutes: Annotated[
         float | None, typer.Option(help="How long to train instead, all in: as well as it can in that time.")
@@ -44,7 +54,9 @@ def train(
         Literal["none", "loss", "sample"] | None,
         typer.Option(help="For classes of unequal size: loss weighs the small ones more, sample draws all as often."),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, one of the named sets, first.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch DATA, one of the named sets, or torchvision's weights, first.")
+    ] = False,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16"] | None,
@@ -69,14 +81,16 @@ def train(
     """
     import googlenet
     from googlenet.cli.output import progress, say, warn
+    from googlenet.data.named import NAMED
 
-    if download:
+    if download and (start is None or data in NAMED):
         with progress(f"fetching {data}") as report:
             googlenet.fetch(data, report)
     bundle = googlenet.train(
         data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size, fit=fit,
-        batch_size=batch_size, lr=lr, seed=seed, balance=balance, device=device, precision=precision, resume=resume,
-        overwrite=overwrite, on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
+        batch_size=batch_size, lr=lr, start=start, freeze=freeze, download=download, seed=seed, balance=balance,
+        device=device, precision=precision, resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
+        workers=workers, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     from googlenet.evaluation.metrics import SHOWN
     from googlenet.training.distributed import is_first_process

@@ -22,7 +22,7 @@ from googlenet.inference.export import write_bundle
 from googlenet.models import weights, zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import create
-from googlenet.models.spec import to_json
+from googlenet.models.spec import Network, to_json
 from googlenet.models.weights import Taken
 
 GOLDEN_PICTURES = 4
@@ -76,11 +76,32 @@ def convert(
     spec = zoo.find(network)
     _check_free(run)
     origin, path = _fetched(source, download)
-    found = files.read(path)
-    taken = weights.take(spec, found.tensors)
+    card, taken = read_weights(path, spec, origin, class_names, image_size)
     if taken.network.in_channels != COLOURS:
         channels = f"{taken.network.in_channels} channel{'s' if taken.network.in_channels > 1 else ''}"
         raise WeightsError(f"{origin} takes pictures of {channels}: only weights for colour pictures become a run")
+    with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
+        built = create(taken.network)
+    built.load_state_dict(taken.state)
+    try:
+        return write_bundle(run / bundles.IN_RUN, built, card, _golden(card.preprocessing.size))
+    except OSError as error:
+        raise unwritable(run, error) from error
+
+
+def read_weights(
+    path: Path,
+    network: Network,
+    origin: str,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+) -> tuple[ModelCard, Taken]:
+    """Read weights of another project for ``network``: what a card says of them, and the tensors.
+
+    ``origin`` is what the card calls them. Raises :class:`WeightsError` as :func:`convert` does.
+    """
+    found = files.read(path)
+    taken = weights.take(network, found.tensors)
     card = ModelCard(
         name=taken.network.name,
         network=to_json(taken.network),
@@ -89,13 +110,7 @@ def convert(
         data={"source": origin, "sha256": found.sha256, "layout": taken.layout},
         versions={"googlenet": googlenet.__version__},
     )
-    with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
-        built = create(taken.network)
-    built.load_state_dict(taken.state)
-    try:
-        return write_bundle(run / bundles.IN_RUN, built, card, _golden(card.preprocessing.size))
-    except OSError as error:
-        raise unwritable(run, error) from error
+    return card, taken
 
 
 def read_class_names(path: str | Path) -> tuple[str, ...]:

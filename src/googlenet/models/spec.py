@@ -251,6 +251,10 @@ class Network:
         at = self._index(stage)
         return replace(self, stages=(*self.stages[:at], *self.stages[at + 1 :]))
 
+    def through(self, stage: str) -> tuple[Stage, ...]:
+        """The stages up to and including the one named. Raises :class:`NetworkError` where there is none."""
+        return tuple(self.stages[: self._index(stage) + 1])
+
     def rewrite(self, rule: Callable[[Layer], Layer | None]) -> Network:
         """Apply ``rule`` to every layer, inside modules and heads too. ``None`` leaves the layer out."""
         return replace(

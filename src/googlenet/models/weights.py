@@ -49,12 +49,12 @@ def take(network: Network, tensors: Mapping[str, Tensor]) -> Taken:
     >>> take(find("lenet5"), theirs).layout
     'googlenet'
     """
-    tensors = {key: tensor for key, tensor in tensors.items() if not _is_a_counter(key)}
+    tensors = {key: tensor for key, tensor in tensors.items() if not is_a_counter(key)}
     layout, names = _recognised(network, tensors)
     known = {key: tensors[name] for key, name in names.items() if name in tensors}
     fitted = _without_missing_heads(_adapted(network, known), known)
-    whole = _laid_out(fitted)
-    counters = {key: torch.tensor(0) for key in whole if _is_a_counter(key)}
+    whole = laid_out(fitted)
+    counters = {key: torch.tensor(0) for key in whole if is_a_counter(key)}
     wanted = {key: tensor.shape for key, tensor in whole.items() if key not in counters}
     state = {key: tensor for key, tensor in known.items() if key in wanted}
     wrong = {
@@ -99,7 +99,7 @@ def _renamed(key: str, rules: Layout) -> str:
 
 def _recognised(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, str]]:
     """Find the layout that most of the tensors have their names from: our key → theirs."""
-    ours = [key for key in _laid_out(network) if not _is_a_counter(key)]
+    ours = [key for key in laid_out(network) if not is_a_counter(key)]
     candidates = {layout: _names(network, layout, ours) for layout in layouts_of(network)}
     layout, names = max(candidates.items(), key=lambda item: len(set(item[1].values()) & tensors.keys()))
     if not set(names.values()) & tensors.keys():
@@ -110,13 +110,13 @@ def _recognised(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, d
     return layout, names
 
 
-def _laid_out(network: Network) -> dict[str, Tensor]:
+def laid_out(network: Network) -> dict[str, Tensor]:
     """Every tensor of a network's module by its name: shapes, no memory."""
     with torch.device("meta"):
         return create(network).state_dict()
 
 
-def _is_a_counter(key: str) -> bool:
+def is_a_counter(key: str) -> bool:
     """Whether this is a count of batches, which some sources leave out and which decides nothing."""
     return key.endswith("num_batches_tracked")
 

@@ -156,6 +156,11 @@ class Display:
         self.console.print(text, style=style, soft_wrap=True, markup=False)
 
 
+def say(text: str) -> None:
+    """Print a line on stderr, where there is no display yet."""
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+
+
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.fields['speed']:.0f} pictures/s")

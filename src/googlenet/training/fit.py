@@ -368,7 +368,7 @@ class Fit:
         """Learn from a batch, of which all processes together could read ``count`` pictures."""
         lr = self._learning_rate(self.pace.share(self.progress))
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["scale"]
         labels = self.fabric.to_device(batch.labels)
         n, images = len(labels), batch.images
         if not n:  # the other processes have some
@@ -477,10 +477,11 @@ class Fit:
         return tuple(items[index].name for indices in self.processes.gather(batch.indices) for index in indices)
 
     def _non_finite(self, what: str, files: tuple[str, ...]) -> NonFiniteLossError:
+        lr = self._learning_rate(self.pace.share(self.progress))
         shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
         return NonFiniteLossError(
             f"{what} became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
-            f"lower --lr (it was {self.optimizer.param_groups[0]['lr']:.3g}) or use a --network with batch "
+            f"lower --lr (it was {lr:.3g}) or use a --network with batch "
             "normalisation" + (f"; pictures of that batch: {shown}" if files else ""),
             files,
         )
@@ -493,15 +494,26 @@ def _pace(recipe: Recipe, steps: int) -> Pace:
 
 
 def _optimizer(network: ConvNet, recipe: Recipe) -> Optimizer:
-    """Decay weights only: biases, scales and shifts are left alone."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    """Decay weights only: biases, scales and shifts are left alone. What is frozen is in no group."""
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, scale in _scales(network, recipe.lr_decay).items():
+        for parameter in filter(lambda p: p.requires_grad, network.get_submodule(name).parameters()):
+            decays = parameter.ndim > 1
+            of_kind = {"params": [], "weight_decay": recipe.weight_decay if decays else 0.0, "scale": scale}
+            groups.setdefault((scale, decays), of_kind)["params"].append(parameter)
     if recipe.optimizer == "adamw":
-        return AdamW(groups, lr=recipe.lr, fused=True)
-    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0)
+        return AdamW(groups.values(), lr=recipe.lr, fused=True)
+    return SGD(
+        groups.values(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0
+    )
+
+
+def _scales(network: ConvNet, decay: float) -> dict[str, float]:
+    """What the learning rate of each stage and head is multiplied by: 1 for the last and the heads, less before it."""
+    learning = [name for name, module in network.named_children() if any(True for _ in module.parameters())]
+    heads = {tap.name for tap in network.network.aux}
+    stages = [name for name in learning if name not in heads]
+    return {name: 1.0 if name in heads else decay ** (len(stages) - 1 - stages.index(name)) for name in learning}
 
 
 def _random_states() -> dict[str, Tensor]:

@@ -47,6 +47,15 @@ class Objective(nn.Module):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
 
+    def train(self, mode: bool = True) -> Objective:
+        """As ever, but stages that do not learn stay as in evaluation: their statistics and their dropout too."""
+        super().train(mode)
+        for stage in self.network.children():
+            parameters = list(stage.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                stage.eval()
+        return self
+
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
         """(N, 3, H, W) uint8 and the targets that the task made of the labels → losses."""
         outputs = self.network.forward_with_aux(self.normalise(images))

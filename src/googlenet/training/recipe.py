@@ -59,7 +59,8 @@ class Recipe(_Strict):
 
     ``lr`` is the highest learning rate. ``schedule = "cosine"`` rises to it over the share ``warmup`` of all steps
     and falls to 0; ``"step"`` multiplies it by ``step_factor`` every ``step_epochs``. ``averaging`` is the
-    decay of the moving average of the weights that is evaluated and shipped, 0 for none.
+    decay of the moving average of the weights that is evaluated and shipped, 0 for none. For fine-tuning, each
+    stage's rate is the next one's times ``lr_decay``, and stages up to ``freeze`` do not learn at all.
 
     ``balance`` is what is done where classes differ in size: ``"loss"`` weighs each picture by n / (K · n_k), n_k
     being the pictures of its class among all n of K classes; ``"sample"`` draws each class equally often, an epoch
@@ -82,6 +83,8 @@ class Recipe(_Strict):
     lr: float = Field(default=0.002, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
+    lr_decay: float = Field(default=1.0, gt=0, le=1)
+    freeze: str | None = None  # the last of the stages that do not learn
     weight_decay: float = Field(default=0.05, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"
     warmup: Fraction = 0.1

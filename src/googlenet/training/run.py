@@ -46,9 +46,9 @@ from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
-from googlenet.training import checkpoint, distributed
+from googlenet.training import checkpoint, distributed, transfer
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.display import Display
+from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
 from googlenet.training.fit import EpochResult, Fit
 from googlenet.training.pace import Minutes
@@ -70,7 +70,7 @@ def train(
     data: str | Path | LabelledData,
     out: str | Path,
     *,
-    recipe: str | Path = "default",
+    recipe: str | Path | None = None,
     network: str | Network | None = None,
     epochs: int | None = None,
     minutes: float | None = None,
@@ -78,6 +78,9 @@ def train(
     fit: ToSquare | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    start: str | Path | None = None,
+    freeze: str | None = None,
+    download: bool = False,
     seed: int | None = None,
     balance: Balance | None = None,
     device: Device = "auto",
@@ -96,10 +99,15 @@ def train(
             its pictures may have several labels, the classes no longer exclude each other, and the bundle says of
             each from which probability on it is named.
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
-        network: a name of the zoo, or a ``Network`` of your own; unless given, the recipe's.
-        recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
+        network: a name of the zoo, or a ``Network`` of your own; unless given, that of ``start``, else the recipe's.
+        recipe: ``"default"``, ``"finetune"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows
+            overrides it. Unless given, ``"finetune"`` where there is a ``start``, else ``"default"``.
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
+        start: weights to begin with (``--from``): a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
+            tensor whose name and shape fit is taken; classifiers only where the classes are the same.
+        freeze: with ``start``, the last of the stages that do not learn; heads on these are left out.
+        download: allow torchvision's weights to be fetched where they are not on this machine.
         balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
             (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
         fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
@@ -117,6 +125,7 @@ def train(
 
     Raises:
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
+        WeightsError, BundleError: ``start`` cannot be read or does not fit; before any work is done.
         StoppedError: Ctrl-C or SIGTERM, after a checkpoint was written.
         NonFiniteLossError: the loss became NaN or infinite; it names the pictures.
         DiskFullError: a checkpoint could not be written; the one before is intact.
@@ -128,33 +137,34 @@ def train(
     begun = time.perf_counter()
     _check_options(workers, checkpoint_minutes)
     run = Path(out)
-    name = network.name if isinstance(network, Network) else network
-    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size, "fit": fit,
-                 "batch_size": batch_size, "lr": lr, "seed": seed, "balance": balance,
-                 "precision": precision}  # fmt: skip
     computer = _device(device)
     processes = distributed.join(computer)
     resume = processes.first(resume or _is_to_go_on(run))
+    source = None if start is None or resume else transfer.open_source(start, network, download)
+    network = network or (source.network if source else None)
+    name = network.name if isinstance(network, Network) else network
+    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size, "fit": fit,
+                 "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed, "balance": balance,
+                 "precision": precision}  # fmt: skip
     if resume:
         before = _settings(run)
-        settings, spec = _resumed(run, before, overrides)
+        settings, spec = _resumed(run, before, overrides, start)
+        origin = before.get("from")
     else:
-        settings = load_recipe(recipe, **overrides)
+        settings = load_recipe(recipe or (transfer.RECIPE if source else "default"), **overrides)
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
-    rule = _preprocessing(settings, spec)
+        settings = transfer.sized_alike(settings, source) if source else settings
+        origin = source.record() if source else None
+    _check_freeze(settings, origin)
+    spec = transfer.unfrozen(spec, settings.freeze)
+    rule = transfer.fed_alike(_preprocessing(settings, spec), origin or {})
     _check_divisible(settings, processes)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
     _check_balance(settings, pictures)
     described = _describe(pictures)
     with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
         torch.manual_seed(settings.seed)
-        built = create(
-            spec,
-            num_classes=len(pictures.class_names),
-            in_channels=3,  # every picture is decoded to RGB
-            dropout=settings.dropout,
-            init=None if settings.init == "own" else settings.init,
-        )
+        built = _build(spec, settings, pictures.class_names, source, rule)
         if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
             settings = settings.model_copy(update={"precision": processes.first(fastest(built, rule, computer))})
         if resume:
@@ -162,13 +172,16 @@ def train(
         elif processes.is_first:
             recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described,
                         "launch": distributed.launch_id()}  # fmt: skip
+            recorded |= {"from": origin} if origin else {}
             _start(run, recorded, overwrite)
         if processes.rank:  # each process drops out other units
             torch.manual_seed(int(np.random.SeedSequence((settings.seed, processes.rank)).generate_state(1)[0]))
         fabric, strict = _fabric(computer, settings.precision), on_bad_image == "stop"
         fitting = Fit(built, pictures, settings, rule, fabric, strict, begun, workers, checkpoint_minutes)
+        if source:
+            fitting.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
         if resume:
-            fitting.restore(Checkpoints(run / CHECKPOINTS), _say)
+            fitting.restore(Checkpoints(run / CHECKPOINTS), say)
         if isinstance(fitting.pace, Minutes):
             fitting.pace.foresee(*_foresee_the_end(fitting, run, described))
         _run(fitting, run)
@@ -176,6 +189,23 @@ def train(
         _finish(fitting, run, described)
     processes.wait()
     return bundles.read(run)
+
+
+def _build(
+    spec: Network, settings: Recipe, class_names: tuple[str, ...], source: transfer.Source | None, rule: Preprocessing
+) -> ConvNet:
+    """Make the network: freshly initialised, then with what of ``source`` fits, the first stages perhaps frozen."""
+    built = create(
+        spec,
+        num_classes=len(class_names),
+        in_channels=3,  # every picture is decoded to RGB
+        dropout=settings.dropout,
+        init=None if settings.init == "own" else settings.init,
+    )
+    if source:
+        say(str(transfer.take(built, source, class_names, rule)))
+    transfer.freeze_through(built, settings.freeze)
+    return built
 
 
 def _run(fit: Fit, run: Path) -> None:
@@ -220,10 +250,6 @@ class _Recorder:
 
     def should_stop(self) -> bool:
         return bool(self.caught)
-
-
-def _say(text: str) -> None:
-    Console(stderr=True, highlight=False).print(text, style="yellow", soft_wrap=True, markup=False)
 
 
 def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[float, float]:
@@ -353,7 +379,9 @@ def _settings(run: Path) -> dict[str, Any]:
         raise RunError(f"{run / SETTINGS} is damaged: {error}") from error
 
 
-def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> tuple[Recipe, Network]:
+def _resumed(
+    run: Path, settings: dict[str, Any], overrides: dict[str, Any], start: str | Path | None
+) -> tuple[Recipe, Network]:
     """Take recipe and network of the run; what was asked for beside --resume must agree with them."""
     recipe = Recipe(**settings["recipe"])
     differing = [
@@ -361,8 +389,13 @@ def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> 
         for name, value in overrides.items()
         if value is not None and getattr(recipe, name) != value
     ]
+    origin = settings.get("from")
+    if start is not None and str(start) != (origin or {}).get("source"):
+        differing.append(f"--from {start} (it has {origin and origin['source']})")
     if differing:
         raise RunError(f"{run} was started with other settings: {', '.join(differing)}; leave them out to resume")
+    if origin and not Checkpoints(run / CHECKPOINTS).newest_first():
+        raise RunError(f"{run} was stopped before it had the weights of {origin['source']}: start it with --overwrite")
     return recipe, from_json(settings["network"])
 
 
@@ -386,6 +419,14 @@ def _check_divisible(recipe: Recipe, processes: Processes) -> None:
         raise RecipeError(
             f"--batch-size {recipe.batch_size} cannot be split among {processes.count} processes: "
             f"give a multiple of {processes.count}, {near} for one"
+        )
+
+
+def _check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
+    if recipe.freeze is not None and origin is None:
+        raise RecipeError(
+            f"--freeze {recipe.freeze} without --from: weights that nobody trained would never learn; say whose to "
+            "begin with, or leave it out"
         )
 
 

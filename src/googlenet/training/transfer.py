@@ -1,0 +1,295 @@
+"""Fine-tuning: begin with weights that have learnt something else already, and learn less of what they know.
+
+Earlier layers hold what most pictures share, later ones what the first task was about (Yosinski et al., *How
+transferable are features in deep neural networks?*, 2014): so all but the classifiers is taken, the first stages may
+be frozen, and the rate may fall towards them (Howard & Ruder, *Universal language model fine-tuning*, 2018,
+section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from googlenet import bundle as bundles
+from googlenet.card import IMAGENET_STD, ModelCard, Preprocessing
+from googlenet.errors import RecipeError, WeightsError
+from googlenet.exchange import files
+from googlenet.exchange.convert import read_weights
+from googlenet.exchange.published import TORCHVISION, published
+from googlenet.models import zoo
+from googlenet.models.build import ConvNet
+from googlenet.models.spec import Network, from_json
+from googlenet.models.weights import is_a_counter, laid_out
+from googlenet.training.recipe import Recipe
+
+RECIPE = "finetune"  # that is trained by, unless another is asked for
+TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant, unless another is named
+COLOURS = 3
+NAMED = 6  # layers of a stage that are named before the rest is counted
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights to begin with, by our names. ``card`` is what is known of them: nothing, of a mere file of tensors."""
+
+    name: str
+    sha256: str
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    card: ModelCard | None = None
+
+    @property
+    def network(self) -> Network | None:
+        """The network that the weights are of, where that is known."""
+        return None if self.card is None else from_json(self.card.network)
+
+    def record(self) -> dict[str, Any]:
+        """Give what a run notes of where it came from, and how its network is to be fed, for JSON."""
+        origin: dict[str, Any] = {"source": self.name, "sha256": self.sha256}
+        if self.card is not None:
+            rule = self.card.preprocessing
+            origin |= {"mean": list(rule.mean), "std": list(rule.std), "channel_order": rule.channel_order}
+        return origin
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a network got from a :class:`Source`: keys of tensors, and the ``parameters`` in those ``taken``.
+
+    ``own`` and ``theirs`` are all keys of the network and of the source. ``reason`` says why classifiers are new,
+    where the classes are not the same.
+    """
+
+    source: str
+    taken: list[str]
+    parameters: int
+    own: list[str] = field(repr=False)
+    theirs: list[str] = field(repr=False)
+    reason: str = ""
+
+    @property
+    def left(self) -> list[str]:
+        """The tensors of the source without a place."""
+        return _without(self.theirs, self.taken)
+
+    @property
+    def new(self) -> list[str]:
+        """The tensors of the network that begin at random."""
+        return _without(self.own, self.taken)
+
+    def __str__(self) -> str:
+        """Say it in two or three short lines, stage by stage."""
+        count = f"{len(self.taken)} tensors ({self.parameters:,} parameters)"
+        lines = [f"from {self.source}: took {count}: {_by_stage(self.taken, self.own)}"]
+        if self.left:
+            lines.append(f"left: {_by_stage(self.left, self.theirs)}")
+        if self.new:
+            lines.append(f"new: {_by_stage(self.new, self.own)}" + (f" ({self.reason})" if self.reason else ""))
+        return "\n".join(lines)
+
+
+def open_source(source: str | Path, network: str | Network | None = None, download: bool = False) -> Source:
+    """Read weights to begin with.
+
+    Args:
+        source: a run, a bundle, a file of weights by this project's names, or ``"torchvision"``: what it publishes
+            for ``network``, or for GoogLeNet unless that is told.
+        network: the one to be trained.
+        download: allow torchvision's weights to be fetched where they are not on this machine.
+
+    Raises:
+        WeightsError, BundleError: it cannot be read, is damaged, or may not be fetched.
+
+    ::
+
+        source = open_source("runs/flowers")
+    """
+    if str(source) == TORCHVISION and not Path(source).exists():
+        name = network.name if isinstance(network, Network) else network
+        wanted = zoo.find(name or TORCHVISION_NETWORK)  # as published, also where a variant of it is to be trained
+        card, taken = read_weights(published(wanted, download), wanted, TORCHVISION)
+        return Source(TORCHVISION, card.data["sha256"], taken.state, card)
+    if not Path(source).exists():
+        raise WeightsError(
+            f"--from {source} does not exist: give a run, a bundle, a .safetensors file or the word {TORCHVISION}"
+        )
+    if Path(source).is_file():
+        found = files.read(source)
+        return Source(str(source), found.sha256, found.tensors)
+    bundle = bundles.read(source)
+    bundle.read(bundles.WEIGHTS)  # is what the card says it is
+    found = files.read(bundle.path / bundles.WEIGHTS)
+    return Source(str(source), found.sha256, found.tensors, bundle.card)
+
+
+def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Preprocessing) -> Taken:
+    """Put every tensor of ``source`` into ``built`` whose name and shape fit.
+
+    The last layers of the classifier and of the heads are taken only where the classes are the same, in the same
+    order. Otherwise linear ones begin at zero (Kolesnikov et al., *Big Transfer*, 2020): no class is preferred, and
+    nothing random reaches the layers that have learnt something. A first convolution for colour pictures is made to
+    fit other ``in_channels``: see :func:`for_channels`.
+
+    Raises :class:`WeightsError` when nothing fits.
+    """
+    own = {key: tensor for key, tensor in built.state_dict().items() if not is_a_counter(key)}
+    theirs = {key: tensor for key, tensor in source.tensors.items() if not is_a_counter(key)}
+    reason = _unlike(source, class_names)
+    of_classes = _tied_to_classes(built.network) if reason else frozenset[str]()
+    state: dict[str, Tensor] = {}
+    for key, mine in own.items():
+        if key in theirs and key not in of_classes:
+            given = _fitted(key, theirs[key], built.network, source, rule)
+            if given.shape == mine.shape and given.is_floating_point():
+                state[key] = given
+    parameters = sum(p.numel() for key, p in built.named_parameters() if key in state)
+    if not parameters:
+        raise WeightsError(
+            f"nothing of {source.name} fits {built.network.name}: it has {_some(theirs)}, the network has "
+            f"{_some(own)}; name its --network, or turn weights of another project into a run first: googlenet convert"
+        )
+    built.load_state_dict(state, strict=False)
+    for name, layer in built.named_modules():
+        if isinstance(layer, nn.Linear) and f"{name}.weight" in of_classes:
+            nn.init.zeros_(layer.weight)
+    stages = list(dict.fromkeys(map(_stage, own)))
+    # A file may have its tensors in any order.
+    in_order = sorted(
+        theirs, key=lambda key: (stages.index(_stage(key)) if _stage(key) in stages else len(stages), key)
+    )
+    return Taken(source.name, list(state), parameters, list(own), in_order, reason)
+
+
+def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: Sequence[float]) -> Tensor:
+    """Make a first convolution for R, G, B, (O, 3, k, k), one for pictures of ``channels``, (O, channels, k, k).
+
+    One channel gets the sum of the three, each scaled by how much further apart its normalisation draws the same
+    pixels, ``new_std`` / ``std``: a grey picture then gives what it gave as R = G = B, exactly where all are
+    normalised with one mean, and else but for a constant that the batch normalisation after it learns. More
+    channels repeat R, G, B in turn at 3 / ``channels`` of the weight: exact for grey where they are a multiple of 3.
+
+    >>> import torch
+    >>> colour = torch.tensor([0.2, 0.3, 0.5]).view(1, 3, 1, 1)
+    >>> for_channels(colour, 1, (0.5, 0.5, 0.5), (0.5,)).flatten().tolist()
+    [1.0]
+    >>> for_channels(colour, 6, (1, 1, 1), (1, 1, 1)).sum().item()
+    1.0
+    """
+    scale = weight.new_tensor([new_std[n % len(new_std)] for n in range(channels)]).view(1, -1, 1, 1)
+    per_unit = weight / weight.new_tensor(std).view(1, -1, 1, 1)
+    if channels == 1:
+        return per_unit.sum(1, keepdim=True) * scale
+    return per_unit[:, [n % COLOURS for n in range(channels)]] * scale * (COLOURS / channels)
+
+
+def fed_alike(rule: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
+    """Normalise pictures as the weights are used to, by what :meth:`Source.record` noted."""
+    if "mean" not in origin:
+        return rule
+    mean, std = tuple(origin["mean"]), tuple(origin["std"])
+    return replace(rule, mean=mean, std=std, channel_order=origin["channel_order"])
+
+
+def sized_alike(recipe: Recipe, source: Source) -> Recipe:
+    """Take size and crop of the pictures from the source where the recipe tells none."""
+    if source.card is None:
+        return recipe
+    rule = source.card.preprocessing
+    crop = rule.crop_fraction if recipe.crop_fraction is None else recipe.crop_fraction
+    return recipe.model_copy(update={"image_size": recipe.image_size or rule.size, "crop_fraction": crop})
+
+
+# Freezing.
+
+
+def unfrozen(network: Network, freeze: str | None) -> Network:
+    """Leave out the heads on stages that do not learn: nothing would come of what they learn.
+
+    Raises :class:`NetworkError` on a stage it has not, :class:`RecipeError` where all is frozen.
+    """
+    if freeze is None:
+        return network
+    frozen = [stage.name for stage in network.through(freeze)]
+    learning = set(map(_stage, laid_out(network))) - {*frozen, *(tap.name for tap in network.aux)}
+    if not learning:
+        raise RecipeError(f"--freeze {freeze} leaves nothing of {network.name} to learn: freeze up to an earlier stage")
+    return replace(network, aux=[tap for tap in network.aux if tap.after not in frozen])
+
+
+def freeze_through(built: ConvNet, stage: str | None) -> None:
+    """Let no stage up to and including ``stage`` learn: no gradient is computed for it."""
+    for each in built.network.through(stage) if stage else ():
+        built.get_submodule(each.name).requires_grad_(False)
+
+
+# What fits.
+
+
+def _unlike(source: Source, class_names: Sequence[str]) -> str:
+    """Say how the classes differ from the source's; nothing where they do not."""
+    if source.card is None:
+        return "which classes it knows is not told"
+    known = source.card.class_names
+    if known == tuple(class_names):
+        return ""
+    shared = len(set(known) & set(class_names))
+    return "other classes" + (f"; the {shared} that it knows are learnt anew" if shared else "")
+
+
+def _tied_to_classes(network: Network) -> frozenset[str]:
+    """Name the tensors whose shape the number of classes decides."""
+    more = laid_out(replace(network, num_classes=network.num_classes + 1))
+    return frozenset(key for key, tensor in laid_out(network).items() if tensor.shape != more[key].shape)
+
+
+def _fitted(key: str, given: Tensor, network: Network, source: Source, rule: Preprocessing) -> Tensor:
+    """Adapt a first convolution for colour pictures to another number of channels."""
+    is_first = key.startswith(f"{network.stages[0].name}.") and given.ndim == 4 and given.shape[1] == COLOURS
+    if not is_first or network.in_channels == COLOURS:
+        return given
+    std = IMAGENET_STD if source.card is None else source.card.preprocessing.std
+    return for_channels(given, network.in_channels, std, rule.std)
+
+
+# How it is said.
+
+
+def _by_stage(keys: Sequence[str], whole: Iterable[str]) -> str:
+    """Name stages that are among ``keys`` with all they have in ``whole``, and the layers of others.
+
+    >>> _by_stage(["a.w", "b.w", "c.w", "d.0.w", "d.0.b"], ["a.w", "b.w", "c.w", "d.0.w", "d.0.b", "d.1.w"])
+    'a to c, d.0'
+    """
+    among = set(keys)
+    said: list[str] = []
+    stages = [(stage, list(inside)) for stage, inside in groupby(whole, _stage)]
+    for is_whole, group in groupby(stages, lambda stage: among.issuperset(stage[1])):
+        if is_whole:
+            said += _span([stage for stage, _ in group])
+        else:
+            inside = [key for _, every in group for key in every if key in among]
+            said += [_some(dict.fromkeys(".".join(key.split(".")[:2]) for key in inside))] if inside else []
+    return ", ".join(said)
+
+
+def _stage(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _span(stages: list[str]) -> list[str]:
+    return stages if len(stages) < 3 else [f"{stages[0]} to {stages[-1]}"]
+
+
+def _without(keys: Iterable[str], others: Iterable[str]) -> list[str]:
+    there = set(others)
+    return [key for key in keys if key not in there]
+
+
+def _some(names: Iterable[str]) -> str:
+    every = list(names)
+    return ", ".join(every[:NAMED]) + (f" and {len(every) - NAMED} more" if len(every) > NAMED else "")

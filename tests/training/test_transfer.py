@@ -1,0 +1,376 @@
+"""Fine-tuning: what is taken, what learns and what does not, and every way it can go wrong."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import googlenet
+from googlenet.card import Preprocessing
+from googlenet.errors import BundleError, NetworkError, RecipeError, RunError, StoppedError, WeightsError
+from googlenet.exchange import convert as converting
+from googlenet.exchange.published import published
+from googlenet.models import zoo
+from googlenet.models.build import create
+from googlenet.models.weights import LAYOUTS
+from googlenet.training import checkpoint, run, transfer
+from googlenet.training.fit import _optimizer
+from googlenet.training.objective import Objective
+from googlenet.training.recipe import load_recipe
+from googlenet.training.transfer import for_channels, freeze_through, open_source, take
+
+RULE = Preprocessing(32)
+
+
+def weights(run):
+    return load_file(Path(run) / "bundle" / "weights.safetensors")
+
+
+@pytest.fixture
+def train():
+    return partial(googlenet.train, epochs=2, batch_size=8)
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    """Two classes that no colour is called by."""
+    noise = np.random.default_rng(1)
+    for name, value in (("dark", 60), ("light", 200)):
+        (tmp_path / "shapes" / name).mkdir(parents=True)
+        for n in range(12):
+            pixels = np.clip(value + noise.normal(0, 25, (40, 40, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "shapes" / name / f"{n:02d}.png")
+    return tmp_path / "shapes"
+
+
+# What is taken.
+
+
+def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
+    built = create(tiny, num_classes=2)
+    taken = take(built, open_source(trained_run), ("dark", "light"), RULE)
+    source, now = weights(trained_run), built.state_dict()
+    new = {"fc.weight", "fc.bias", "aux1.3.weight", "aux1.3.bias"}
+    assert set(taken.new) == set(taken.left) == new
+    assert not any(now[key].any() for key in new)  # no class is preferred to another
+    assert set(taken.taken) | new == {key for key in now if "num_batches" not in key}
+    assert all(torch.equal(now[key], source[key]) for key in taken.taken)
+    assert taken.parameters == sum(p.numel() for key, p in built.named_parameters() if key not in new)
+    assert str(taken).splitlines() == [
+        f"from {trained_run}: took {len(taken.taken)} tensors ({taken.parameters:,} parameters): "
+        "conv1, inception_1, aux1.1, inception_2",
+        "left: aux1.3, fc",
+        "new: aux1.3, fc (other classes)",
+    ]
+
+
+def test_the_same_classes_in_the_same_order_bring_their_classifier(trained_run, tiny):
+    built = create(tiny, num_classes=3)
+    taken = take(built, open_source(trained_run), ("blue", "green", "red"), RULE)
+    assert (taken.new, taken.left, taken.reason) == ([], [], "")
+    assert torch.equal(built.fc.weight, weights(trained_run)["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("blue", "green", "violet"), "other classes; the 2 that it knows are learnt anew"),
+        (("red", "green", "blue"), "other classes; the 3 that it knows are learnt anew"),
+        (("a", "b", "c"), "other classes"),
+    ],
+)
+def test_as_many_other_classes_are_other_classes(trained_run, tiny, names, says):
+    taken = take(create(tiny, num_classes=3), open_source(trained_run), names, RULE)
+    assert "fc.weight" in taken.new
+    assert taken.reason == says
+
+
+def test_of_a_mere_file_no_classes_are_known(trained_run, tiny, tmp_path):
+    save_file({f"module.{key}": tensor for key, tensor in weights(trained_run).items()}, tmp_path / "a.safetensors")
+    source = open_source(tmp_path / "a.safetensors")
+    assert source.network is None
+    assert set(source.record()) == {"source", "sha256"}
+    taken = take(create(tiny, num_classes=3), source, ("blue", "green", "red"), RULE)
+    assert taken.reason == "which classes it knows is not told"
+    assert "fc.weight" in taken.new
+
+
+def test_of_another_network_what_fits_by_name_and_shape_is_taken(trained_run, tiny):
+    other = tiny.change("inception_2", tiny.stages[1].layers).remove("maxpool1")
+    taken = take(create(other, num_classes=2), open_source(trained_run), ("a", "b"), RULE)
+    assert any(key.startswith("conv1.") for key in taken.taken)
+    assert {key.partition(".")[0] for key in taken.new} == {"inception_2", "aux1", "fc"}
+
+
+def test_stages_that_follow_each_other_are_named_by_the_first_and_the_last():
+    source = transfer.Source("file", "0", create("googlenet_bn", num_classes=2).state_dict())
+    text = str(take(create("googlenet_bn", num_classes=3), source, ("a", "b", "c"), RULE))
+    took, left, new = text.splitlines()
+    assert took.endswith(
+        "conv1 to inception_4a, aux1.1, aux1.2, inception_4b to inception_4d, aux2.1, aux2.2, "
+        "inception_4e to inception_5b"
+    )
+    assert left == "left: aux1.4, aux2.4, fc"
+    assert new == "new: aux1.4, aux2.4, fc (which classes it knows is not told)"
+
+
+# Other numbers of channels.
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6])
+def test_a_grey_picture_gives_the_same_whatever_the_channels(channels):
+    """Exactly where the channels of the source are normalised with one mean."""
+    colour = create("googlenet_bn", num_classes=2).eval()
+    card = googlenet.bundle.ModelCard("x", {}, ("a", "b"), Preprocessing(64, mean=(0.5,) * 3, std=(0.2, 0.25, 0.5)))
+    source = transfer.Source("x", "0", colour.state_dict(), card)
+    mean, std = (0.5,) * channels, (0.3,) * channels
+    built = create("googlenet_bn", num_classes=2, in_channels=channels).eval()
+    take(built, source, ("a", "b"), replace(RULE, mean=mean, std=std))
+    pixels = torch.rand(2, 1, 64, 64)
+    seen = (pixels - 0.5) / torch.tensor(card.preprocessing.std).view(1, 3, 1, 1)
+    if channels == 3:
+        built.conv1.conv.weight.data = for_channels(colour.conv1.conv.weight.data, 3, card.preprocessing.std, std)
+    expected = colour(seen)
+    torch.testing.assert_close(built(((pixels - 0.5) / 0.3).expand(-1, channels, -1, -1)), expected)
+
+
+def test_four_channels_repeat_in_turn():
+    weight = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    assert for_channels(weight, 4, (1, 1, 1), (1,) * 4).flatten().tolist() == [0.75, 1.5, 2.25, 0.75]
+
+
+# What learns.
+
+
+def test_frozen_stages_do_not_change_and_cost_nothing(trained_run, shapes, train, tmp_path, capsys):
+    train(shapes, tmp_path / "run", start=trained_run, freeze="inception_1")
+    before, after = weights(trained_run), weights(tmp_path / "run")
+    frozen = [key for key in after if key.startswith(("conv1.", "inception_1.")) and "num_batches" not in key]
+    assert all(torch.equal(before[key], after[key]) for key in frozen)  # statistics too
+    moved = [key for key in after if key.startswith("inception_2.") and not torch.equal(before[key], after[key])]
+    assert any("running_mean" in key for key in moved)
+    assert any("conv.weight" in key for key in moved)
+    assert not any(key.startswith("aux1.") for key in after)  # its stage does not learn
+    tensors, _ = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    learning = [key for key in after if key.startswith(("inception_2.", "fc.")) and key.endswith(("weight", "bias"))]
+    assert len([key for key in tensors if key.startswith("optimizer.") and key.endswith("exp_avg")]) == len(learning)
+    err = capsys.readouterr().err
+    assert "left: fc, aux1\n" in err
+
+
+def test_frozen_stages_get_no_gradient_and_stay_in_evaluation(tiny):
+    built = create(replace(tiny, aux=[]), num_classes=2)
+    freeze_through(built, "inception_1")
+    objective = Objective(built, RULE, 0.0).train()
+    assert [name for name, stage in built.named_children() if not stage.training] == ["conv1", "inception_1"]
+    objective(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, dtype=torch.long)).total.backward()
+    assert {name.partition(".")[0] for name, p in built.named_parameters() if p.grad is not None} == {
+        "inception_2",
+        "fc",
+    }
+
+
+def test_earlier_stages_learn_slower(tiny):
+    built = create(tiny, num_classes=2)
+    names = {id(p): name for name, p in built.named_parameters()}
+    optimizer = _optimizer(built, load_recipe("finetune", lr_decay=0.5))
+    scales = {
+        names[id(p)].partition(".")[0]: group["scale"] for group in optimizer.param_groups for p in group["params"]
+    }
+    assert scales == {"conv1": 0.125, "inception_1": 0.25, "inception_2": 0.5, "fc": 1.0, "aux1": 1.0}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
+    for group in optimizer.param_groups:
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+
+
+def test_the_rate_of_the_log_is_that_of_the_last_stage(trained_run, shapes, train, tmp_path):
+    train(shapes, tmp_path / "run", start=trained_run, epochs=1, lr=0.004)
+    before, after = weights(trained_run), weights(tmp_path / "run")
+    moved = [(after[f"{key}.bn.bias"] - before[f"{key}.bn.bias"]).abs().max() for key in ("conv1", "inception_2.1x1")]
+    assert 0 < moved[0] < moved[1]
+
+
+# The run.
+
+
+def test_a_run_brings_its_network_its_pictures_and_the_recipe(trained_run, shapes, train, tmp_path, tiny, capsys):
+    bundle = train(shapes, tmp_path / "run", start=trained_run)
+    assert bundle.network == replace(tiny, num_classes=2)
+    assert bundle.card.preprocessing == googlenet.load(trained_run).card.preprocessing
+    assert bundle.card.recipe["lr_decay"] == load_recipe("finetune").lr_decay < 1
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert settings["from"]["source"] == str(trained_run)
+    assert settings["from"]["sha256"] == googlenet.load(trained_run).card.files["weights.safetensors"]
+    assert capsys.readouterr().err.startswith(f"from {trained_run}: took ")
+
+
+def test_its_normalisation_is_kept_and_size_and_crop_are_unless_told(trained_run, shapes, train, tmp_path):
+    card = googlenet.load(trained_run).card
+    rule = Preprocessing(40, 0.8, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR")
+    changed = googlenet.bundle.write(
+        tmp_path / "changed", replace(card, preprocessing=rule),
+        {name: (trained_run / "bundle" / name).read_bytes() for name in card.files},
+    )  # fmt: skip
+    assert train(shapes, tmp_path / "a", start=changed.path, epochs=1).card.preprocessing == rule
+    told = train(shapes, tmp_path / "b", start=changed.path, epochs=1, image_size=32)
+    assert told.card.preprocessing == replace(rule, size=32)
+
+
+def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
+    trained_run, shapes, train, tmp_path, monkeypatch
+):
+    source = tmp_path / "source"
+    googlenet.bundle.shutil.copytree(trained_run, source)
+    options = {"start": source, "freeze": "conv1"}
+    train(shapes, tmp_path / "whole", **options)
+    original = run.Display.step
+
+    def stop(display, *arguments):
+        original(display, *arguments)
+        run.signal.raise_signal(run.signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run.Display, "step", stop)
+        with pytest.raises(StoppedError):
+            train(shapes, tmp_path / "cut", **options)
+    googlenet.bundle.shutil.rmtree(source)
+    googlenet.train(shapes, tmp_path / "cut", resume=True, start=source)
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, tmp_path / "run", start=trained_run)
+    last = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    tensors, _ = checkpoint.load(last)
+    assert torch.equal(tensors["network.conv1.conv.weight"], weights(trained_run)["conv1.conv.weight"])
+    last.unlink()
+    with pytest.raises(RunError, match=r"was stopped before it had the weights of .*: start it with --overwrite"):
+        googlenet.train(shapes, tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match=r"--from elsewhere \(it has .*run\)"):
+        googlenet.train(shapes, tmp_path / "run", resume=True, start="elsewhere")
+    with pytest.raises(RunError, match=r"--freeze conv1 \(it has None\)"):
+        googlenet.train(shapes, tmp_path / "run", resume=True, freeze="conv1")
+
+
+# torchvision's weights.
+
+
+@pytest.fixture
+def torchvisions(tmp_path, monkeypatch):
+    """An empty cache, and torchvision's address of a ResNet-18 led to a file here with random weights."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    module = torchvision.models.resnet18(weights=None)
+    torch.save(module.state_dict(), tmp_path / "theirs.pth")
+    sha256 = transfer.files.read(tmp_path / "theirs.pth").sha256
+    there = tmp_path / f"resnet18-{sha256[:8]}.pth"
+    (tmp_path / "theirs.pth").rename(there)
+    monkeypatch.setattr(torchvision.models.ResNet18_Weights.DEFAULT.value, "url", there.as_uri())
+    return module, there
+
+
+def test_torchvisions_weights_are_fetched_only_when_asked_to(torchvisions, shapes, train, tmp_path, capsys):
+    module, there = torchvisions
+    options = {"start": "torchvision", "network": "resnet18", "image_size": 32, "epochs": 1}
+    with pytest.raises(WeightsError, match=r"weights for resnet18 are not at .*: give --download to fetch them"):
+        train(shapes, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+    bundle = train(shapes, tmp_path / "run", download=True, freeze="conv1", **options)
+    assert torch.equal(weights(tmp_path / "run")["conv1.conv.weight"], module.conv1.weight)
+    assert bundle.card.class_names == ("dark", "light")
+    assert "from torchvision: took" in capsys.readouterr().err
+    there.unlink()  # it is in the cache now
+    variant = zoo.find("resnet18").remove("maxpool")
+    assert open_source("torchvision", variant).card.class_names[0] == "tench"
+
+
+def test_a_damaged_file_of_the_cache_is_known_for_one(torchvisions):
+    cached = published(zoo.find("resnet18"), download=True)
+    cached.write_bytes(cached.read_bytes()[:-1] + b"x")
+    with pytest.raises(WeightsError, match=r"is damaged, its sha256 does not begin with \w{8}: delete it"):
+        open_source("torchvision", "resnet18")
+
+
+def test_what_cannot_be_fetched_is_said(torchvisions):
+    torchvisions[1].write_bytes(b"something else")
+    with pytest.raises(WeightsError, match=r"resnet18-\w{8}.pth could not be fetched: invalid hash value"):
+        open_source("torchvision", "resnet18", download=True)
+    torchvisions[1].unlink()
+    with pytest.raises(WeightsError, match=r"could not be fetched: .*No such file"):
+        open_source("torchvision", "resnet18", download=True)
+
+
+def test_the_published_googlenet_is_fed_as_it_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    module = torchvision.models.googlenet(weights=None, init_weights=False)
+    torch.save(module.state_dict(), tmp_path / "theirs.pth")
+    sha256 = transfer.files.read(tmp_path / "theirs.pth").sha256
+    address = torchvision.models.GoogLeNet_Weights.DEFAULT.value
+    monkeypatch.setattr(address, "url", f"file:///nowhere/googlenet-{sha256[:8]}.pth")
+    monkeypatch.setattr(converting, "_PUBLISHED", (sha256[:8],))
+    (tmp_path / "cache" / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "theirs.pth").rename(tmp_path / "cache" / "hub" / "checkpoints" / f"googlenet-{sha256[:8]}.pth")
+    source = open_source("torchvision")
+    assert source.network.name == "googlenet_torchvision"
+    assert source.record()["mean"] == source.record()["std"] == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("network", [name for name, known in LAYOUTS.items() if "torchvision" in known])
+def test_torchvision_has_an_address_for_every_network_in_its_layout(network, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match="give --download"):
+        published(zoo.find(network), download=False)
+
+
+# What goes wrong.
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"start": "nowhere"}, WeightsError, "--from nowhere does not exist: give a run, a bundle, a .safetensors"),
+        ({"start": "photos"}, BundleError, "holds no card.json: give a run"),
+        ({"start": "run", "freeze": "inception1"}, NetworkError, "no stage 'inception1': did you mean 'inception_1'"),
+        ({"start": "run", "freeze": "fc"}, RecipeError, "--freeze fc leaves nothing of tiny to learn"),
+        ({"freeze": "conv1"}, RecipeError, "--freeze conv1 without --from: weights that nobody trained"),
+        ({"start": "run", "network": "lenet5"}, WeightsError, "nothing of .* fits lenet5: it has .*the network has"),
+        ({"start": "torchvision", "network": "nin"}, WeightsError, "torchvision publishes no weights for nin: it does"),
+        ({"start": "file"}, WeightsError, "file.safetensors: not a safetensors file, or damaged"),
+    ],
+)
+def test_wrong_use_is_said_before_any_work(trained_run, shapes, tmp_path, options, error, says):
+    (tmp_path / "file.safetensors").write_bytes(b"nonsense")
+    places = {"run": trained_run, "photos": shapes, "file": tmp_path / "file.safetensors"}
+    options = {**options, "start": places.get(options.get("start"), options.get("start"))}
+    with pytest.raises(error, match=says) as caught:
+        googlenet.train(shapes, tmp_path / "out", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_altered_weights_of_a_bundle_are_refused(trained_run, tmp_path):
+    googlenet.bundle.shutil.copytree(trained_run, tmp_path / "run")
+    with (tmp_path / "run" / "bundle" / "weights.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BundleError, match="was altered or damaged"):
+        open_source(tmp_path / "run")
+
+
+def test_the_command_line(call, trained_run, shapes, tmp_path):
+    arguments = ["train", shapes, "--out", tmp_path / "run", "--from", trained_run, "--epochs", 1]
+    code, out, err = call(*arguments, "--freeze", "inception_1")
+    assert code == 0, err
+    assert out.startswith("tiny: top-1 ")
+    assert err.splitlines()[:3] == [line for line in err.splitlines() if line.startswith(("from ", "left: ", "new: "))]
+    code, out, err = call("train", shapes, "--out", tmp_path / "no", "--freeze", "conv1")
+    assert (code, out) == (2, "")
+    assert err.startswith("googlenet: --freeze conv1 without --from")
