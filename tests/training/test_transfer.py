@@ -21,9 +21,11 @@ from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
 from googlenet.training import checkpoint, run, transfer
+from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.fit import _optimizer
 from googlenet.training.objective import Objective
 from googlenet.training.recipe import load_recipe
+from googlenet.training.task import OneLabel
 from googlenet.training.transfer import for_channels, freeze_through, open_source, take
 
 RULE = Preprocessing(32)
@@ -158,7 +160,7 @@ def test_frozen_stages_do_not_change_and_cost_nothing(trained_run, shapes, train
     assert any("running_mean" in key for key in moved)
     assert any("conv.weight" in key for key in moved)
     assert not any(key.startswith("aux1.") for key in after)  # its stage does not learn
-    tensors, _ = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    tensors, _ = checkpoint.load(Checkpoints(tmp_path / "run" / "checkpoints").newest_first()[0])
     learning = [key for key in after if key.startswith(("inception_2.", "fc.")) and key.endswith(("weight", "bias"))]
     assert len([key for key in tensors if key.startswith("optimizer.") and key.endswith("exp_avg")]) == len(learning)
     err = capsys.readouterr().err
@@ -168,7 +170,7 @@ def test_frozen_stages_do_not_change_and_cost_nothing(trained_run, shapes, train
 def test_frozen_stages_get_no_gradient_and_stay_in_evaluation(tiny):
     built = create(replace(tiny, aux=[]), num_classes=2)
     freeze_through(built, "inception_1")
-    objective = Objective(built, RULE, 0.0).train()
+    objective = Objective(built, RULE, 0.0, OneLabel(2)).train()
     assert [name for name, stage in built.named_children() if not stage.training] == ["conv1", "inception_1"]
     objective(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, dtype=torch.long)).total.backward()
     assert {name.partition(".")[0] for name, p in built.named_parameters() if p.grad is not None} == {
@@ -250,7 +252,7 @@ def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, 
     monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(shapes, tmp_path / "run", start=trained_run)
-    last = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    (last,) = Checkpoints(tmp_path / "run" / "checkpoints").newest_first()
     tensors, _ = checkpoint.load(last)
     assert torch.equal(tensors["network.conv1.conv.weight"], weights(trained_run)["conv1.conv.weight"])
     last.unlink()
