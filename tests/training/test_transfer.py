@@ -21,7 +21,6 @@ from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
 from googlenet.training import checkpoint, run, transfer
-from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.fit import _optimizer
 from googlenet.training.objective import Objective
 from googlenet.training.recipe import load_recipe
@@ -35,9 +34,13 @@ def weights(run):
     return load_file(Path(run) / "bundle" / "weights.safetensors")
 
 
+def newest(run):
+    return checkpoint.Checkpoints(run / "checkpoints").newest_first()[0]
+
+
 @pytest.fixture
 def train():
-    return partial(googlenet.train, epochs=2, batch_size=8)
+    return partial(googlenet.train, epochs=2, batch_size=8, precision="fp32")
 
 
 @pytest.fixture
@@ -160,7 +163,7 @@ def test_frozen_stages_do_not_change_and_cost_nothing(trained_run, shapes, train
     assert any("running_mean" in key for key in moved)
     assert any("conv.weight" in key for key in moved)
     assert not any(key.startswith("aux1.") for key in after)  # its stage does not learn
-    tensors, _ = checkpoint.load(Checkpoints(tmp_path / "run" / "checkpoints").newest_first()[0])
+    tensors, _ = checkpoint.load(newest(tmp_path / "run"))
     learning = [key for key in after if key.startswith(("inception_2.", "fc.")) and key.endswith(("weight", "bias"))]
     assert len([key for key in tensors if key.startswith("optimizer.") and key.endswith("exp_avg")]) == len(learning)
     err = capsys.readouterr().err
@@ -213,16 +216,16 @@ def test_a_run_brings_its_network_its_pictures_and_the_recipe(trained_run, shape
     assert capsys.readouterr().err.startswith(f"from {trained_run}: took ")
 
 
-def test_its_normalisation_is_kept_and_size_and_crop_are_unless_told(trained_run, shapes, train, tmp_path):
+def test_its_normalisation_is_kept_and_size_crop_and_shape_are_unless_told(trained_run, shapes, train, tmp_path):
     card = googlenet.load(trained_run).card
-    rule = Preprocessing(40, 0.8, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR")
+    rule = Preprocessing(40, 0.8, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR", "pad")
     changed = googlenet.bundle.write(
         tmp_path / "changed", replace(card, preprocessing=rule),
         {name: (trained_run / "bundle" / name).read_bytes() for name in card.files},
     )  # fmt: skip
     assert train(shapes, tmp_path / "a", start=changed.path, epochs=1).card.preprocessing == rule
-    told = train(shapes, tmp_path / "b", start=changed.path, epochs=1, image_size=32)
-    assert told.card.preprocessing == replace(rule, size=32)
+    told = train(shapes, tmp_path / "b", start=changed.path, epochs=1, image_size=32, fit="crop")
+    assert told.card.preprocessing == replace(rule, size=32, fit="crop")
 
 
 def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
@@ -252,10 +255,9 @@ def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, 
     monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(shapes, tmp_path / "run", start=trained_run)
-    (last,) = Checkpoints(tmp_path / "run" / "checkpoints").newest_first()
-    tensors, _ = checkpoint.load(last)
+    tensors, _ = checkpoint.load(newest(tmp_path / "run"))
     assert torch.equal(tensors["network.conv1.conv.weight"], weights(trained_run)["conv1.conv.weight"])
-    last.unlink()
+    newest(tmp_path / "run").unlink()
     with pytest.raises(RunError, match=r"was stopped before it had the weights of .*: start it with --overwrite"):
         googlenet.train(shapes, tmp_path / "run", resume=True)
     with pytest.raises(RunError, match=r"--from elsewhere \(it has .*run\)"):

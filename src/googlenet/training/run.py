@@ -164,7 +164,7 @@ def train(
     described = _describe(pictures)
     with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
         torch.manual_seed(settings.seed)
-        built = _build(spec, settings, pictures.class_names, source, rule)
+        built = _build(spec, settings, pictures.class_names, source, rule, processes.is_first)
         if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
             settings = settings.model_copy(update={"precision": processes.first(fastest(built, rule, computer))})
         if resume:
@@ -192,7 +192,12 @@ def train(
 
 
 def _build(
-    spec: Network, settings: Recipe, class_names: tuple[str, ...], source: transfer.Source | None, rule: Preprocessing
+    spec: Network,
+    settings: Recipe,
+    class_names: tuple[str, ...],
+    source: transfer.Source | None,
+    rule: Preprocessing,
+    tell: bool,
 ) -> ConvNet:
     """Make the network: freshly initialised, then with what of ``source`` fits, the first stages perhaps frozen."""
     built = create(
@@ -203,7 +208,9 @@ def _build(
         init=None if settings.init == "own" else settings.init,
     )
     if source:
-        say(str(transfer.take(built, source, class_names, rule)))
+        taken = transfer.take(built, source, class_names, rule)
+        if tell:
+            say(str(taken))
     transfer.freeze_through(built, settings.freeze)
     return built
 

@@ -196,12 +196,13 @@ def fed_alike(rule: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
 
 
 def sized_alike(recipe: Recipe, source: Source) -> Recipe:
-    """Take size and crop of the pictures from the source where the recipe tells none."""
+    """Take size and shape of the pictures from the source where the recipe does not tell them."""
     if source.card is None:
         return recipe
     rule = source.card.preprocessing
-    crop = rule.crop_fraction if recipe.crop_fraction is None else recipe.crop_fraction
-    return recipe.model_copy(update={"image_size": recipe.image_size or rule.size, "crop_fraction": crop})
+    theirs = {"image_size": rule.size, "crop_fraction": rule.crop_fraction, "fit": rule.fit}
+    told = recipe.model_fields_set
+    return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in told})
 
 
 # Freezing.
