@@ -26,6 +26,10 @@ def train(
         float | None, typer.Option(help="How long to train instead, all in: as well as it can in that time.")
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the pictures the network sees, in pixels.")] = None,
+    in_channels: Annotated[
+        int | None,
+        typer.Option(help="1: grey, 3: colour (unless told), 4: RGBA, or any other: TIFF of so many pages, or .npy."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     seed: Annotated[
@@ -54,8 +58,8 @@ def train(
 
     bundle = googlenet.train(
         data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
-        batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision, resume=resume, overwrite=overwrite,
-        on_bad_image=on_bad_image,
+        in_channels=in_channels, batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision,
+        resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
     )  # fmt: skip
     from googlenet.training.run import UNREADABLE
 

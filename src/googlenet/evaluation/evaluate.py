@@ -50,7 +50,9 @@ def evaluate(
     """
     classifier = load(run)
     recipe = classifier.card.recipe
-    labelled = open_data(data, seed=recipe.get("seed", 0), val_fraction=recipe.get("val_fraction", VAL_FRACTION))
+    channels = classifier.card.preprocessing.channels
+    seed, val_fraction = recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION)
+    labelled = open_data(data, seed=seed, val_fraction=val_fraction, channels=channels)
     chosen = split or "val"
     pictures = _in_the_order_of(classifier, labelled, labelled.split(chosen))
     labels, probabilities, unreadable = [], [], {}

@@ -21,7 +21,7 @@ from googlenet.models.build import ConvNet, Normalise
 
 
 class Deployed(nn.Module):
-    """A network as it is shipped: uint8 (N, H, W, 3) RGB → probabilities (N, K) and, where they exist, maps.
+    """A network as it is shipped: uint8 (N, H, W, C) → probabilities (N, K) and, where they exist, maps.
 
     ``maps`` (N, K, h, w) are the class activation maps: the classifier applied at every place of the last
     feature map, or that map itself where it has one channel a class. Averaged over the places they are the logits.
@@ -37,7 +37,7 @@ class Deployed(nn.Module):
         self.has_maps = network.network.stages_before_pooling() is not None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, H, W, 3) uint8 → (probabilities,) or (probabilities, maps)."""
+        """(N, H, W, C) uint8 → (probabilities,) or (probabilities, maps)."""
         x = self.normalise(images.permute(0, 3, 1, 2))
         if not self.has_maps:
             return (self._probabilities(self.network(x)),)
@@ -53,7 +53,7 @@ class Deployed(nn.Module):
 
 
 def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
-    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, 3) uint8 pictures.
+    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, C) uint8 pictures.
 
     Versions and hashes of the card are filled in here.
     """

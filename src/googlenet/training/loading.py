@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError
-from googlenet.images.decode import Pixels
+from googlenet.images.decode import COLOURS, Pixels
 from googlenet.images.preprocess import prepare
 from googlenet.training.recipe import Augmentation
 
@@ -29,7 +29,7 @@ Place = tuple[int, int, int]  # (epoch, index of the picture, side of what the n
 
 @dataclass(frozen=True)
 class Batch:
-    """``images`` (N, 3, S, S) uint8, ``labels`` (N,), the ``indices`` of the pictures, and those not readable."""
+    """``images`` (N, C, S, S) uint8, ``labels`` (N,), the ``indices`` of the pictures, and those not readable."""
 
     images: Tensor
     labels: Tensor
@@ -61,7 +61,7 @@ class Batches:
 
 
 class PictureDataset(Dataset[Any]):
-    """Pictures as (3, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
+    """Pictures as (C, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
 
     def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
         self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
@@ -71,7 +71,7 @@ class PictureDataset(Dataset[Any]):
         epoch, index, side = place
         item = self.pictures.items[index]
         try:
-            pixels = item.read()
+            pixels = item.read(self.rule.channels)
         except ImageError as error:
             return index, item.label, str(error)
         if self.augmentation is None:
@@ -82,13 +82,14 @@ class PictureDataset(Dataset[Any]):
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
             torch.default_generator.manual_seed(int(_generator(self.seed, epoch, index).integers(2**62)))
-            varied: Tensor = transform(Image.fromarray(pixels))
+            # Pillow, the faster one, knows no picture of five channels.
+            varied: Tensor = transform(Image.fromarray(pixels) if pixels.shape[2] == COLOURS else _to_tensor(pixels))
         return varied
 
 
 @cache
 def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
-    """Compose torchvision's transforms: a Pillow image → (3, size, size) uint8."""
+    """Compose torchvision's transforms: a Pillow image, or (C, H, W) uint8 → (C, size, size) uint8."""
     steps: list[v2.Transform] = [
         v2.RandomResizedCrop(size, scale=augmentation.crop_area, ratio=augmentation.crop_aspect)
     ]

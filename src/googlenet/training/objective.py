@@ -37,7 +37,7 @@ class Objective(nn.Module):
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
-        """(N, 3, H, W) uint8 and (N,) class numbers → losses."""
+        """(N, C, H, W) uint8 and (N,) class numbers → losses."""
         outputs = self.network.forward_with_aux(self.normalise(images))
         parts = torch.stack(
             [

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.data.pictures import LabelledData, Pictures, open_data
-from googlenet.errors import CheckpointError, DeviceError, ImageError, InputSizeError, RunError, StoppedError
+from googlenet.errors import CheckpointError, DataError, DeviceError, ImageError, InputSizeError, RunError, StoppedError
 from googlenet.evaluation.report import draw_learning_curve
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import prepare
@@ -64,6 +64,7 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
     image_size: int | None = None,
+    in_channels: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
@@ -82,6 +83,8 @@ def train(
         recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
+        in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
+            hold, as :func:`googlenet.images.decode.decode` tells.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
@@ -102,23 +105,25 @@ def train(
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
     overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
-                 "batch_size": batch_size, "lr": lr, "seed": seed, "precision": precision}  # fmt: skip
+                 "in_channels": in_channels, "batch_size": batch_size, "lr": lr, "seed": seed,
+                 "precision": precision}  # fmt: skip
     if resume:
         before = _settings(run)
         settings, spec = _resumed(run, before, overrides)
     else:
         settings = load_recipe(recipe, **overrides)
         spec = network if isinstance(network, Network) else zoo.find(settings.network)
+    spec = replace(spec, in_channels=settings.in_channels)
     rule = _preprocessing(settings, spec)
-    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
+    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels)
     computer = _device(device)
     described = _describe(pictures)
+    _golden(pictures.val, rule)  # pictures of which none can be read are told of before any work
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         built = create(
             spec,
             num_classes=len(pictures.class_names),
-            in_channels=3,  # every picture is decoded to RGB
             dropout=settings.dropout,
             init=None if settings.init == "own" else settings.init,
         )
@@ -225,13 +230,13 @@ def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
     stride = max(1, len(pictures) // GOLDEN_PICTURES)
     for item in (*pictures.items[::stride], *pictures.items):
         try:
-            found.append(prepare(item.read(), rule))
-        except ImageError:
-            continue
+            found.append(prepare(item.read(rule.channels), rule))
+        except ImageError as error:
+            reason = str(error)
         if len(found) == GOLDEN_PICTURES:
             break
     if not found:
-        raise RunError("none of the validation pictures could be read: there is nothing to check a bundle with")
+        raise DataError(f"none of the {len(pictures)} validation pictures could be read: {reason}")
     return np.stack(found)
 
 
