@@ -92,3 +92,13 @@ def test_a_read_only_or_mirrored_array_is_taken_and_left_alone() -> None:
     pixels.setflags(write=False)
     mirrored = prepare(pixels[:, ::-1], Preprocessing(size=16))
     np.testing.assert_allclose(mirrored[:, ::-1].astype(int), prepare(pixels, Preprocessing(size=16)), atol=1)
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1), st.sampled_from(RULES))
+def test_band_by_band_gives_the_very_pixels_of_colours(height: int, width: int, seed: int, rule: Preprocessing) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    expected = prepare(pixels, rule)
+    np.testing.assert_array_equal(prepare(np.concatenate([pixels, pixels], axis=2), rule)[:, :, 3:], expected)
+    for band in range(3):
+        np.testing.assert_array_equal(prepare(pixels[:, :, [band]], rule), expected[:, :, [band]])
