@@ -313,7 +313,7 @@ def test_grey_weights_become_a_run_that_takes_grey_pictures(tmp_path, call):
     save_file(googlenet.create("lenet5").state_dict(), folder / "model.safetensors")
     code, out, _ = call("convert", folder, "--network", "lenet5", "--out", tmp_path / "run")
     assert code == 0
-    assert "input:  grey 32×32, crop 0.875, mean 0.459, std 0.2256" in out
+    assert "input:  grey 32×32, crop 1, mean 0.459, std 0.2256" in out
     assert googlenet.verify(tmp_path / "run").pictures == 4
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     theirs, grey = (googlenet.load(tmp_path / "run").predict(p) for p in (pixels, Image.fromarray(pixels).convert("L")))
