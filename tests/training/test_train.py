@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -109,9 +110,16 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
     train(coloured, tmp_path / "cut", resume=True)
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
-    timing = re.compile(r",[^,]+,[^,]+$", re.M)  # pictures per second and seconds differ, nothing else may
+    timing = re.compile(r"(,[^,\n]+){3}$", re.M)  # pictures per second, seconds and waiting differ, nothing else may
     logs = [timing.sub("", (tmp_path / name / "log.csv").read_text()) for name in ("whole", "cut")]
     assert logs[0] == logs[1]
+
+
+def test_a_network_that_learns_nothing_is_said_so_with_what_to_try(train, tiny, coloured, tmp_path, capsys):
+    plain = replace(tiny, norm=None, init="kaiming")
+    train(coloured, tmp_path / "run", network=plain, recipe=recipe_for(tmp_path, epochs=1, lr=1e-9, batch_size=2))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "aux1 learnt nothing in epoch 1: the loss is 1.099, as of guessing; try a --network with batch" in said
 
 
 def rows_of(run):

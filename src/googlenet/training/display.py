@@ -14,6 +14,7 @@ from rich.text import Text
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 
+STARVING = 0.2  # of the time spent waiting for pictures, from which on it is said
 PLAIN_EVERY = 30.0  # seconds between plain lines within an epoch
 
 
@@ -92,10 +93,19 @@ class Display:
             f"val loss {result.val_loss:.3f}  top-1 {result.val_top1:.2%}  top-5 {result.val_top5:.2%}  "
             f"{result.pictures_per_second:.0f} pictures/s"
         )
+        if result.waiting > STARVING:
+            self.warn(
+                f"{result.waiting:.0%} of the time went into waiting for pictures: they are large, or the disk is "
+                "slow; smaller copies of them would train faster"
+            )
 
     def unreadable(self, name: str, reason: str) -> None:
         """Name a picture that is left out."""
         self._print(f"left out: {reason}", "yellow")
+
+    def warn(self, message: str) -> None:
+        """Say what is going wrong."""
+        self._print(message, "yellow")
 
     def place(self, progress: Progress) -> str:
         """Say where a run stands."""

@@ -25,6 +25,8 @@ from googlenet.training.objective import Objective
 from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
 
+NOTHING = 0.005  # of the loss of guessing: what is nearer to it has learnt nothing
+ENOUGH = 10  # steps of an epoch after which something should have been learnt
 FORESEEN = 32  # pictures that tell how long the validation of all will take
 
 
@@ -45,14 +47,16 @@ class EpochResult:
     val_top5: float
     pictures_per_second: float
     seconds: float
+    waiting: float  # the share of the seconds in which the step waited for pictures
 
 
 @dataclass
 class Progress:
     """Where the run stands. ``batch`` batches of ``epoch`` (from 0) are done.
 
-    ``sums``, ``correct``, ``seen`` and ``seconds`` are of all since the last row of the log; ``elapsed`` are the
-    seconds since the run was begun, pauses between stopping and resuming left out.
+    ``sums``, ``correct``, ``seen``, ``seconds`` and ``waiting`` (those of them spent waiting for pictures) are of all
+    since the last row of the log; ``elapsed`` are the seconds since the run was begun, pauses between stopping and
+    resuming left out.
     """
 
     epoch: int = 0
@@ -61,6 +65,7 @@ class Progress:
     correct: int = 0
     seen: int = 0
     seconds: float = 0.0
+    waiting: float = 0.0
     elapsed: float = 0.0
     history: list[EpochResult] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -87,6 +92,9 @@ class Watcher(Protocol):
 
     def unreadable(self, name: str, reason: str) -> None:
         """Hear of a picture that could not be read, once for each."""
+
+    def warn(self, message: str) -> None:
+        """Hear of something that is going wrong, and what to try."""
 
     def should_stop(self) -> bool:
         """Say whether to save and stop now."""
@@ -163,7 +171,25 @@ class Fit:
         self.progress.elapsed = self._elapsed()
         self.save(last)
         watcher.epoch(result)
+        if message := self._learnt_nothing(result):
+            watcher.warn(message)
         self.pace.validated(time.perf_counter() - begun)
+
+    def _learnt_nothing(self, result: EpochResult) -> str | None:
+        """Say which heads guess as well after the epoch as before it: their loss stays at ln K."""
+        guessing = math.log(len(self.data.class_names))
+        names = ["the classifier", *(tap.name for tap in self.network.network.aux)]
+        stuck = [
+            name
+            for name, loss in zip(names, result.head_losses, strict=True)
+            if abs(loss - guessing) < NOTHING * guessing
+        ]
+        if not stuck or len(self.batches) < ENOUGH:
+            return None
+        return (
+            f"{', '.join(stuck)} learnt nothing in epoch {result.epoch}: the loss is {guessing:.3f}, as of guessing; "
+            'try a --network with batch normalisation, another --lr, or another init ("truncated_normal") in the recipe'
+        )
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self.begun
@@ -219,6 +245,7 @@ class Fit:
         self.objective.train()
         clock = time.perf_counter()
         for batch in self.train_loader if progress.batch < steps else ():
+            progress.waiting += time.perf_counter() - clock
             self._note_unreadable(batch, self.data.train.items, watcher)
             loss = self._step(batch) if len(batch.indices) > 1 else math.nan
             progress.batch += 1
@@ -265,7 +292,8 @@ class Fit:
         lr = self._learning_rate(self.pace.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
         result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), progress.correct / seen,
-                             val_loss, val_top1, val_top5, speed, progress.seconds)  # fmt: skip
+                             val_loss, val_top1, val_top5, speed, progress.seconds,
+                             progress.waiting / max(progress.seconds, 1e-9))  # fmt: skip
         self.progress = Progress(
             progress.epoch + 1,
             elapsed=progress.elapsed,

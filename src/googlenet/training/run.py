@@ -162,7 +162,7 @@ class _Recorder:
     """Keeps the log on disk up to date, passes everything on to the display, and stops when a signal came."""
 
     def __init__(self, display: Display, run: Path, fit: Fit, caught: list[int]) -> None:
-        self.step, self.unreadable = display.step, display.unreadable
+        self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
         self.display, self.run, self.fit, self.caught = display, run, fit, caught
 
     def epoch(self, result: EpochResult) -> None:

@@ -1,0 +1,120 @@
+"""Pictures per second of a training step: torchvision's GoogLeNet as its users train it, and ours, in turns.
+
+    python benchmarks/training_speed.py [--rounds 5] [--json]
+
+Both have the same batch in memory, the same size, 1000 classes and both auxiliary heads; nothing is read or decoded.
+Theirs is in 32 bits and torch's default memory layout, with SGD. Ours is the step of ``googlenet train`` with its
+default recipe, in the precision it chooses, the moving average of the weights and the sums of its log included.
+Each round runs a few steps of one, then of the other; the medians over the rounds are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+import torchvision
+from torch.nn.functional import cross_entropy
+
+from googlenet import create
+from googlenet.data.pictures import open_data
+from googlenet.inference.engine import processor
+from googlenet.training.fit import Fit
+from googlenet.training.loading import Batch
+from googlenet.training.precision import fastest
+from googlenet.training.recipe import load_recipe
+from googlenet.training.run import _fabric
+
+CASES = ((224, 32), (64, 64))  # pixels of a side, pictures of a batch
+CLASSES = 1000
+STEPS = 3  # of each in a round
+
+
+def theirs(size: int, batch: int) -> Callable[[], None]:
+    """A step as in torchvision's own training reference."""
+    model = torchvision.models.googlenet(num_classes=CLASSES, aux_logits=True, init_weights=False).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    images, labels = torch.randn(batch, 3, size, size), torch.randint(0, CLASSES, (batch,))
+
+    def step() -> None:
+        out = model(images)
+        loss = cross_entropy(out.logits, labels)
+        loss = loss + 0.3 * (cross_entropy(out.aux_logits1, labels) + cross_entropy(out.aux_logits2, labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def ours(size: int, batch: int) -> tuple[Callable[[], None], str]:
+    """The step of ``googlenet train``, and the precision it is in."""
+    network = create("googlenet_bn", num_classes=CLASSES)
+    rule = network.network.preprocessing(size)
+    precision = fastest(network, rule, "cpu")
+    recipe = load_recipe("default", batch_size=batch, image_size=size, precision=precision)
+    fit = Fit(network, open_data("digits"), recipe, rule, _fabric("cpu", precision))
+    fit.objective.train()
+    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
+    given = Batch(images, torch.randint(0, CLASSES, (batch,)), list(range(batch)))
+
+    def step() -> None:
+        fit._step(given)
+
+    return step, precision
+
+
+def speed(step: Callable[[], None], batch: int) -> float:
+    """Pictures per second over a few steps."""
+    begun = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    return STEPS * batch / (time.perf_counter() - begun)
+
+
+def measure(size: int, batch: int, rounds: int) -> dict[str, float | int | str]:
+    """Run both in turns; the first round of each only warms up."""
+    peer, (mine, precision) = theirs(size, batch), ours(size, batch)
+    speed(peer, batch), speed(mine, batch)
+    pairs = [(speed(peer, batch), speed(mine, batch)) for _ in range(rounds)]
+    return {
+        "size": size,
+        "batch": batch,
+        "torchvision": statistics.median(a for a, _ in pairs),
+        "googlenet": statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(b / a for a, b in pairs),
+        "least": min(b / a for a, b in pairs),
+        "most": max(b / a for a, b in pairs),
+        "precision": precision,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    rows = [measure(size, batch, given.rounds) for size, batch in CASES]
+    if given.json:
+        print(json.dumps({"processor": processor(), "threads": torch.get_num_threads(), "rows": rows}, indent=2))
+        return
+    print(
+        f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}; medians of {given.rounds} rounds"
+    )
+    for row in rows:
+        print(
+            f"{row['size']:>4} px, batch {row['batch']}: torchvision {row['torchvision']:6.1f} pictures/s   "
+            f"ours {row['googlenet']:6.1f} ({row['precision']})   "
+            f"{row['ratio']:.2f}× ({row['least']:.2f} to {row['most']:.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
