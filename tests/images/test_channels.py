@@ -128,6 +128,7 @@ def test_arrays_are_pictures_only_where_the_channels_are_taken_as_stored() -> No
         (encoded(COLOURS, "PNG"), 4, r"has 3 channels \(RGB\), 4 are needed: RGBA, a TIFF of 4 grey pages, or a .npy"),
         (encoded(COLOURS.convert("CMYK"), "JPEG"), 4, r"has 4 channels \(CMYK\), 4 are needed: RGBA"),
         (encoded(COLOURS.convert("P"), "GIF"), 4, r"has 1 channel \(P\), 4 are needed"),
+        (encoded(Image.new("RGBX", (3, 3)), "TIFF"), 4, r"has 4 channels \(RGB and more\), 4 are needed: RGBA, a TIFF"),
         (pages(*bands(FIVE)), 4, r"has 5 channels \(L\), 4 are needed"),
         (pages(FIVE[:, :, :3], FIVE[:, :, 3]), 5, r"has 4 channels \(RGB, L\), 5 are needed"),
         (pages(FIVE[:, :, 0], FIVE[:9, :, 1]), 2, "pages of different sizes: its channels must lie on each other"),

@@ -137,16 +137,15 @@ class _Stored:
         _check_size(shape[1], shape[0], self.channels, self.name, self.max_pixels)
 
     def _bands(self, image: Image.Image) -> Pixels:
-        self._check_pages([(page.mode, len(page.getbands()), page.size) for page in _pages(image)])
+        self._check_pages([(_kind(page), _samples(page), page.size) for page in _pages(image)])
         upright = (np.asarray(_as_deep_as_a_byte(_upright(page))) for page in _pages(image))
         return np.concatenate([np.atleast_3d(bands) for bands in upright], axis=2)
 
     def _check_pages(self, pages: list[tuple[str, int, tuple[int, int]]]) -> None:
         """Hold what the pages say of themselves against what is needed, before one is decoded."""
-        modes, bands, sizes = zip(*pages, strict=True)
-        kinds = ", ".join(dict.fromkeys(modes))
-        if sum(bands) != self.channels or not all(mode in self.MODES or _is_deep(mode) for mode in modes):
-            has = f"{sum(bands)} channel{'s' if sum(bands) > 1 else ''} ({kinds})"
+        kinds, samples, sizes = zip(*pages, strict=True)
+        if sum(samples) != self.channels or not all(kind in self.MODES or _is_deep(kind) for kind in kinds):
+            has = f"{sum(samples)} channel{'s' if sum(samples) > 1 else ''} ({', '.join(dict.fromkeys(kinds))})"
             rgba = "RGBA, " if self.channels == len("RGBA") else ""
             raise UnreadableImageError(
                 f"{self.name} has {has}, {self.channels} are needed: {rgba}a TIFF of {self.channels} grey pages, or a "
@@ -162,6 +161,17 @@ def _pages(image: Image.Image) -> Iterable[Image.Image]:
     return islice(ImageSequence.Iterator(image), MAX_PAGES) if image.format == "TIFF" else [image]
 
 
+def _samples(page: Image.Image) -> int:
+    tags = getattr(page, "tag_v2", {})  # a TIFF has them
+    return int(tags.get(_SAMPLES_PER_PIXEL, len(page.getbands())))
+
+
+def _kind(page: Image.Image) -> str:
+    """Give the mode, and whether the page stores more than Pillow reads: near infrared beside R, G and B, say."""
+    return page.mode if _samples(page) == len(page.getbands()) else f"{page.mode} and more"
+
+
+_SAMPLES_PER_PIXEL = 277
 _HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 
 
