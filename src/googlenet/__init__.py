@@ -24,9 +24,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
     from googlenet.comparing.compare import Comparison, compare
+    from googlenet.doctor.examine import examine
+    from googlenet.doctor.findings import Findings
     from googlenet.errors import GoogLeNetError
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
+    from googlenet.exchange.named import fetch
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.golden import Verification, verify
     from googlenet.models.analysis import Analysis, analyse
@@ -43,6 +46,7 @@ _PUBLIC = {
     "Comparison": ("comparing.compare", "train"),
     "ConvNet": ("models.build", "train"),
     "Evaluation": ("evaluation.evaluate", "train"),
+    "Findings": ("doctor.findings", "train"),
     "GoogLeNetError": ("errors", None),
     "NETWORKS": ("models.zoo", None),
     "Network": ("models.spec", None),
@@ -53,6 +57,8 @@ _PUBLIC = {
     "convert": ("exchange.convert", "train"),
     "create": ("models.build", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
+    "examine": ("doctor.examine", "train"),
+    "fetch": ("exchange.named", "train"),
     "load": ("inference.classifier", None),
     "train": ("training.run", "train"),
     "verify": ("inference.golden", None),
@@ -66,6 +72,7 @@ __all__ = [
     "Comparison",
     "ConvNet",
     "Evaluation",
+    "Findings",
     "GoogLeNetError",
     "Network",
     "Prediction",
@@ -75,6 +82,8 @@ __all__ = [
     "convert",
     "create",
     "evaluate",
+    "examine",
+    "fetch",
     "load",
     "train",
     "verify",

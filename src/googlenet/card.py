@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from googlenet.errors import BundleError
 
-FORMAT = 1  # raised when a bundle of today could not be read by the code of yesterday
+FORMAT = 2  # raised when a bundle of today could not be read by the code of yesterday
 
 # Mean and standard deviation of the pixels of ImageNet, RGB, on a scale of 0 to 1: what most published weights
 # were trained with, and as good as any for a network trained from scratch.
@@ -21,13 +21,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LUMA = (0.299, 0.587, 0.114)  # what R, G and B count for in grey (ITU-R BT.601), as Pillow has it
 OTHER_MEAN, OTHER_STD = 0.5, 0.25  # of channels of which nothing is known
 
+ToSquare = Literal["crop", "pad", "squash"]  # how a picture that is not square becomes square
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes what the network sees.
 
-    The shorter side is resized to ``size / crop_fraction`` pixels, the centre ``size × size`` is cut out,
-    and, inside the network's graph, (pixel / 255 - mean) / std is taken for each channel.
+    It is resized as ``fit`` says, the centre ``size × size`` is cut out, and, inside the network's graph,
+    (pixel / 255 - mean) / std is taken for each channel. ``"crop"`` resizes the shorter side to
+    ``size / crop_fraction`` pixels, so that what the longer one has more is lost; ``"pad"`` the longer side, with
+    grey beside the picture; ``"squash"`` both sides, which changes the proportions and loses nothing either.
 
     ``mean`` and ``std`` have one number a channel: one for grey pictures, three for RGB, in the order R, G, B, always,
     and others for others. ``channel_order`` is the order in which the first layer sees the normalised colours:
@@ -39,10 +43,11 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channel_order: Literal["RGB", "BGR"] = "RGB"
+    fit: ToSquare = "crop"
 
     @property
     def resize(self) -> int:
-        """Pixels of the shorter side before the crop."""
+        """Pixels of the resized side before the crop."""
         return round(self.size / self.crop_fraction)
 
     @property
@@ -61,8 +66,11 @@ class ModelCard:
     """``card.json`` of a bundle.
 
     ``network`` is the network as data, ``metrics`` what was measured on the validation pictures
-    (``top1`` and ``top5`` are fractions of 1), ``data`` what it was trained on, ``files`` the sha256 of
-    every file beside the card.
+    (``top1``, ``top5``, ``map`` and ``exact`` are fractions of 1), ``data`` what it was trained on, ``files`` the
+    sha256 of every file beside the card.
+
+    Where a picture may be of several classes or of none (``multi_label``), the probabilities are of each class on
+    its own, and ``thresholds`` say for each from which probability on, 0 to 1, a picture is taken to be of it.
     """
 
     name: str
@@ -71,6 +79,8 @@ class ModelCard:
     preprocessing: Preprocessing
     metrics: dict[str, float] = field(default_factory=dict)
     temperature: float = 1.0
+    multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
     data: dict[str, Any] = field(default_factory=dict, repr=False)
     recipe: dict[str, Any] = field(default_factory=dict, repr=False)
     versions: dict[str, str] = field(default_factory=dict, repr=False)
@@ -93,10 +103,21 @@ class ModelCard:
                     f"the bundle has format {fields['format']}, this version reads up to {FORMAT}: "
                     "pip install --upgrade googlenet"
                 )
-            card = cls(**{**fields, "class_names": tuple(fields["class_names"])})
+            names, thresholds = tuple(fields["class_names"]), tuple(fields.get("thresholds", ()))
+            card = cls(**{**fields, "class_names": names, "thresholds": thresholds})
+            _check_thresholds(card)
             return dataclasses.replace(card, preprocessing=_preprocessing(fields["preprocessing"]))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise BundleError(f"card.json is damaged: {type(error).__name__}: {error}") from error
+
+
+def _check_thresholds(card: ModelCard) -> None:
+    if not isinstance(card.multi_label, bool):
+        raise ValueError(f"multi_label must be true or false, got {card.multi_label!r}")
+    wanted = len(card.class_names) if card.multi_label else 0
+    numbers = [each for each in card.thresholds if isinstance(each, (int, float)) and 0 <= each <= 1]
+    if not len(numbers) == len(card.thresholds) == wanted:
+        raise ValueError(f"thresholds must be {wanted} numbers from 0 to 1, got {card.thresholds}")
 
 
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
@@ -113,4 +134,6 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
         raise ValueError(f"channel_order must be RGB or BGR, got {fields}")
     if found.channel_order == "BGR" and found.channels != 3:
         raise ValueError(f"channel_order BGR is for 3 channels, got {fields}")
+    if found.fit not in get_args(ToSquare):
+        raise ValueError(f"fit must be {', '.join(get_args(ToSquare))}, got {fields}")
     return found

@@ -6,7 +6,8 @@
     ├── ImageError              one picture
     │   ├── UnreadableImageError    not a picture, damaged, or of a kind not supported
     │   └── ImageTooLargeError      more pixels than allowed (a decompression bomb)
-    ├── DataError               a folder of labelled pictures that cannot be trained or evaluated on
+    ├── DataError               labelled pictures that cannot be trained or evaluated on
+    ├── FetchError              a named set of pictures that could not be downloaded or is not whole
     ├── RecipeError             a recipe with unknown keys or bad values
     ├── RunError                a run directory that is in the way, missing or cannot be written
     │   ├── CheckpointError     a checkpoint that is damaged or belongs to something else
@@ -54,7 +55,11 @@ class ImageTooLargeError(ImageError):
 
 
 class DataError(GoogLeNetError):
-    """A folder of labelled pictures that cannot be trained or evaluated on."""
+    """Labelled pictures, a folder or a list of them, that cannot be trained or evaluated on."""
+
+
+class FetchError(GoogLeNetError):
+    """A named set of pictures could not be downloaded, or what lies there is not whole."""
 
 
 class RecipeError(GoogLeNetError, ValueError):

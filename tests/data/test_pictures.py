@@ -78,12 +78,35 @@ def test_links_that_lead_in_a_circle_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
-def test_a_class_and_a_picture_may_be_links(tmp_path: Path) -> None:
+def test_data_itself_a_class_and_a_picture_may_be_links_within_the_folder(tmp_path: Path) -> None:
+    root = touch(tmp_path / "photos", *numbered("cat", 30), *numbered(".originals", 30))
+    (root / "dog").symlink_to(root / ".originals")
+    (root / "cat/linked.jpg").symlink_to("../.originals/000.jpg")
+    (tmp_path / "link").symlink_to(root)
+    for place in (root, tmp_path / "link"):
+        assert open_data(place).split("all").counts() == {"cat": 31, "dog": 30}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_that_lead_out_of_the_folder_are_refused_and_named(tmp_path: Path) -> None:
     elsewhere = touch(tmp_path / "elsewhere", *numbered("dog", 30))
-    root = touch(tmp_path / "photos", *numbered("cat", 30))
-    (root / "dog").symlink_to(elsewhere / "dog")
+    root = touch(tmp_path / "photos", *numbered("cat", 30), *numbered("dog", 30))
     (root / "cat/linked.jpg").symlink_to(elsewhere / "dog/000.jpg")
-    assert open_data(root).split("all").counts() == {"cat": 31, "dog": 30}
+    message = error_of(root)
+    assert message.startswith(
+        f"{root}: 1 of its pictures lead elsewhere by a link: {root}/cat/linked.jpg → {elsewhere}"
+    )
+    (root / "cow").symlink_to(elsewhere / "dog")
+    assert f"{root}: 31 of its pictures lead elsewhere" in error_of(root)
+    assert error_of(root).count("→") == 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_folder_whose_name_begins_alike_is_elsewhere(tmp_path: Path) -> None:
+    root = touch(tmp_path / "photos", *numbered("cat", 30), *numbered("dog", 30))
+    touch(tmp_path / "photos-private", "1.jpg")
+    (root / "cat/linked.jpg").symlink_to("../../photos-private/1.jpg")
+    assert "lead elsewhere by a link" in error_of(root)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
@@ -326,7 +349,7 @@ def test_counts_of_no_pictures_are_zero() -> None:
 def test_where_keeps_the_classes_and_their_numbers(flat: Path) -> None:
     dogs = open_data(flat).train.where(lambda item: item.name.startswith("dog"))
     assert dogs.class_names == ("cat", "dog")
-    assert set(dogs.labels) == {1}
+    assert set(dogs.labels) == {(1,)}
 
 
 def test_the_fingerprint_tells_one_set_of_pictures_from_another(flat: Path, tmp_path: Path) -> None:

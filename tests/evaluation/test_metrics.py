@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn import metrics
 
-from googlenet.evaluation.metrics import measure
-from googlenet.evaluation.report import draw_confusion, draw_learning_curve, draw_predictions
+from googlenet.evaluation.metrics import best_thresholds, measure, measure_labels
+from googlenet.evaluation.report import draw_average_precisions, draw_confusion, draw_learning_curve, draw_predictions
 
 # Six pictures of three classes; each row of probabilities names its winner.
 LABELS = np.array([0, 0, 1, 1, 1, 2])
@@ -13,37 +14,104 @@ PROBABILITIES[np.arange(6), CALLED] = 0.8
 
 
 def test_metrics_counted_by_hand():
-    metrics = measure(LABELS, PROBABILITIES, ("ant", "bee", "cow"))
-    assert metrics.top1 == pytest.approx(4 / 6)
-    assert metrics.top5 == 1.0  # of three classes the true one is always among five
-    np.testing.assert_array_equal(metrics.confusion, [[1, 1, 0], [0, 2, 1], [0, 0, 1]])
-    ant, bee, cow = metrics.classes
+    measured = measure(LABELS, PROBABILITIES, ("ant", "bee", "cow"))
+    assert measured.top1 == pytest.approx(4 / 6)
+    assert measured.top5 == 1.0  # of three classes the true one is always among five
+    np.testing.assert_array_equal(measured.confusion, [[1, 1, 0], [0, 2, 1], [0, 0, 1]])
+    ant, bee, cow = measured.classes
     assert (ant.precision, ant.recall, ant.pictures) == (1.0, 0.5, 2)
     assert (bee.precision, bee.recall) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert (cow.precision, cow.recall, cow.f1) == (0.5, 1.0, pytest.approx(2 / 3))
-    assert metrics.most_confused() == [("ant", "bee", 1), ("bee", "cow", 1)]
+    assert measured.most_confused() == [("ant", "bee", 1), ("bee", "cow", 1)]
 
 
 def test_top5_of_ten_classes():
     probabilities = np.tile(np.linspace(0, 1, 10, dtype=np.float32), (10, 1))  # class 9 first, class 0 last
-    metrics = measure(np.arange(10), probabilities, tuple("abcdefghij"))
-    assert (metrics.top1, metrics.top5) == (0.1, 0.5)
+    measured = measure(np.arange(10), probabilities, tuple("abcdefghij"))
+    assert (measured.top1, measured.top5) == (0.1, 0.5)
 
 
 def test_a_class_without_pictures_and_two_classes():
-    metrics = measure(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]], np.float32), ("yes", "no"))
-    assert metrics.top1 == 0.5
-    assert (metrics.classes[1].pictures, metrics.classes[1].recall) == (0, 0.0)
+    measured = measure(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]], np.float32), ("yes", "no"))
+    assert measured.top1 == 0.5
+    assert (measured.classes[1].pictures, measured.classes[1].recall) == (0, 0.0)
 
 
 @pytest.mark.parametrize("classes", [3, 30, 60])
 def test_every_picture_can_be_drawn(tmp_path, classes):
     labels = np.arange(classes)
-    metrics = measure(labels, np.eye(classes, dtype=np.float32), tuple(f"class {n}" for n in range(classes)))
-    draw_confusion(metrics, tmp_path / "deep" / "confusion.png")
+    measured = measure(labels, np.eye(classes, dtype=np.float32), tuple(f"class {n}" for n in range(classes)))
+    draw_confusion(measured, tmp_path / "deep" / "confusion.png")
     row = {"epoch": 1, "head_losses": (2.0, 2.5), "val_loss": 1.0, "train_top1": 0.5, "val_top1": 0.6}
     draw_learning_curve([row] * classes, tmp_path / "curve.png")
     draw_predictions([(np.zeros((8, 8, 3), np.uint8), "a", 0.5, "b")] * classes, tmp_path / "sheet.png")
     for name in ("deep/confusion.png", "curve.png", "sheet.png"):
+        with Image.open(tmp_path / name) as image:
+            assert min(image.size) > 150
+
+
+# Several labels, held against scikit-learn.
+
+
+@pytest.fixture
+def several():
+    """Truth of 200 pictures and 6 labels, the last of which no picture has; probabilities that know a little of it."""
+    random = np.random.default_rng(0)
+    truth = random.random((200, 6)) < np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0])
+    probabilities = np.clip(0.3 * truth + 0.7 * random.random((200, 6)), 0, 1).round(2).astype(np.float32)
+    return truth, probabilities
+
+
+def test_several_labels_agree_with_scikit_learn(several):
+    truth, probabilities = several
+    thresholds = (0.5, 0.4, 0.6, 0.5, 0.5, 0.6)
+    measured = measure_labels(truth, probabilities, thresholds, tuple("abcdef"))
+    called = probabilities >= np.array(thresholds)
+    assert measured.map == pytest.approx(metrics.average_precision_score(truth[:, :5], probabilities[:, :5]))
+    assert measured.micro_f1 == pytest.approx(metrics.f1_score(truth, called, average="micro"))
+    assert measured.macro_f1 == pytest.approx(metrics.f1_score(truth, called, average="macro", zero_division=0))
+    assert measured.exact == metrics.accuracy_score(truth, called)
+    precision, recall, f1, positives = metrics.precision_recall_fscore_support(truth, called, zero_division=0)
+    assert [label.precision for label in measured.labels] == pytest.approx(precision.tolist())
+    assert [label.recall for label in measured.labels] == pytest.approx(recall.tolist())
+    assert [label.f1 for label in measured.labels] == pytest.approx(f1.tolist())
+    assert [label.positives for label in measured.labels] == positives.tolist()
+    assert measured.labels[5].average_precision is None
+    assert measured.to_json()["labels"]["f"]["average_precision"] is None
+
+
+def test_a_label_that_nobody_has_and_nobody_was_said_to_have_does_not_count():
+    truth = np.array([[True, False], [False, False]])
+    measured = measure_labels(truth, truth.astype(np.float32), (0.5, 0.5), ("a", "b"))
+    assert (measured.map, measured.macro_f1, measured.micro_f1, measured.exact) == (1, 1, 1, 1)
+
+
+def test_no_threshold_has_a_higher_f1(several):
+    truth, probabilities = several
+    best = best_thresholds(truth, probabilities)
+    assert best[5] == 0.5
+    for label, threshold in enumerate(best[:5]):
+        f1_at = [
+            metrics.f1_score(truth[:, label], probabilities[:, label] >= t)
+            for t in (threshold, *np.linspace(0, 1, 201))
+        ]
+        assert f1_at[0] == max(f1_at)
+
+
+def test_a_threshold_lies_midway_between_those_that_have_a_label_and_those_that_have_not():
+    truth = np.array([[False], [False], [True], [True]])
+    assert best_thresholds(truth, np.array([[0.1], [0.2], [0.4], [0.9]], np.float32)) == (0.3,)
+    assert best_thresholds(~np.zeros((2, 1), bool), np.array([[0.4], [0.9]], np.float32)) == (0.2,)
+
+
+@pytest.mark.parametrize("labels", [1, 30, 150])
+def test_average_precisions_can_be_drawn(tmp_path, labels):
+    truth = np.random.default_rng(0).random((50, labels)) < 0.5
+    names = tuple(f"label {n}" for n in range(labels))
+    measured = measure_labels(truth, np.full((50, labels), 0.3, np.float32), [0.5] * labels, names)
+    draw_average_precisions(measured, tmp_path / "bars.png")
+    row = {"epoch": 1, "head_losses": (0.7,), "val_loss": 0.6, "val_map": 0.4}
+    draw_learning_curve([row], tmp_path / "curve.png", "map")
+    for name in ("bars.png", "curve.png"):
         with Image.open(tmp_path / name) as image:
             assert min(image.size) > 150

@@ -148,12 +148,14 @@ def test_a_folder_of_timm_there_and_back(tmp_path, picture, ours, theirs, settin
     module = randomised(timm.create_model(theirs, num_classes=3, **settings))
     names = ["ant", "bee", "cat"]
     config = {"label_names": names, "model_args": settings} if settings else {"label_names": names}
+    module.pretrained_cfg["crop_mode"] = "squash"
     timm.models.save_for_hf(module, tmp_path / "theirs", model_config=config, safe_serialization=True)
     bundle = googlenet.convert(tmp_path / "theirs", tmp_path / "run", network=ours, image_size=96)
     card, expected_config = bundle.card, module.pretrained_cfg
     assert card.class_names == ("ant", "bee", "cat")
     assert card.preprocessing.mean == expected_config["mean"]
     assert card.preprocessing.crop_fraction == expected_config["crop_pct"]
+    assert card.preprocessing.fit == "squash"
     classifier = googlenet.load(bundle.path)
     pixels = classifier.prepare(picture)[None]
     with torch.inference_mode():
@@ -169,6 +171,7 @@ def test_a_folder_of_timm_there_and_back(tmp_path, picture, ours, theirs, settin
     assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
     assert loaded.pretrained_cfg["label_names"] == names
     assert timm.data.resolve_model_data_config(loaded)["input_size"] == [3, 96, 96]
+    assert timm.data.resolve_model_data_config(loaded)["crop_mode"] == "squash"
     if not settings:  # timm replaces the classifier, not that of a second head
         other = timm.create_model(f"local-dir:{tmp_path / 'back'}", pretrained=True, num_classes=5).state_dict()
         same = [torch.equal(other[key], tensor) for key, tensor in expected.items() if other[key].shape == tensor.shape]
@@ -292,7 +295,13 @@ def test_class_names_and_where_they_come_from(lenet, tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "label_names": ["q"]}))
     with pytest.raises(WeightsError, match=r"config.json names 1 classes, the weights have 4"):
         names("d")
-    for damaged in ({"mean": [1, 2]}, {"input_size": []}, {"crop_pct": 7, "mean": [0.5] * 3}, {"mean": None}):
+    for damaged in (
+        {"mean": [1, 2]},
+        {"input_size": []},
+        {"crop_pct": 7, "mean": [0.5] * 3},
+        {"crop_mode": "x", "mean": [0.5] * 3},
+        {"mean": None},
+    ):
         (folder / "config.json").write_text(json.dumps({"pretrained_cfg": damaged}))
         with pytest.raises(WeightsError, match=r"config.json says nothing usable"):
             names("d")

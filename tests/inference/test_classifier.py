@@ -1,5 +1,6 @@
 """A bundle at work: prediction, maps, many pictures at once, and everything a bundle from elsewhere can hide."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -61,6 +62,24 @@ def test_a_heatmap_covers_the_picture_and_is_black_where_the_crop_cut(trained_ru
     assert prediction.heatmap("red").shape == (40, 48)
     with pytest.raises(GoogLeNetError, match=r"no class is called 'rot'.*blue, green, red"):
         prediction.heatmap("rot")
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash"])
+def test_a_heatmap_lies_where_the_network_saw_the_picture(trained_run, tmp_path, fit):
+    bundle = bundles.read(trained_run)
+    rule = dataclasses.replace(bundle.card.preprocessing, fit=fit)
+    card = dataclasses.replace(bundle.card, preprocessing=rule)
+    written = bundles.write(tmp_path / "bundle", card, {name: bundle.read(name) for name in card.files})
+    picture = Image.new("RGB", (96, 32), (40, 60, 200))
+    picture.paste((200, 50, 40), (64, 0, 96, 32))  # red on the right
+    classifier = googlenet.load(written.path)
+    heat = classifier.predict(picture).heatmap("red")
+    assert heat.shape == (32, 96)
+    # Of the square that the network saw, enlarged: its middle third, or all of it flattened.
+    square = Image.fromarray(googlenet.load(trained_run).predict(classifier.prepare(picture)).heatmap("red"))
+    expected = square.resize((96, 96)).crop((0, 32, 96, 64)) if fit == "pad" else square.resize((96, 32))
+    assert np.abs(heat - np.asarray(expected)).mean() < 0.02
+    assert heat[:, 70:].mean() > heat[:, :50].mean()
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
@@ -175,7 +194,7 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
     [
         (lambda card: "{", "card.json is damaged"),
         (lambda card: "[]", "names no format"),
-        (lambda card: card | {"format": 99}, "format 99, this version reads up to 1: pip install --upgrade"),
+        (lambda card: card | {"format": 99}, "format 99, this version reads up to 2: pip install --upgrade"),
         (lambda card: {k: v for k, v in card.items() if k != "class_names"}, "card.json is damaged"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [0, 0], "std": [1]}}, "a mean and a std for each"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [], "std": []}}, "a mean and a std for each"),
@@ -191,6 +210,12 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
         (lambda card: card | {"class_names": ["one", "two"]}, "does not fit its card"),
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 64}}, "does not fit its card"),
         (lambda card: card | {"surprise": 1}, "card.json is damaged"),
+        (lambda card: card | {"multi_label": "yes"}, "multi_label must be true or false, got 'yes'"),
+        (lambda card: card | {"multi_label": True}, r"thresholds must be 3 numbers from 0 to 1, got \(\)"),
+        (lambda card: card | {"multi_label": True, "thresholds": [0, 1, 2]}, "thresholds must be 3 numbers from 0 to"),
+        (lambda card: card | {"multi_label": True, "thresholds": [0, 1, None]}, "thresholds must be 3 numbers from 0"),
+        (lambda card: card | {"thresholds": [0.5, 0.5, 0.5]}, "thresholds must be 0 numbers from 0 to 1"),
+        (lambda card: card | {"thresholds": 0.5}, "card.json is damaged"),
         (lambda card: card | {"files": {}}, "holds no model.onnx"),
     ],
 )
@@ -201,6 +226,14 @@ def test_a_wrong_card_is_said(copy, change, says):
     with pytest.raises(BundleError, match=says) as caught:
         googlenet.load(path.parent)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_of_before_several_labels_is_read(copy):
+    path = copy().path / "card.json"
+    card = json.loads(path.read_text("utf-8"))
+    old = {key: value for key, value in card.items() if key not in ("multi_label", "thresholds")} | {"format": 1}
+    path.write_text(json.dumps(old), "utf-8")
+    assert not googlenet.load(path.parent).card.multi_label
 
 
 def test_rubbish_with_a_fitting_hash_is_still_refused(copy):

@@ -109,9 +109,9 @@ def pictures_of(size):
     return np.random.default_rng(size).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
 
 
-def card_of(network, rule, temperature=1.0):
+def card_of(network, rule, temperature=1.0, **fields):
     classes = tuple(f"class {number}" for number in range(network.num_classes))
-    return ModelCard(network.name, to_json(network), classes, rule, temperature=temperature)
+    return ModelCard(network.name, to_json(network), classes, rule, temperature=temperature, **fields)
 
 
 def onnx_runtime(bundle):
@@ -153,6 +153,19 @@ def assert_engines_agree_with_torch(network, rule, path, temperature=1.0):
 @pytest.mark.parametrize("norm", [BatchNorm(eps=0.01), BatchNorm(bias=True), None], ids=["norm", "both", "biases"])
 def test_every_noun_used_in_unusual_ways(norm, size, tmp_path):
     assert_engines_agree_with_torch(replace(EVERY_NOUN, norm=norm), Preprocessing(size), tmp_path)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_several_labels_have_probabilities_of_their_own(temperature, tmp_path):
+    rule, pictures = Preprocessing(32), pictures_of(32)
+    module = used(EVERY_NOUN, 32)
+    thresholds = (0.5,) * EVERY_NOUN.num_classes
+    card = card_of(EVERY_NOUN, rule, temperature, multi_label=True, thresholds=thresholds)
+    bundle = write_bundle(tmp_path / "bundle", module, card, pictures)
+    assert googlenet.verify(bundle.path).largest_difference <= 1e-4
+    expected = (logits_of(module, rule, pictures) / temperature).sigmoid().numpy()
+    for answers in (onnx_runtime(bundle)(pictures)[0], googlenet.load(bundle.path).engine.probabilities(pictures)):
+        np.testing.assert_allclose(answers, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [9, 24, 31])

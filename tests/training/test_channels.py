@@ -11,7 +11,7 @@ from PIL import Image
 import googlenet
 from googlenet.data.pictures import open_data
 from googlenet.errors import DataError, RecipeError, RunError, UnreadableImageError
-from googlenet.training.loading import PictureDataset, augmenting
+from googlenet.training.loading import PictureDataset, Place, augmenting
 from googlenet.training.recipe import Augmentation, load_recipe
 
 BRIGHT = {"dark": 60, "light": 190}  # in the last of five channels: the others say nothing
@@ -84,6 +84,24 @@ def test_predict_and_evaluate_find_the_arrays(five, arrays, call):
     assert result.metrics.top1 > 0.9
 
 
+def test_a_list_of_arrays_with_several_labels_padded(arrays, tiny):
+    lines = [f"arrays/{name}/{number:02d}.npy,{name}|array" for name in BRIGHT for number in range(30) if number % 4]
+    (arrays.parent / "list.csv").write_text("\n".join(["path,label", *lines]))
+    run = arrays.parent / "several"
+    googlenet.train(arrays.parent / "list.csv", run, network=tiny, in_channels=5, fit="pad", epochs=6, batch_size=8)
+    classifier = googlenet.load(run)
+    rule = classifier.card.preprocessing
+    assert (rule.channels, rule.fit, classifier.card.multi_label) == (5, "pad", True)
+    file = arrays / "light/01.npy"
+    assert (classifier.prepare(file)[0] == 127).all()
+    assert classifier.predict(file).heatmap().shape == (40, 48)
+    assert classifier.predict(file).label in ("array", "light")
+    assert googlenet.verify(run).pictures == 4
+    result = googlenet.evaluate(run, arrays.parent / "list.csv", split="all")
+    assert (result.pictures, result.unreadable) == (44, {})
+    assert result.metrics.map > 0.9
+
+
 def test_a_run_goes_on_with_its_channels(five, arrays, tiny):
     with pytest.raises(RunError, match=r"was started with other settings: --in-channels 3 \(it has 5\)"):
         googlenet.train(arrays, five, network=tiny, in_channels=3, resume=True)
@@ -136,7 +154,7 @@ def test_channels_are_varied_together_and_anew_every_epoch(arrays, tiny):
     data = open_data(arrays, channels=5)
     rule = googlenet.Network("five", tiny.stages, in_channels=5).preprocessing(24)
     dataset = PictureDataset(data.train, rule, 0, Augmentation(erase=1.0))
-    one, again, other = (dataset[place][2] for place in ((0, 3, 24), (0, 3, 24), (1, 3, 24)))
+    one, again, other = (dataset[place][2] for place in (Place(0, 3, 24), Place(0, 3, 24), Place(1, 3, 24)))
     assert (one.shape, one.dtype) == ((5, 24, 24), torch.uint8)
     assert torch.equal(one, again)
     assert not torch.equal(one, other)

@@ -12,11 +12,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import googlenet
+from googlenet.card import Preprocessing
+from googlenet.data.pictures import Picture, Pictures
 from googlenet.errors import (
     CheckpointError,
     DataError,
@@ -24,12 +27,15 @@ from googlenet.errors import (
     DiskFullError,
     InputSizeError,
     NonFiniteLossError,
+    RecipeError,
     RunError,
     StoppedError,
     UnreadableImageError,
 )
+from googlenet.images.preprocess import prepare
 from googlenet.training import checkpoint, run
-from googlenet.training.recipe import load_recipe
+from googlenet.training.loading import PictureDataset
+from googlenet.training.recipe import Augmentation, load_recipe
 
 
 def recipe_for(folder, **changes):
@@ -339,3 +345,31 @@ def test_other_dialects_train_too(coloured, tmp_path, network):
     bundle = googlenet.train(coloured, tmp_path / "run", recipe=recipe, network=network)
     assert bundle.card.name == network
     assert googlenet.load(bundle.path).predict(coloured / "red" / "001.png").label in bundle.card.class_names
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash"])
+def test_how_pictures_become_square_is_in_the_run_and_its_bundle(train, coloured, tmp_path, fit):
+    bundle = train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1), fit=fit)
+    assert bundle.card.preprocessing.fit == bundle.card.recipe["fit"] == fit
+    other = {"pad": "squash", "squash": "pad"}[fit]
+    with pytest.raises(RunError, match=f"--fit {other} \\(it has {fit}\\)"):
+        train(coloured, tmp_path / "run", fit=other, resume=True)
+
+
+def test_there_are_three_ways_to_become_square(coloured, tmp_path, call, train):
+    code, _, err = call("train", coloured, "--out", tmp_path / "run", "--fit", "stretch")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "'crop', 'pad', 'squash'" in err
+    with pytest.raises(RecipeError, match="fit = 'stretch': should be 'crop', 'pad' or 'squash'"):
+        train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, fit="stretch"))
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash"])
+def test_training_sees_all_of_a_picture_unless_it_crops(fit):
+    rule = Preprocessing(32, fit=fit)
+    pixels = np.full((48, 144, 3), (200, 50, 40), np.uint8)
+    pixels[:, :48] = (40, 60, 200)
+    pictures = Pictures(("a",), (Picture("a", (0,), None, pixels),))
+    everything = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0, erase=0)
+    _, _, seen = PictureDataset(pictures, rule, 0, everything)[0, 0]
+    assert np.abs(seen.permute(1, 2, 0).numpy().astype(int) - prepare(pixels, rule)).mean() < 6

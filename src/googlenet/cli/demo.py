@@ -40,6 +40,7 @@ def demo(
     from googlenet.cli import evaluate
     from googlenet.cli.output import say
     from googlenet.data.pictures import DIGITS, open_data
+    from googlenet.evaluation.metrics import Metrics
     from googlenet.evaluation.report import draw_confusion, draw_predictions
     from googlenet.images.decode import decode
 
@@ -49,6 +50,7 @@ def demo(
 
     result = googlenet.evaluate(out, DIGITS)
     evaluate.show(result)
+    assert isinstance(result.metrics, Metrics)  # a digit is of one class
     draw_confusion(result.metrics, out / "confusion.png")
 
     data, classifier = open_data(DIGITS), googlenet.load(out)

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation
+    from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
 
 MATRIX_UP_TO = 16  # classes whose confusion matrix still fits on a terminal
 
@@ -22,23 +23,34 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     data: Annotated[str, typer.Argument(help="Labelled pictures, as `googlenet train` takes them.")],
     split: Annotated[str | None, typer.Option(help="val (held out in training), test, train or all.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, one of the named sets, first.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Where to draw the confusion matrix; unless told, into RUN.")
+        Path | None, typer.Option(help="Where to draw the confusion matrix (or bars); unless told, into RUN.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 
     Measure a classifier on labelled pictures: top-1, top-5, every class, the confusion matrix.
+
+    Where pictures may have several labels: mean average precision, and precision, recall and F1 of every label.
     """
     import googlenet
     from googlenet.cli.output import progress, say, show_json, warn
-    from googlenet.evaluation.report import draw_confusion
+    from googlenet.evaluation.metrics import Metrics
+    from googlenet.evaluation.report import draw_average_precisions, draw_confusion
 
+    if download:
+        with progress(f"fetching {data}") as report:
+            googlenet.fetch(data, report)
     with progress("evaluating") as report:
         result = googlenet.evaluate(run, data, split=split, progress=report)
-    picture = plot or run / "confusion.png"
-    draw_confusion(result.metrics, picture)
+    if isinstance(result.metrics, Metrics):
+        what, picture = "confusion matrix", plot or run / "confusion.png"
+        draw_confusion(result.metrics, picture)
+    else:
+        what, picture = "average precisions", plot or run / "average_precision.png"
+        draw_average_precisions(result.metrics, picture)
     for reason in result.unreadable.values():
         warn(f"left out: {reason}")
     if as_json:
@@ -52,14 +64,24 @@ def evaluate(
         )
         return
     show(result)
-    say(f"confusion matrix: {picture}")
+    say(f"{what}: {picture}")
 
 
 def show(result: Evaluation) -> None:
     """Print an evaluation as tables."""
+    from googlenet.evaluation.metrics import Metrics
+
+    where = f"on {result.pictures - len(result.unreadable):,} pictures ({result.split} of {result.data})"
+    if isinstance(result.metrics, Metrics):
+        _show_classes(result.metrics, where)
+    else:
+        _show_labels(result.metrics, where)
+
+
+def _show_classes(metrics: Metrics, where: str) -> None:
     from googlenet.cli.output import say, show_table
 
-    metrics, classes = result.metrics, result.metrics.classes
+    classes = metrics.classes
     show_table(
         "",
         [
@@ -79,5 +101,27 @@ def show(result: Evaluation) -> None:
         )
     mistakes = ", ".join(f"{true} called {called} ({n})" for true, called, n in metrics.most_confused())
     say(f"most frequent mistakes: {mistakes or 'none'}")
-    read = result.pictures - len(result.unreadable)
-    say(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   on {read:,} pictures ({result.split} of {result.data})")
+    say(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   {where}")
+
+
+def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
+    from googlenet.cli.output import say, show_table
+
+    columns = ("pictures", "average precision", "precision", "recall", "F1", "threshold")
+    show_table(
+        "",
+        [("label", "left"), *((name, "right") for name in columns)],
+        [
+            (
+                label.name,
+                label.positives,
+                "–" if label.average_precision is None else f"{label.average_precision:.1%}",
+                *(f"{share:.1%}" for share in (label.precision, label.recall, label.f1, label.threshold)),
+            )
+            for label in metrics.labels
+        ],
+    )
+    say(
+        f"mAP {metrics.map:.2%}   micro F1 {metrics.micro_f1:.2%}   macro F1 {metrics.macro_f1:.2%}   "
+        f"all labels right {metrics.exact:.2%}   {where}"
+    )

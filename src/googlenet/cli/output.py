@@ -55,9 +55,20 @@ def warn(text: str) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar with ETA on stderr, on a terminal only. Call what it gives with (done, total)."""
+    """Show a bar with ETA on stderr, on a terminal only. Call what it gives with (done, total).
+
+    The first call shows it: what is printed before then, a download's own bar for one, is left alone.
+    """
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done, all_: bar.update(task, completed=done, total=all_)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(what, total=total)
+
+    def report(done: int, all_: int | None) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=all_)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
 def train(
     data: Annotated[
         str,
-        typer.Argument(help="Folder with one sub-folder per class, or with train/ and val/, or 'digits'."),
+        typer.Argument(
+            help="Folder with one sub-folder per class, or with train/ and val/; a list (.csv, .jsonl); digits, mnist, "
+            "fashion-mnist, cifar10, cifar100, flowers102, food101, oxford-pets, imagenette or imagenet."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run: bundle, log, checkpoints, plots.")],
     recipe: Annotated[str, typer.Option(help="default, paper, notes, digits, or a TOML file.")] = "default",
@@ -30,11 +33,22 @@ def train(
         int | None,
         typer.Option(help="1: grey, 3: colour (unless told), 4: RGBA, or any other: TIFF of so many pages, or .npy."),
     ] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "squash"] | None,
+        typer.Option(
+            help="How a picture becomes square: its centre, all of it with grey beside, or all of it squashed."
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Decides initial weights, order, augmentation and held-out part.")
     ] = None,
+    balance: Annotated[
+        Literal["none", "loss", "sample"] | None,
+        typer.Option(help="For classes of unequal size: loss weighs the small ones more, sample draws all as often."),
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, one of the named sets, first.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16"] | None,
@@ -54,19 +68,23 @@ def train(
     learning_curve.png and the checkpoints that --resume goes on from.
     """
     import googlenet
-    from googlenet.cli.output import say, warn
+    from googlenet.cli.output import progress, say, warn
 
+    if download:
+        with progress(f"fetching {data}") as report:
+            googlenet.fetch(data, report)
     bundle = googlenet.train(
         data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
-        in_channels=in_channels, batch_size=batch_size, lr=lr, seed=seed, device=device, precision=precision,
-        resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
+        in_channels=in_channels, fit=fit, batch_size=batch_size, lr=lr, seed=seed, balance=balance, device=device,
+        precision=precision, resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
     )  # fmt: skip
+    from googlenet.evaluation.metrics import SHOWN
     from googlenet.training.run import UNREADABLE
 
-    metrics = bundle.card.metrics
+    metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"
     if (out / UNREADABLE).exists():
         count = len((out / UNREADABLE).read_text("utf-8").splitlines()) - 1
         warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
-    say(f"{bundle.card.name}: top-1 {metrics['top1']:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
+    say(f"{bundle.card.name}: {SHOWN[score]} {metrics[score]:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
     say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
     say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} {data}")

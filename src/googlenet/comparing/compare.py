@@ -20,7 +20,7 @@ import numpy as np
 from googlenet.bundle import MODEL, WEIGHTS, Bundle
 from googlenet.card import ModelCard
 from googlenet.data.pictures import open_data
-from googlenet.errors import BundleError, NetworkError, NonFiniteLossError, RecipeError, StoppedError
+from googlenet.errors import BundleError, DataError, NetworkError, NonFiniteLossError, RecipeError, StoppedError
 from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Engine, precisions, processor
 from googlenet.inference.export import write_bundle
@@ -182,6 +182,8 @@ def _training(data: str | Path | None, size: int | None, minutes: float | None) 
     if recipe.image_size is None:
         raise RecipeError("every network is trained at one size, which the recipe does not say: tell it with --size")
     labelled = open_data(data, seed=recipe.seed, val_fraction=recipe.val_fraction)
+    if labelled.multi_label:
+        raise DataError(f"{data} has pictures with several labels or none: networks are compared by top-1, of one each")
     return _Training(str(data), len(labelled.class_names), name, recipe)
 
 

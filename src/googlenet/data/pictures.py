@@ -1,4 +1,4 @@
-"""Labelled pictures: a folder on the disk, or scikit-learn's digits, as lists of (picture, class).
+"""Labelled pictures: a folder, a list or a named set, or scikit-learn's digits, as pictures with their classes.
 
 Deciding which picture belongs to which split reads names only; no picture is opened here until asked for.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from googlenet.data.links import leading_out
+from googlenet.data.listing import LISTS, on_one_line, read_list, some_of
+from googlenet.data.named import NAMED, find_named
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
 
@@ -25,13 +29,15 @@ SPLIT_WORDS = frozenset({"train", "training", "val", "valid", "validation", "dev
 class Picture:
     """One labelled picture: a name to report it by, its classes, and where its pixels are.
 
-    ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``.
+    ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``. Pictures of
+    one ``group`` are never held out apart from each other.
     """
 
     name: str
     labels: tuple[int, ...]
     path: Path | None = None
     pixels: Pixels | None = field(default=None, repr=False, compare=False)
+    group: str | None = None
 
     @property
     def label(self) -> int:
@@ -63,20 +69,20 @@ class Pictures:
         return len(self.items)
 
     @property
-    def labels(self) -> list[int]:
-        """The class of each picture."""
-        return [item.label for item in self.items]
+    def labels(self) -> list[tuple[int, ...]]:
+        """The classes of each picture."""
+        return [item.labels for item in self.items]
 
     def counts(self) -> dict[str, int]:
-        """How many pictures each class has."""
-        counts = np.bincount(self.labels, minlength=len(self.class_names))
-        return dict(zip(self.class_names, counts.tolist(), strict=True))
+        """How many pictures each class has; one of several classes counts for each."""
+        counts = Counter(label for item in self.items for label in item.labels)
+        return {name: counts[label] for label, name in enumerate(self.class_names)}
 
     def fingerprint(self) -> str:
         """Hash names, classes and sizes in bytes, to tell whether two runs saw the same pictures."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for item in self.items:
-            digest.update(_bytes(f"{item.name}\0{item.label}\0{_size(item.path)}\n"))
+            digest.update(_bytes(f"{item.name}\0{','.join(map(str, item.labels))}\0{_size(item.path)}\n"))
         return digest.hexdigest()
 
     def where(self, keep: Callable[[Picture], bool]) -> Pictures:
@@ -86,13 +92,21 @@ class Pictures:
 
 @dataclass(frozen=True)
 class LabelledData:
-    """``DATA`` of a command, split. ``made_here`` says that the split was made here, by the name of each file."""
+    """``DATA`` of a command, split. ``made_here``: by the name of each file or group, not as it was given."""
 
     name: str
     class_names: tuple[str, ...]
     splits: dict[str, Pictures]
     made_here: bool
     multi_label: bool = False  # whether a picture may be of several classes, or of none
+
+    def __post_init__(self) -> None:
+        """Raise :class:`DataError` where a picture has not one class and nobody said that it may."""
+        for item in () if self.multi_label else self.split("all").items:
+            if len(item.labels) != 1:
+                raise DataError(
+                    f"{self.name}: {item.name} has {len(item.labels)} labels, not 1: multi_label=True allows it"
+                )
 
     @property
     def train(self) -> Pictures:
@@ -114,24 +128,41 @@ class LabelledData:
 
 
 def open_data(
-    source: str | Path, *, seed: int = 0, val_fraction: float = VAL_FRACTION, channels: int = COLOURS
+    source: str | Path | LabelledData, *, seed: int = 0, val_fraction: float = VAL_FRACTION, channels: int = COLOURS
 ) -> LabelledData:
-    """Find the labelled pictures of ``source``.
+    """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
-    have one, or the word ``digits``. Where there is no ``val/``, each file is held out or not by a hash of
-    ``seed`` and its name alone: adding files moves no other file to the other side. For pictures of other
-    ``channels`` than 1 and 3, ``.npy`` files are pictures, too.
+    have one; a list (``.csv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that
+    was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given, each file
+    is held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the
+    other side. In a folder, ``.npy`` files are pictures for other ``channels`` than 1 and 3 only.
 
     Raises:
-        DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks.
+        DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks, a
+            link that leads out, a list that is wrong, a set that was not fetched.
     """
-    if str(source) == DIGITS and not Path(DIGITS).is_dir():
-        return _split_by_name(DIGITS, _digits(), seed, val_fraction)
+    if isinstance(source, LabelledData):
+        return source
     root = Path(source)
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, or 'digits'")
+    if root.is_dir():
+        data = _open_folder(root, seed, val_fraction, channels)
+        _refuse_links_out(root, ((i.path, root) for part in data.splits.values() for i in part.items if i.path))
+        return data
+    if str(source) == DIGITS:
+        return _split_by_name(DIGITS, _digits(), seed, val_fraction)
+    if str(source) in NAMED:
+        return replace(_open_list(find_named(str(source)), seed, val_fraction), name=str(source))
+    if root.is_file() and root.suffix.lower() in LISTS:
+        return _open_list(root, seed, val_fraction)
+    what = "is not a folder" if root.exists() else "does not exist"
+    raise DataError(
+        f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({' or '.join(LISTS)}), "
+        f"or one of {', '.join((DIGITS, *NAMED))}"
+    )
+
+
+def _open_folder(root: Path, seed: int, val_fraction: float, channels: int) -> LabelledData:
     names = [entry.name for entry in _folders(root)]
     if "train" in names and "val" in names:
         return _given_splits(root, [name for name in ("train", "val", "test") if name in names], channels)
@@ -146,6 +177,26 @@ def open_data(
             "name them train/, val/ and test/, train/ at least, with no class beside them"
         )
     return _split_by_name(str(root), _read_folder(root, channels), seed, val_fraction)
+
+
+def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
+    rows = sorted(read_list(path), key=lambda row: row.name)
+    _refuse_links_out(path, ((row.path, row.home) for row in rows))
+    class_names = tuple(sorted({label for row in rows for label in row.labels}))
+    _require_classes(str(path), class_names)
+    number = {name: label for label, name in enumerate(class_names)}
+    told = {row.group: row.split for row in rows if row.group and row.split}  # one of a group tells for all of it
+    given = [row.split or told.get(row.group or "") for row in rows]
+    if None not in given and "val" not in given:  # as with folders: some of train are held out
+        given = [split if split == "test" else None for split in given]
+    parts: dict[str, list[Picture]] = {"train": [], "val": [], "test": []}
+    for row, split in zip(rows, given, strict=True):
+        item = Picture(row.name, tuple(number[label] for label in row.labels), row.path, group=row.group)
+        parts[split or ("val" if _held_out(item, seed, val_fraction) else "train")].append(item)
+    splits = {name: Pictures(class_names, tuple(items)) for name, items in parts.items() if items or name != "test"}
+    _require_both_sides(str(path), splits, made_here=None in given)
+    multi_label = any(len(row.labels) != 1 for row in rows)
+    return LabelledData(str(path), class_names, splits, made_here=None in given, multi_label=multi_label)
 
 
 def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
@@ -182,22 +233,39 @@ def _with_test(data: LabelledData, root: Path, channels: int) -> LabelledData:
 def _split_by_name(name: str, pictures: Pictures, seed: int, val_fraction: float) -> LabelledData:
     _require_classes(name, pictures.class_names)
     splits = {
-        "train": pictures.where(lambda item: not _held_out(item.name, seed, val_fraction)),
-        "val": pictures.where(lambda item: _held_out(item.name, seed, val_fraction)),
+        "train": pictures.where(lambda item: not _held_out(item, seed, val_fraction)),
+        "val": pictures.where(lambda item: _held_out(item, seed, val_fraction)),
     }
-    for split, part in splits.items():
-        lacking = [cls for cls, count in part.counts().items() if not count]
-        if lacking and (split == "train" or len(lacking) == len(pictures.class_names)):
-            raise DataError(
-                f"{name}: too few pictures to hold some out; {split} would have none of {', '.join(lacking)}: "
-                "add pictures, choose another seed, or make train/ and val/ folders yourself"
-            )
+    _require_both_sides(name, splits, made_here=True)
     return LabelledData(name, pictures.class_names, splits, made_here=True)
 
 
-def _held_out(name: str, seed: int, val_fraction: float) -> bool:
-    digest = hashlib.sha256(_bytes(f"{seed}/{name}")).digest()
+def _require_both_sides(name: str, splits: dict[str, Pictures], *, made_here: bool) -> None:
+    """Refuse a class that cannot be learnt, and a held-out part that can tell nothing."""
+    for split in ("train", "val"):
+        lacking = [cls for cls, count in splits[split].counts().items() if not count]
+        if lacking and (split == "train" or len(lacking) == len(splits[split].class_names)):
+            if not made_here:
+                raise DataError(f"{name}: no picture in {split} is of {some_of(lacking)}: put some of each class there")
+            raise DataError(
+                f"{name}: too few pictures to hold some out; {split} would have none of {some_of(lacking)}: "
+                "add pictures, choose another seed, or say yourself which are train and which are val"
+            )
+
+
+def _held_out(item: Picture, seed: int, val_fraction: float) -> bool:
+    digest = hashlib.sha256(_bytes(f"{seed}/{item.group or item.name}")).digest()
     return int.from_bytes(digest[:8], "big") < val_fraction * 2**64
+
+
+def _refuse_links_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
+    found = leading_out(places)
+    if found:
+        named = some_of(f"{on_one_line(str(path))} → {on_one_line(os.path.realpath(path))}" for path in found)
+        raise DataError(
+            f"{source}: {len(found):,} of its pictures lead elsewhere by a link: {named}; "
+            f"put them there as files, or name them by their own paths in a list ({' or '.join(LISTS)})"
+        )
 
 
 def _bytes(name: str) -> bytes:
@@ -239,7 +307,8 @@ def _relabelled(part: Pictures, class_names: tuple[str, ...]) -> Pictures:
 
 def _require_classes(name: str, class_names: tuple[str, ...]) -> None:
     if len(class_names) < 2:
-        raise DataError(f"{name} has one class only, {class_names[0]!r}: a classifier needs two or more sub-folders")
+        found = f"one class only, {class_names[0]!r}" if class_names else "no class at all"
+        raise DataError(f"{name} has {found}: a classifier needs two or more")
 
 
 def _folders(root: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,15 +10,19 @@ import numpy as np
 
 from googlenet.data.pictures import VAL_FRACTION, LabelledData, Pictures, open_data
 from googlenet.errors import DataError, ImageError
-from googlenet.evaluation.metrics import Metrics, measure
+from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics, measure, measure_labels
 from googlenet.inference.classifier import Classifier, load
+from googlenet.inference.engine import Floats
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured, on which pictures, and which of them could not be read."""
+    """What was measured, on which pictures, and which of them could not be read.
 
-    metrics: Metrics
+    ``metrics`` are :class:`MultiLabelMetrics` where the classifier names several labels of a picture, or none.
+    """
+
+    metrics: Metrics | MultiLabelMetrics
     data: str
     split: str
     pictures: int
@@ -27,7 +31,7 @@ class Evaluation:
 
 def evaluate(
     run: str | Path,
-    data: str | Path,
+    data: str | Path | LabelledData,
     *,
     split: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -36,7 +40,7 @@ def evaluate(
 
     Args:
         run: a run of ``train``, or a bundle.
-        data: a folder as ``train`` takes it, or ``"digits"``.
+        data: labelled pictures as ``train`` takes them.
         split: ``"val"`` (the default: the same pictures as were held out in training), ``"test"``, ``"train"`` or
             ``"all"``.
         progress: called with the number of pictures done and of all pictures.
@@ -53,22 +57,43 @@ def evaluate(
     channels = classifier.card.preprocessing.channels
     seed, val_fraction = recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION)
     labelled = open_data(data, seed=seed, val_fraction=val_fraction, channels=channels)
+    if labelled.multi_label and not classifier.card.multi_label:
+        raise DataError(
+            f"{labelled.name} has pictures with several labels or none, {run} names one of each picture: "
+            "evaluate a classifier that was trained on pictures with several labels"
+        )
     chosen = split or "val"
     pictures = _in_the_order_of(classifier, labelled, labelled.split(chosen))
-    labels, probabilities, unreadable = [], [], {}
+    truth, probabilities, unreadable = [], [], {}
     answers = classifier.predict_many(item.source for item in pictures.items)
     for done, (item, answer) in enumerate(zip(pictures.items, answers, strict=True), start=1):
         if isinstance(answer, ImageError):
             unreadable[item.name] = str(answer)
         else:
-            labels.append(item.label)
+            truth.append(item.labels)
             probabilities.append(answer.probabilities)
         if progress:
             progress(done, len(pictures))
-    if not labels:
-        raise DataError(f"{data}: none of the {len(pictures)} pictures of {chosen} could be read")
-    metrics = measure(np.array(labels), np.stack(probabilities), classifier.class_names)
+    if not truth:
+        raise DataError(f"{labelled.name}: none of the {len(pictures)} pictures of {chosen} could be read")
+    if not any(truth):
+        raise DataError(
+            f"{labelled.name}: none of the {len(truth)} pictures of {chosen} has a label: add some that have"
+        )
+    metrics = _measured(classifier, truth, np.stack(probabilities))
     return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable)
+
+
+def _measured(
+    classifier: Classifier, truth: Sequence[tuple[int, ...]], probabilities: Floats
+) -> Metrics | MultiLabelMetrics:
+    names, thresholds = classifier.class_names, classifier.card.thresholds
+    if not classifier.card.multi_label:
+        return measure(np.array([label for (label,) in truth]), probabilities, names)
+    has = np.zeros((len(truth), len(names)), bool)
+    for row, labels in zip(has, truth, strict=True):
+        row[list(labels)] = True
+    return measure_labels(has, probabilities, thresholds, names)
 
 
 def _in_the_order_of(classifier: Classifier, labelled: LabelledData, pictures: Pictures) -> Pictures:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ try:
     from sklearn import metrics
 except ImportError as error:
     raise MissingExtraError("train", "scikit-learn") from error
+
+
+# What a score is called where people read it. Each is a fraction of 1.
+SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP", "exact": "exact match"}
 
 
 @dataclass(frozen=True)
@@ -78,3 +83,120 @@ def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], class
     )
     confusion = metrics.confusion_matrix(labels, predicted, labels=every)
     return Metrics(float(metrics.accuracy_score(labels, predicted)), float(top5), classes, confusion)
+
+
+# Pictures with several labels, or none: (N, K) true or false, (N, K) probabilities.
+
+
+@dataclass(frozen=True)
+class LabelMetrics:
+    """One label: fractions of 1 at its ``threshold``, and how many pictures have it (``positives``).
+
+    ``average_precision`` is the area under precision over recall at every threshold; ``None`` without positives.
+    """
+
+    name: str
+    positives: int
+    average_precision: float | None
+    precision: float
+    recall: float
+    f1: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class MultiLabelMetrics:
+    """How good the answers are where a picture may have several labels, or none. Fractions of 1.
+
+    ``map`` is the mean of the labels' average precisions, of those that any picture has. ``exact`` is the share of
+    pictures of which exactly the true labels are named. ``micro_f1`` counts every label of every picture alike;
+    ``macro_f1`` is the mean of the labels' F1, of those that any picture has or was said to have.
+    """
+
+    map: float
+    exact: float
+    micro_f1: float
+    macro_f1: float
+    pictures: int
+    labels: tuple[LabelMetrics, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what ``json.dumps`` takes."""
+        fields = asdict(self)
+        return {**fields, "labels": {label.pop("name"): label for label in fields["labels"]}}
+
+
+def measure_labels(
+    truth: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+    thresholds: Sequence[float],
+    class_names: tuple[str, ...],
+) -> MultiLabelMetrics:
+    """Work out the metrics of (N, K) true labels, (N, K) probabilities and K thresholds.
+
+    >>> truth = np.array([[True, False], [True, True], [False, False]])
+    >>> m = measure_labels(truth, np.array([[0.9, 0.6], [0.7, 0.4], [0.2, 0.1]], np.float32), (0.5, 0.5), ("a", "b"))
+    >>> m.map, m.labels[0].f1, m.labels[1].average_precision, round(m.exact, 3)
+    (0.75, 1.0, 0.5, 0.333)
+    """
+    called = probabilities >= np.array(thresholds)
+    precisions = average_precisions(truth, probabilities)
+    labels = []
+    for at, (name, average_precision, threshold) in enumerate(zip(class_names, precisions, thresholds, strict=True)):
+        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+            truth[:, at], called[:, at], average="binary", zero_division=0
+        )
+        known = None if np.isnan(average_precision) else float(average_precision)
+        positives = int(truth[:, at].sum())
+        labels.append(LabelMetrics(name, positives, known, float(precision), float(recall), float(f1), threshold))
+    concerned = truth.any(0) | called.any(0)
+    return MultiLabelMetrics(
+        map=mean_defined(precisions),
+        exact=float((called == truth).all(1).mean()),
+        micro_f1=float(metrics.f1_score(truth.ravel(), called.ravel(), zero_division=0)),
+        macro_f1=mean_defined(np.where(concerned, [label.f1 for label in labels], np.nan)),
+        pictures=len(truth),
+        labels=tuple(labels),
+    )
+
+
+def average_precisions(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give the average precision of each label, (K,); NaN for one that no picture has."""
+    scores = np.nan_to_num(probabilities)
+    return np.array(
+        [metrics.average_precision_score(truth[:, k], scores[:, k]) if truth[:, k].any() else np.nan
+         for k in range(truth.shape[1])]
+    )  # fmt: skip
+
+
+def mean_defined(values: NDArray[np.float64]) -> float:
+    """Average what is not NaN; 0 where nothing is left.
+
+    >>> mean_defined(np.array([0.5, np.nan, 1.0]))
+    0.75
+    """
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else 0.0
+
+
+def best_thresholds(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> tuple[float, ...]:
+    """Give for each label the threshold at which its F1 is highest; 0.5 for one that no picture has.
+
+    F1 changes only where a threshold passes a probability: the threshold lies midway between two. Of equals the one
+    nearest 0.5 is taken.
+
+    >>> best_thresholds(np.array([[False], [True], [True]]), np.array([[0.1], [0.5], [0.9]], np.float32))
+    (0.3,)
+    """
+    return tuple(
+        _best_threshold(truth[:, k], np.nan_to_num(probabilities[:, k])) if truth[:, k].any() else 0.5
+        for k in range(truth.shape[1])
+    )
+
+
+def _best_threshold(truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+    precision, recall, passed = metrics.precision_recall_curve(truth, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)  # the last names no picture: it is 0
+    midway = (passed + np.concatenate([[0.0], passed[:-1]])) / 2
+    best = np.flatnonzero(f1[:-1] >= f1.max() - 1e-12)
+    return round(float(midway[best[np.abs(midway[best] - 0.5).argmin()]]), 6)

@@ -1,4 +1,4 @@
-"""What people look at: the learning curve, the confusion matrix, a sheet of predictions. PNG files."""
+"""What people look at: learning curve, confusion matrix, average precisions, a sheet of predictions. PNG files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from googlenet.errors import MissingExtraError
-from googlenet.evaluation.metrics import Metrics
+from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
 from googlenet.images.decode import Pixels
 
 try:
@@ -25,11 +25,14 @@ BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
 STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
 SMALL, LARGE = 15, 1500  # points² of the smallest marker, and what the largest has more
 PLACES = ((0, 10), (0, -10), (9, 0), (-9, 0), (9, 12), (-9, 12), (9, -12), (-9, -12), (0, 22), (0, -22))
+LONGEST_NAME = 32  # letters that fit above a picture
 LABELS_UP_TO = 40  # classes whose names still fit on the axes of a confusion matrix
+BARS_UP_TO = 120  # labels whose names still fit beside their bars
+CURVES = {"top1": "top-1 accuracy, %", "map": "mean average precision, %"}  # by which the best epoch is chosen
 
 
-def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw the losses, each head on its own, and the accuracies over the epochs."""
+def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: str = "top1") -> None:
+    """Draw the losses, each head on its own, and ``metric`` over the epochs, in training too where it is known."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, accuracy = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
@@ -37,12 +40,13 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path) -> None:
         name = f"training, auxiliary head {head}" if head else "training, main output"
         losses.plot(epochs, values, STYLES[head % len(STYLES)], label=name, color=ORANGE)
     losses.plot(epochs, [row["val_loss"] for row in history], label="validation, main output", color=BLUE)
-    accuracy.plot(epochs, [100 * row["train_top1"] for row in history], label="training (augmented)", color=ORANGE)
-    best = max(history, key=lambda row: (row["val_top1"], row["epoch"]))
-    name = f"validation, best {best['val_top1']:.1%}"
-    accuracy.plot(epochs, [100 * row["val_top1"] for row in history], label=name, color=BLUE)
-    accuracy.plot(best["epoch"], 100 * best["val_top1"], "o", color=BLUE)
-    for axes, label in ((losses, "cross-entropy"), (accuracy, "top-1 accuracy, %")):
+    train, val = f"train_{metric}", f"val_{metric}"
+    if train in history[0]:
+        accuracy.plot(epochs, [100 * row[train] for row in history], label="training (augmented)", color=ORANGE)
+    best = max(history, key=lambda row: (row[val], row["epoch"]))
+    accuracy.plot(epochs, [100 * row[val] for row in history], label=f"validation, best {best[val]:.1%}", color=BLUE)
+    accuracy.plot(best["epoch"], 100 * best[val], "o", color=BLUE)
+    for axes, label in ((losses, "cross-entropy"), (accuracy, CURVES[metric])):
         axes.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
@@ -78,6 +82,32 @@ def draw_confusion(metrics: Metrics, path: Path) -> None:
     _save(figure, path)
 
 
+def draw_average_precisions(metrics: MultiLabelMetrics, path: Path) -> None:
+    """Draw a bar for each label, the best on top; those that no picture has are left out."""
+    found = sorted(
+        (label.average_precision, label.name, label.positives)
+        for label in metrics.labels
+        if label.average_precision is not None
+    )
+    figure = Figure(figsize=(8, float(np.clip(1.6 + 0.22 * len(found), 2.5, 24))), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(found))
+    bars = axes.barh(places, [100 * precision for precision, _, _ in found], color=BLUE)
+    axes.axvline(100 * metrics.map, color=ORANGE, linestyle="--", label=f"mean {metrics.map:.2%}")
+    axes.set(
+        xlabel="average precision, %",
+        xlim=(0, 108),
+        ylim=(-0.7, len(found) - 0.3),
+        title=f"mAP {metrics.map:.2%} on {metrics.pictures:,} pictures",
+    )
+    axes.set_yticks(places, [f"{name} ({count:,})" for _, name, count in found] if len(found) <= BARS_UP_TO else [])
+    if len(found) <= BARS_UP_TO:
+        axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+    axes.grid(alpha=0.25, axis="x")
+    figure.legend(loc="outside lower right", frameon=False)
+    _save(figure, path)
+
+
 def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8) -> None:
     """Draw pictures with what they were called. Each is (pixels, predicted, probability, true class)."""
     rows = -(-len(sheet) // columns)
@@ -90,6 +120,19 @@ def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path
         right = predicted == true
         title = f"{predicted} {probability:.0%}" if right else f"{predicted} {probability:.0%}\nis {true}"
         axes.set_title(title, fontsize=9, color=GREEN if right else RED)
+    _save(figure, path)
+
+
+def draw_pairs(pairs: Sequence[tuple[str, Sequence[tuple[str, Pixels]]]], path: Path, columns: int = 3) -> None:
+    """Draw pictures side by side that are alike. Each pair is (what they are, two of (name, pixels))."""
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(4.6 * columns, 2.9 * rows), layout="constrained")
+    for place, (title, pictures) in zip(figure.subfigures(rows, columns, squeeze=False).ravel(), pairs, strict=False):
+        place.suptitle(title, fontsize=9, color=RED)
+        for axes, (name, pixels) in zip(place.subplots(1, 2), pictures, strict=True):
+            axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 64 else None)
+            axes.set_title(name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}", fontsize=7)
+            axes.axis("off")
     _save(figure, path)
 
 

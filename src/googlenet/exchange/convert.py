@@ -202,11 +202,14 @@ def _from_config(settings: Mapping[str, Any], channels: int) -> dict[str, Any]:
             rule["size"] = int(settings["input_size"][-1])
         if "crop_pct" in settings:
             rule["crop_fraction"] = float(settings["crop_pct"])
+        if settings.get("crop_mode"):
+            ours = {theirs: ours for ours, theirs in weights.TIMM_CROP_MODES.items()}
+            rule["fit"] = ours[settings["crop_mode"]]
         if not 1 <= rule.get("size", 1) <= 4096 or not 0.1 <= rule.get("crop_fraction", 1) <= 1:
             raise ValueError(f"input_size must be 1 to 4096 and crop_pct 0.1 to 1, got {rule}")
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise WeightsError(
-            f"{files.CONFIG} says nothing usable about mean, std, input_size, crop_pct: {error}"
+            f"{files.CONFIG} says nothing usable about mean, std, input_size, crop_pct, crop_mode: {error}"
         ) from error
     return rule
 

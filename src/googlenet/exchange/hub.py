@@ -133,6 +133,7 @@ def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
 
 
 _SHOWN_CLASSES = 20
+_SHARES = ("top1", "top5", "map", "exact")  # metrics that are fractions of 1
 
 
 def _classes(names: tuple[str, ...]) -> list[str]:
@@ -144,7 +145,7 @@ def _classes(names: tuple[str, ...]) -> list[str]:
 def _metrics(metrics: Mapping[str, float]) -> list[str]:
     if not metrics:
         return ["## Metrics", "", "Not measured here: the weights were converted.", ""]
-    rows = [f"| {name} | {value:.2%} |" if name.startswith("top") else f"| {name} | {value:.6g} |"
+    rows = [f"| {name} | {value:.2%} |" if name in _SHARES else f"| {name} | {value:.6g} |"
             for name, value in metrics.items()]  # fmt: skip
     return ["## Metrics", "", "On held-out pictures.", "", "| metric | value |", "|---|---:|", *rows, ""]
 

@@ -87,6 +87,7 @@ def _timm_config(bundle: Bundle, ours: dict[str, Tensor]) -> dict[str, Any]:
             "input_size": [network.in_channels, rule.size, rule.size],
             "interpolation": "bilinear",
             "crop_pct": rule.crop_fraction,
+            "crop_mode": weights.TIMM_CROP_MODES[rule.fit],
             "mean": list(rule.mean),
             "std": list(rule.std),
             "num_classes": network.num_classes,

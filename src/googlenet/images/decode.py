@@ -192,11 +192,17 @@ def _upright(image: Image.Image) -> Image.Image:
     ImageOps.exif_transpose also writes the EXIF block anew, and so refuses whole pictures with one odd tag in it.
     """
     image.load()
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - whatever is wrong with the EXIF block, the pixels are whole
-        return image
+    turn = _TURNS.get(orientation(image))
     return image if turn is None else image.transpose(turn)
+
+
+def orientation(image: Image.Image) -> int:
+    """Give the EXIF orientation, 1 (upright) to 8; 1 where there is none, or none that means anything."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the EXIF block, the pixels are whole
+        return 1
+    return found if found in _TURNS else 1
 
 
 def _is_deep(mode: str) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from googlenet.card import Preprocessing
+from googlenet.card import Preprocessing, ToSquare
 from googlenet.images.decode import COLOURS, Pixels
+
+MID_GREY = 127  # of every channel: what stands where there is no picture
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def prepare(pixels: Pixels, rule: Preprocessing) -> Pixels:
@@ -23,17 +26,52 @@ def prepare(pixels: Pixels, rule: Preprocessing) -> Pixels:
 
 
 def _prepared(image: Image.Image, rule: Preprocessing) -> Image.Image:
+    whole = crop_box(image.width, image.height, rule)
+    seen = inside(whole, image.width, image.height)
+    wide = max(round(rule.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
+    high = max(round(rule.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
     # One resampling of the part that survives the crop gives the pixels of resizing first and cropping then.
-    box = crop_box(image.width, image.height, rule)
-    return image.resize((rule.size, rule.size), Image.Resampling.BILINEAR, box=box)
+    return _centred(image.resize((wide, high), Image.Resampling.BILINEAR, box=seen), rule.size)
 
 
-def crop_box(width: int, height: int, rule: Preprocessing) -> tuple[float, float, float, float]:
+def crop_box(width: int, height: int, rule: Preprocessing) -> Box:
     """Find what the network sees of a picture: left, top, right, bottom in the picture's own pixels.
+
+    With ``fit="pad"`` the box reaches beyond the picture.
 
     >>> crop_box(500, 400, Preprocessing(size=224, crop_fraction=0.875))
     (75.0, 25.0, 425.0, 375.0)
+    >>> crop_box(500, 400, Preprocessing(size=224, fit="pad"))
+    (0.0, -50.0, 500.0, 450.0)
     """
-    side = min(width, height) * rule.size / rule.resize
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
+    square = {"crop": (min(width, height),) * 2, "pad": (max(width, height),) * 2, "squash": (width, height)}
+    wide, high = (side * rule.size / rule.resize for side in square[rule.fit])
+    left, top = (width - wide) / 2, (height - high) / 2
+    return left, top, left + wide, top + high
+
+
+def inside(box: Box, width: int, height: int) -> Box:
+    """Give the part of a box that lies inside the picture."""
+    left, top, right, bottom = box
+    return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
+
+
+def whole_square(pixels: Pixels, fit: ToSquare, at_most: int) -> Pixels:
+    """Make a picture square before a random crop is taken of it, as ``fit`` says; ``"crop"`` leaves that to the crop.
+
+    Its side is the picture's longer one, but not above ``at_most`` pixels: the square of a panorama fills no memory.
+
+    >>> whole_square(np.zeros((30, 50, 3), np.uint8), "pad", at_most=224).shape
+    (50, 50, 3)
+    """
+    if fit == "crop":
+        return pixels
+    return prepare(pixels, Preprocessing(min(max(pixels.shape[:2]), at_most), fit=fit))
+
+
+def _centred(image: Image.Image, side: int) -> Image.Image:
+    if image.size == (side, side):
+        return image
+    square = Image.new(image.mode, (side, side), (MID_GREY,) * len(image.getbands()))
+    square.paste(image, (round((side - image.width) / 2), round((side - image.height) / 2)))
+    return square

@@ -11,17 +11,20 @@ from PIL import Image
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard
+from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, nearest
 from googlenet.images.decode import ImageSource, Pixels, decode
-from googlenet.images.preprocess import crop_box, prepare
+from googlenet.images.preprocess import crop_box, inside, prepare
 from googlenet.inference.engine import Engine, Floats
 from googlenet.inference.pipeline import in_batches
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer about one picture. ``probabilities`` (K,) follows ``class_names`` and sums to 1."""
+    """An answer about one picture. ``probabilities`` (K,) follows ``class_names``.
+
+    They sum to 1; where a picture may have several labels each is of its class alone, 0 to 1.
+    """
 
     source: ImageSource = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
@@ -43,6 +46,19 @@ class Prediction:
         """Its probability, 0 to 1."""
         return float(self.probabilities[self.index])
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes it is of, the likeliest first.
+
+        The one of ``label``; or, where a picture may have several labels, all whose probability is at least the
+        threshold that the card has for them: any number, none too.
+        """
+        card = self.classifier.card
+        if not card.multi_label:
+            return (self.label,)
+        over = self.probabilities >= np.array(card.thresholds)
+        return tuple(self.class_names[i] for i in np.argsort(-self.probabilities, kind="stable") if over[i])
+
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Give the ``k`` likeliest classes with their probabilities, the likeliest first."""
         order = np.argsort(-self.probabilities, kind="stable")[:k]
@@ -52,7 +68,7 @@ class Prediction:
         """Show where the evidence for a class lies: (H, W) of the picture, 0 (none) to 1 (most).
 
         The class activation map of Zhou et al. (*Learning deep features for discriminative localization*, 2016) for
-        ``class_name`` (the predicted one unless told). What the crop cut off is 0. The picture is read again.
+        ``class_name`` (the predicted one unless told). What was cut off is 0. The picture is read again.
         """
         name = self.label if class_name is None else class_name
         if name not in self.class_names:
@@ -60,6 +76,8 @@ class Prediction:
         return self.classifier.heatmap(self.source, self.class_names.index(name))
 
     def __repr__(self) -> str:
+        if self.classifier.card.multi_label:
+            return f"Prediction({self.labels!r})"
         return f"Prediction({self.label!r}, {self.probability:.1%})"
 
 
@@ -117,12 +135,25 @@ class Classifier:
         evidence = np.maximum(self.engine.maps(seen[None])[0, index], 0)
         evidence = evidence / max(float(evidence.max()), 1e-12)
         height, width = pixels.shape[:2]
-        left, top, right, bottom = (round(edge) for edge in crop_box(width, height, self.card.preprocessing))
-        size = (max(right - left, 1), max(bottom - top, 1))
-        enlarged = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-        heat = np.zeros((height, width), np.float32)
-        heat[top : top + size[1], left : left + size[0]] = np.asarray(enlarged)
-        return heat
+        return _laid_over(evidence, width, height, self.card.preprocessing)
+
+
+def _laid_over(evidence: Floats, width: int, height: int, rule: Preprocessing) -> Floats:
+    """Enlarge a map (h, w) of what the network saw onto the picture (H, W); 0 where it saw nothing."""
+    whole = crop_box(width, height, rule)
+    seen = inside(whole, width, height)
+    across = evidence.shape[1] / (whole[2] - whole[0])
+    down = evidence.shape[0] / (whole[3] - whole[1])
+    on_map = (
+        (seen[0] - whole[0]) * across, (seen[1] - whole[1]) * down,
+        (seen[2] - whole[0]) * across, (seen[3] - whole[1]) * down,
+    )  # fmt: skip
+    left, top, right, bottom = (round(edge) for edge in seen)
+    size = (max(right - left, 1), max(bottom - top, 1))
+    enlarged = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BILINEAR, box=on_map)
+    heat = np.zeros((height, width), np.float32)
+    heat[top : top + size[1], left : left + size[0]] = np.asarray(enlarged)
+    return heat
 
 
 def load(path: str | Path) -> Classifier:

@@ -39,7 +39,7 @@ class Engine:
         _check_signature(self._model, bundle)
 
     def probabilities(self, batch: Pixels) -> Floats:
-        """(N, size, size, C) uint8 → (N, K), each row summing to 1."""
+        """(N, size, size, C) uint8 → (N, K): each row sums to 1, or, with several labels, is each class's own."""
         return self._infer("probabilities", batch)
 
     @property

@@ -23,16 +23,19 @@ from googlenet.models.build import ConvNet, Normalise
 class Deployed(nn.Module):
     """A network as it is shipped: uint8 (N, H, W, C) → probabilities (N, K) and, where they exist, maps.
 
+    The probabilities of a picture sum to 1, or, with ``multi_label``, are each class's own.
+
     ``maps`` (N, K, h, w) are the class activation maps: the classifier applied at every place of the last
     feature map, or that map itself where it has one channel a class. Averaged over the places they are the logits.
 
     ``inference.graph`` writes the same as ONNX; this is what its golden outputs come from.
     """
 
-    def __init__(self, network: ConvNet, rule: Preprocessing, temperature: float) -> None:
+    def __init__(self, network: ConvNet, rule: Preprocessing, temperature: float, multi_label: bool = False) -> None:
         super().__init__()
         self.network = network
         self.temperature = temperature
+        self.multi_label = multi_label
         self.normalise = Normalise(rule)
         self.has_maps = network.network.stages_before_pooling() is not None
 
@@ -49,7 +52,8 @@ class Deployed(nn.Module):
         return self._probabilities(fc(features.mean((2, 3)))), maps
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        return torch.softmax(logits / self.temperature, dim=1)
+        calibrated = logits / self.temperature
+        return torch.sigmoid(calibrated) if self.multi_label else torch.softmax(calibrated, dim=1)
 
 
 def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
@@ -58,7 +62,7 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
     Versions and hashes of the card are filled in here.
     """
     network = network.cpu().eval()
-    deployed = Deployed(network, card.preprocessing, card.temperature).eval()
+    deployed = Deployed(network, card.preprocessing, card.temperature, card.multi_label).eval()
     with torch.inference_mode():
         outputs = deployed(torch.from_numpy(golden_inputs))
     named = dict(zip(("probabilities", "maps"), (output.numpy() for output in outputs), strict=False))
@@ -66,8 +70,9 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
     np.savez_compressed(golden, images=golden_inputs, **named)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    rule, names = card.preprocessing, card.class_names
     files = {
-        MODEL: to_onnx(network.network, arrays, card.preprocessing, card.temperature, card.class_names),
+        MODEL: to_onnx(network.network, arrays, rule, card.temperature, names, card.multi_label),
         WEIGHTS: save_tensors(state),
         GOLDEN: golden.getvalue(),
     }

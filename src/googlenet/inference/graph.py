@@ -35,7 +35,12 @@ _INPUT, _PROBABILITIES, _MAPS = "images", "probabilities", "maps"
 
 
 def to_onnx(
-    network: spec.Network, weights: Weights, rule: Preprocessing, temperature: float, class_names: Sequence[str]
+    network: spec.Network,
+    weights: Weights,
+    rule: Preprocessing,
+    temperature: float,
+    class_names: Sequence[str],
+    multi_label: bool = False,
 ) -> bytes:
     """Write a network as a single ONNX file of any batch size, the class names among its metadata.
 
@@ -46,8 +51,9 @@ def to_onnx(
         network: the network as data, for pictures of as many channels C as ``rule`` has means.
         weights: the arrays of its module's ``state_dict``, by their keys there. Those of the heads may be left out.
         rule: side of the pictures, mean, standard deviation and order of the channels.
-        temperature: what the logits are divided by before the softmax.
+        temperature: what the logits are divided by before the softmax, or the sigmoid.
         class_names: one for each class.
+        multi_label: whether each class has a probability of its own, by the sigmoid, instead of a share of 1.
 
     Raises:
         InputSizeError: pictures of ``rule.size`` pixels are too small for the network.
@@ -67,7 +73,8 @@ def to_onnx(
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
     images = helper.make_tensor_value_info(_INPUT, TensorProto.UINT8, ["batch", rule.size, rule.size, rule.channels])
     graph.written.input.append(images)
-    graph.written.output.extend([_probabilities(x, shape, temperature, graph), *([maps] if maps else [])])
+    probabilities = _probabilities(x, shape, temperature, multi_label, graph)
+    graph.written.output.extend([probabilities, *([maps] if maps else [])])
     helper.set_model_props(graph.model, {"class_names": "\n".join(class_names)})
     content: bytes = graph.model.SerializeToString()
     return content
@@ -133,7 +140,7 @@ def _maps(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
     return helper.make_tensor_value_info(_MAPS, TensorProto.FLOAT, ["batch", classes, *shape[1:]])
 
 
-def _probabilities(logits: str, shape: Shape, temperature: float, graph: _Graph) -> ValueInfoProto:
+def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: bool, graph: _Graph) -> ValueInfoProto:
     """(N, K, 1, 1) or (N, K) → (N, K)."""
     if shape[1:] != (1, 1):
         raise NetworkError(f"{graph.network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
@@ -141,7 +148,10 @@ def _probabilities(logits: str, shape: Shape, temperature: float, graph: _Graph)
     if temperature != 1:
         divisor = graph.constant("probabilities.temperature", np.array(temperature))
         x = graph.node("Div", "probabilities.calibrated", x, divisor)
-    graph.own("Softmax", _PROBABILITIES, x, axis=1)
+    if multi_label:
+        graph.own("Sigmoid", _PROBABILITIES, x)
+    else:
+        graph.own("Softmax", _PROBABILITIES, x, axis=1)
     return helper.make_tensor_value_info(_PROBABILITIES, TensorProto.FLOAT, ["batch", shape[0]])
 
 

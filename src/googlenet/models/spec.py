@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing
+from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ToSquare
 from googlenet.errors import NetworkError, nearest
 
 Size = int | tuple[int, int]  # one number for a square, or (height, width)
@@ -269,7 +269,9 @@ class Network:
             raise NetworkError(f"{self.name} has no dropout: leave dropout out, or insert a Stage with a Dropout layer")
         return replace(changed, aux=self.aux)
 
-    def preprocessing(self, size: int | None = None, crop_fraction: float | None = None) -> Preprocessing:
+    def preprocessing(
+        self, size: int | None = None, crop_fraction: float | None = None, fit: ToSquare = "crop"
+    ) -> Preprocessing:
         """Say how a picture becomes what this network sees; what is not given is the network's own.
 
         Where its mean and deviation are of R, G and B and it takes grey pictures, they are weighed as luma is; where it
@@ -280,7 +282,8 @@ class Network:
         """
         crop = self.crop_fraction if crop_fraction is None else crop_fraction
         mean = _for_channels(self.mean, self.in_channels, OTHER_MEAN)
-        return Preprocessing(size or self.input_size, crop, mean, _for_channels(self.std, self.in_channels, OTHER_STD))
+        std = _for_channels(self.std, self.in_channels, OTHER_STD)
+        return Preprocessing(size or self.input_size, crop, mean, std, fit=fit)
 
     def stages_before_pooling(self) -> tuple[Stage, ...] | None:
         """The stages whose output the class activation maps are made from.

@@ -23,6 +23,7 @@ Layout = tuple[tuple[str, str], ...]
 
 OWN = "googlenet"  # the layout of our own weights.safetensors
 TIMM_NAMES = {"xception": "legacy_xception"}  # where timm calls a network otherwise
+TIMM_CROP_MODES = {"crop": "center", "pad": "border", "squash": "squash"}  # what timm calls Preprocessing.fit
 NAMED = 6  # tensors that an error names before it counts the rest
 
 

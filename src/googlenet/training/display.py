@@ -11,11 +11,15 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemai
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from googlenet.data.listing import some_of
+from googlenet.evaluation.metrics import SHOWN
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 
 STARVING = 0.2  # of the time spent waiting for pictures, from which on it is said
 PLAIN_EVERY = 30.0  # seconds between plain lines within an epoch
+EACH_UP_TO = 20  # classes whose pictures are counted one by one
+UNEQUAL = 10  # times the pictures of the smallest class that the largest may have without a word
 
 
 class Display:
@@ -60,10 +64,33 @@ class Display:
             f"{fit.network.network.name} at {fit.rule.size} px on {fit.fabric.device.type} in {fit.recipe.precision}: "
             f"{len(train):,} pictures of {len(train.class_names)} classes to learn from, {len(val):,} held out"
         )
+        self._classes(fit)
         unseen = [name for name, count in val.counts().items() if not count]
         if unseen:
-            names = ", ".join(unseen)
+            names = some_of(unseen)
             self._print(f"no picture of {names} is held out: its accuracy will not be known; add pictures", "yellow")
+
+    def _classes(self, fit: Fit) -> None:
+        """Say how many pictures the classes have, and that they are unequal where nothing makes up for it."""
+        counts = fit.data.train.counts()
+        ranked = sorted(counts, key=lambda name: (counts[name], name))
+        smallest, middle, largest = ranked[0], ranked[len(ranked) // 2], ranked[-1]
+        if len(counts) <= EACH_UP_TO:
+            self._print("pictures to learn from: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+        else:
+            spread = ", ".join(f"{counts[name]:,} of {name}" for name in (smallest, middle, largest))
+            self._print(f"pictures to learn from, fewest, median and most: {spread}")
+        if fit.data.multi_label:
+            labels = fit.data.train.labels
+            several, none = sum(len(each) > 1 for each in labels), labels.count(())
+            self._print(f"of these {several:,} have several labels and {none:,} have none")
+        if fit.recipe.balance == "none" and counts[largest] > UNEQUAL * counts[smallest]:
+            ways = "--balance loss" + ("" if fit.data.multi_label else " or --balance sample")
+            self._print(
+                f"{largest} has {counts[largest] / counts[smallest]:.0f} times the pictures of {smallest}, "
+                f"which may be learnt badly: {ways} makes up for it",
+                "yellow",
+            )
 
     def step(self, progress: Progress, steps: int, loss: float) -> None:
         """Move the bar; without a terminal print a line now and then."""
@@ -88,9 +115,10 @@ class Display:
         """Print the line of a finished epoch."""
         self.last_line = time.monotonic()
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
+        scores = "  ".join(f"{SHOWN[name]} {score:.2%}" for name, score in result.val.items())
         self._print(
             f"epoch {self._epoch(result.epoch, 3)}  loss {result.loss:.3f} ({heads})  "
-            f"val loss {result.val_loss:.3f}  top-1 {result.val_top1:.2%}  top-5 {result.val_top5:.2%}  "
+            f"val loss {result.val_loss:.3f}  {scores}  "
             f"{result.pictures_per_second:.0f} pictures/s"
         )
         if result.waiting > STARVING:

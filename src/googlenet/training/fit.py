@@ -17,13 +17,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from googlenet.card import Preprocessing
 from googlenet.data.pictures import LabelledData, Picture
-from googlenet.errors import NonFiniteLossError, UnreadableImageError
+from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
 from googlenet.training import checkpoint
-from googlenet.training.loading import Batch, Batches, PictureDataset, loader
-from googlenet.training.objective import Objective
+from googlenet.training.loading import Batch, Batches, PictureDataset, Place, loader
+from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
+from googlenet.training.task import task_of
 
 NOTHING = 0.005  # of the loss of guessing: what is nearer to it has learnt nothing
 ENOUGH = 10  # steps of an epoch after which something should have been learnt
@@ -34,20 +35,27 @@ FORESEEN = 32  # pictures that tell how long the validation of all will take
 class EpochResult:
     """A row of the log: an epoch, or all since the row before where not every epoch is validated.
 
-    Losses are means over it; ``head_losses`` are unweighted, the main one first.
+    Losses are means over it; ``head_losses`` are unweighted, the main one first. ``train`` and ``val`` are
+    the scores of the task by their names, fractions of 1.
     """
 
     epoch: int
     lr: float
     loss: float
     head_losses: tuple[float, ...]
-    train_top1: float
+    train: dict[str, float]
     val_loss: float
-    val_top1: float
-    val_top5: float
+    val: dict[str, float]
     pictures_per_second: float
     seconds: float
     waiting: float  # the share of the seconds in which the step waited for pictures
+
+    def to_row(self) -> dict[str, Any]:
+        """Give one level of names: ``val_top1`` for what ``val`` calls ``top1``."""
+        row: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            row |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+        return row
 
 
 @dataclass
@@ -77,8 +85,11 @@ class Progress:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
         """Read back what :meth:`to_state` gave."""
-        rows = [EpochResult(**{**row, "head_losses": tuple(row["head_losses"])}) for row in state["history"]]
-        return cls(**{**state, "history": rows})
+        try:
+            rows = [EpochResult(**{**row, "head_losses": tuple(row["head_losses"])}) for row in state["history"]]
+            return cls(**{**state, "history": rows})
+        except (KeyError, TypeError) as error:
+            raise CheckpointError("the checkpoint is of another version of googlenet: start a new run") from error
 
 
 class Watcher(Protocol):
@@ -120,7 +131,11 @@ class Fit:
         self.stop_on_bad_image = stop_on_bad_image
         self.begun = time.perf_counter() if begun is None else begun
         self.progress = Progress()
-        objective = Objective(network, rule, recipe.label_smoothing).to(memory_format=torch.channels_last)
+        self.task = task_of(data)
+        self.thresholds = self.task.tally().thresholds()  # of the last validation, once there was one
+        weights = balancing_weights(list(data.train.counts().values())) if recipe.balance == "loss" else None
+        objective = Objective(network, rule, recipe.label_smoothing, self.task, weights)
+        objective.to(memory_format=torch.channels_last)
         self.network = network
         self.objective: nn.Module
         self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
@@ -130,13 +145,14 @@ class Fit:
             else None
         )
         self.normalise = objective.normalise
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, shuffle=True, side=self._side)
+        classes = [item.label for item in data.train.items] if recipe.balance == "sample" else None
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, self._side, classes)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
-        self.train_loader = loader(train, self.batches)
+        self.train_loader = loader(train, self.batches, self.task)
         val = PictureDataset(data.val, rule, recipe.seed, None)
         in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: rule.size)
-        self.val_loader = loader(val, in_order)
+        self.val_loader = loader(val, in_order, self.task)
 
     @property
     def best_network(self) -> ConvNet:
@@ -166,8 +182,10 @@ class Fit:
     def _close_epoch(self, watcher: Watcher, last: Path, best: Path) -> None:
         begun = time.perf_counter()
         result = self._finish_epoch(watcher)
-        if result.val_top1 >= max(row.val_top1 for row in self.progress.history):
-            checkpoint.save(best, self.best_network.state_dict(), {"epoch": result.epoch})
+        metric = self.task.metric
+        if result.val[metric] >= max(row.val[metric] for row in self.progress.history):
+            state = {"epoch": result.epoch, "thresholds": self.thresholds}
+            checkpoint.save(best, self.best_network.state_dict(), state)
         self.progress.elapsed = self._elapsed()
         self.save(last)
         watcher.epoch(result)
@@ -177,7 +195,7 @@ class Fit:
 
     def _learnt_nothing(self, result: EpochResult) -> str | None:
         """Say which heads guess as well after the epoch as before it: their loss stays at ln K."""
-        guessing = math.log(len(self.data.class_names))
+        guessing = self.task.guessing()
         names = ["the classifier", *(tap.name for tap in self.network.network.aux)]
         stuck = [
             name
@@ -221,7 +239,7 @@ class Fit:
         network, pictures, count = self.best_network.eval(), self.val_loader.dataset, len(self.data.val)
         some = range(0, count, -(-count // FORESEEN))
         begun = time.perf_counter()
-        batch: Batch = self.val_loader.collate_fn([pictures[0, index, self.rule.size] for index in some])
+        batch: Batch = self.val_loader.collate_fn([pictures[Place(0, index, self.rule.size)] for index in some])
         reading = (time.perf_counter() - begun) / len(some) / max(1, self.val_loader.num_workers)
         images = self.fabric.to_device(batch.images)
         taken = [0.0]
@@ -281,18 +299,18 @@ class Fit:
     def _count(self, numbers: list[float], logits: Tensor, labels: Tensor) -> None:
         progress, n = self.progress, len(labels)
         progress.sums = [a + n * b for a, b in zip(progress.sums or [0.0] * len(numbers), numbers, strict=True)]
-        progress.correct += int((logits.argmax(1) == labels).sum())
+        progress.correct += self.task.correct(logits, labels)
         progress.seen += n
 
     def _finish_epoch(self, watcher: Watcher) -> EpochResult:
         progress = self.progress
-        val_loss, val_top1, val_top5 = self._validate(watcher)
+        val_loss, val = self._validate(watcher)
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
         lr = self._learning_rate(self.pace.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
-        result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), progress.correct / seen,
-                             val_loss, val_top1, val_top5, speed, progress.seconds,
+        train = {self.task.counted: progress.correct / seen}
+        result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), train, val_loss, val, speed, progress.seconds,
                              progress.waiting / max(progress.seconds, 1e-9))  # fmt: skip
         self.progress = Progress(
             progress.epoch + 1,
@@ -303,9 +321,9 @@ class Fit:
         return result
 
     @torch.no_grad()
-    def _validate(self, watcher: Watcher) -> tuple[float, float, float]:
+    def _validate(self, watcher: Watcher) -> tuple[float, dict[str, float]]:
         network = self.best_network.eval()
-        loss, top1, top5, seen = 0.0, 0, 0, 0
+        loss, seen, tally = 0.0, 0, self.task.tally()
         for batch in self.val_loader:
             self._note_unreadable(batch, self.data.val.items, watcher)
             if not batch.indices:
@@ -313,11 +331,10 @@ class Fit:
             labels = self.fabric.to_device(batch.labels)
             with self.fabric.autocast():
                 logits = network(self.normalise(self.fabric.to_device(batch.images))).float()
-            loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-            ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-            top1, top5, seen = top1 + int(ranked[:, 0].sum()), top5 + int(ranked.sum()), seen + len(labels)
-        seen = max(seen, 1)
-        return loss / seen, top1 / seen, top5 / seen
+            loss, seen = loss + len(labels) * self.task.loss(logits, labels).item(), seen + len(labels)
+            tally.add(logits, labels)
+        self.thresholds = tally.thresholds()
+        return loss / max(seen, 1), tally.scores()
 
     def _learning_rate(self, share: float) -> float:
         recipe, steps = self.recipe, self.recipe.epochs * len(self.batches)

@@ -1,4 +1,7 @@
-"""Batches for training: order = f(seed, epoch), augmentation = f(seed, epoch, index). Nothing else decides."""
+"""Batches for training: order = f(seed, epoch), augmentation = f(seed, epoch, index). Nothing else decides.
+
+A picture drawn again within an epoch, to balance the classes, is augmented anew: f(seed, epoch, index, times before).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -20,16 +24,27 @@ from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError
 from googlenet.images.decode import COLOURS, Pixels
-from googlenet.images.preprocess import prepare
+from googlenet.images.preprocess import MID_GREY, prepare, whole_square
 from googlenet.training.recipe import Augmentation
+from googlenet.training.task import Task
 
 MAX_WORKERS = 8
-Place = tuple[int, int, int]  # (epoch, index of the picture, side of what the network sees of it)
+SQUARES_AT_MOST = 4  # sides of the input: a random crop down to a sixteenth of the area still enlarges nothing
+
+
+@dataclass(frozen=True)
+class Place:
+    """A picture to be seen: in which epoch, which one, at what side in pixels, how often it came before in it."""
+
+    epoch: int
+    index: int
+    side: int
+    before: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``images`` (N, C, S, S) uint8, ``labels`` (N,), the ``indices`` of the pictures, and those not readable."""
+    """``images`` (N, C, S, S) uint8, ``labels`` as the task takes them, ``indices``, and which could not be read."""
 
     images: Tensor
     labels: Tensor
@@ -41,11 +56,21 @@ class Batches:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
 
     ``side`` gives the pixels of a side for a batch of an epoch. A last batch smaller than ``batch_size`` is left out
-    in training (``shuffle``), unless it is the only one.
+    in training (``shuffle``), unless it is the only one. Where ``classes``, the class of each picture, are given, every
+    class is drawn equally often.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, shuffle: bool, side: Callable[[int, int], int]) -> None:
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        side: Callable[[int, int], int],
+        classes: Sequence[int] | None = None,
+    ) -> None:
         self.count, self.batch_size, self.seed, self.shuffle, self.side = count, batch_size, seed, shuffle, side
+        self.members = None if classes is None else _members(classes)
         self.epoch = 0
         self.start = 0
 
@@ -54,10 +79,39 @@ class Batches:
         return whole if self.shuffle and whole else whole + bool(rest)
 
     def __iter__(self) -> Iterator[list[Place]]:
-        order = _generator(self.seed, self.epoch).permutation(self.count) if self.shuffle else np.arange(self.count)
+        order = self._order()
         for at in range(self.start, len(self)):
-            side = self.side(self.epoch, at)
-            yield [(self.epoch, int(i), side) for i in order[at * self.batch_size : (at + 1) * self.batch_size]]
+            some, side = order[at * self.batch_size : (at + 1) * self.batch_size], self.side(self.epoch, at)
+            yield [Place(self.epoch, index, side, before) for index, before in some.tolist()]
+
+    def _order(self) -> NDArray[np.int64]:
+        """Give (count, 2): the index of each picture and how often it came before."""
+        random = _generator(self.seed, self.epoch)
+        if self.members is not None:
+            return _balanced(random, self.members, self.count)
+        order = random.permutation(self.count) if self.shuffle else np.arange(self.count)
+        return np.stack([order, np.zeros_like(order)], axis=1)
+
+
+def _members(classes: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Give the indices of the pictures of each class that has any."""
+    by_class = np.split(np.argsort(classes, kind="stable"), np.cumsum(np.bincount(classes))[:-1])
+    return [members for members in by_class if len(members)]
+
+
+def _balanced(random: np.random.Generator, members: list[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+    """Draw every class equally often (the rest, too small to share, from some of them), as (index, how often before).
+
+    No picture comes again before all of its class have come.
+    """
+    share, rest = divmod(count, len(members))
+    drawn = []
+    for place, which in enumerate(random.permutation(len(members))):
+        pictures, wanted = members[which], share + (place < rest)
+        rounds = range(-(-wanted // len(pictures)))
+        shuffled = [np.stack([random.permutation(pictures), np.full_like(pictures, r)], axis=1) for r in rounds]
+        drawn += [np.concatenate(shuffled)[:wanted]] if shuffled else []
+    return random.permutation(np.concatenate(drawn))
 
 
 class PictureDataset(Dataset[Any]):
@@ -66,22 +120,24 @@ class PictureDataset(Dataset[Any]):
     def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
         self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
 
-    def __getitem__(self, place: Place) -> tuple[int, int, Tensor | str]:
-        """Give index, class and pixels, or the reason why there are none."""
-        epoch, index, side = place
+    def __getitem__(self, place: Place) -> tuple[int, tuple[int, ...], Tensor | str]:
+        """Give index, classes and pixels, or the reason why there are none."""
+        index = place.index
         item = self.pictures.items[index]
         try:
             pixels = item.read(self.rule.channels)
         except ImageError as error:
-            return index, item.label, str(error)
+            return index, item.labels, str(error)
         if self.augmentation is None:
-            return index, item.label, _to_tensor(prepare(pixels, self.rule))
-        return index, item.label, self._augmented(pixels, epoch, index, augmenting(self.augmentation, side))
+            return index, item.labels, _to_tensor(prepare(pixels, self.rule))
+        return index, item.labels, self._augmented(pixels, place, augmenting(self.augmentation, place.side))
 
-    def _augmented(self, pixels: Pixels, epoch: int, index: int, transform: v2.Transform) -> Tensor:
+    def _augmented(self, pixels: Pixels, place: Place, transform: v2.Transform) -> Tensor:
+        pixels = whole_square(pixels, self.rule.fit, SQUARES_AT_MOST * self.rule.size)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
-            torch.default_generator.manual_seed(int(_generator(self.seed, epoch, index).integers(2**62)))
+            seed = _generator(self.seed, place.epoch, place.index, place.before).integers(2**62)
+            torch.default_generator.manual_seed(int(seed))
             # Pillow, the faster one, knows no picture of five channels.
             varied: Tensor = transform(Image.fromarray(pixels) if pixels.shape[2] == COLOURS else _to_tensor(pixels))
         return varied
@@ -99,28 +155,28 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
         steps.append(v2.RandomPhotometricDistort(p=augmentation.distort))
     steps.append(v2.PILToTensor())
     if augmentation.erase:
-        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=127))
+        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=MID_GREY))
     return v2.Compose(steps)
 
 
-def loader(dataset: PictureDataset, batches: Batches) -> DataLoader[Any]:
+def loader(dataset: PictureDataset, batches: Batches, task: Task) -> DataLoader[Any]:
     """Read and augment batches in processes of their own, ahead of the training step."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=min(MAX_WORKERS, os.cpu_count() or 1),
-        collate_fn=_collate,
+        collate_fn=partial(_collate, task),
         persistent_workers=True,
         generator=torch.Generator(),  # its own: asking for batches must not move the global one
         worker_init_fn=_leave_signals_to_the_parent,
     )
 
 
-def _collate(samples: Sequence[tuple[int, int, Tensor | str]]) -> Batch:
-    readable = [(index, label, x) for index, label, x in samples if isinstance(x, Tensor)]
+def _collate(task: Task, samples: Sequence[tuple[int, tuple[int, ...], Tensor | str]]) -> Batch:
+    readable = [(index, labels, x) for index, labels, x in samples if isinstance(x, Tensor)]
     return Batch(
         torch.stack([x for _, _, x in readable]) if readable else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
-        torch.tensor([label for _, label, _ in readable], dtype=torch.long),
+        task.targets([labels for _, labels, _ in readable]),
         [index for index, _, _ in readable],
         {index: x for index, _, x in samples if isinstance(x, str)},
     )

@@ -12,6 +12,7 @@ from googlenet.card import Preprocessing
 from googlenet.inference.engine import precisions
 from googlenet.models.build import ConvNet
 from googlenet.training.objective import Objective
+from googlenet.training.task import OneLabel
 
 Precision = Literal["fp32", "bf16"]
 PICTURES = 8  # in a trial step
@@ -30,7 +31,9 @@ def fastest(network: ConvNet, rule: Preprocessing, device: str) -> Precision:
     if device != "cpu" or "bf16" not in precisions():
         return "fp32"
     with torch.random.fork_rng(devices=[]):
-        objective = Objective(copy.deepcopy(network), rule, 0.0).to(memory_format=torch.channels_last)
+        objective = Objective(copy.deepcopy(network), rule, 0.0, OneLabel(network.network.num_classes)).to(
+            memory_format=torch.channels_last
+        )
         exact, fast = _compare(objective, rule.size)
         return "bf16" if fast < WORTH * exact else "fp32"
 

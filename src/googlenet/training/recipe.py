@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from googlenet.card import ToSquare
 from googlenet.data.pictures import VAL_FRACTION
 from googlenet.errors import RecipeError, nearest
 
@@ -59,6 +60,10 @@ class Recipe(_Strict):
     ``lr`` is the highest learning rate. ``schedule = "cosine"`` rises to it over the share ``warmup`` of all steps
     and falls to 0; ``"step"`` multiplies it by ``step_factor`` every ``step_epochs``. ``averaging`` is the
     decay of the moving average of the weights that is evaluated and shipped, 0 for none.
+
+    ``balance`` is what is done where classes differ in size: ``"loss"`` weighs each picture by n / (K · n_k), n_k
+    being the pictures of its class among all n of K classes; ``"sample"`` draws each class equally often, an epoch
+    being as long as ever.
     """
 
     network: str = "googlenet_bn"  # a name of the zoo
@@ -71,6 +76,7 @@ class Recipe(_Strict):
     first_size: float = Field(default=1.0, ge=0.25, le=1)
     grown: Fraction = 0.5
     in_channels: int = Field(default=3, ge=1, le=1024)  # 1: grey, 3: RGB, any other: as the files have them
+    fit: ToSquare = "crop"  # how a picture becomes square
     batch_size: int = Field(default=64, ge=2)
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: what is fastest on the device, by trying
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -88,6 +94,7 @@ class Recipe(_Strict):
     init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "own"  # own: the network's
     val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # held out where DATA has no val/
     seed: int = Field(default=0, ge=0)
+    balance: Literal["none", "loss", "sample"] = "none"
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")

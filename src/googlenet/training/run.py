@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -27,9 +27,18 @@ from lightning_fabric import Fabric
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard, Preprocessing, ToSquare
 from googlenet.data.pictures import LabelledData, Pictures, open_data
-from googlenet.errors import CheckpointError, DataError, DeviceError, ImageError, InputSizeError, RunError, StoppedError
+from googlenet.errors import (
+    CheckpointError,
+    DataError,
+    DeviceError,
+    ImageError,
+    InputSizeError,
+    RecipeError,
+    RunError,
+    StoppedError,
+)
 from googlenet.evaluation.report import draw_learning_curve
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import prepare
@@ -45,6 +54,7 @@ from googlenet.training.pace import Minutes
 from googlenet.training.precision import fastest
 from googlenet.training.recipe import Recipe, load_recipe
 
+Balance = Literal["none", "loss", "sample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
 GOLDEN_PICTURES = 4
@@ -56,7 +66,7 @@ _CONTENTS = (SETTINGS, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
 
 
 def train(
-    data: str | Path,
+    data: str | Path | LabelledData,
     out: str | Path,
     *,
     recipe: str | Path = "default",
@@ -65,9 +75,11 @@ def train(
     minutes: float | None = None,
     image_size: int | None = None,
     in_channels: int | None = None,
+    fit: ToSquare | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
+    balance: Balance | None = None,
     device: Device = "auto",
     precision: Literal["auto", "fp32", "bf16"] | None = None,
     resume: bool = False,
@@ -77,7 +89,10 @@ def train(
     """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
 
     Args:
-        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, or ``"digits"``.
+        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, a list (``.csv`` or
+            ``.jsonl``), ``"digits"``, the name of a set that was fetched, or :class:`LabelledData` made by hand. Where
+            its pictures may have several labels, the classes no longer exclude each other, and the bundle says of
+            each from which probability on it is named.
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
         network: a name of the zoo, or a ``Network`` of your own; unless given, the recipe's.
         recipe: ``"default"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows overrides it.
@@ -85,6 +100,9 @@ def train(
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
         in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
             hold, as :func:`googlenet.images.decode.decode` tells.
+        balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
+            (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
+        fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
         resume: go on from the checkpoint in ``out``, exactly where it stopped.
@@ -105,8 +123,8 @@ def train(
     run = Path(out)
     name = network.name if isinstance(network, Network) else network
     overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
-                 "in_channels": in_channels, "batch_size": batch_size, "lr": lr, "seed": seed,
-                 "precision": precision}  # fmt: skip
+                 "in_channels": in_channels, "fit": fit, "batch_size": batch_size, "lr": lr, "seed": seed,
+                 "balance": balance, "precision": precision}  # fmt: skip
     if resume:
         before = _settings(run)
         settings, spec = _resumed(run, before, overrides)
@@ -116,6 +134,7 @@ def train(
     spec = replace(spec, in_channels=settings.in_channels)
     rule = _preprocessing(settings, spec)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels)
+    _check_balance(settings, pictures)
     computer = _device(device)
     described = _describe(pictures)
     _golden(pictures.val, rule)  # pictures of which none can be read are told of before any work
@@ -134,16 +153,17 @@ def train(
         else:
             recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described}
             _start(run, recorded, overwrite)
-        fit = Fit(built, pictures, settings, rule, _fabric(computer, settings.precision), on_bad_image == "stop", begun)
+        precise = _fabric(computer, settings.precision)
+        fitting = Fit(built, pictures, settings, rule, precise, on_bad_image == "stop", begun)
         if resume and (run / CHECKPOINTS / LAST).exists():
-            fit.restore(run / CHECKPOINTS / LAST)
-        if isinstance(fit.pace, Minutes):
-            fit.pace.foresee(*_foresee_the_end(fit, run, described))
-        _run(fit, run, data)
-    return _finish(fit, run, described)
+            fitting.restore(run / CHECKPOINTS / LAST)
+        if isinstance(fitting.pace, Minutes):
+            fitting.pace.foresee(*_foresee_the_end(fitting, run, described))
+        _run(fitting, run)
+    return _finish(fitting, run, described)
 
 
-def _run(fit: Fit, run: Path, data: str | Path) -> None:
+def _run(fit: Fit, run: Path) -> None:
     checkpoints = run / CHECKPOINTS
     with Display(fit.recipe) as display, _signals() as caught:
         display.begin(fit)
@@ -151,9 +171,10 @@ def _run(fit: Fit, run: Path, data: str | Path) -> None:
         finished = fit.run(watcher, checkpoints / LAST, checkpoints / BEST)
     _write_unreadable(run, fit.progress.unreadable)
     if not finished:
-        _draw(run, fit.progress.history)
+        _draw(run, fit)
+        again = f"googlenet train {fit.data.name} --out {run} --resume"
         raise StoppedError(
-            f"stopped in {display.place(fit.progress)}, saved; go on with: googlenet train {data} --out {run} --resume",
+            f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
             128 + caught[0],
         )
 
@@ -186,7 +207,7 @@ def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[fl
     with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
         # A copy: what is shipped is moved to the processor.
         network = copy.deepcopy(fit.best_network)
-        _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}))
+        _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
         writing = time.perf_counter() - begun
     return fit.foresee_validation() + saving, writing
 
@@ -197,9 +218,9 @@ def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> Bundle:
     network = fit.best_network
     checkpoint.restore_module(network, tensors, run / CHECKPOINTS / BEST)
     best = next(row for row in fit.progress.history if row.epoch == state["epoch"])
-    metrics = {"top1": best.val_top1, "top5": best.val_top5, "val_loss": best.val_loss, "epoch": best.epoch}
-    card = _card(fit, described, metrics)
-    _draw(run, fit.progress.history)
+    metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
+    card = _card(fit, described, metrics, tuple(state["thresholds"]))
+    _draw(run, fit)
     return _write_bundle(fit, run / bundles.IN_RUN, network, card)
 
 
@@ -210,7 +231,7 @@ def _write_bundle(fit: Fit, path: Path, network: ConvNet, card: ModelCard) -> Bu
         raise checkpoint.explain(error, path) from error
 
 
-def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float]) -> ModelCard:
+def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float], thresholds: tuple[float, ...]) -> ModelCard:
     network = fit.network.network
     return ModelCard(
         name=network.name,
@@ -218,6 +239,8 @@ def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float]) -> Mod
         class_names=fit.data.class_names,
         preprocessing=fit.rule,
         metrics=metrics,
+        multi_label=fit.data.multi_label,
+        thresholds=thresholds,
         data=described,
         recipe=fit.recipe.model_dump(mode="json"),
         versions={"googlenet": googlenet.__version__},
@@ -244,15 +267,24 @@ def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     size = recipe.image_size or network.input_size
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
-    return network.preprocessing(size, recipe.crop_fraction)
+    return network.preprocessing(size, recipe.crop_fraction, recipe.fit)
+
+
+def _check_balance(recipe: Recipe, data: LabelledData) -> None:
+    if recipe.balance == "sample" and data.multi_label:
+        raise RecipeError(
+            f"--balance sample draws by class, and pictures of {data.name} have several labels, or none: "
+            "use --balance loss or none"
+        )
 
 
 def _describe(data: LabelledData) -> dict[str, Any]:
     return {
         "name": data.name,
-        "split": "by file name" if data.made_here else "folders",
+        "split": "by file name" if data.made_here else "as given",
         "train": len(data.train),
         "val": len(data.val),
+        "multi_label": data.multi_label,
         "fingerprint": data.split("all").fingerprint(),
     }
 
@@ -301,7 +333,8 @@ def _resumed(run: Path, settings: dict[str, Any], overrides: dict[str, Any]) -> 
 
 
 def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any]) -> None:
-    if before["fingerprint"] != described["fingerprint"]:
+    same = before["fingerprint"] == described["fingerprint"]
+    if not same or before.get("multi_label", False) != described["multi_label"]:
         raise CheckpointError(
             f"{run} was started on other pictures ({before['train']} + {before['val']} of {before['name']}, now "
             f"{described['train']} + {described['val']} of {described['name']}): start a new run"
@@ -311,7 +344,7 @@ def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any
 def _write_log(path: Path, history: list[EpochResult]) -> None:
     rows = []
     for result in history:
-        row = asdict(result)
+        row = result.to_row()
         losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
         rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
     _write_csv(path, rows)
@@ -331,9 +364,9 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     checkpoint.write_whole(path, text.getvalue().encode())
 
 
-def _draw(run: Path, history: list[EpochResult]) -> None:
-    if history:
-        draw_learning_curve([asdict(result) for result in history], run / CURVE)
+def _draw(run: Path, fit: Fit) -> None:
+    if fit.progress.history:
+        draw_learning_curve([result.to_row() for result in fit.progress.history], run / CURVE, fit.task.metric)
 
 
 # The machine.

@@ -1,0 +1,166 @@
+"""``googlenet doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from googlenet.doctor.clean import Cleaned
+    from googlenet.doctor.findings import Finding, Findings
+    from googlenet.images.decode import Pixels
+
+EXAMPLES = 3  # of each kind that the terminal shows
+PAIRS = 12  # that are drawn
+DRAWN_SIDE = 256  # pixels
+DRAWN = ("leak", "two_classes", "near_leak", "near_two_classes", "duplicate", "near_duplicate")
+TOLD = ("refused", "class_mismatch", "empty_class", "imbalance", "similar_names", "crop_loss")  # by their detail alone
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("doctor", short_help="Find what is wrong with labelled pictures, and write a clean copy.")(doctor)
+
+
+def doctor(
+    data: Annotated[str, typer.Argument(help="Labelled pictures, as `googlenet train` takes or refuses them.")],
+    fix: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Write a clean copy to this new folder, or a list of it to OUT.csv."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the worst pairs of like pictures.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Also name pictures smaller than this.")] = None,
+    seed: Annotated[int, typer.Option(help="As in training: decides what is held out where DATA has no val/.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
+) -> None:
+    """Example: googlenet doctor photos/
+
+    Find what is wrong with labelled pictures before they are trained on. DATA is never changed.
+
+    The exit code is 1 where something would harm training: data that train refuses, pictures that cannot be read,
+    the same picture in several splits or classes. Advice alone leaves it 0.
+
+    A clean copy: googlenet doctor photos/ --fix clean/
+
+    It leaves out what cannot be read, and copies: of those in several splits the one in test or val stays, of a
+    picture in several classes none. Others are renamed or turned upright where needed. doctor.json in it (beside
+    OUT.csv: OUT.doctor.json) says what was done. The exit code is then 1 only where train refuses the copy.
+    """
+    import googlenet
+    from googlenet.cli.output import show_json, warn
+
+    examine = googlenet.examine  # first, so that a missing extra is said before anything is read
+    from googlenet.doctor.clean import clean, refuse
+
+    if fix is not None:
+        refuse(data, fix)
+    cleaned = None
+    with _bars() as report:
+        findings = examine(data, seed=seed, image_size=image_size, progress=report)
+        if fix is not None:
+            cleaned = clean(findings, fix, progress=report)
+    if as_json:
+        show_json(findings.to_json())
+    else:
+        _show(findings, data)
+    if plot:
+        _draw(findings, plot, warn)
+    if cleaned:
+        _show_cleaned(cleaned, as_json)
+    if cleaned.refusal if cleaned else findings.harmful:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Give each stage of the work a bar of its own."""
+    from contextlib import ExitStack
+
+    from googlenet.cli.output import progress
+
+    with ExitStack() as stack:
+        now: list[tuple[str, Callable[[int, int | None], None]]] = []
+
+        def report(what: str, done: int, total: int) -> None:
+            if not now or now[0][0] != what:
+                stack.close()
+                now[:] = [(what, stack.enter_context(progress(what, total)))]
+            now[0][1](done, total)
+
+        yield report
+
+
+def _show(findings: Findings, data: str) -> None:
+    from googlenet.cli.output import say, show_table
+    from googlenet.doctor.findings import AILMENTS
+
+    splits = ", ".join(f"{split} {count:,}" for split, count in findings.splits.items() if split)
+    say(f"{data}: {findings.pictures:,} pictures in {findings.classes:,} classes" + (f" ({splits})" if splits else ""))
+    if not findings.items:
+        say("nothing is wrong with them")
+        return
+    rows = []
+    for kind, ailment in AILMENTS.items():
+        found = findings.of(kind)
+        if found:
+            examples = [_example(one) for one in found[:EXAMPLES]] + ["…"] * (len(found) > EXAMPLES)
+            rows.append(("harm" if ailment.harms else "", ailment.title, f"{len(found):,}", "\n".join(examples),
+                         ailment.cure))  # fmt: skip
+    columns = [("", "left"), ("what", "left"), ("found", "right"), ("for example", "left"), ("cure", "left")]
+    show_table("", columns, rows)
+    if findings.harmful:
+        say("what is marked as harm misleads or stops training")
+
+
+def _example(finding: Finding) -> str:
+    """Say which pictures these are, and what the heading does not say of them."""
+    if finding.kind in TOLD:
+        return finding.detail
+    names = (" ≈ " if finding.kind.startswith("near") else " = ").join(finding.names[:EXAMPLES])
+    return f"{names}: {finding.detail}" if finding.detail else names
+
+
+def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from googlenet.doctor.findings import AILMENTS, shown
+    from googlenet.errors import unwritable
+    from googlenet.evaluation.report import draw_pairs
+    from googlenet.images.decode import decode
+
+    def small(name: str) -> Pixels:
+        image = Image.fromarray(decode(sources[name]))
+        image.thumbnail((DRAWN_SIDE, DRAWN_SIDE))
+        return np.asarray(image)
+
+    sources = {shown(seen.entry.name): seen.entry.source for seen in findings.looks}
+    alike = [finding for kind in DRAWN for finding in findings.of(kind)][:PAIRS]
+    if not alike:
+        say("nothing to draw: no two pictures are alike")
+        return
+    pairs = [
+        (f"{AILMENTS[one.kind].title}\n{one.detail}", [(name, small(name)) for name in (one.names[0], one.names[-1])])
+        for one in alike
+    ]
+    try:
+        draw_pairs(pairs, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    say(f"plot: {path}")
+
+
+def _show_cleaned(cleaned: Cleaned, as_json: bool) -> None:
+    from googlenet.cli.output import say, warn
+
+    counts = ", ".join(f"{count:,} {done}" for done, count in sorted(cleaned.counts().items()))
+    tell = warn if as_json else say
+    tell(f"clean copy: {cleaned.path} ({counts}: see {cleaned.report})")
+    if cleaned.refusal:
+        tell(f"train does not take it yet: {cleaned.refusal}")
+    else:
+        tell(f"next:   googlenet train {cleaned.path} --out runs/mine")

@@ -1,0 +1,43 @@
+"""Sets that have a name, and where they are kept: each as a list of pictures, which ``googlenet.fetch`` writes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from googlenet.errors import DataError
+
+# The official test pictures are `val` where a set has no official validation pictures: all but flowers102, which has
+# both, and imagenette and imagenet, which have official validation pictures and no test pictures with labels.
+NAMED = (
+    "mnist", "fashion-mnist", "cifar10", "cifar100", "flowers102", "food101", "oxford-pets", "imagenette", "imagenet",
+)  # fmt: skip
+BY_HAND = {
+    "imagenet": "it may not be downloaded without an account: get ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
+    "ILSVRC2012_devkit_t12.tar.gz from image-net.org and put them there, then --download unpacks them",
+}
+LIST = "list.csv"
+PLACE = "GOOGLENET_DATA"  # the environment variable that says where named sets are kept
+
+
+def folder_of(name: str) -> Path:
+    """Say where a named set is kept: below ``$GOOGLENET_DATA``, otherwise below the user's cache."""
+    told = os.environ.get(PLACE)
+    return (Path(told) if told else _user_cache() / "googlenet" / "data") / name
+
+
+def find_named(name: str) -> Path:
+    """Find the list of a named set. Raises :class:`DataError` when it was not fetched yet, saying how."""
+    folder = folder_of(name)
+    if not (folder / LIST).is_file():
+        raise DataError(f"{name} is not in {folder}: {BY_HAND.get(name, '--download fetches it')}")
+    return folder / LIST
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,0 +1,344 @@
+"""DATA as a list: CSV and JSONL, splits and groups, several labels, and everything a list can have wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from googlenet.data.pictures import Pictures, open_data
+from googlenet.errors import DataError
+
+Record = dict[str, Any]
+
+
+def write(folder: Path, records: list[Record], suffix: str = ".csv") -> Path:
+    """Write a list, by the standard library's own writers, and empty files for its pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for record in records:
+        (folder / record["path"]).parent.mkdir(parents=True, exist_ok=True)
+        (folder / record["path"]).touch()
+    path = folder / f"list{suffix}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if suffix == ".jsonl":
+            file.writelines(json.dumps(record) + "\n" for record in records)
+        else:
+            writer = csv.DictWriter(file, list(records[0]))
+            writer.writeheader()
+            for record in records:
+                label = record["label"]
+                writer.writerow({**record, "label": label if isinstance(label, str) else "|".join(label)})
+    return path
+
+
+def records_of(count: int, **columns: Any) -> list[Record]:
+    """Pictures of cats and dogs in turn."""
+    return [{"path": f"{i:03d}.jpg", "label": "cat" if i % 2 else "dog"} | columns for i in range(count)]
+
+
+def names_of(pictures: Pictures) -> list[str]:
+    return [item.name for item in pictures.items]
+
+
+def error_of(source: str | Path) -> str:
+    with pytest.raises(DataError) as caught:
+        open_data(source)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+# What a list may say
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_list_is_held_out_by_name_as_a_folder_is(tmp_path: Path, suffix: str) -> None:
+    records = [{"path": f"{cls}/{i:03d}.jpg", "label": cls} for cls in ("cat", "dog") for i in range(100)]
+    listed, folder = (
+        open_data(write(tmp_path / "photos", records, suffix), seed=3),
+        open_data(tmp_path / "photos", seed=3),
+    )
+    assert listed.class_names == folder.class_names == ("cat", "dog")
+    assert (listed.made_here, listed.multi_label) == (True, False)
+    for split in ("train", "val"):
+        assert names_of(listed.split(split)) == names_of(folder.split(split))
+        assert listed.split(split).labels == folder.split(split).labels
+    assert listed.split("all").fingerprint() == folder.split("all").fingerprint()
+
+
+def test_the_order_of_the_lines_does_not_matter(tmp_path: Path) -> None:
+    records = records_of(60)
+    forwards = open_data(write(tmp_path, records))
+    assert open_data(write(tmp_path, records[::-1])) == forwards
+
+
+def test_given_splits_are_taken_as_they_are_and_the_rest_is_split_here(tmp_path: Path) -> None:
+    given = [record | {"split": ("train", "val", "test")[i % 3]} for i, record in enumerate(records_of(18))]
+    data = open_data(write(tmp_path / "given", given))
+    assert not data.made_here
+    assert [len(part) for part in data.splits.values()] == [6, 6, 6]
+    rest = [{"path": f"rest/{i}.jpg", "label": "cat", "split": ""} for i in range(100)]
+    more = open_data(write(tmp_path / "more", given + rest))
+    assert more.made_here
+    for split in data.splits:
+        assert set(names_of(data.split(split))) <= set(names_of(more.split(split)))
+    assert 5 < len(more.val) - len(data.val) < 40
+    assert names_of(more.split("test")) == names_of(data.split("test"))
+
+
+def test_where_no_val_is_given_some_of_train_is_held_out(tmp_path: Path) -> None:
+    records = [record | {"split": "test" if i < 10 else "train"} for i, record in enumerate(records_of(110))]
+    data = open_data(write(tmp_path, records))
+    assert data.made_here
+    assert len(data.split("test")) == 10
+    assert 5 < len(data.val) < 40
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(st.lists(st.sampled_from(["", "p1", "p2", "p3", "p4 日本", "p5"]), max_size=60), st.integers(0, 9))
+def test_a_group_is_never_on_both_sides(tmp_path_factory: pytest.TempPathFactory, groups: list[str], seed: int) -> None:
+    records = records_of(80, group="") + [
+        {"path": f"grouped/{i}.jpg", "label": "cat", "group": group} for i, group in enumerate(groups)
+    ]
+    data = open_data(write(tmp_path_factory.mktemp("groups"), records), seed=seed)
+    sides = [{item.group for item in part.items if item.group} for part in data.splits.values()]
+    assert not sides[0] & sides[1]
+    assert sides[0] | sides[1] == set(groups) - {""}
+
+
+def test_one_picture_with_a_split_tells_for_its_group(tmp_path: Path) -> None:
+    records = records_of(60, group="", split="")
+    records += [
+        {"path": f"p/{i}.jpg", "label": "cat", "group": "p", "split": "test" if i == 7 else ""} for i in range(20)
+    ]
+    data = open_data(write(tmp_path, records))
+    assert len(data.split("test")) == 20
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_several_labels_or_none(tmp_path: Path, suffix: str) -> None:
+    records: list[Record] = [{"path": f"{i}.jpg", "label": ["dog", "cat"], "split": "train"} for i in range(2)]
+    records += [{"path": "one.jpg", "label": ["dog"], "split": "val"}, {"path": "no.jpg", "label": [], "split": "val"}]
+    data = open_data(write(tmp_path, records, suffix))
+    assert data.multi_label
+    assert data.class_names == ("cat", "dog")
+    assert data.train.labels == [(0, 1), (0, 1)]
+    assert data.val.labels == [(), (1,)]
+    assert data.train.counts() == {"cat": 2, "dog": 2}
+    assert data.val.counts() == {"cat": 0, "dog": 1}
+    before = data.split("all").fingerprint()
+    records[0]["label"] = ["dog"]
+    assert open_data(write(tmp_path, records, suffix)).split("all").fingerprint() != before
+
+
+def test_labels_is_the_same_as_label_and_other_columns_are_left_alone(tmp_path: Path) -> None:
+    for record in records_of(40):
+        (tmp_path / record["path"]).touch()
+    lines = [f"{i},{r['path']},{r['label']},2026" for i, r in enumerate(records_of(40))]
+    (tmp_path / "a.csv").write_text("\n".join([",path,labels,year", *lines]))
+    assert open_data(tmp_path / "a.csv").split("all").counts() == {"cat": 20, "dog": 20}
+    (tmp_path / "a.csv").write_text("\n".join([",path,label,label_id", *lines]))  # not a slip: label is there
+    assert open_data(tmp_path / "a.csv").split("all").counts() == {"cat": 20, "dog": 20}
+
+
+def test_paths_are_relative_to_the_list_or_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name, colour in (("black.png", "black"), ("white.png", "white")):
+        Image.new("RGB", (3, 2), colour).save(elsewhere / name)
+    (tmp_path / "lists").mkdir()
+    text = f"path,label,split\n{elsewhere}/black.png,a,train\n../elsewhere/white.png,b,train\n"
+    Image.new("RGB", (3, 2)).save(tmp_path / "lists/near.png")
+    (tmp_path / "lists/list.csv").write_text(text + "near.png,a,val\n")
+    monkeypatch.chdir(tmp_path)
+    data = open_data("lists/list.csv")
+    assert sorted(int(item.read().max()) for item in data.train.items) == [0, 255]
+    assert data.val.items[0].read().shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_marks_blank_lines_and_quoted_names_are_read_as_they_are_written(tmp_path: Path, ending: str) -> None:
+    """As spreadsheets write it: a byte order mark, CRLF, quotes around commas, quotes and newlines."""
+    odd = ['a, "b".jpg', "größe 日本.jpg"] + (["two\nlines.jpg"] if sys.platform != "win32" else [])
+    for name in [*odd, "c.jpg", "d.jpg"]:
+        (tmp_path / name).touch()
+    quoted = ['"' + name.replace('"', '""') + '",cat,train' for name in odd]
+    lines = ["path,label,split", *quoted, "", "c.jpg,dog,train", "d.jpg, dog ,val", ""]
+    (tmp_path / "list.csv").write_bytes(b"\xef\xbb\xbf" + ending.join(lines).encode())
+    data = open_data(tmp_path / "list.csv")
+    assert set(names_of(data.train)) == {*odd, "c.jpg"}
+    assert data.class_names == ("cat", "dog")
+
+
+def test_a_folder_may_be_called_like_a_list(tmp_path: Path) -> None:
+    for record in records_of(60):
+        path = tmp_path / "photos.csv" / record["label"] / record["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert open_data(tmp_path / "photos.csv").class_names == ("cat", "dog")
+
+
+# What a list may have wrong: one line that names file, line and cure
+
+WRONG_CSV = {
+    "nothing": (b"", " lists no pictures: it takes a path and a label a line"),
+    "a header alone": (b"path,label\n", " lists no pictures"),
+    "a mark alone": (b"\xef\xbb\xbf", " lists no pictures"),
+    "no path": (b"image,label\n", ":1: no column 'path' (there are: image, label)"),
+    "no label": (b"path,kind\n", ":1: no column 'label' (there are: path, kind)"),
+    "semicolons": (b"path;label\na.jpg;cat\n", ":1: no column 'path' (there are: path;label)"),
+    "a slip": (b"path,lable\n", ":1: unknown column 'lable', did you mean 'label'"),
+    "a capital": (b"Path,label\n", ":1: unknown column 'Path', did you mean 'path'"),
+    "a slip where it is not needed": (b"path,label,splits\n", ":1: unknown column 'splits', did you mean 'split'"),
+    "a column twice": (b"path,label,path\n", ":1: 'path' is there twice: keep one"),
+    "label and labels": (b"path,label,labels\n", ":1: 'label' is there twice: keep one"),
+    "too few fields": (b"path,label\na.jpg\n", ":2: 1 fields where the first line names 2 columns"),
+    "too many fields": (b"path,label\n\na.jpg,cat,x\n", ":3: 3 fields where the first line names 2 columns"),
+    "an empty path": (b"path,label\n,cat\n", ":2: the path is empty: give one, relative to "),
+    "a NUL in a path": (b"path,label\na\0.jpg,cat\n", ":2: 'a\\x00.jpg' cannot be the name of a file"),
+    "a NUL in a label": (b"path,label\na.jpg,c\0t\n", ":2: 'c\\x00t' cannot be the name of a class"),
+    "a newline in a label": (b'path,label\na.jpg,"c\nt"\n', ":2: 'c\\nt' cannot be the name of a class"),
+    "a split misspelt": (b"path,label,split\na.jpg,cat,vla\n", ":2: unknown split 'vla', did you mean 'val'?"),
+    "another word for a split": (b"path,label,split\na.jpg,cat,dev\n", ":2: unknown split 'dev', "),
+    "not UTF-8": (b"path,label\na.jpg,cat\ngr\xf6\xdfe.jpg,cat\n", ":3: not UTF-8 (byte 0xf6): save it as UTF-8"),
+    "UTF-16": ("path,label\n".encode("utf-16"), ":1: not UTF-8 (byte 0xff)"),
+    "an open quote": (b'path,label\n"a.jpg,cat\nb.jpg,dog\n', ":2: not CSV: unexpected end of data"),
+    "text after a quote": (b'path,label\n"a"b,cat\n', ":2: not CSV: "),
+    "a huge field": (b"path,label\n" + b"a" * 200_000 + b",cat\n", ":2: not CSV: field larger than field limit"),
+    "no lines": (b"a" * 1_100_000, ":1: a line of more than 1,048,576 bytes"),
+    "twice": (b"path,label\na.jpg,cat\n./a.jpg,cat\n", ":3: a.jpg is in line 2 too: keep one"),
+    "twice, differing": (b"path,label\na.jpg,cat\na.jpg,dog\n", ":3: a.jpg is in line 2 too with another label (cat)"),
+    "missing": (b"path,label\na.jpg,cat\nx.jpg,dog\n", ": 1 of 2 pictures are not there: x.jpg (line 3); paths are"),
+    "a folder": (b"path,label\na.jpg,cat\n.,dog\n", ": 1 of 2 pictures are not there: . (line 3)"),
+    "one class": (b"path,label\na.jpg,cat\nb.jpg,cat\n", " has one class only, 'cat': a classifier needs two or more"),
+    "no class": (b"path,label\na.jpg,\nb.jpg,\n", " has no class at all: a classifier needs two or more"),
+    "too few": (b"path,label\na.jpg,cat\nb.jpg,dog\n", ": too few pictures to hold some out; "),
+    "nothing to learn from": (
+        b"path,label,split\na.jpg,cat,train\nb.jpg,dog,val\n", ": no picture in train is of dog: put some of each class"
+    ),
+    "nothing of any class in val": (
+        b"path,label,split\na.jpg,cat|dog,train\nb.jpg,,val\n", ": no picture in val is of cat, dog"
+    ),
+    "a torn group": (
+        b"path,label,split,group\na.jpg,cat,train,p7\nb.jpg,dog,val,p7\n",
+        ": 1 group is torn apart by the splits: p7 is in train (line 2) and val (line 3)",
+    ),
+}  # fmt: skip
+
+WRONG_JSON = {
+    "nothing": (b"\n\n", " lists no pictures"),
+    "text": (b"hello\n", ":1: not JSON: Expecting value: a line is {"),
+    "cut short": (b'{"path": "a.jpg", "label": "cat"}\n\n{"path": "b.j', ":3: not JSON: Unterminated string"),
+    "a list of all": (b'[{"path": "a.jpg", "label": "cat"}]', ":1: no object: a line is {"),
+    "nested": (b"[" * 500_000 + b"\n", ":1: nested too deeply"),
+    "a huge number": (b'{"path": ' + b"1" * 10_000 + b"}", ":1: not JSON: Exceeds the limit"),
+    "no path": (b'{"path": "a.jpg", "label": "cat"}\n{"label": "cat"}', ":2: no column 'path' (there are: label)"),
+    "a slip": (b'{"path": "a.jpg", "lable": "cat"}', ":1: unknown column 'lable', did you mean 'label'"),
+    "a path of null": (b'{"path": null, "label": "cat"}', ":1: the path is empty"),
+    "a path of another kind": (
+        b'{"path": ["a.jpg"], "label": "cat"}',
+        ':1: path must be a text in quotes, got ["a.jpg"]',
+    ),
+    "half a character": (b'{"path": "\\ud800.jpg", "label": "cat"}', ":1: '\\ud800.jpg' cannot be the name of a file"),
+    "a NUL": (b'{"path": "a\\u0000.jpg", "label": "cat"}', ":1: 'a\\x00.jpg' cannot be the name of a file"),
+    "a number": (
+        b'{"path": "a.jpg", "label": 3}',
+        ":1: label must be the name of a class in quotes, or a list of names, got 3",
+    ),
+    "a list of numbers": (
+        b'{"path": "a.jpg", "labels": ["cat", 3]}',
+        ":1: label must be the name of a class in quotes",
+    ),
+    "no label": (b'{"path": "a.jpg", "label": null}', ":1: label must be the name of a class in quotes"),
+    "half a character in a label": (
+        b'{"path": "a.jpg", "label": "\\ud800"}',
+        ":1: '\\ud800' cannot be the name of a class",
+    ),
+    "a group of another kind": (
+        b'{"path": "a.jpg", "label": "cat", "group": 7}',
+        ":1: group must be a text in quotes, got 7",
+    ),
+    "not UTF-8": (b'{"path": "\xff"}', ":1: not UTF-8 (byte 0xff)"),
+}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "says"),
+    [
+        pytest.param(suffix, *case, id=f"{suffix}-{name}")
+        for suffix, cases in ((".csv", WRONG_CSV), (".JSONL", WRONG_JSON))
+        for name, case in cases.items()
+    ],
+)
+def test_what_is_wrong_is_one_line_with_file_and_line(tmp_path: Path, suffix: str, content: bytes, says: str) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    path = tmp_path / f"list{suffix}"
+    path.write_bytes(content)
+    assert error_of(path).startswith(f"{path}{says}")
+
+
+def test_all_missing_pictures_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, records_of(40))
+    for number in range(10, 22):
+        (tmp_path / f"{number:03d}.jpg").unlink()
+    assert (
+        "12 of 40 pictures are not there: 010.jpg (line 12), 011.jpg (line 13), 012.jpg (line 14), 013.jpg (line 15), "
+        f"014.jpg (line 16) and 7 more; paths are relative to {tmp_path}"
+    ) in error_of(path)
+
+
+def test_lines_are_counted_through_fields_of_several_lines(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text('path,label,note\na.jpg,cat,"one\ntwo\nthree"\n,cat,\n')
+    assert ":5: the path is empty" in error_of(tmp_path / "list.csv")
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").touch()
+    assert "list.txt is not a folder: DATA is a folder with" in error_of(tmp_path / "list.txt")
+    assert "a list (.csv or .jsonl)" in error_of(tmp_path / "list.txt")
+    assert "none.csv does not exist" in error_of(tmp_path / "none.csv")
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="whoever may do everything may read it")
+def test_a_list_that_may_not_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path, records_of(4))
+    path.chmod(0)
+    assert "cannot be read: Permission denied" in error_of(path)
+
+
+# Links
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_are_followed_within_their_folder_and_not_out_of_it(tmp_path: Path) -> None:
+    records = records_of(40)
+    path = write(tmp_path / "photos", records)
+    (tmp_path / "photos/000.jpg").unlink()
+    (tmp_path / "photos/000.jpg").symlink_to("001.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    for place in (path, tmp_path / "link/list.csv"):
+        assert len(open_data(place).split("all")) == 40
+    (tmp_path / "secret.jpg").touch()
+    (tmp_path / "photos/000.jpg").unlink()
+    (tmp_path / "photos/000.jpg").symlink_to("../secret.jpg")
+    assert f"{path}: 1 of its pictures lead elsewhere by a link: {tmp_path}/photos/000.jpg → " in error_of(path)
+    records[0]["path"] = str(tmp_path / "photos/000.jpg")
+    assert "1 of its pictures lead elsewhere" in error_of(write(tmp_path / "other", records))
+    records[0]["path"] = str(tmp_path / "secret.jpg")  # asked for by its own path
+    assert len(open_data(write(tmp_path / "other", records)).split("all")) == 40
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_link_in_a_circle_is_a_picture_that_is_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path, records_of(40))
+    (tmp_path / "000.jpg").unlink()
+    (tmp_path / "000.jpg").symlink_to("000.jpg")
+    assert "1 of 40 pictures are not there: 000.jpg (line 2)" in error_of(path)

@@ -1,0 +1,173 @@
+"""Classes of unequal size: what is drawn, what is weighed, and what is said about it."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.utils.class_weight import compute_class_weight
+from torch.nn import functional
+
+import googlenet
+from googlenet.card import Preprocessing
+from googlenet.data.pictures import Picture, Pictures
+from googlenet.errors import CheckpointError, RecipeError, RunError
+from googlenet.models.build import create
+from googlenet.training.loading import Batches, PictureDataset, Place
+from googlenet.training.objective import Objective, balancing_weights
+from googlenet.training.recipe import Augmentation
+from googlenet.training.task import OneLabel
+
+UNEQUAL = [0] * 100 + [1] * 37 + [2] * 3
+
+
+def drawn(classes, epoch=0, seed=0, batch_size=10, start=0):
+    batches = Batches(len(classes), batch_size, seed, shuffle=True, side=lambda *_: 16, classes=classes)
+    batches.epoch, batches.start = epoch, start
+    return list(batches)
+
+
+# --balance sample
+
+
+@pytest.mark.parametrize("classes", [UNEQUAL, [0, 0, 0, 0, 0, 0, 0, 1, 1, 2], [0] * 5 + [3] * 95])
+def test_every_class_is_drawn_as_often_and_an_epoch_is_as_long_as_ever(classes):
+    places = [place for batch in drawn(classes) for place in batch]
+    assert len(places) == len(classes)
+    counts = Counter(classes[place.index] for place in places)
+    assert counts.keys() == set(classes)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    times = Counter(place.index for place in places)
+    for label in set(classes):  # none comes again before all of its class have come
+        of_class = [times[index] for index, each in enumerate(classes) if each == label]
+        assert max(of_class) - min(of_class) <= 1
+
+
+def test_what_is_drawn_depends_on_seed_and_epoch_alone():
+    assert drawn(UNEQUAL, epoch=2) == drawn(UNEQUAL, epoch=2)
+    assert drawn(UNEQUAL, epoch=2) != drawn(UNEQUAL, epoch=3)
+    assert drawn(UNEQUAL, seed=1) != drawn(UNEQUAL, seed=2)
+    assert drawn(UNEQUAL, epoch=2, start=5) == drawn(UNEQUAL, epoch=2)[5:]
+
+
+def test_classes_are_mixed_within_the_epoch():
+    firsts = [UNEQUAL[place.index] for batch in drawn(UNEQUAL)[:3] for place in batch]
+    assert set(firsts) == {0, 1, 2}
+
+
+def test_more_classes_than_pictures_that_fit_an_epoch_are_no_error():
+    assert len([place for batch in drawn(list(range(7))) for place in batch]) == 7
+
+
+def test_a_picture_that_comes_again_is_varied_anew_and_the_same_each_time():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    pictures = Pictures(("a",), (Picture("1", (0,), None, pixels),))
+    dataset = PictureDataset(pictures, Preprocessing(size=16), 0, Augmentation())
+    first, again, third = (dataset[Place(4, 0, 16, before)][2] for before in range(3))
+    assert torch.equal(again, dataset[Place(4, 0, 16, 1)][2])
+    assert not torch.equal(first, again)
+    assert not torch.equal(again, third)
+
+
+# --balance loss
+
+
+def test_weights_are_those_of_scikit_learn():
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=np.array(UNEQUAL))
+    assert balancing_weights([100, 37, 3]).numpy() == pytest.approx(expected)
+    assert torch.isfinite(balancing_weights([5, 0])).all()
+
+
+def test_the_loss_is_pytorchs_weighted_cross_entropy(tiny):
+    network = create(tiny, num_classes=3).eval()
+    weights, rule = balancing_weights([100, 37, 3]), Preprocessing(size=32)
+    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
+    with torch.no_grad():
+        losses = Objective(network, rule, 0.1, OneLabel(3), weights)(images, labels)
+        plain = Objective(network, rule, 0.1, OneLabel(3))(images, labels)
+    expected = functional.cross_entropy(losses.logits, labels, weights, label_smoothing=0.1)
+    assert losses.parts[0] == pytest.approx(expected.item())
+    assert losses.parts[0] != plain.parts[0]
+
+
+# A whole run
+
+
+def write_split(root, counts):
+    """Write train/ with so many pictures of each class, and val/ with two of each."""
+    for label, (name, count) in enumerate(counts.items()):
+        for split, number in (("train", count), ("val", 2)):
+            (root / split / name).mkdir(parents=True)
+            for n in range(number):
+                Image.new("RGB", (32, 32), (10 * label, 4 * n, 99)).save(root / split / name / f"{n:02d}.png")
+    return root
+
+
+def train(data, out, tiny, **options):
+    return googlenet.train(data, out, network=tiny, epochs=1, batch_size=8, **options)
+
+
+def test_a_run_is_balanced_resumed_alike_and_recorded(tmp_path, tiny, capsys):
+    unequal = write_split(tmp_path / "photos", {"blue": 4, "green": 11, "red": 51})
+    cards = {
+        balance: train(unequal, tmp_path / balance, tiny, balance=balance).card
+        for balance in ("none", "loss", "sample")
+    }
+    assert {name: card.recipe["balance"] for name, card in cards.items()} == {name: name for name in cards}
+    weights = [load_file(tmp_path / name / "bundle" / "weights.safetensors")["fc.weight"] for name in cards]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    train(unequal, tmp_path / "again", tiny, balance="sample")
+    assert torch.equal(weights[2], load_file(tmp_path / "again" / "bundle" / "weights.safetensors")["fc.weight"])
+    err = capsys.readouterr().err
+    assert err.count("pictures to learn from: blue 4, green 11, red 51") == 4
+    assert (
+        err.count("red has 13 times the pictures of blue, which may be learnt badly: --balance loss or --balance") == 1
+    )
+    with pytest.raises(RunError, match=r"--balance none \(it has sample\)"):
+        googlenet.train(unequal, tmp_path / "again", balance="none", resume=True)
+
+
+def test_sampling_by_class_takes_one_class_a_picture(coloured, tmp_path, tiny):
+    rows = [(path, path.parent.name) for path in sorted(coloured.glob("*/*.png"))]
+    rows[0] = (rows[0][0], "red|blue")
+    with (tmp_path / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *rows])
+    with pytest.raises(
+        RecipeError, match=r"--balance sample draws by class, .* several labels, or none: use --balance loss"
+    ):
+        train(tmp_path / "list.csv", tmp_path / "run", tiny, balance="sample")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_list_that_changed_is_not_resumed(coloured, tmp_path, tiny):
+    rows = [(path, path.parent.name) for path in sorted(coloured.glob("*/*.png"))]
+    listed = tmp_path / "list.csv"
+    with listed.open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *rows])
+    card = train(listed, tmp_path / "run", tiny).card
+    assert card.data["split"] == "by file name"
+    assert googlenet.evaluate(tmp_path / "run", listed).metrics.top1 == pytest.approx(card.metrics["top1"])
+    listed.write_text(listed.read_text().replace("000.png,red", "000.png,blue"))
+    with pytest.raises(CheckpointError, match="was started on other pictures"):
+        googlenet.train(listed, tmp_path / "run", resume=True)
+
+
+def test_many_classes_are_said_in_short(tmp_path, tiny, capsys):
+    photos = write_split(tmp_path / "photos", {f"c{label:02d}": 3 + label for label in range(21)})
+    train(photos, tmp_path / "run", tiny)
+    err = capsys.readouterr().err
+    assert "pictures to learn from, fewest, median and most: 3 of c00, 13 of c10, 23 of c20\n" in err
+    assert "--balance" not in err
+
+
+def test_a_wrong_balance_is_one_line(call, coloured, tmp_path):
+    code, out, err = call("train", coloured, "--out", tmp_path / "run", "--balance", "weights")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'none', 'loss', 'sample'" in err
