@@ -2,7 +2,7 @@
 
     card.json            what it is; the sha256 of every file beside it
     weights.safetensors  for fine-tuning
-    model.onnx           uint8 (N, H, W, 3) RGB in; ``probabilities`` (N, K) and ``maps`` (N, K, h, w) out
+    model.onnx           uint8 (N, H, W, C) in, RGB where C is 3; ``probabilities`` (N, K) and ``maps`` (N, K, h, w) out
     golden.npz           a few inputs and the outputs they must give
 
 A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on

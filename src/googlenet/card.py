@@ -18,6 +18,8 @@ FORMAT = 2  # raised when a bundle of today could not be read by the code of yes
 # were trained with, and as good as any for a network trained from scratch.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LUMA = (0.299, 0.587, 0.114)  # what R, G and B count for in grey (ITU-R BT.601), as Pillow has it
+OTHER_MEAN, OTHER_STD = 0.5, 0.25  # of channels of which nothing is known
 
 ToSquare = Literal["crop", "pad", "squash"]  # how a picture that is not square becomes square
 
@@ -27,18 +29,19 @@ class Preprocessing:
     """How a picture becomes what the network sees.
 
     It is resized as ``fit`` says, the centre ``size × size`` is cut out, and, inside the network's graph,
-    (pixel / 255 - mean) / std is taken for each of R, G and B. ``"crop"`` resizes the shorter side to
+    (pixel / 255 - mean) / std is taken for each channel. ``"crop"`` resizes the shorter side to
     ``size / crop_fraction`` pixels, so that what the longer one has more is lost; ``"pad"`` the longer side, with
     grey beside the picture; ``"squash"`` both sides, which changes the proportions and loses nothing either.
 
-    Pictures are RGB, and ``mean`` and ``std`` are given in the order R, G, B, always. ``channel_order`` is the
-    order in which the first layer sees the normalised channels: ``"BGR"`` for weights made with Caffe.
+    ``mean`` and ``std`` have one number a channel: one for grey pictures, three for RGB, in the order R, G, B, always,
+    and others for others. ``channel_order`` is the order in which the first layer sees the normalised colours:
+    ``"BGR"`` for weights made with Caffe.
     """
 
     size: int
     crop_fraction: float = 1.0
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     channel_order: Literal["RGB", "BGR"] = "RGB"
     fit: ToSquare = "crop"
 
@@ -46,6 +49,16 @@ class Preprocessing:
     def resize(self) -> int:
         """Pixels of the resized side before the crop."""
         return round(self.size / self.crop_fraction)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a picture."""
+        return len(self.mean)
+
+    @property
+    def kind(self) -> str:
+        """Say what pictures these are: ``"RGB"``, ``"grey"`` or, say, ``"5-channel"``."""
+        return {1: "grey", 3: "RGB"}.get(self.channels, f"{self.channels}-channel")
 
 
 @dataclass(frozen=True)
@@ -110,12 +123,17 @@ def _check_thresholds(card: ModelCard) -> None:
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
     found = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
     numbers = (found.size, found.crop_fraction, *found.mean, *found.std)
-    if len(numbers) != 8 or not all(isinstance(number, (int, float)) for number in numbers):
-        raise ValueError(f"preprocessing needs a size, a crop_fraction, 3 means and 3 stds, got {fields}")
+    as_many = 1 <= len(found.mean) == len(found.std)
+    if not as_many or not all(isinstance(number, (int, float)) for number in numbers):
+        raise ValueError(
+            f"preprocessing needs a size, a crop_fraction, a mean and a std for each channel, got {fields}"
+        )
     if not 1 <= found.size <= 4096 or not 0.1 <= found.crop_fraction <= 1:
         raise ValueError(f"size must be 1 to 4096 and crop_fraction 0.1 to 1, got {fields}")
     if found.channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be RGB or BGR, got {fields}")
+    if found.channel_order == "BGR" and found.channels != 3:
+        raise ValueError(f"channel_order BGR is for 3 channels, got {fields}")
     if found.fit not in get_args(ToSquare):
         raise ValueError(f"fit must be {', '.join(get_args(ToSquare))}, got {fields}")
     return found

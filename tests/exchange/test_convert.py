@@ -316,6 +316,31 @@ def test_a_bundle_read_as_a_folder_keeps_classes_and_pixels(trained_run, tmp_pat
     assert card.data["layout"] == "googlenet"
 
 
+def test_grey_weights_become_a_run_that_takes_grey_pictures(tmp_path, call):
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    save_file(googlenet.create("lenet5").state_dict(), folder / "model.safetensors")
+    code, out, _ = call("convert", folder, "--network", "lenet5", "--out", tmp_path / "run")
+    assert code == 0
+    assert "input:  grey 32×32, crop 1, mean 0.459, std 0.2256" in out
+    assert googlenet.verify(tmp_path / "run").pictures == 4
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    theirs, grey = (googlenet.load(tmp_path / "run").predict(p) for p in (pixels, Image.fromarray(pixels).convert("L")))
+    np.testing.assert_array_equal(theirs.probabilities, grey.probabilities)
+    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.2], "std": [0.4]}}))
+    rule = googlenet.convert(folder, tmp_path / "told", network="lenet5").card.preprocessing
+    assert (rule.mean, rule.std, rule.channels) == ((0.2,), (0.4,), 1)
+    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.2] * 3, "std": [0.4] * 3}}))
+    with pytest.raises(WeightsError, match="mean needs 1 numbers, one a channel, got"):
+        googlenet.convert(folder, tmp_path / "wrong", network="lenet5")
+    card = tmp_path / "run/bundle/card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"preprocessing": {"size": 32, **IMAGENET}}))
+    with pytest.raises(
+        WeightsError, match="take pictures of 1 channels, but they come with a mean for 3: give one for"
+    ):
+        googlenet.convert(card.parent, tmp_path / "wrong", network="lenet5")
+
+
 def test_tensors_that_do_not_fit_are_named(lenet, tmp_path):
     good = load_file(lenet)
     first, *_, last = good
@@ -345,9 +370,6 @@ def test_where_the_run_may_not_go_and_other_wrong_arguments(lenet, tmp_path):
         convert(network="lenet")
     with pytest.raises(InputSizeError, match="--image-size 2: "):
         convert(image_size=2)
-    save_file(googlenet.create("lenet5").state_dict(), tmp_path / "grey.safetensors")
-    with pytest.raises(WeightsError, match="takes pictures of 1 channel"):
-        googlenet.convert(tmp_path / "grey.safetensors", tmp_path / "run", network="lenet5")
     with pytest.raises(DataError, match="--classes names a text file"):
         converting.read_class_names(tmp_path / "nowhere.txt")
 

@@ -98,6 +98,16 @@ def test_a_read_only_or_mirrored_array_is_taken_and_left_alone() -> None:
     np.testing.assert_allclose(mirrored[:, ::-1].astype(int), prepare(pixels, Preprocessing(size=16)), atol=1)
 
 
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1), st.sampled_from(FITS))
+def test_band_by_band_gives_the_very_pixels_of_colours(height: int, width: int, seed: int, rule: Preprocessing) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    expected = prepare(pixels, rule)
+    np.testing.assert_array_equal(prepare(np.concatenate([pixels, pixels], axis=2), rule)[:, :, 3:], expected)
+    for band in range(3):
+        np.testing.assert_array_equal(prepare(pixels[:, :, [band]], rule), expected[:, :, [band]])
+
+
 @pytest.mark.parametrize("size", [(150, 260), (260, 150), (97, 131), (4, 300), (33, 33)], ids=str)
 def test_a_padded_picture_is_what_pillow_pads(size: tuple[int, int]) -> None:
     pixels = smooth(*size)
@@ -146,6 +156,7 @@ def test_a_square_of_a_panorama_is_bounded() -> None:
     assert (padded.reshape(-1, 3) == (200, 0, 0)).all(axis=1).sum() == 256  # one line is left of it
     assert (whole_square(panorama, "squash", 256) == (200, 0, 0)).all()
     assert whole_square(panorama, "crop", 256) is panorama
+    assert whole_square(np.zeros((3, 5, 9), np.uint8), "pad", 256).shape == (5, 5, 9)
     assert prepare(panorama, Preprocessing(32, fit="pad")).shape == (32, 32, 3)
 
 

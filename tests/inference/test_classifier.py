@@ -196,7 +196,16 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
         (lambda card: "[]", "names no format"),
         (lambda card: card | {"format": 99}, "format 99, this version reads up to 2: pip install --upgrade"),
         (lambda card: {k: v for k, v in card.items() if k != "class_names"}, "card.json is damaged"),
-        (lambda card: card | {"preprocessing": {"size": 32, "mean": [0], "std": [1]}}, "card.json is damaged"),
+        (lambda card: card | {"preprocessing": {"size": 32, "mean": [0, 0], "std": [1]}}, "a mean and a std for each"),
+        (lambda card: card | {"preprocessing": {"size": 32, "mean": [], "std": []}}, "a mean and a std for each"),
+        (
+            lambda card: card | {"preprocessing": {"size": 32, "mean": [0], "std": [1], "channel_order": "BGR"}},
+            "channel_order BGR is for 3 channels",
+        ),
+        (
+            lambda card: card | {"preprocessing": {"size": 32, "mean": [0], "std": [1]}},
+            r"does not fit its card, which says uint8 \(N, 32, 32, 1\) in",
+        ),
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 10**9}}, "size must be 1 to 4096"),
         (lambda card: card | {"class_names": ["one", "two"]}, "does not fit its card"),
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 64}}, "does not fit its card"),

@@ -78,7 +78,8 @@ def _inwards(
         return
     say(f"{card.name} with {len(card.class_names)} classes ({card.class_names[0]}, …), from weights of "
         f"{card.data['layout']}: every tensor has its place")  # fmt: skip
-    say(f"input:  {rule.channel_order} {rule.size}×{rule.size}, crop {rule.crop_fraction:g}, "
+    kind = "BGR" if rule.channel_order == "BGR" else rule.kind
+    say(f"input:  {kind} {rule.size}×{rule.size}, crop {rule.crop_fraction:g}, "
         f"mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")  # fmt: skip
     say(f"bundle: {bundle.path}")
     say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} DATA --split all")

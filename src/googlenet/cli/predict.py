@@ -45,7 +45,7 @@ def predict(
     from googlenet.inference.classifier import load
 
     classifier = load(run)
-    files = _expand(paths)
+    files = _expand(paths, classifier.card.preprocessing.channels)
     rows: list[dict[str, Any]] = []
     with progress("predicting", len(files)) as report:
         for done, (file, answer) in enumerate(zip(files, classifier.predict_many(files), strict=True), start=1):
@@ -71,7 +71,7 @@ def _named(answer: Prediction, top: int | None) -> list[tuple[str, float]]:
     return [(name, probability) for name, probability in answer.top(len(answer.class_names)) if name in labels]
 
 
-def _expand(paths: list[str]) -> list[Path]:
+def _expand(paths: list[str], channels: int) -> list[Path]:
     """Turn files, folders and globs into pictures, each once, in the order given."""
     from googlenet.data.pictures import find_pictures
     from googlenet.errors import DataError
@@ -79,7 +79,7 @@ def _expand(paths: list[str]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if Path(path).is_dir():
-            here = find_pictures(Path(path))
+            here = find_pictures(Path(path), channels)
             if not here:
                 raise DataError(f"{path} holds no pictures")
         elif Path(path).exists() or not glob.has_magic(path):

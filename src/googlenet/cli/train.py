@@ -39,6 +39,10 @@ def train(
         float | None, typer.Option(help="How long to train instead, all in: as well as it can in that time.")
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the pictures the network sees, in pixels.")] = None,
+    in_channels: Annotated[
+        int | None,
+        typer.Option(help="1: grey, 3: colour (unless told), 4: RGBA, or any other: TIFF of so many pages, or .npy."),
+    ] = None,
     fit: Annotated[
         Literal["crop", "pad", "squash"] | None,
         typer.Option(
@@ -87,10 +91,10 @@ def train(
         with progress(f"fetching {data}") as report:
             googlenet.fetch(data, report)
     bundle = googlenet.train(
-        data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size, fit=fit,
-        batch_size=batch_size, lr=lr, start=start, freeze=freeze, download=download, seed=seed, balance=balance,
-        device=device, precision=precision, resume=resume, overwrite=overwrite, on_bad_image=on_bad_image,
-        workers=workers, checkpoint_minutes=checkpoint_minutes,
+        data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
+        in_channels=in_channels, fit=fit, batch_size=batch_size, lr=lr, start=start, freeze=freeze, download=download,
+        seed=seed, balance=balance, device=device, precision=precision, resume=resume, overwrite=overwrite,
+        on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     from googlenet.evaluation.metrics import SHOWN
     from googlenet.training.distributed import is_first_process

@@ -18,7 +18,7 @@ from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, on_one_line, read_list, some_of
 from googlenet.data.named import NAMED, find_named
 from googlenet.errors import DataError, MissingExtraError
-from googlenet.images.decode import SUFFIXES, ImageSource, Pixels, decode
+from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
@@ -53,9 +53,9 @@ class Picture:
         assert self.pixels is not None
         return self.pixels
 
-    def read(self) -> Pixels:
-        """Decode to (H, W, 3) uint8. Raises :class:`ImageError` where that fails."""
-        return decode(self.source)
+    def read(self, channels: int = COLOURS) -> Pixels:
+        """Decode to (H, W, channels) uint8. Raises :class:`ImageError` where that fails."""
+        return decode(self.source, channels)
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,16 @@ class LabelledData:
         return self.splits[name]
 
 
-def open_data(source: str | Path | LabelledData, *, seed: int = 0, val_fraction: float = VAL_FRACTION) -> LabelledData:
+def open_data(
+    source: str | Path | LabelledData, *, seed: int = 0, val_fraction: float = VAL_FRACTION, channels: int = COLOURS
+) -> LabelledData:
     """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
     have one; a list (``.csv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that
     was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given, each file
     is held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the
-    other side.
+    other side. In a folder, ``.npy`` files are pictures for other ``channels`` than 1 and 3 only.
 
     Raises:
         DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks, a
@@ -144,7 +146,7 @@ def open_data(source: str | Path | LabelledData, *, seed: int = 0, val_fraction:
         return source
     root = Path(source)
     if root.is_dir():
-        data = _open_folder(root, seed, val_fraction)
+        data = _open_folder(root, seed, val_fraction, channels)
         _refuse_links_out(root, ((i.path, root) for part in data.splits.values() for i in part.items if i.path))
         return data
     if str(source) == DIGITS:
@@ -160,21 +162,21 @@ def open_data(source: str | Path | LabelledData, *, seed: int = 0, val_fraction:
     )
 
 
-def _open_folder(root: Path, seed: int, val_fraction: float) -> LabelledData:
+def _open_folder(root: Path, seed: int, val_fraction: float, channels: int) -> LabelledData:
     names = [entry.name for entry in _folders(root)]
     if "train" in names and "val" in names:
-        return _given_splits(root, [name for name in ("train", "val", "test") if name in names])
+        return _given_splits(root, [name for name in ("train", "val", "test") if name in names], channels)
     if "train" in names and len(names) <= 2 and set(names) <= {"train", "test"}:
-        pictures = _read_folder(root / "train")
+        pictures = _read_folder(root / "train", channels)
         data = _split_by_name(str(root), pictures, seed, val_fraction)
-        return _with_test(data, root) if "test" in names else data
+        return _with_test(data, root, channels) if "test" in names else data
     splits = [name for name in names if name.lower() in SPLIT_WORDS]
     if len(splits) > 1:  # else Train/ and Test/, or train/ and valid/, would silently be learnt as two classes
         raise DataError(
             f"{root} has the folders {', '.join(splits)}, which look like splits, not classes: "
             "name them train/, val/ and test/, train/ at least, with no class beside them"
         )
-    return _split_by_name(str(root), _read_folder(root), seed, val_fraction)
+    return _split_by_name(str(root), _read_folder(root, channels), seed, val_fraction)
 
 
 def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
@@ -197,18 +199,19 @@ def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
     return LabelledData(str(path), class_names, splits, made_here=None in given, multi_label=multi_label)
 
 
-def find_pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
     """List every picture below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
     found = []
+    known = suffixes(channels)
     for directory, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         here = Path(directory)
-        found += [here / f for f in files if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
+        found += [here / f for f in files if not f.startswith(".") and Path(f).suffix.lower() in known]
     return sorted(found, key=Path.as_posix)
 
 
-def _given_splits(root: Path, names: list[str]) -> LabelledData:
-    parts = {name: _read_folder(root / name) for name in names}
+def _given_splits(root: Path, names: list[str], channels: int) -> LabelledData:
+    parts = {name: _read_folder(root / name, channels) for name in names}
     train = parts["train"].class_names
     for name in names[1:]:
         unknown = sorted(set(parts[name].class_names) - set(train))
@@ -222,8 +225,8 @@ def _given_splits(root: Path, names: list[str]) -> LabelledData:
     return LabelledData(str(root), train, splits, made_here=False)
 
 
-def _with_test(data: LabelledData, root: Path) -> LabelledData:
-    test = _given_splits(root, ["train", "test"]).splits["test"]
+def _with_test(data: LabelledData, root: Path, channels: int) -> LabelledData:
+    test = _given_splits(root, ["train", "test"], channels).splits["test"]
     return LabelledData(data.name, data.class_names, {**data.splits, "test": test}, made_here=True)
 
 
@@ -278,18 +281,19 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _read_folder(root: Path) -> Pictures:
+def _read_folder(root: Path, channels: int) -> Pictures:
     class_names = tuple(entry.name for entry in _folders(root))
     items = []
     for label, class_name in enumerate(class_names):
-        paths = find_pictures(root / class_name)
+        paths = find_pictures(root / class_name, channels)
         if not paths:
             raise DataError(
-                f"{root / class_name} is a class without pictures: put some into it ({_kinds()}) or remove the folder"
+                f"{root / class_name} is a class without pictures: put some into it ({_kinds(channels)}) "
+                "or remove the folder"
             )
         items += [Picture(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
     if not class_names:
-        loose = len(find_pictures(root))
+        loose = len(find_pictures(root, channels))
         found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
         raise DataError(f"{root} has {found}: make one sub-folder per class and put its pictures into it")
     return Pictures(class_names, tuple(items))
@@ -315,8 +319,8 @@ def _folders(root: Path) -> list[Path]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def _kinds() -> str:
-    return ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+def _kinds(channels: int) -> str:
+    return ", ".join(sorted(suffix[1:] for suffix in suffixes(channels)))
 
 
 def _digits() -> Pictures:

@@ -54,7 +54,9 @@ def evaluate(
     """
     classifier = load(run)
     recipe = classifier.card.recipe
-    labelled = open_data(data, seed=recipe.get("seed", 0), val_fraction=recipe.get("val_fraction", VAL_FRACTION))
+    channels = classifier.card.preprocessing.channels
+    seed, val_fraction = recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION)
+    labelled = open_data(data, seed=seed, val_fraction=val_fraction, channels=channels)
     if labelled.multi_label and not classifier.card.multi_label:
         raise DataError(
             f"{labelled.name} has pictures with several labels or none, {run} names one of each picture: "

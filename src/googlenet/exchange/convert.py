@@ -26,7 +26,6 @@ from googlenet.models.spec import Network, to_json
 from googlenet.models.weights import Taken
 
 GOLDEN_PICTURES = 4
-COLOURS = 3
 IMAGENET_CLASSES = 1000
 IMAGENET_LAYOUTS = ("torchvision", "timm", "caffe")  # whose 1000 classes are ImageNet's, in its order
 
@@ -77,14 +76,11 @@ def convert(
     _check_free(run)
     origin, path = _fetched(source, download)
     card, taken = read_weights(path, spec, origin, class_names, image_size)
-    if taken.network.in_channels != COLOURS:
-        channels = f"{taken.network.in_channels} channel{'s' if taken.network.in_channels > 1 else ''}"
-        raise WeightsError(f"{origin} takes pictures of {channels}: only weights for colour pictures become a run")
     with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
         built = create(taken.network)
     built.load_state_dict(taken.state)
     try:
-        return write_bundle(run / bundles.IN_RUN, built, card, _golden(card.preprocessing.size))
+        return write_bundle(run / bundles.IN_RUN, built, card, _golden(card.preprocessing))
     except OSError as error:
         raise unwritable(run, error) from error
 
@@ -185,6 +181,11 @@ def _preprocessing(size: int | None, found: WeightsFile, taken: Taken) -> Prepro
         rule = found.card.preprocessing
     else:
         rule = replace(taken.network.preprocessing(), **_fed(found, taken))
+    if rule.channels != taken.network.in_channels:
+        raise WeightsError(
+            f"the weights take pictures of {taken.network.in_channels} channels, but they come with a mean for "
+            f"{rule.channels}: give one for each channel in a {files.CONFIG} beside them"
+        )
     return rule if size is None else replace(rule, size=size)
 
 
@@ -192,7 +193,7 @@ def _fed(found: WeightsFile, taken: Taken) -> dict[str, Any]:
     """Say what of the preprocessing is another one than the network's own."""
     settings = _settings(found.config)
     if "mean" in settings or "input_size" in settings:
-        return _from_config(settings)
+        return _from_config(settings, taken.network.in_channels)
     if taken.layout == "torchvision" and found.sha256.startswith(_PUBLISHED):
         return {"mean": _HALF, "std": _HALF}
     return _BY_LAYOUT.get(taken.layout, {})
@@ -204,13 +205,14 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **(inner if isinstance(inner, dict) else {})}
 
 
-def _from_config(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _from_config(settings: Mapping[str, Any], channels: int) -> dict[str, Any]:
     try:
         rule: dict[str, Any] = {}
         for name in ("mean", "std"):
             if name in settings:
-                red, green, blue = (float(number) for number in settings[name])
-                rule[name] = (red, green, blue)
+                rule[name] = tuple(float(number) for number in settings[name])
+                if len(rule[name]) != channels:
+                    raise ValueError(f"{name} needs {channels} numbers, one a channel, got {settings[name]}")
         if "input_size" in settings:
             rule["size"] = int(settings["input_size"][-1])
         if "crop_pct" in settings:
@@ -227,7 +229,8 @@ def _from_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     return rule
 
 
-def _golden(size: int) -> Pixels:
+def _golden(rule: Preprocessing) -> Pixels:
     """Draw the pictures a bundle is checked with; there are no others."""
-    pixels: Pixels = np.random.default_rng(0).integers(0, 256, (GOLDEN_PICTURES, size, size, 3), dtype=np.uint8)
+    shape = (GOLDEN_PICTURES, rule.size, rule.size, rule.channels)
+    pixels: Pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return pixels

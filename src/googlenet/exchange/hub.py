@@ -155,9 +155,10 @@ def _input(bundle: Bundle) -> list[str]:
     return [
         "## Input",
         "",
-        f"RGB pictures, the shorter side resized to {rule.resize} pixels and the centre {rule.size} × {rule.size} "
-        "cut out. `model.onnx` takes them as uint8 (N, H, W, 3); it holds the normalisation "
-        f"(mean {_numbers(rule.mean)}, standard deviation {_numbers(rule.std)} on a scale of 0 to 1).",
+        f"{rule.kind} pictures, the shorter side resized to {rule.resize} pixels and the centre "
+        f"{rule.size} × {rule.size} cut out. `model.onnx` takes them as uint8 (N, H, W, {rule.channels}); "
+        f"it holds the normalisation (mean {_numbers(rule.mean)}, "
+        f"standard deviation {_numbers(rule.std)} on a scale of 0 to 1).",
         "",
     ]
 

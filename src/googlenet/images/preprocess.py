@@ -6,26 +6,32 @@ import numpy as np
 from PIL import Image
 
 from googlenet.card import Preprocessing, ToSquare
-from googlenet.images.decode import Pixels
+from googlenet.images.decode import COLOURS, Pixels
 
-GREY = 127  # of R, G and B: what stands where there is no picture
+MID_GREY = 127  # of every channel: what stands where there is no picture
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def prepare(pixels: Pixels, rule: Preprocessing) -> Pixels:
-    """Resize and crop (H, W, 3) uint8 to (size, size, 3) uint8. Normalisation is inside the network's graph.
+    """Resize and crop (H, W, C) uint8 to (size, size, C) uint8. Normalisation is inside the network's graph.
 
     >>> prepare(np.zeros((30, 50, 3), np.uint8), Preprocessing(size=24)).shape
     (24, 24, 3)
     """
-    height, width = pixels.shape[:2]
-    whole = crop_box(width, height, rule)
-    seen = inside(whole, width, height)
+    if pixels.shape[2] == COLOURS:
+        return np.asarray(_prepared(Image.fromarray(pixels), rule))
+    # Band by band, which gives the same pixels; but Pillow would weigh the colours of RGBA by their opacity.
+    bands = [np.asarray(_prepared(Image.fromarray(band), rule)) for band in np.moveaxis(pixels, 2, 0)]
+    return np.stack(bands, axis=2)
+
+
+def _prepared(image: Image.Image, rule: Preprocessing) -> Image.Image:
+    whole = crop_box(image.width, image.height, rule)
+    seen = inside(whole, image.width, image.height)
     wide = max(round(rule.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
     high = max(round(rule.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
     # One resampling of the part that survives the crop gives the pixels of resizing first and cropping then.
-    image = Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR, box=seen)
-    return np.asarray(_centred(image, rule.size))
+    return _centred(image.resize((wide, high), Image.Resampling.BILINEAR, box=seen), rule.size)
 
 
 def crop_box(width: int, height: int, rule: Preprocessing) -> Box:
@@ -60,12 +66,12 @@ def whole_square(pixels: Pixels, fit: ToSquare, at_most: int) -> Pixels:
     """
     if fit == "crop":
         return pixels
-    return prepare(pixels, Preprocessing(min(max(pixels.shape), at_most), fit=fit))
+    return prepare(pixels, Preprocessing(min(max(pixels.shape[:2]), at_most), fit=fit))
 
 
 def _centred(image: Image.Image, side: int) -> Image.Image:
     if image.size == (side, side):
         return image
-    square = Image.new("RGB", (side, side), (GREY,) * 3)
+    square = Image.new(image.mode, (side, side), (MID_GREY,) * len(image.getbands()))
     square.paste(image, (round((side - image.width) / 2), round((side - image.height) / 2)))
     return square

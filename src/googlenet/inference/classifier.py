@@ -123,14 +123,14 @@ class Classifier:
                     yield Prediction(source, self.class_names, next(answers), self)
 
     def prepare(self, source: ImageSource) -> Pixels:
-        """Decode, resize and crop one picture: (size, size, 3) uint8, what the network sees."""
-        return prepare(decode(source), self.card.preprocessing)
+        """Decode, resize and crop one picture: (size, size, C) uint8, what the network sees."""
+        return prepare(decode(source, self.card.preprocessing.channels), self.card.preprocessing)
 
     def heatmap(self, source: ImageSource, index: int) -> Floats:
         """Give the class activation map of class number ``index``, as :meth:`Prediction.heatmap` does."""
         if not self.engine.has_maps:
             raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
-        pixels = decode(source)
+        pixels = decode(source, self.card.preprocessing.channels)
         seen = prepare(pixels, self.card.preprocessing)
         evidence = np.maximum(self.engine.maps(seen[None])[0, index], 0)
         evidence = evidence / max(float(evidence.max()), 1e-12)

@@ -34,11 +34,12 @@ class Engine:
         self._compiled: dict[str, Any] = {}
         self._compiling = threading.Lock()
         self._requests = threading.local()
-        self._size = bundle.card.preprocessing.size
+        size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
+        self._picture = (size, size, channels)
         _check_signature(self._model, bundle)
 
     def probabilities(self, batch: Pixels) -> Floats:
-        """(N, size, size, 3) uint8 RGB → (N, K): each row sums to 1, or, with several labels, is each class's own."""
+        """(N, size, size, C) uint8 → (N, K): each row sums to 1, or, with several labels, is each class's own."""
         return self._infer("probabilities", batch)
 
     @property
@@ -47,13 +48,13 @@ class Engine:
         return "maps" in self._outputs
 
     def maps(self, batch: Pixels) -> Floats:
-        """(N, size, size, 3) uint8 RGB → class activation maps (N, K, h, w), in logits."""
+        """(N, size, size, C) uint8 → class activation maps (N, K, h, w), in logits."""
         return self._infer("maps", batch)
 
     def _infer(self, output: str, batch: Pixels) -> Floats:
-        expected = (self._size, self._size, 3)
-        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != expected:
-            raise ValueError(f"a batch is uint8 (N, {self._size}, {self._size}, 3), got {batch.dtype} {batch.shape}")
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self._picture:
+            wanted = ", ".join(map(str, self._picture))
+            raise ValueError(f"a batch is uint8 (N, {wanted}), got {batch.dtype} {batch.shape}")
         result = self._request(output).infer([np.ascontiguousarray(batch)], share_inputs=True)
         return np.array(next(iter(result.values())), dtype=np.float32)
 
@@ -110,13 +111,13 @@ def _read_model(bundle: Bundle) -> Any:
 
 def _check_signature(model: Any, bundle: Bundle) -> None:
     """A graph from elsewhere could declare anything: hold it against its card before it sees a picture."""
-    size, classes = bundle.card.preprocessing.size, len(bundle.card.class_names)
-    wanted = f"uint8 (N, {size}, {size}, 3) in, probabilities (N, {classes}) out"
+    rule, classes = bundle.card.preprocessing, len(bundle.card.class_names)
+    wanted = f"uint8 (N, {rule.size}, {rule.size}, {rule.channels}) in, probabilities (N, {classes}) out"
     outputs = {output.get_any_name(): output for output in model.outputs}
     ok = (
         len(model.inputs) == 1
         and model.input().get_element_type().get_type_name() == "u8"
-        and _matches(model.input().get_partial_shape(), (None, size, size, 3))
+        and _matches(model.input().get_partial_shape(), (None, rule.size, rule.size, rule.channels))
         and "probabilities" in outputs
         and _matches(outputs["probabilities"].get_partial_shape(), (None, classes))
     )

@@ -21,7 +21,7 @@ from googlenet.models.build import ConvNet, Normalise
 
 
 class Deployed(nn.Module):
-    """A network as it is shipped: uint8 (N, H, W, 3) RGB → probabilities (N, K) and, where they exist, maps.
+    """A network as it is shipped: uint8 (N, H, W, C) → probabilities (N, K) and, where they exist, maps.
 
     The probabilities of a picture sum to 1, or, with ``multi_label``, are each class's own.
 
@@ -40,7 +40,7 @@ class Deployed(nn.Module):
         self.has_maps = network.network.stages_before_pooling() is not None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, H, W, 3) uint8 → (probabilities,) or (probabilities, maps)."""
+        """(N, H, W, C) uint8 → (probabilities,) or (probabilities, maps)."""
         x = self.normalise(images.permute(0, 3, 1, 2))
         if not self.has_maps:
             return (self._probabilities(self.network(x)),)
@@ -57,7 +57,7 @@ class Deployed(nn.Module):
 
 
 def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
-    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, 3) uint8 pictures.
+    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, C) uint8 pictures.
 
     Versions and hashes of the card are filled in here.
     """

@@ -44,11 +44,11 @@ def to_onnx(
 ) -> bytes:
     """Write a network as a single ONNX file of any batch size, the class names among its metadata.
 
-    In: ``images`` (N, size, size, 3) uint8 RGB, normalised inside as ``rule`` says. Out: ``probabilities`` (N, K) and,
+    In: ``images`` (N, size, size, C) uint8, normalised inside as ``rule`` says. Out: ``probabilities`` (N, K) and,
     where they exist, ``maps`` (N, K, h, w), the class activation maps, whose averages over the places are the logits.
 
     Args:
-        network: the network as data, for pictures of 3 channels.
+        network: the network as data, for pictures of as many channels C as ``rule`` has means.
         weights: the arrays of its module's ``state_dict``, by their keys there. Those of the heads may be left out.
         rule: side of the pictures, mean, standard deviation and order of the channels.
         temperature: what the logits are divided by before the softmax, or the sigmoid.
@@ -59,17 +59,19 @@ def to_onnx(
         InputSizeError: pictures of ``rule.size`` pixels are too small for the network.
         NetworkError: the network takes another number of channels or does not end in logits.
     """
-    if network.in_channels != 3:
-        raise NetworkError(f"{network.name} takes pictures of {network.in_channels} channels; a graph is written for 3")
+    if network.in_channels != rule.channels:
+        raise NetworkError(
+            f"{network.name} takes pictures of {network.in_channels} channels, the rule has {rule.channels}"
+        )
     graph = _Graph(network, weights)
-    x, shape = _normalised(rule, graph), (3, rule.size, rule.size)
+    x, shape = _normalised(rule, graph), (rule.channels, rule.size, rule.size)
     before = network.stages_before_pooling()
     maps = None
     for at, stage in enumerate(network.stages):
         if before is not None and at == len(before):
             maps = _maps(x, shape, graph)
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
-    images = helper.make_tensor_value_info(_INPUT, TensorProto.UINT8, ["batch", rule.size, rule.size, 3])
+    images = helper.make_tensor_value_info(_INPUT, TensorProto.UINT8, ["batch", rule.size, rule.size, rule.channels])
     graph.written.input.append(images)
     probabilities = _probabilities(x, shape, temperature, multi_label, graph)
     graph.written.output.extend([probabilities, *([maps] if maps else [])])
@@ -114,8 +116,8 @@ class _Graph:
 
 
 def _normalised(rule: Preprocessing, graph: _Graph) -> str:
-    """(N, H, W, 3) uint8 → (N, 3, H, W) float, the same arithmetic as ``build.Normalise``."""
-    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for values in (rule.mean, rule.std))
+    """(N, H, W, C) uint8 → (N, C, H, W) float, the same arithmetic as ``build.Normalise``."""
+    mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1) * 255 for values in (rule.mean, rule.std))
     x = graph.node("Transpose", "images.channels_first", _INPUT, perm=[0, 3, 1, 2])
     x = graph.node("Cast", "images.float", x, to=TensorProto.FLOAT)
     x = graph.node("Sub", "images.centred", x, graph.constant("images.mean", mean))

@@ -273,11 +273,11 @@ class Normalise(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         self.reverse = rule.channel_order == "BGR"
-        self.register_buffer("mean", torch.tensor(rule.mean).view(1, 3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(rule.std).view(1, 3, 1, 1) * 255)
+        self.register_buffer("mean", torch.tensor(rule.mean).view(1, -1, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(rule.std).view(1, -1, 1, 1) * 255)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 → (N, 3, H, W) float, channels last in memory."""
+        """(N, C, H, W) uint8 → (N, C, H, W) float, channels last in memory."""
         x = (images.float() - self.mean) / self.std
         return (x.flip(1) if self.reverse else x).contiguous(memory_format=torch.channels_last)
 

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, ToSquare
+from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ToSquare
 from googlenet.errors import NetworkError, nearest
 
 Size = int | tuple[int, int]  # one number for a square, or (height, width)
@@ -219,8 +219,8 @@ class Network:
     init: str = "kaiming"
     input_size: int = 224
     crop_fraction: float = 0.875
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     in_channels: int = 3
     num_classes: int = 1000
     paper: str = ""
@@ -276,9 +276,18 @@ class Network:
     def preprocessing(
         self, size: int | None = None, crop_fraction: float | None = None, fit: ToSquare = "crop"
     ) -> Preprocessing:
-        """Say how a picture becomes what this network sees; what is not given is the network's own."""
+        """Say how a picture becomes what this network sees; what is not given is the network's own.
+
+        Where its mean and deviation are of R, G and B and it takes grey pictures, they are weighed as luma is; where it
+        takes other channels, which have none known, they are 0.5 and 0.25.
+
+        >>> [round(value, 3) for value in replace(Network("grey", []), in_channels=1).preprocessing().mean]
+        [0.459]
+        """
         crop = self.crop_fraction if crop_fraction is None else crop_fraction
-        return Preprocessing(size or self.input_size, crop, self.mean, self.std, fit=fit)
+        mean = _for_channels(self.mean, self.in_channels, OTHER_MEAN)
+        std = _for_channels(self.std, self.in_channels, OTHER_STD)
+        return Preprocessing(size or self.input_size, crop, mean, std, fit=fit)
 
     def stages_before_pooling(self) -> tuple[Stage, ...] | None:
         """The stages whose output the class activation maps are made from.
@@ -321,6 +330,14 @@ def _rewrite(layers: Sequence[Layer], rule: Callable[[Layer], Layer | None]) -> 
         if new is not None:
             result.append(new)
     return tuple(result)
+
+
+def _for_channels(of_rgb: tuple[float, ...], channels: int, unknown: float) -> tuple[float, ...]:
+    if len(of_rgb) == channels:
+        return of_rgb
+    if channels == 1 and len(of_rgb) == len(LUMA):
+        return (sum(weight * value for weight, value in zip(LUMA, of_rgb, strict=True)),)
+    return (unknown,) * channels
 
 
 def _check_positive(noun: Any, *fields: str) -> None:

@@ -372,7 +372,7 @@ class Fit:
         labels = self.fabric.to_device(batch.labels)
         n, images = len(labels), batch.images
         if not n:  # the other processes have some
-            images = images.new_empty(0, 3, self.rule.size, self.rule.size)
+            images = images.new_empty(0, self.rule.channels, self.rule.size, self.rule.size)
         losses = self.objective(self.fabric.to_device(images), labels)
         numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
         correct = self.task.correct(losses.logits, labels)

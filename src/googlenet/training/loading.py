@@ -23,8 +23,8 @@ from torchvision.transforms import v2
 from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError
-from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import GREY, prepare, whole_square
+from googlenet.images.decode import COLOURS, Pixels
+from googlenet.images.preprocess import MID_GREY, prepare, whole_square
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
@@ -44,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Batch:
-    """``images`` (N, 3, S, S) uint8, ``labels`` as the task takes them, ``indices``, and which could not be read."""
+    """``images`` (N, C, S, S) uint8, ``labels`` as the task takes them, ``indices``, and which could not be read."""
 
     images: Tensor
     labels: Tensor
@@ -119,7 +119,7 @@ def _balanced(random: np.random.Generator, members: list[NDArray[np.int64]], cou
 
 
 class PictureDataset(Dataset[Any]):
-    """Pictures as (3, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
+    """Pictures as (C, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
 
     def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
         self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
@@ -129,7 +129,7 @@ class PictureDataset(Dataset[Any]):
         index = place.index
         item = self.pictures.items[index]
         try:
-            pixels = item.read()
+            pixels = item.read(self.rule.channels)
         except ImageError as error:
             return index, item.labels, str(error)
         if self.augmentation is None:
@@ -142,13 +142,14 @@ class PictureDataset(Dataset[Any]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
             seed = _generator(self.seed, place.epoch, place.index, place.before).integers(2**62)
             torch.default_generator.manual_seed(int(seed))
-            varied: Tensor = transform(Image.fromarray(pixels))
+            # Pillow, the faster one, knows no picture of five channels.
+            varied: Tensor = transform(Image.fromarray(pixels) if pixels.shape[2] == COLOURS else _to_tensor(pixels))
         return varied
 
 
 @cache
 def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
-    """Compose torchvision's transforms: a Pillow image → (3, size, size) uint8."""
+    """Compose torchvision's transforms: a Pillow image, or (C, H, W) uint8 → (C, size, size) uint8."""
     steps: list[v2.Transform] = [
         v2.RandomResizedCrop(size, scale=augmentation.crop_area, ratio=augmentation.crop_aspect)
     ]
@@ -158,7 +159,7 @@ def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
         steps.append(v2.RandomPhotometricDistort(p=augmentation.distort))
     steps.append(v2.PILToTensor())
     if augmentation.erase:
-        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=GREY))
+        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=MID_GREY))
     return v2.Compose(steps)
 
 

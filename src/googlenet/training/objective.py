@@ -57,7 +57,7 @@ class Objective(nn.Module):
         return self
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
-        """(N, 3, H, W) uint8 and the targets that the task made of the labels → losses."""
+        """(N, C, H, W) uint8 and the targets that the task made of the labels → losses."""
         outputs = self.network.forward_with_aux(self.normalise(images))
         parts = torch.stack(
             [

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from googlenet.card import ToSquare
 from googlenet.data.pictures import VAL_FRACTION
@@ -76,6 +76,7 @@ class Recipe(_Strict):
     # Pictures have this share of the size at first, and grow to it over the first ``grown`` of the schedule.
     first_size: float = Field(default=1.0, ge=0.25, le=1)
     grown: Fraction = 0.5
+    in_channels: int = Field(default=3, ge=1, le=1024)  # 1: grey, 3: RGB, any other: as the files have them
     fit: ToSquare = "crop"  # how a picture becomes square
     batch_size: int = Field(default=64, ge=2)
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: what is fastest on the device, by trying
@@ -98,6 +99,15 @@ class Recipe(_Strict):
     seed: int = Field(default=0, ge=0)
     balance: Literal["none", "loss", "sample"] = "none"
     augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _distorts_colours_only(self) -> Recipe:
+        if self.augmentation.distort and self.in_channels != 3:
+            raise ValueError(
+                f"augmentation.distort = {self.augmentation.distort:g} is for colours, with in_channels = 3, not "
+                f"{self.in_channels}: set it to 0 in a recipe of your own"
+            )
+        return self
 
     def side(self, size: int, share: float, smallest: int) -> int:
         """Give the pixels of a side at a place of the schedule (0 to 1): a multiple of 16 until ``size`` is reached.
@@ -163,5 +173,7 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         model = Augmentation if len(error["loc"]) > 1 else Recipe
         return f"unknown key {key!r}, {nearest(str(error['loc'][-1]), model.model_fields)}"
-    message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    message: str = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if not key:  # of several that do not go together
+        return message
     return f"{key} = {error['input']!r}: {message}"

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -31,6 +32,7 @@ from googlenet.card import ModelCard, Preprocessing, ToSquare
 from googlenet.data.pictures import LabelledData, Pictures, open_data
 from googlenet.errors import (
     CheckpointError,
+    DataError,
     DeviceError,
     ImageError,
     InputSizeError,
@@ -75,6 +77,7 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
     image_size: int | None = None,
+    in_channels: int | None = None,
     fit: ToSquare | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -108,6 +111,8 @@ def train(
             tensor whose name and shape fit is taken; classifiers only where the classes are the same.
         freeze: with ``start``, the last of the stages that do not learn; heads on these are left out.
         download: allow torchvision's weights to be fetched where they are not on this machine.
+        in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
+            hold, as :func:`googlenet.images.decode.decode` tells.
         balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
             (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
         fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
@@ -143,9 +148,9 @@ def train(
     source = None if start is None or resume else transfer.open_source(start, network, download)
     network = network or (source.network if source else None)
     name = network.name if isinstance(network, Network) else network
-    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size, "fit": fit,
-                 "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed, "balance": balance,
-                 "precision": precision}  # fmt: skip
+    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
+                 "in_channels": in_channels, "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze,
+                 "seed": seed, "balance": balance, "precision": precision}  # fmt: skip
     if resume:
         before = _settings(run)
         settings, spec = _resumed(run, before, overrides, start)
@@ -156,12 +161,13 @@ def train(
         settings = transfer.sized_alike(settings, source) if source else settings
         origin = source.record() if source else None
     _check_freeze(settings, origin)
-    spec = transfer.unfrozen(spec, settings.freeze)
+    spec = replace(transfer.unfrozen(spec, settings.freeze), in_channels=settings.in_channels)
     rule = transfer.fed_alike(_preprocessing(settings, spec), origin or {})
     _check_divisible(settings, processes)
-    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction)
+    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels)
     _check_balance(settings, pictures)
     described = _describe(pictures)
+    _golden(pictures.val, rule)  # pictures of which none can be read are told of before any work
     with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
         torch.manual_seed(settings.seed)
         built = _build(spec, settings, pictures.class_names, source, rule, processes.is_first)
@@ -203,7 +209,6 @@ def _build(
     built = create(
         spec,
         num_classes=len(class_names),
-        in_channels=3,  # every picture is decoded to RGB
         dropout=settings.dropout,
         init=None if settings.init == "own" else settings.init,
     )
@@ -320,13 +325,13 @@ def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
     stride = max(1, len(pictures) // GOLDEN_PICTURES)
     for item in (*pictures.items[::stride], *pictures.items):
         try:
-            found.append(prepare(item.read(), rule))
-        except ImageError:
-            continue
+            found.append(prepare(item.read(rule.channels), rule))
+        except ImageError as error:
+            reason = str(error)
         if len(found) == GOLDEN_PICTURES:
             break
     if not found:
-        raise RunError("none of the validation pictures could be read: there is nothing to check a bundle with")
+        raise DataError(f"none of the {len(pictures)} validation pictures could be read: {reason}")
     return np.stack(found)
 
 

@@ -188,19 +188,20 @@ def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: S
 
 
 def fed_alike(rule: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
-    """Normalise pictures as the weights are used to, by what :meth:`Source.record` noted."""
-    if "mean" not in origin:
+    """Normalise pictures as the weights are used to, by what :meth:`Source.record` noted, where the channels agree."""
+    if len(origin.get("mean", ())) != rule.channels:
         return rule
     mean, std = tuple(origin["mean"]), tuple(origin["std"])
     return replace(rule, mean=mean, std=std, channel_order=origin["channel_order"])
 
 
 def sized_alike(recipe: Recipe, source: Source) -> Recipe:
-    """Take size and shape of the pictures from the source where the recipe does not tell them."""
+    """Take size, shape and channels of the pictures from the source where the recipe does not tell them."""
     if source.card is None:
         return recipe
     rule = source.card.preprocessing
-    theirs = {"image_size": rule.size, "crop_fraction": rule.crop_fraction, "fit": rule.fit}
+    theirs = {"image_size": rule.size, "crop_fraction": rule.crop_fraction, "fit": rule.fit,
+              "in_channels": rule.channels}  # fmt: skip
     told = recipe.model_fields_set
     return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in told})
 
