@@ -180,7 +180,7 @@ def test_train_says_what_came_out_and_what_to_type_next(call, coloured, tmp_path
     assert f"googlenet predict {tmp_path / 'run'}" in out
     assert "epoch   1/1" in err
     assert "could not be read: 1 (named in " in err
-    assert "googlenet_bn at 32 px on cpu: " in err
+    assert "googlenet_bn at 32 px on cpu in " in err
 
 
 def test_the_demo_shows_everything_and_ends_with_three_lines_to_type(call, tmp_path, monkeypatch):

@@ -116,7 +116,7 @@ def test_any_number_of_input_channels(name, channels):
 def test_saved_loaded_and_exported_it_answers_the_same(name, tmp_path):
     declared = narrow(name)
     network, size = trained_a_little(declared), a_size(declared)
-    card = ModelCard(name, to_json(network.network), CLASSES, declared.preprocessing(size))
+    card = ModelCard(name, to_json(network.network), CLASSES, network.network.preprocessing(size))
     golden = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     bundle = write_bundle(tmp_path / "bundle", network, card, golden)
 

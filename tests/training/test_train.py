@@ -35,7 +35,7 @@ from googlenet.errors import (
 from googlenet.images.preprocess import prepare
 from googlenet.training import checkpoint, run
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.loading import PictureDataset
+from googlenet.training.loading import PictureDataset, Place
 from googlenet.training.recipe import Augmentation, load_recipe
 
 
@@ -376,5 +376,5 @@ def test_training_sees_all_of_a_picture_unless_it_crops(fit):
     pixels[:, :48] = (40, 60, 200)
     pictures = Pictures(("a",), (Picture("a", (0,), None, pixels),))
     everything = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0, erase=0)
-    _, _, seen = PictureDataset(pictures, rule, 0, everything)[0, 0]
+    _, _, seen = PictureDataset(pictures, rule, 0, everything)[Place(0, 0, rule.size)]
     assert np.abs(seen.permute(1, 2, 0).numpy().astype(int) - prepare(pixels, rule)).mean() < 6
