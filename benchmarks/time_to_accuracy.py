@@ -46,7 +46,7 @@ def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> fl
     """Train until the time is over, but for what the evaluation takes."""
     import torch
     import torchvision
-    from torch.nn.functional import cross_entropy
+    import torchvision_training
     from torch.utils.data import DataLoader
     from torchvision import transforms as t
 
@@ -85,12 +85,7 @@ def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> fl
                 print(f"{epochs:.1f} epochs, {time.monotonic() - begun:.0f} s", file=sys.stderr)
                 return accuracy
             optimizer.param_groups[0]["lr"] = rates[int(share * 10_000)]
-            out = model(images)
-            loss = cross_entropy(out.logits, labels)
-            loss = loss + 0.3 * (cross_entropy(out.aux_logits1, labels) + cross_entropy(out.aux_logits2, labels))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            torchvision_training.step(model, optimizer, images, labels)
             epochs += 1 / len(batches)
 
 

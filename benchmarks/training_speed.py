@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import torch
 import torchvision
-from torch.nn.functional import cross_entropy
+import torchvision_training
 
 from googlenet import create
 from googlenet.data.pictures import open_data
@@ -36,20 +36,11 @@ STEPS = 3  # of each in a round
 
 
 def theirs(size: int, batch: int) -> Callable[[], None]:
-    """A step as in torchvision's own training reference."""
+    """A step of torchvision's network, on a batch at random."""
     model = torchvision.models.googlenet(num_classes=CLASSES, aux_logits=True, init_weights=False).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images, labels = torch.randn(batch, 3, size, size), torch.randint(0, CLASSES, (batch,))
-
-    def step() -> None:
-        out = model(images)
-        loss = cross_entropy(out.logits, labels)
-        loss = loss + 0.3 * (cross_entropy(out.aux_logits1, labels) + cross_entropy(out.aux_logits2, labels))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
+    return lambda: torchvision_training.step(model, optimizer, images, labels)
 
 
 def ours(size: int, batch: int) -> tuple[Callable[[], None], str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,17 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = write_coloured_classes(root / "photos", per_class=40)
     googlenet.train(photos, root / "run", network=TINY, epochs=4, batch_size=8)
     return root / "run"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 8 MB, that can be filled and made read-only."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
 
 
 @pytest.fixture

@@ -271,17 +271,6 @@ def test_on_bad_image_stop_stops(train, coloured, tmp_path):
         train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path), on_bad_image="stop")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 4 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
 def fill(disk):
     """Somebody else needs all of what is left."""
     with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
