@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,7 @@ class PictureDataset(Dataset[Any]):
 
     def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
         self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
+        self.transforms: dict[int, v2.Transform] = {}  # by the side of what they make
 
     def __getitem__(self, place: Place) -> tuple[int, tuple[int, ...], Tensor | str]:
         """Give index, classes and pixels, or the reason why there are none."""
@@ -134,9 +135,12 @@ class PictureDataset(Dataset[Any]):
             return index, item.labels, str(error)
         if self.augmentation is None:
             return index, item.labels, _to_tensor(prepare(pixels, self.rule))
-        return index, item.labels, self._augmented(pixels, place, augmenting(self.augmentation, place.side))
+        return index, item.labels, self._augmented(pixels, place, self.augmentation)
 
-    def _augmented(self, pixels: Pixels, place: Place, transform: v2.Transform) -> Tensor:
+    def _augmented(self, pixels: Pixels, place: Place, augmentation: Augmentation) -> Tensor:
+        if place.side not in self.transforms:
+            self.transforms[place.side] = augmenting(augmentation, place.side)
+        transform = self.transforms[place.side]
         pixels = whole_square(pixels, self.rule.fit, SQUARES_AT_MOST * self.rule.size)
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
@@ -147,7 +151,6 @@ class PictureDataset(Dataset[Any]):
         return varied
 
 
-@cache
 def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
     """Compose torchvision's transforms: a Pillow image, or (C, H, W) uint8 → (C, size, size) uint8."""
     steps: list[v2.Transform] = [

@@ -22,6 +22,7 @@ from googlenet.errors import RecipeError, WeightsError
 from googlenet.exchange import files
 from googlenet.exchange.convert import read_weights
 from googlenet.exchange.published import TORCHVISION, published
+from googlenet.images.decode import COLOURS
 from googlenet.models import zoo
 from googlenet.models.build import ConvNet
 from googlenet.models.spec import Network, from_json
@@ -30,7 +31,6 @@ from googlenet.training.recipe import Recipe
 
 RECIPE = "finetune"  # that is trained by, unless another is asked for
 TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant, unless another is named
-COLOURS = 3
 NAMED = 6  # layers of a stage that are named before the rest is counted
 
 
