@@ -150,12 +150,19 @@ def _metrics(metrics: Mapping[str, float]) -> list[str]:
     return ["## Metrics", "", "On held-out pictures.", "", "| metric | value |", "|---|---:|", *rows, ""]
 
 
+_RESIZED = {
+    "crop": "the shorter side",
+    "pad": "the longer side, with grey beside the shorter one,",
+    "squash": "both sides",
+}
+
+
 def _input(bundle: Bundle) -> list[str]:
     rule = bundle.card.preprocessing
     return [
         "## Input",
         "",
-        f"{rule.kind} pictures, the shorter side resized to {rule.resize} pixels and the centre "
+        f"{rule.kind} pictures, {_RESIZED[rule.fit]} resized to {rule.resize} pixels and the centre "
         f"{rule.size} × {rule.size} cut out. `model.onnx` takes them as uint8 (N, H, W, {rule.channels}); "
         f"it holds the normalisation (mean {_numbers(rule.mean)}, "
         f"standard deviation {_numbers(rule.std)} on a scale of 0 to 1).",
