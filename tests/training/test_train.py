@@ -195,7 +195,7 @@ def test_sigterm_and_ctrl_c_from_outside_save_and_say_how_to_go_on(coloured, tmp
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.1)
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
         assert process.returncode == code
         assert err.splitlines()[-1].endswith(f"--out {out} --resume")
         assert "Traceback" not in err
