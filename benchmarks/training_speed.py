@@ -5,17 +5,20 @@
 Both have the same batch in memory, the same size, 1000 classes and both auxiliary heads; nothing is read or decoded.
 Theirs is in 32 bits and torch's default memory layout, with SGD. Ours is the step of ``googlenet train`` with its
 default recipe, in the precision it chooses, the moving average of the weights and the sums of its log included.
-Each round runs a few steps of one, then of the other; the medians over the rounds are compared.
+Each has a process of its own, so that neither sees what the other set. In each round one does a few steps while the
+other waits, then the other; the medians over the rounds are compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 import torch
 import torchvision
@@ -24,6 +27,7 @@ import torchvision_training
 from googlenet import create
 from googlenet.data.pictures import open_data
 from googlenet.inference.engine import processor
+from googlenet.training import memory
 from googlenet.training.fit import Fit
 from googlenet.training.loading import Batch
 from googlenet.training.precision import fastest
@@ -33,21 +37,25 @@ from googlenet.training.run import _fabric
 CASES = ((224, 32), (64, 64))  # pixels of a side, pictures of a batch
 CLASSES = 1000
 STEPS = 3  # of each in a round
+WARM = 2  # rounds that are not counted
+
+Step = Callable[[], None]
 
 
-def theirs(size: int, batch: int) -> Callable[[], None]:
-    """A step of torchvision's network, on a batch at random."""
+def theirs(size: int, batch: int) -> tuple[Step, str]:
+    """A step of torchvision's network, on a batch at random, and its precision."""
     model = torchvision.models.googlenet(num_classes=CLASSES, aux_logits=True, init_weights=False).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images, labels = torch.randn(batch, 3, size, size), torch.randint(0, CLASSES, (batch,))
-    return lambda: torchvision_training.step(model, optimizer, images, labels)
+    return lambda: torchvision_training.step(model, optimizer, images, labels), "fp32"
 
 
-def ours(size: int, batch: int) -> tuple[Callable[[], None], str]:
+def ours(size: int, batch: int) -> tuple[Step, str]:
     """The step of ``googlenet train``, and the precision it is in."""
+    memory.keep_freed()
     network = create("googlenet_bn", num_classes=CLASSES)
     rule = network.network.preprocessing(size)
-    precision = fastest(network, rule, "cpu")
+    precision = fastest(network, rule, batch, "cpu")
     recipe = load_recipe("default", batch_size=batch, image_size=size, precision=precision)
     fit = Fit(network, open_data("digits"), recipe, rule, _fabric("cpu", precision))
     fit.objective.train()
@@ -55,24 +63,52 @@ def ours(size: int, batch: int) -> tuple[Callable[[], None], str]:
     given = Batch(images, torch.randint(0, CLASSES, (batch,)), list(range(batch)))
 
     def step() -> None:
-        fit._step(given)
+        fit._step(given, batch)
 
     return step, precision
 
 
-def speed(step: Callable[[], None], batch: int) -> float:
-    """Pictures per second over a few steps."""
-    begun = time.perf_counter()
-    for _ in range(STEPS):
-        step()
-    return STEPS * batch / (time.perf_counter() - begun)
+def serve(make: Callable[[int, int], tuple[Step, str]], size: int, batch: int, asked: Connection) -> None:
+    """Do a round whenever asked, and answer with its pictures per second; the first answer is the precision."""
+    warnings.filterwarnings("ignore")
+    step, precision = make(size, batch)
+    asked.send(precision)
+    while asked.recv():
+        begun = time.perf_counter()
+        for _ in range(STEPS):
+            step()
+        asked.send(STEPS * batch / (time.perf_counter() - begun))
+
+
+class Runner:
+    """One of the two, in a process of its own."""
+
+    def __init__(self, make: Callable[[int, int], tuple[Step, str]], size: int, batch: int) -> None:
+        here, there = multiprocessing.Pipe()
+        self.pipe = here
+        context = multiprocessing.get_context("spawn")
+        self.process = context.Process(target=serve, args=(make, size, batch, there), daemon=True)
+        self.process.start()
+        self.precision: str = here.recv()
+
+    def round(self) -> float:
+        """Pictures per second over a few steps."""
+        self.pipe.send(True)
+        speed: float = self.pipe.recv()
+        return speed
+
+    def close(self) -> None:
+        """End the process."""
+        self.pipe.send(False)
+        self.process.join()
 
 
 def measure(size: int, batch: int, rounds: int) -> dict[str, float | int | str]:
-    """Run both in turns; the first round of each only warms up."""
-    peer, (mine, precision) = theirs(size, batch), ours(size, batch)
-    speed(peer, batch), speed(mine, batch)
-    pairs = [(speed(peer, batch), speed(mine, batch)) for _ in range(rounds)]
+    """Run both in turns."""
+    peer, mine = Runner(theirs, size, batch), Runner(ours, size, batch)
+    pairs = [(peer.round(), mine.round()) for _ in range(WARM + rounds)][WARM:]
+    peer.close()
+    mine.close()
     return {
         "size": size,
         "batch": batch,
@@ -81,7 +117,7 @@ def measure(size: int, batch: int, rounds: int) -> dict[str, float | int | str]:
         "ratio": statistics.median(b / a for a, b in pairs),
         "least": min(b / a for a, b in pairs),
         "most": max(b / a for a, b in pairs),
-        "precision": precision,
+        "precision": mine.precision,
     }
 
 
@@ -91,7 +127,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    warnings.filterwarnings("ignore")
     rows = [measure(size, batch, given.rounds) for size, batch in CASES]
     if given.json:
         print(json.dumps({"processor": processor(), "threads": torch.get_num_threads(), "rows": rows}, indent=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
@@ -18,11 +20,23 @@ def prepare(pixels: Pixels, rule: Preprocessing) -> Pixels:
     >>> prepare(np.zeros((30, 50, 3), np.uint8), Preprocessing(size=24)).shape
     (24, 24, 3)
     """
+    return _changed(pixels, lambda image: _prepared(image, rule))
+
+
+def resized(pixels: Pixels, side: int, box: Box) -> Pixels:
+    """Resize the part of (H, W, C) uint8 inside ``box`` to (side, side, C) uint8.
+
+    >>> resized(np.zeros((30, 50, 3), np.uint8), 24, (10.5, 0.0, 40.5, 30.0)).shape
+    (24, 24, 3)
+    """
+    return _changed(pixels, lambda image: image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+
+def _changed(pixels: Pixels, change: Callable[[Image.Image], Image.Image]) -> Pixels:
     if pixels.shape[2] == COLOURS:
-        return np.asarray(_prepared(Image.fromarray(pixels), rule))
+        return np.asarray(change(Image.fromarray(pixels)))
     # Band by band, which gives the same pixels; but Pillow would weigh the colours of RGBA by their opacity.
-    bands = [np.asarray(_prepared(Image.fromarray(band), rule)) for band in np.moveaxis(pixels, 2, 0)]
-    return np.stack(bands, axis=2)
+    return np.stack([np.asarray(change(Image.fromarray(band))) for band in np.moveaxis(pixels, 2, 0)], axis=2)
 
 
 def _prepared(image: Image.Image, rule: Preprocessing) -> Image.Image:

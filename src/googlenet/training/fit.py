@@ -28,8 +28,11 @@ from googlenet.training.pace import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
 from googlenet.training.task import task_of
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 NOTHING = 0.005  # of the loss of guessing: what is nearer to it has learnt nothing
 ENOUGH = 10  # steps of an epoch after which something should have been learnt
+AVERAGED_EVERY = 4  # steps, and at the end of an epoch: small pictures feel the 40 MB of every time
 FORESEEN = 32  # pictures that tell how long the validation of all will take
 
 
@@ -153,9 +156,7 @@ class Fit:
         self.objective: nn.Module
         self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
         self.averaged = (
-            AveragedModel(network, multi_avg_fn=_average(recipe.averaging), use_buffers=True)
-            if recipe.averaging
-            else None
+            AveragedModel(network, multi_avg_fn=self._average, use_buffers=True) if recipe.averaging else None
         )
         self.normalise = objective.normalise
         share = (processes.rank, processes.count)
@@ -383,10 +384,24 @@ class Fit:
         # Gradients are averaged over the processes: each counts by its share of the pictures.
         self.fabric.backward(losses.total * (self.processes.count * n / count))
         self.optimizer.step()
-        if self.averaged:
+        if self.averaged and self._steps_to_average():
             self.averaged.update_parameters(self.network)
         self._count(sums, int(correct_of_all), count)
         return sums[0] / count
+
+    def _steps_to_average(self) -> int:
+        """Give how many steps were done since the weights were last averaged where that is due, else 0."""
+        done = self.progress.batch + 1
+        return (done - 1) % AVERAGED_EVERY + 1 if done % AVERAGED_EVERY == 0 or done == len(self.batches) else 0
+
+    @torch.no_grad()
+    def _average(self, averages: Tensors, values: Tensors, count: Tensor | int) -> None:
+        """Average exponentially, with a short memory at first so that short runs are not held back by their start."""
+        keep = min(self.recipe.averaging ** self._steps_to_average(), (1 + int(count)) / (10 + int(count)))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, 1 - keep)
+        else:  # batch normalisation's count of batches
+            torch._foreach_copy_(averages, values)
 
     def _count(self, sums: list[float], correct: int, count: int) -> None:
         progress = self.progress
@@ -527,17 +542,3 @@ def _restore_random_states(states: dict[str, Tensor]) -> None:
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
-
-
-def _average(decay: float) -> Any:
-    """Average exponentially, with a short memory at first so that short runs are not held back by their start."""
-
-    @torch.no_grad()
-    def update(averages: list[Tensor], values: list[Tensor], count: Tensor) -> None:
-        keep = min(decay, (1 + int(count)) / (10 + int(count)))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, values, 1 - keep)
-        else:  # batch normalisation's count of batches
-            torch._foreach_copy_(averages, values)
-
-    return update

@@ -15,20 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
 from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError
-from googlenet.images.decode import COLOURS, Pixels
-from googlenet.images.preprocess import MID_GREY, prepare, whole_square
+from googlenet.images.decode import Pixels
+from googlenet.images.preprocess import prepare, whole_square
+from googlenet.training.augment import vary
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
 MAX_WORKERS = 8
+NICE = 10  # how far processes that read stand back: a step that loses one of its cores loses all of them
+ROOM = 64 * 2**20  # bytes of decoded pictures that each process that reads may keep
 SQUARES_AT_MOST = 4  # sides of the input: a random crop down to a sixteenth of the area still enlarges nothing
 
 
@@ -123,47 +124,32 @@ class PictureDataset(Dataset[Any]):
 
     def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
         self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
-        self.transforms: dict[int, v2.Transform] = {}  # by the side of what they make
+        self.decoded: dict[int, Pixels] = {}  # small pictures, so that they are decoded once
+        self.room = ROOM
 
     def __getitem__(self, place: Place) -> tuple[int, tuple[int, ...], Tensor | str]:
         """Give index, classes and pixels, or the reason why there are none."""
-        index = place.index
-        item = self.pictures.items[index]
+        labels = self.pictures.items[place.index].labels
         try:
-            pixels = item.read(self.rule.channels)
+            pixels = self._read(place.index)
         except ImageError as error:
-            return index, item.labels, str(error)
+            return place.index, labels, str(error)
         if self.augmentation is None:
-            return index, item.labels, _to_tensor(prepare(pixels, self.rule))
-        return index, item.labels, self._augmented(pixels, place, self.augmentation)
+            seen = prepare(pixels, self.rule)
+        else:
+            square = whole_square(pixels, self.rule.fit, SQUARES_AT_MOST * self.rule.size)
+            random = _generator(self.seed, place.epoch, place.index, place.before)
+            seen = vary(square, place.side, self.augmentation, random)
+        return place.index, labels, torch.from_numpy(np.array(seen)).permute(2, 0, 1)
 
-    def _augmented(self, pixels: Pixels, place: Place, augmentation: Augmentation) -> Tensor:
-        if place.side not in self.transforms:
-            self.transforms[place.side] = augmenting(augmentation, place.side)
-        transform = self.transforms[place.side]
-        pixels = whole_square(pixels, self.rule.fit, SQUARES_AT_MOST * self.rule.size)
-        with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would also note a stack trace for every GPU to come: slow, and kept for ever.
-            seed = _generator(self.seed, place.epoch, place.index, place.before).integers(2**62)
-            torch.default_generator.manual_seed(int(seed))
-            # Pillow, the faster one, knows no picture of five channels.
-            varied: Tensor = transform(Image.fromarray(pixels) if pixels.shape[2] == COLOURS else _to_tensor(pixels))
-        return varied
-
-
-def augmenting(augmentation: Augmentation, size: int) -> v2.Transform:
-    """Compose torchvision's transforms: a Pillow image, or (C, H, W) uint8 → (C, size, size) uint8."""
-    steps: list[v2.Transform] = [
-        v2.RandomResizedCrop(size, scale=augmentation.crop_area, ratio=augmentation.crop_aspect)
-    ]
-    if augmentation.flip:
-        steps.append(v2.RandomHorizontalFlip(augmentation.flip))
-    if augmentation.distort:
-        steps.append(v2.RandomPhotometricDistort(p=augmentation.distort))
-    steps.append(v2.PILToTensor())
-    if augmentation.erase:
-        steps.append(v2.RandomErasing(augmentation.erase, scale=(0.05, 0.25), value=MID_GREY))
-    return v2.Compose(steps)
+    def _read(self, index: int) -> Pixels:
+        """Decode a picture, or find it among those that were kept: the first ones, while there is room."""
+        pixels = self.decoded.get(index)
+        if pixels is None:
+            pixels = self.pictures.items[index].read(self.rule.channels)
+            if pixels.nbytes <= self.room:
+                self.decoded[index], self.room = pixels, self.room - pixels.nbytes
+        return pixels
 
 
 def default_workers(processes_here: int = 1) -> int:
@@ -180,7 +166,7 @@ def loader(dataset: PictureDataset, batches: Batches, task: Task, workers: int) 
         collate_fn=partial(_collate, task),
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # its own: asking for batches must not move the global one
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_serve,
     )
 
 
@@ -194,14 +180,12 @@ def _collate(task: Task, samples: Sequence[tuple[int, tuple[int, ...], Tensor | 
     )
 
 
-def _to_tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
-
-
 def _generator(*seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _leave_signals_to_the_parent(_: int) -> None:
+def _serve(_: int) -> None:
+    """Leave signals to the parent, and the processor to the training step where both want it."""
+    os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

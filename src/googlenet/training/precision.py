@@ -15,13 +15,15 @@ from googlenet.training.objective import Objective
 from googlenet.training.task import OneLabel
 
 Precision = Literal["fp32", "bf16"]
-PICTURES = 8  # in a trial step
+PIXELS = 8 * 224**2  # of the pictures of a trial step: with fewer, what is tried is how steps begin and end
 ROUNDS, SECONDS = 3, 0.3  # at least so many trials of each, and more of them while they are short
 WORTH = 0.8  # of the time: a gain smaller than that is not worth the digits, nor sure to be found a second time
 
 
-def fastest(network: ConvNet, rule: Preprocessing, device: str) -> Precision:
+def fastest(network: ConvNet, rule: Preprocessing, batch_size: int, device: str) -> Precision:
     """Try a few training steps of ``network`` in each precision that the device has instructions for.
+
+    They are of ``batch_size`` pictures or, where those are large, of some of them.
 
     bf16 keeps the weights, their moments and sums in 32 bits and computes convolutions and products in 16
     (Kalamkar et al., *A study of bfloat16 for deep learning training*, 2019).
@@ -34,14 +36,14 @@ def fastest(network: ConvNet, rule: Preprocessing, device: str) -> Precision:
         objective = Objective(copy.deepcopy(network), rule, 0.0, OneLabel(network.network.num_classes)).to(
             memory_format=torch.channels_last
         )
-        exact, fast = _compare(objective, rule.size)
+        exact, fast = _compare(objective, min(batch_size, max(2, PIXELS // rule.size**2)), rule.size)
         return "bf16" if fast < WORTH * exact else "fp32"
 
 
-def _compare(objective: Objective, size: int) -> tuple[float, float]:
+def _compare(objective: Objective, count: int, size: int) -> tuple[float, float]:
     """Take turns, so that what else the machine does hits both: the least seconds of a step in fp32 and in bf16."""
-    images = torch.randint(0, 256, (PICTURES, objective.network.network.in_channels, size, size), dtype=torch.uint8)
-    labels = torch.zeros(PICTURES, dtype=torch.long)
+    images = torch.randint(0, 256, (count, objective.network.network.in_channels, size, size), dtype=torch.uint8)
+    labels = torch.zeros(count, dtype=torch.long)
     taken: tuple[list[float], list[float]] = ([], [])
     begun = time.perf_counter()
     while len(taken[1]) < ROUNDS or time.perf_counter() - begun < SECONDS:

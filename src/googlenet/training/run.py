@@ -48,7 +48,7 @@ from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
-from googlenet.training import checkpoint, distributed, transfer
+from googlenet.training import checkpoint, distributed, memory, transfer
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
@@ -143,6 +143,7 @@ def train(
     _check_options(workers, checkpoint_minutes)
     run = Path(out)
     computer = _device(device)
+    memory.keep_freed()
     processes = distributed.join(computer)
     resume = processes.first(resume or _is_to_go_on(run))
     source = None if start is None or resume else transfer.open_source(start, network, download)
@@ -172,7 +173,8 @@ def train(
         torch.manual_seed(settings.seed)
         built = _build(spec, settings, pictures.class_names, source, rule, processes.is_first)
         if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
-            settings = settings.model_copy(update={"precision": processes.first(fastest(built, rule, computer))})
+            chosen = fastest(built, rule, settings.batch_size // processes.count, computer)
+            settings = settings.model_copy(update={"precision": processes.first(chosen)})
         if resume:
             _check_same_data(run, before["data"], described)
         elif processes.is_first:
