@@ -22,6 +22,7 @@ from googlenet.models.build import ConvNet
 from googlenet.training import checkpoint
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.distributed import Processes, synchronise
+from googlenet.training.gradients import quicken
 from googlenet.training.loading import Batch, Batches, PictureDataset, Place, default_workers, loader
 from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.pace import Epochs, Minutes, Pace
@@ -151,6 +152,7 @@ class Fit:
         objective = Objective(network, rule, recipe.label_smoothing, self.task, weights)
         objective.to(memory_format=torch.channels_last)
         self.network = network
+        quicken(objective)
         if processes.count > 1:
             synchronise(objective, fabric.device)
         self.objective: nn.Module

@@ -1,0 +1,90 @@
+"""Gradients of convolutions on small maps, in 16 bits on a processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Up to so many outputs of a map a product of matrices is faster: measured on AVX-512 by benchmarks/small_maps.py.
+LARGEST_1X1, LARGEST = 64, 9
+
+
+def quicken(module: nn.Module) -> None:
+    """Let convolutions of stride 1 without bias take the quick way where it is one; names and results stay."""
+    for layer in module.modules():
+        if type(layer) is nn.Conv2d and _is_plain(layer):
+            layer.__class__ = QuickConv2d
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    (height, width), (down, across) = layer.kernel_size, layer.stride
+    return (
+        layer.bias is None
+        and layer.groups == 1
+        and height == width
+        and down == across == 1
+        and tuple(layer.dilation) == (1, 1)
+        and layer.padding == (height // 2, width // 2)
+    )
+
+
+class QuickConv2d(nn.Conv2d):
+    """A convolution that keeps its maps' size; the gradient of its weights is a product of matrices on small maps.
+
+    oneDNN computes that gradient along the rows of a map. In rows of one to three it takes five to ten times as long
+    in bf16 as the product of all windows with all gradients does, which for a large map would be too much memory.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C', H, W)."""
+        if not (self.training and torch.is_grad_enabled() and _computes_in_bf16(x)):
+            return super().forward(x)
+        if x.shape[2] * x.shape[3] > (LARGEST_1X1 if self.kernel_size == (1, 1) else LARGEST):
+            return super().forward(x)
+        result: Tensor = _Convolution.apply(x.bfloat16(), self.weight.bfloat16())
+        return result
+
+
+def _computes_in_bf16(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
+
+
+class _Convolution(torch.autograd.Function):
+    """Of odd kernels k, padded by k // 2."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, padding=weight.shape[2] // 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x = _of_input(gradient, x, weight) if ctx.needs_input_grad[0] else None
+        return of_x, _of_weight(gradient, x, weight) if ctx.needs_input_grad[1] else None
+
+
+def _of_input(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    padding = [weight.shape[2] // 2] * 2
+    of_x: Tensor = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, False, False]
+    )[0]
+    return of_x
+
+
+def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Sum over all places of all maps: (places, C')ᵀ · (places, k · k · C)."""
+    outputs, channels, kernel, _ = weight.shape
+    padding = kernel // 2
+    maps = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
+    windows = maps.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(0, 1, 2, 4, 5, 3)  # (N, H, W, k, k, C)
+    places = gradient.permute(0, 2, 3, 1).reshape(-1, outputs)
+    product = places.t() @ windows.reshape(len(places), -1)
+    return product.view(outputs, kernel, kernel, channels).permute(0, 3, 1, 2)
