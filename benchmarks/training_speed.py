@@ -64,6 +64,7 @@ def ours(size: int, batch: int) -> tuple[Step, str]:
 
     def step() -> None:
         fit._step(given, batch)
+        fit._advance(1)
 
     return step, precision
 

@@ -6,10 +6,10 @@ from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
 
 
 def test_the_shipped_recipes():
-    assert shipped_recipes() == ["default", "digits", "finetune", "notes", "paper"]
+    assert shipped_recipes() == ["default", "digits", "finetune", "notes", "paper", "small"]
 
 
-@pytest.mark.parametrize("name", ["default", "digits", "finetune", "notes", "paper"])
+@pytest.mark.parametrize("name", ["default", "digits", "finetune", "notes", "paper", "small"])
 def test_every_shipped_recipe_is_valid_and_opens_with_what_it_is(name):
     from importlib import resources
 

@@ -33,7 +33,7 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 NOTHING = 0.005  # of the loss of guessing: what is nearer to it has learnt nothing
 ENOUGH = 10  # steps of an epoch after which something should have been learnt
-AVERAGED_EVERY = 4  # steps, and at the end of an epoch: small pictures feel the 40 MB of every time
+AVERAGED_EVERY = 4  # batches, and at the end of an epoch: small pictures feel the 40 MB of every time
 FORESEEN = 32  # pictures that tell how long the validation of all will take
 
 
@@ -163,13 +163,13 @@ class Fit:
         self.normalise = objective.normalise
         share = (processes.rank, processes.count)
         classes = [item.label for item in data.train.items] if recipe.balance == "sample" else None
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, self._side, *share, classes)
+        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
         self.pace = _pace(recipe, len(self.batches))
         train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
         workers = default_workers(processes.count_here) if workers is None else workers
         self.train_loader = loader(train, self.batches, self.task, workers)
         val = PictureDataset(data.val, rule, recipe.seed, None)
-        in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: rule.size, *share)
+        in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: (rule.size, 1), *share)
         self.val_loader = loader(val, in_order, self.task, workers)
 
     @property
@@ -341,9 +341,9 @@ class Fit:
         clock = time.perf_counter()
         for batch in self.train_loader if progress.batch < steps else ():
             progress.waiting += time.perf_counter() - clock
-            count = self._readable(batch, self.data.train.items, watcher)
+            count, batches = self._readable(batch, self.data.train.items, watcher)
             loss = self._step(batch, count) if count > 1 else math.nan
-            progress.batch += 1
+            self._advance(batches)
             now = time.perf_counter()
             progress.seconds += now - clock
             watcher.step(progress, steps, loss)
@@ -386,20 +386,21 @@ class Fit:
         # Gradients are averaged over the processes: each counts by its share of the pictures.
         self.fabric.backward(losses.total * (self.processes.count * n / count))
         self.optimizer.step()
-        if self.averaged and self._steps_to_average():
-            self.averaged.update_parameters(self.network)
         self._count(sums, int(correct_of_all), count)
         return sums[0] / count
 
-    def _steps_to_average(self) -> int:
-        """Give how many steps were done since the weights were last averaged where that is due, else 0."""
-        done = self.progress.batch + 1
-        return (done - 1) % AVERAGED_EVERY + 1 if done % AVERAGED_EVERY == 0 or done == len(self.batches) else 0
+    def _advance(self, batches: int) -> None:
+        """Note that a step has seen so many batches, and average the weights where that is due."""
+        before, steps = self.progress.batch, len(self.batches)
+        self.progress.batch = done = before + batches
+        if self.averaged and (done == steps or done // AVERAGED_EVERY > before // AVERAGED_EVERY):
+            self.averaged.update_parameters(self.network)
 
     @torch.no_grad()
     def _average(self, averages: Tensors, values: Tensors, count: Tensor | int) -> None:
         """Average exponentially, with a short memory at first so that short runs are not held back by their start."""
-        keep = min(self.recipe.averaging ** self._steps_to_average(), (1 + int(count)) / (10 + int(count)))
+        since = self.progress.batch % AVERAGED_EVERY or AVERAGED_EVERY
+        keep = min(self.recipe.averaging**since, (1 + int(count)) / (10 + int(count)))
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, values, 1 - keep)
         else:  # batch normalisation's count of batches
@@ -440,7 +441,7 @@ class Fit:
         for batch in self.val_loader:
             if self._agree(watcher):
                 return None
-            count = self._readable(batch, self.data.val.items, watcher)
+            count, _ = self._readable(batch, self.data.val.items, watcher)
             logits, labels = self._answer(network, batch)
             for theirs in self.processes.gather((logits, labels)):
                 tally.add(*theirs)
@@ -468,18 +469,22 @@ class Fit:
             return recipe.lr * min(1.0, (share + 1 / steps) / rising)
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * (share - rising) / max(1 - rising, 1e-9)))
 
-    def _side(self, epoch: int, batch: int) -> int:
-        """Pixels of a side of what a batch sees: they grow over the first part of the schedule."""
+    def _shape(self, epoch: int, batch: int) -> tuple[int, int]:
+        """Pixels of a side of what a step sees, and how many batches it takes: pictures grow, steps keep their size."""
         share = self.pace.share(Progress(epoch, batch, elapsed=self._elapsed()))
-        return self.recipe.side(self.rule.size, share, self.network.minimum_size)
+        side = self.recipe.side(self.rule.size, share, self.network.minimum_size)
+        return side, self.recipe.batches(self.rule.size, side)
 
-    def _readable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> int:
-        """Give how many pictures of the batch all processes together could read; name those they could not."""
+    def _readable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> tuple[int, int]:
+        """Give how many pictures all processes together could read, and of how many batches these are.
+
+        Name those they could not read.
+        """
         count, missing = self.processes.sum(len(batch.indices), len(batch.unreadable))
         if missing:
             for unreadable in self.processes.gather(batch.unreadable):
                 self._note_unreadable(unreadable, items, watcher)
-        return int(count)
+        return int(count), max(1, int(count + missing) // self.recipe.batch_size)
 
     def _note_unreadable(self, unreadable: dict[int, str], items: Sequence[Picture], watcher: Watcher) -> None:
         for index, reason in unreadable.items():

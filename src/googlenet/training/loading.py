@@ -56,7 +56,8 @@ class Batch:
 class Batches:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
 
-    ``side`` gives the pixels of a side for a batch of an epoch. A last batch smaller than ``batch_size`` is left out
+    ``shape`` gives, for a batch of an epoch, the pixels of a side and how many batches a step takes from there, which
+    then come as one. A last batch smaller than ``batch_size`` is left out
     in training (``shuffle``), unless it is the only one. Where several processes train, number ``rank`` of ``ranks``
     takes its slice of every batch; nothing is seen twice. Where ``classes``, the class of each picture, are given,
     every class is drawn equally often.
@@ -68,12 +69,12 @@ class Batches:
         batch_size: int,
         seed: int,
         shuffle: bool,
-        side: Callable[[int, int], int],
+        shape: Callable[[int, int], tuple[int, int]],
         rank: int = 0,
         ranks: int = 1,
         classes: Sequence[int] | None = None,
     ) -> None:
-        self.count, self.batch_size, self.seed, self.shuffle, self.side = count, batch_size, seed, shuffle, side
+        self.count, self.batch_size, self.seed, self.shuffle, self.shape = count, batch_size, seed, shuffle, shape
         self.rank, self.ranks = rank, ranks
         self.members = None if classes is None else _members(classes)
         self.epoch = 0
@@ -84,9 +85,11 @@ class Batches:
         return whole if self.shuffle and whole else whole + bool(rest)
 
     def __iter__(self) -> Iterator[list[Place]]:
-        order = self._order()
-        for at in range(self.start, len(self)):
-            some, side = order[at * self.batch_size : (at + 1) * self.batch_size], self.side(self.epoch, at)
+        order, at = self._order(), self.start
+        while at < len(self):
+            side, batches = self.shape(self.epoch, at)
+            begin, at = at, min(at + batches, len(self))
+            some = order[begin * self.batch_size : at * self.batch_size]
             yield [Place(self.epoch, index, side, before) for index, before in some[self.rank :: self.ranks].tolist()]
 
     def _order(self) -> NDArray[np.int64]:
