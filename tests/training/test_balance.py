@@ -27,7 +27,7 @@ UNEQUAL = [0] * 100 + [1] * 37 + [2] * 3
 
 
 def drawn(classes, epoch=0, seed=0, batch_size=10, start=0):
-    batches = Batches(len(classes), batch_size, seed, shuffle=True, side=lambda *_: 16, classes=classes)
+    batches = Batches(len(classes), batch_size, seed, shuffle=True, shape=lambda *_: (16, 1), classes=classes)
     batches.epoch, batches.start = epoch, start
     return list(batches)
 

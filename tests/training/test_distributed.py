@@ -24,9 +24,9 @@ EVERY_STEP = "1e-9"  # minutes between checkpoints
 RECIPE = "network = 'plain'\nprecision = 'fp32'\nepochs = 2\nbatch_size = 4\naveraging = 0.9\n"  # 12 steps an epoch
 
 
-def same_side(epoch, batch):
-    """Every batch is of the same size."""
-    return 32
+def same_shape(epoch, batch):
+    """Every batch is of the same size, and a step of its own."""
+    return 32, 1
 
 
 def torchrun(photos, out, *options, processes=2, restarts=0, **environment):
@@ -55,7 +55,7 @@ def photos(trained_run, tmp_path_factory):
         picture.write_bytes(b"this is no picture")
     data = open_data(folder).train
     bad = {number for number, item in enumerate(data.items) if item.path.stat().st_size < 20}
-    batches = [batch for rank in (0, 1) for batch in Batches(len(data), 4, 0, True, same_side, rank, 2)]
+    batches = [batch for rank in (0, 1) for batch in Batches(len(data), 4, 0, True, same_shape, rank, 2)]
     assert any({place.index for place in batch} <= bad for batch in batches)
     return folder
 
@@ -173,8 +173,8 @@ def test_batch_normalisation_over_processes_is_pytorchs_over_the_whole_batch(tmp
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_the_slices_of_all_processes_are_the_batches_of_one(ranks):
     for count, shuffle in [(50, True), (50, False), (7, True)]:
-        whole = Batches(count, 12, 3, shuffle, same_side)
-        slices = [list(Batches(count, 12, 3, shuffle, same_side, rank, ranks)) for rank in range(ranks)]
+        whole = Batches(count, 12, 3, shuffle, same_shape)
+        slices = [list(Batches(count, 12, 3, shuffle, same_shape, rank, ranks)) for rank in range(ranks)]
         for batch, parts in zip(whole, zip(*slices, strict=True), strict=True):
             assert set(batch) == {place for part in parts for place in part}
 
