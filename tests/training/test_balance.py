@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -171,3 +172,18 @@ def test_a_wrong_balance_is_one_line(call, coloured, tmp_path):
     code, out, err = call("train", coloured, "--out", tmp_path / "run", "--balance", "weights")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "'none', 'loss', 'sample'" in err
+
+
+def test_batches_that_come_together_are_those_that_come_apart():
+    def drawn(start, *shape):
+        batches = Batches(50, 8, 0, shuffle=True, shape=lambda *_: shape)
+        batches.start = start
+        return list(batches)
+
+    apart = drawn(0, 32, 1)
+    together = drawn(0, 32, 4)
+    assert [len(batch) for batch in apart] == [8] * 6
+    assert [len(batch) for batch in together] == [32, 16]
+    assert list(chain(*apart)) == list(chain(*together))
+    assert drawn(4, 32, 4) == [apart[4] + apart[5]]
+    assert {place.side for batch in drawn(0, 16, 2) for place in batch} == {16}

@@ -102,11 +102,18 @@ class StopAt:
         monkeypatch.setattr(run.Display, "step", stepping)
 
 
-@pytest.mark.parametrize(("step", "optimizer"), [(1, "sgd"), (3, "adamw"), (6, "adamw")])
+GROWING = {"first_size": 0.5, "grown": 0.6, "together": 2, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("step", "changes"),
+    [(1, {"optimizer": "sgd"}), (3, {}), (6, {}), (2, GROWING), (7, GROWING)],
+    ids=["1-sgd", "3", "6", "2-growing", "7-growing"],
+)
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
-    train, coloured, tmp_path, monkeypatch, step, optimizer
+    train, coloured, tmp_path, monkeypatch, step, changes
 ):
-    recipe = recipe_for(tmp_path, optimizer=optimizer)
+    recipe = recipe_for(tmp_path, **changes)
     train(coloured, tmp_path / "whole", recipe=recipe)
     with monkeypatch.context() as patched:
         StopAt(patched, step)
