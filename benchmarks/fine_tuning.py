@@ -1,13 +1,13 @@
 """Few pictures of new classes: fine-tuning weights of other classes, against training from scratch.
 
-    python benchmarks/fine_tuning.py DATA [--base-epochs 10] [--epochs 20] [--per-class 20] [--seeds 3] [--base RUN]
+    python benchmarks/fine_tuning.py DATA [--base-epochs 40] [--epochs 20] [--per-class 20] [--seeds 3] [--base RUN]
         [--json]
 
-DATA is a folder with train/ and val/ of ten classes or so, such as cifar10. A base is trained with the default recipe
-on the first half of the classes by name, all their pictures. Then the other half is learnt from the first few
-training pictures of each class by name, for so many epochs of as many steps: once by ``--from`` the base with the
-recipe for that, once from scratch with the default recipe. Both are validated on all of val/ of these classes.
-All see 64 px. ``--base`` takes a base that was trained before.
+DATA is a folder with train/ and val/ of ten classes or so, such as cifar10. A base is trained with the recipe for
+small pictures on the first half of the classes by name, all their pictures. Then the other half is learnt from the
+first few training pictures of each class by name, for so many epochs of as many steps: once by ``--from``
+the base with the recipe for that, once from scratch with the default recipe. Both are validated
+on all of val/ of these classes. All see 64 px. ``--base`` takes a base that was trained before.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def compare(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     base = given.base or folder / "base-run"
     if given.base is None:
         many = copy_classes(given.data, folder / "base", known)
-        say("base", 0, train(many, base, epochs=given.base_epochs, seed=0))
+        say("base", 0, train(many, base, recipe="small", epochs=given.base_epochs, seed=0))
     few = copy_classes(given.data, folder / "few", new, given.per_class)
     batch_size = load_recipe("finetune").batch_size
     ways: dict[str, dict[str, Any]] = {
@@ -80,7 +80,7 @@ def main() -> None:
     """Run it and print a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--base-epochs", type=int, default=10)
+    parser.add_argument("--base-epochs", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--per-class", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
