@@ -2,7 +2,7 @@
 
     python benchmarks/small_maps.py [--batch 64]
 
-The limits in ``googlenet.training.gradients`` come from here. For convolutions of GoogLeNet in bf16, forward and
+``LARGEST`` in ``googlenet.training.gradients`` comes from here. For convolutions of GoogLeNet in bf16, forward and
 backward, on square maps of growing side: milliseconds of torch's convolution and of the quick one, in turns.
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
     batch = parser.parse_args().batch
-    gradients.LARGEST_1X1 = gradients.LARGEST = max(SIDES) ** 2  # quick wherever it can be
+    gradients.LARGEST = max(SIDES) ** 2  # quick wherever it can be
     print(f"batch {batch}, {torch.get_num_threads()} threads; ms of torch's convolution, of the quick one, ratio")
     for inputs, outputs, kernel in LAYERS:
         row = [f"{inputs:>4} → {outputs}, {kernel}×{kernel}:"]

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Up to so many outputs of a map a product of matrices is faster: measured on AVX-512 by benchmarks/small_maps.py.
-LARGEST_1X1, LARGEST = 64, 9
+LARGEST = 16  # places of a map, up to which a product of matrices is faster: measured by benchmarks/small_maps.py
 
 
 def quicken(module: nn.Module) -> None:
@@ -34,15 +33,15 @@ def _is_plain(layer: nn.Conv2d) -> bool:
 class QuickConv2d(nn.Conv2d):
     """A convolution that keeps its maps' size; the gradient of its weights is a product of matrices on small maps.
 
-    oneDNN computes that gradient along the rows of a map. In rows of one to three it takes five to ten times as long
-    in bf16 as the product of all windows with all gradients does, which for a large map would be too much memory.
+    oneDNN computes that gradient along the rows of a map. In bf16 and rows of one to four, forward and backward take
+    up to 1.8 times as long so as with the product of all windows with all gradients, too much memory for a large map.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', H, W)."""
         if not (self.training and torch.is_grad_enabled() and _computes_in_bf16(x)):
             return super().forward(x)
-        if x.shape[2] * x.shape[3] > (LARGEST_1X1 if self.kernel_size == (1, 1) else LARGEST):
+        if x.shape[2] * x.shape[3] > LARGEST:
             return super().forward(x)
         result: Tensor = _Convolution.apply(x.bfloat16(), self.weight.bfloat16())
         return result
