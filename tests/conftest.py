@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ import googlenet
 from googlenet.cli import main
 from googlenet.models.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Network, Pool, Stage, classifier
+
+# Compiled graphs of tests do not belong into the cache of whoever runs them; other processes inherit this.
+_CACHE = tempfile.TemporaryDirectory(prefix="googlenet-cache-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 

@@ -2,7 +2,9 @@
 
     card.json            what it is; the sha256 of every file beside it
     weights.safetensors  for fine-tuning
-    model.onnx           uint8 (N, H, W, C) in, RGB where C is 3; ``probabilities`` (N, K) and ``maps`` (N, K, h, w) out
+    model.onnx           uint8 (N, H, W, C) in, RGB where C is 3; ``probabilities`` (N, K), ``maps`` (N, K, h, w) and
+                         ``embeddings`` (N, D) out
+    int8.xml, int8.bin   the same in 8 bits, where it was quantised, without the maps
     golden.npz           a few inputs and the outputs they must give
 
 A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on
@@ -25,6 +27,7 @@ from googlenet.models.spec import Network, from_json
 
 CARD = "card.json"
 MODEL = "model.onnx"
+INT8, INT8_WEIGHTS = "int8.xml", "int8.bin"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 IN_RUN = "bundle"  # where a run keeps its bundle

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from googlenet.errors import BundleError
 
-FORMAT = 2  # raised when a bundle of today could not be read by the code of yesterday
+FORMAT = 3  # raised when a bundle of today could not be read by the code of yesterday
 
 # Mean and standard deviation of the pixels of ImageNet, RGB, on a scale of 0 to 1: what most published weights
 # were trained with, and as good as any for a network trained from scratch.
@@ -20,6 +20,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LUMA = (0.299, 0.587, 0.114)  # what R, G and B count for in grey (ITU-R BT.601), as Pillow has it
 OTHER_MEAN, OTHER_STD = 0.5, 0.25  # of channels of which nothing is known
+TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may cost and still be taken
 
 ToSquare = Literal["crop", "pad", "squash"]  # how a picture that is not square becomes square
 
@@ -69,6 +70,9 @@ class ModelCard:
     (``top1``, ``top5``, ``map`` and ``exact`` are fractions of 1), ``data`` what it was trained on, ``files`` the
     sha256 of every file beside the card.
 
+    ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),
+    ``latency_ms`` of one picture and ``pictures_per_second`` of many; ``measured_on`` says on which processor.
+
     Where a picture may be of several classes or of none (``multi_label``), the probabilities are of each class on
     its own, and ``thresholds`` say for each from which probability on, 0 to 1, a picture is taken to be of it.
     """
@@ -78,6 +82,8 @@ class ModelCard:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     metrics: dict[str, float] = field(default_factory=dict)
+    precisions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
+    measured_on: str = ""
     temperature: float = 1.0
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
@@ -106,6 +112,7 @@ class ModelCard:
             names, thresholds = tuple(fields["class_names"]), tuple(fields.get("thresholds", ()))
             card = cls(**{**fields, "class_names": names, "thresholds": thresholds})
             _check_thresholds(card)
+            _check_precisions(card)
             return dataclasses.replace(card, preprocessing=_preprocessing(fields["preprocessing"]))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise BundleError(f"card.json is damaged: {type(error).__name__}: {error}") from error
@@ -115,16 +122,27 @@ def _check_thresholds(card: ModelCard) -> None:
     if not isinstance(card.multi_label, bool):
         raise ValueError(f"multi_label must be true or false, got {card.multi_label!r}")
     wanted = len(card.class_names) if card.multi_label else 0
-    numbers = [each for each in card.thresholds if isinstance(each, (int, float)) and 0 <= each <= 1]
+    numbers = [each for each in card.thresholds if _is_number(each) and 0 <= each <= 1]
     if not len(numbers) == len(card.thresholds) == wanted:
         raise ValueError(f"thresholds must be {wanted} numbers from 0 to 1, got {card.thresholds}")
+
+
+def _check_precisions(card: ModelCard) -> None:
+    found: Any = card.precisions
+    tables = list(found.values()) if isinstance(found, dict) else [None]
+    if not all(isinstance(table, dict) and all(map(_is_number, table.values())) for table in tables):
+        raise ValueError(f"precisions must be tables of numbers, got {found}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
     found = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
     numbers = (found.size, found.crop_fraction, *found.mean, *found.std)
     as_many = 1 <= len(found.mean) == len(found.std)
-    if not as_many or not all(isinstance(number, (int, float)) for number in numbers):
+    if not as_many or not all(map(_is_number, numbers)):
         raise ValueError(
             f"preprocessing needs a size, a crop_fraction, a mean and a std for each channel, got {fields}"
         )

@@ -15,6 +15,7 @@ from PIL import Image
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.errors import BundleError, GoogLeNetError, UnreadableImageError
+from googlenet.inference.pipeline import AHEAD, cores
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_many_pictures_never_wait_in_memory(trained_run):
     answers = googlenet.load(trained_run).predict_many(endless(), batch_size=4)
     for _ in range(40):
         next(answers)
-    assert len(taken) <= 40 + 4 * 4
+    assert len(taken) <= 40 + AHEAD * cores() * 4
     answers.close()
 
 
@@ -166,9 +167,10 @@ def test_the_graph_is_a_single_file_any_engine_reads(trained_run, photos):
     assert session.get_modelmeta().custom_metadata_map["class_names"] == "blue\ngreen\nred"
     classifier = googlenet.load(trained_run)
     batch = np.stack([classifier.prepare(photos / name / "005.png") for name in classifier.class_names])
-    probabilities, maps = session.run(None, {"images": batch})
+    probabilities, maps, embeddings = session.run(None, {"images": batch})
     np.testing.assert_allclose(probabilities, classifier.engine.probabilities(batch), atol=1e-4)
     np.testing.assert_allclose(maps, classifier.engine.maps(batch), atol=1e-3)
+    np.testing.assert_allclose(embeddings, classifier.engine.embeddings(batch), atol=1e-3)
 
 
 # A bundle that is not what it should be. Each is one readable line.
@@ -194,7 +196,7 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
     [
         (lambda card: "{", "card.json is damaged"),
         (lambda card: "[]", "names no format"),
-        (lambda card: card | {"format": 99}, "format 99, this version reads up to 2: pip install --upgrade"),
+        (lambda card: card | {"format": 99}, "format 99, this version reads up to 3: pip install --upgrade"),
         (lambda card: {k: v for k, v in card.items() if k != "class_names"}, "card.json is damaged"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [0, 0], "std": [1]}}, "a mean and a std for each"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [], "std": []}}, "a mean and a std for each"),

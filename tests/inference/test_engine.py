@@ -1,5 +1,9 @@
 """The engine's precisions: what a processor has can be asked for, anything else is one line."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -40,3 +44,65 @@ def test_a_precision_that_this_processor_lacks(bundle, monkeypatch):
     monkeypatch.setattr(engine, "precisions", lambda: ("fp32",))
     with pytest.raises(DeviceError, match="bf16 cannot be computed here: this processor has fp32"):
         Engine(bundle, "bf16")
+
+
+def test_what_was_compiled_is_kept_for_the_next_process_and_answers_the_same(bundle, pictures, tmp_path):
+    code = """
+import sys
+import os
+import subprocess
+import sys
+
+import numpy as np
+from googlenet import bundle as bundles
+from googlenet.inference.engine import Engine
+bundle = bundles.read(sys.argv[1])
+pictures = np.load(sys.argv[2])
+for precision in sys.argv[3:]:
+    np.save(f"{precision}.npy", Engine(bundle, precision, cached=True).probabilities(pictures))
+"""
+    np.save(tmp_path / "pictures.npy", pictures)
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, bundle.path, "pictures.npy", *precisions(), *precisions()[::-1]]
+    for _ in range(2):
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        assert list((tmp_path / "cache" / "googlenet" / "compiled").iterdir())
+        for precision in precisions():
+            assert np.array_equal(
+                np.load(tmp_path / f"{precision}.npy"), Engine(bundle, precision).probabilities(pictures)
+            )
+
+
+@pytest.mark.parametrize("damage", ["cut", "rubbish", "empty"])
+def test_a_damaged_cache_is_compiled_anew(bundle, pictures, tmp_path, damage, monkeypatch):
+    expected = Engine(bundle).probabilities(pictures)
+    monkeypatch.setattr(engine, "_cache", lambda: tmp_path)
+    assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), expected)
+    (kept,) = tmp_path.iterdir()
+    content = kept.read_bytes()
+    kept.chmod(0o600)
+    kept.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"rubbish" * 100, "empty": b""}[damage])
+    assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), expected)
+
+
+def test_no_place_for_a_cache_is_no_trouble(bundle, pictures, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    code = """
+import sys
+import googlenet
+print(googlenet.load(sys.argv[1]).predict(sys.argv[2]).label)
+"""
+    picture = bundle.path.parents[1] / "photos" / "red" / "001.png"
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    command = [sys.executable, "-c", code, bundle.path, picture]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == ("red\n", "")
+
+
+def test_the_cache_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "CACHE", 25)
+    for number in range(5):
+        (tmp_path / f"{number}.blob").write_bytes(b"0123456789")
+        os.utime(tmp_path / f"{number}.blob", (number, number))
+    engine._tidy(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3.blob", "4.blob"]

@@ -53,9 +53,9 @@ class Picture:
         assert self.pixels is not None
         return self.pixels
 
-    def read(self, channels: int = COLOURS) -> Pixels:
-        """Decode to (H, W, channels) uint8. Raises :class:`ImageError` where that fails."""
-        return decode(self.source, channels)
+    def read(self, channels: int = COLOURS, at_least: int | None = None) -> Pixels:
+        """Decode to (H, W, channels) uint8, as :func:`decode` does. Raises :class:`ImageError` where that fails."""
+        return decode(self.source, channels, at_least=at_least)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, nearest
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.preprocess import crop_box, inside, prepare
-from googlenet.inference.engine import Engine, Floats
-from googlenet.inference.pipeline import in_batches
+from googlenet.inference.engine import Engine, Floats, best_precision
+from googlenet.inference.pipeline import caught, cores, in_order
+
+BATCH = 8  # pictures that a thread decodes and then gives to the engine, many enough to keep a core busy
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ class Prediction:
 class Classifier:
     """A trained classifier, ready to answer. Made by :func:`load`; safe to share between threads."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, precision: str | None = None) -> None:
         self.bundle = bundle
-        self.engine = Engine(bundle)
+        self.engine = Engine(bundle, precision or best_precision(bundle), cached=True)
 
     @property
     def card(self) -> ModelCard:
@@ -107,34 +110,58 @@ class Classifier:
         return Prediction(source, self.class_names, probabilities, self)
 
     def predict_many(
-        self, sources: Iterable[ImageSource], *, batch_size: int = 32
+        self, sources: Iterable[ImageSource], *, batch_size: int = BATCH
     ) -> Iterator[Prediction | ImageError]:
-        """Classify many pictures, in order and in bounded memory: decoding goes on beside inference.
+        """Classify many pictures, in order and in bounded memory: every core decodes and computes.
 
         For a picture that cannot be read its error is yielded in its place; the rest is delivered.
         """
-        for batch in in_batches(self.prepare, sources, batch_size):
-            readable = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
-            answers = iter(self.engine.probabilities(np.stack(readable)) if readable else ())
-            for source, pixels in batch:
-                if isinstance(pixels, ImageError):
-                    yield pixels
-                else:
-                    yield Prediction(source, self.class_names, next(answers), self)
+        for source, answer in self._many(self.engine.probabilities, sources, batch_size):
+            yield answer if isinstance(answer, ImageError) else Prediction(source, self.class_names, answer, self)
+
+    def embed_many(self, sources: Iterable[ImageSource], *, batch_size: int = BATCH) -> Iterator[Floats | ImageError]:
+        """Give, of many pictures, what the last layer decides by: (D,) each, 1024 features of GoogLeNet.
+
+        As :meth:`predict_many` does. Raises :class:`BundleError` where the network has no such layer.
+        """
+        if not self.engine.has_embeddings:
+            raise BundleError(
+                f"{self.bundle.path} gives no embeddings: {self.card.name} does not end in a linear layer, or an "
+                "earlier version wrote the bundle"
+            )
+        return (answer for _, answer in self._many(self.engine.embeddings, sources, batch_size))
+
+    def _many(
+        self, infer: Callable[[Pixels, int], Floats], sources: Iterable[ImageSource], batch_size: int
+    ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
+        remaining = iter(sources)
+        first = list(islice(remaining, batch_size + 1))
+        at_once = cores() if len(first) > batch_size else 1  # a few pictures: all cores work on each
+
+        def work(batch: list[ImageSource]) -> list[tuple[ImageSource, Floats | ImageError]]:
+            seen = [caught(self.prepare, source) for source in batch]
+            readable = [pixels for pixels in seen if not isinstance(pixels, ImageError)]
+            answers = iter(infer(np.stack(readable), at_once) if readable else ())
+            return [
+                (source, pixels if isinstance(pixels, ImageError) else next(answers))
+                for source, pixels in zip(batch, seen, strict=True)
+            ]
+
+        for results in in_order(work, chain(first, remaining), batch_size):
+            yield from results
 
     def prepare(self, source: ImageSource) -> Pixels:
         """Decode, resize and crop one picture: (size, size, C) uint8, what the network sees."""
-        return prepare(decode(source, self.card.preprocessing.channels), self.card.preprocessing)
+        rule = self.card.preprocessing
+        return prepare(decode(source, rule.channels, at_least=rule.resize), rule)
 
     def heatmap(self, source: ImageSource, index: int) -> Floats:
         """Give the class activation map of class number ``index``, as :meth:`Prediction.heatmap` does."""
         if not self.engine.has_maps:
             raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
-        pixels = decode(source, self.card.preprocessing.channels)
-        seen = prepare(pixels, self.card.preprocessing)
-        evidence = np.maximum(self.engine.maps(seen[None])[0, index], 0)
+        evidence = np.maximum(self.engine.maps(self.prepare(source)[None])[0, index], 0)
         evidence = evidence / max(float(evidence.max()), 1e-12)
-        height, width = pixels.shape[:2]
+        height, width = decode(source, self.card.preprocessing.channels).shape[:2]
         return _laid_over(evidence, width, height, self.card.preprocessing)
 
 
@@ -156,14 +183,18 @@ def _laid_over(evidence: Floats, width: int, height: int, rule: Preprocessing) -
     return heat
 
 
-def load(path: str | Path) -> Classifier:
+def load(path: str | Path, precision: str | None = None) -> Classifier:
     """Load a trained classifier from a run or a bundle. PyTorch is not needed.
 
-    Raises :class:`BundleError` when there is none, or it is damaged, foreign or too new.
+    ``precision`` is ``"fp32"``, ``"bf16"`` or ``"int8"``; unless told, the fastest one that this processor has and
+    that was measured to be as right as ``"fp32"``, within 0.5 points (see :func:`googlenet.quantize`).
+
+    Raises :class:`BundleError` when there is none, or it is damaged, foreign or too new; :class:`DeviceError` when
+    this processor, or the bundle, lacks the precision.
 
     ::
 
         classifier = googlenet.load("runs/flowers")
         print(classifier.predict("daisy.jpg").top(5))
     """
-    return Classifier(bundles.read(path))
+    return Classifier(bundles.read(path), precision)

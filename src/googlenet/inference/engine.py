@@ -1,86 +1,161 @@
-"""Runs a bundle's graph through OpenVINO. No torch."""
+"""Runs a bundle's graphs through OpenVINO. No torch."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
-from googlenet.bundle import MODEL, Bundle
+from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
+from googlenet.card import TOLERANCE, ModelCard
 from googlenet.errors import BundleError, DeviceError
 from googlenet.images.decode import Pixels
 
 Floats = NDArray[np.float32]
 
-# Precision → what OpenVINO calls it, and the capability a processor must name to be offered it.
-_PRECISIONS = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16")}
+# Precision → the capability that a processor must name to be offered it, and what OpenVINO calls the numbers that are
+# not of the graph's own making: an int8 graph keeps a few layers in floating point.
+_PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8", "f32")}
+_FASTEST_FIRST = ("int8", "bf16", "fp32")
+CACHE = 2**30  # bytes of compiled graphs that are kept
 
 
 class Engine:
     """A compiled graph. Safe to share between threads: each thread has an inference request of its own.
 
-    ``precision`` is what it computes in: ``"fp32"``, so that one bundle gives one answer on every processor, or
-    another of :func:`precisions`, faster and less exact. Raises :class:`DeviceError` where there is no such.
+    ``precision`` is what it computes in: ``"fp32"``, so that one bundle gives one answer on every processor; another
+    of :func:`precisions`, faster and less exact; or, where the bundle has been quantised, ``"int8"``. ``at_once`` in
+    its methods says how many threads ask at a time: all cores work for one alone, each has its own share otherwise.
+    ``cached`` keeps what was compiled in the user's cache directory, for the next process.
+
+    Raises :class:`DeviceError` where there is no such precision.
     """
 
-    def __init__(self, bundle: Bundle, precision: str = "fp32") -> None:
-        self._config = {"INFERENCE_PRECISION_HINT": _hint(precision), "PERFORMANCE_HINT": "LATENCY"}
-        self._model = _read_model(bundle)
-        self._outputs = {output.get_any_name() for output in self._model.outputs}
-        self._compiled: dict[str, Any] = {}
-        self._compiling = threading.Lock()
+    def __init__(self, bundle: Bundle, precision: str = "fp32", cached: bool = False) -> None:
+        self.precision = _checked(precision, bundle)
+        self._bundle, self._cached = bundle, cached
+        self._models: dict[str, Any] = {}
+        self._compiled: dict[tuple[str, int], Any] = {}
+        self._compiling = threading.RLock()
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
         self._picture = (size, size, channels)
-        _check_signature(self._model, bundle)
+        self._model(self._graph_of("probabilities"))  # what is wrong with it is found out now
 
-    def probabilities(self, batch: Pixels) -> Floats:
+    def probabilities(self, batch: Pixels, at_once: int = 1) -> Floats:
         """(N, size, size, C) uint8 → (N, K): each row sums to 1, or, with several labels, is each class's own."""
-        return self._infer("probabilities", batch)
+        return self._infer("probabilities", batch, at_once)
 
     @property
     def has_maps(self) -> bool:
         """Whether the network ends in global pooling and one layer, so that class activation maps exist."""
-        return "maps" in self._outputs
+        return self._has("maps")
 
     def maps(self, batch: Pixels) -> Floats:
-        """(N, size, size, C) uint8 → class activation maps (N, K, h, w), in logits."""
-        return self._infer("maps", batch)
+        """(N, size, size, C) uint8 → class activation maps (N, K, h, w), in logits; never in int8."""
+        return self._infer("maps", batch, 1)
 
-    def _infer(self, output: str, batch: Pixels) -> Floats:
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether the network ends in one linear layer, so that there is something before it."""
+        return self._has("embeddings")
+
+    def embeddings(self, batch: Pixels, at_once: int = 1) -> Floats:
+        """(N, size, size, C) uint8 → (N, D): the pooled features that the last layer decides by."""
+        return self._infer("embeddings", batch, at_once)
+
+    def _has(self, output: str) -> bool:
+        return output in _outputs(self._model(self._graph_of(output)))
+
+    def _infer(self, output: str, batch: Pixels, at_once: int) -> Floats:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self._picture:
             wanted = ", ".join(map(str, self._picture))
             raise ValueError(f"a batch is uint8 (N, {wanted}), got {batch.dtype} {batch.shape}")
-        result = self._request(output).infer([np.ascontiguousarray(batch)], share_inputs=True)
+        result = self._request(output, at_once).infer([np.ascontiguousarray(batch)], share_inputs=True)
         return np.array(next(iter(result.values())), dtype=np.float32)
 
-    def _request(self, output: str) -> Any:
-        request = getattr(self._requests, output, None)
+    def _request(self, output: str, at_once: int) -> Any:
+        key = f"{output} {at_once}"
+        request = getattr(self._requests, key, None)
         if request is None:
-            request = self._compile(output).create_infer_request()
-            setattr(self._requests, output, request)
+            request = self._compile(output, at_once).create_infer_request()
+            setattr(self._requests, key, request)
         return request
 
-    def _compile(self, output: str) -> Any:
+    def _compile(self, output: str, at_once: int) -> Any:
         with self._compiling:
-            if output not in self._compiled:
+            if (output, at_once) not in self._compiled:
+                graph = self._graph_of(output)
                 # Only what is asked for is computed: plain prediction does not pay for the maps.
-                part = self._model.clone()
+                part = self._model(graph).clone()
                 for result in part.get_results():
                     if output not in result.get_output_tensor(0).get_names():
                         part.remove_result(result)
-                self._compiled[output] = _core().compile_model(part, "CPU", self._config)
-            return self._compiled[output]
+                self._compiled[output, at_once] = _core().compile_model(part, "CPU", self._config(graph, at_once))
+            return self._compiled[output, at_once]
+
+    def _config(self, graph: str, at_once: int) -> dict[str, Any]:
+        precision = "fp32" if graph == MODEL and self.precision == "int8" else self.precision
+        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision][1]}
+        if at_once == 1:
+            config["PERFORMANCE_HINT"] = "LATENCY"
+        else:  # a stream for each thread; which core it runs on is the system's to say, for the threads also decode
+            config |= {"NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once, "ENABLE_CPU_PINNING": False}
+        if self._cached and (folder := _cache()):
+            config["CACHE_DIR"] = str(folder)
+        return config
+
+    def _graph_of(self, output: str) -> str:
+        """Say in which file of the bundle the graph for an output is: maps are not computed in int8."""
+        return INT8 if self.precision == "int8" and output != "maps" else MODEL
+
+    def _model(self, graph: str) -> Any:
+        with self._compiling:
+            if graph not in self._models:
+                self._models[graph] = _read_graph(self._bundle, graph)
+            return self._models[graph]
 
 
 def precisions() -> tuple[str, ...]:
-    """Name what this processor computes in: ``"fp32"``, and ``"bf16"`` where it has instructions for it."""
-    has = set(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    return tuple(name for name, (_, capability) in _PRECISIONS.items() if capability in has)
+    """Name what this processor computes any graph in: ``"fp32"``, and ``"bf16"`` where it has instructions for it."""
+    has = _capabilities()
+    return tuple(name for name in ("fp32", "bf16") if _PRECISIONS[name][0] in has)
+
+
+def precisions_for(bundle: Bundle) -> tuple[str, ...]:
+    """Name what this processor computes a bundle in; ``"int8"`` too where it has a quantised graph."""
+    quantised = INT8 in bundle.card.files and _PRECISIONS["int8"][0] in _capabilities()
+    return (*precisions(), "int8") if quantised else precisions()
+
+
+def best_precision(bundle: Bundle) -> str:
+    """Choose the fastest precision of this processor that was measured to be as right as ``"fp32"``, within 0.5 points.
+
+    What was not measured (see :func:`googlenet.quantize`) is not chosen.
+    """
+    measured = _as_right(bundle.card)
+    if not measured:
+        return "fp32"
+    here = precisions_for(bundle)
+    return next(name for name in _FASTEST_FIRST if name in here and (name in measured or name == "fp32"))
+
+
+def _as_right(card: ModelCard) -> set[str]:
+    exact = card.precisions.get("fp32", {}).get("score")
+    if exact is None:
+        return set()
+    return {
+        name
+        for name, measured in card.precisions.items()
+        if name != "fp32" and measured.get("score", 0) >= exact - TOLERANCE
+    }
 
 
 def processor() -> str:
@@ -88,32 +163,45 @@ def processor() -> str:
     return str(_core().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
-def _hint(precision: str) -> str:
-    """Translate a precision for OpenVINO."""
+def _capabilities() -> set[str]:
+    return set(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def _checked(precision: str, bundle: Bundle) -> str:
     if precision == "fp32":  # every processor has it: nothing need be asked
-        return _PRECISIONS[precision][0]
-    if precision not in precisions():
-        known = f"this processor has {', '.join(precisions())}"
+        return precision
+    if precision == "int8" and INT8 not in bundle.card.files:
+        raise DeviceError(f"{bundle.path} has no int8 graph: make one with `googlenet export {bundle.path} --int8`")
+    here = precisions_for(bundle)
+    if precision not in here:
+        known = f"this processor has {', '.join(here)}"
         if precision in _PRECISIONS:
             raise DeviceError(f"{precision} cannot be computed here: {known}")
         raise DeviceError(f"no precision is called {precision!r}: {known}")
-    return _PRECISIONS[precision][0]
+    return precision
 
 
-def _read_model(bundle: Bundle) -> Any:
-    content = bundle.read(MODEL)
+def _read_graph(bundle: Bundle, graph: str) -> Any:
+    content = bundle.read(graph)
+    weights = bundle.read(INT8_WEIGHTS) if graph == INT8 else b""
     try:
-        return _core().read_model(content, b"")
+        model = _core().read_model(content, weights)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise BundleError(f"{bundle.path / MODEL} is not a graph OpenVINO can read: {reason}") from error
+        raise BundleError(f"{bundle.path / graph} is not a graph OpenVINO can read: {reason}") from error
+    _check_signature(model, bundle, graph)
+    return model
 
 
-def _check_signature(model: Any, bundle: Bundle) -> None:
+def _outputs(model: Any) -> dict[str, Any]:
+    return {output.get_any_name(): output for output in model.outputs}
+
+
+def _check_signature(model: Any, bundle: Bundle, graph: str) -> None:
     """A graph from elsewhere could declare anything: hold it against its card before it sees a picture."""
     rule, classes = bundle.card.preprocessing, len(bundle.card.class_names)
     wanted = f"uint8 (N, {rule.size}, {rule.size}, {rule.channels}) in, probabilities (N, {classes}) out"
-    outputs = {output.get_any_name(): output for output in model.outputs}
+    outputs = _outputs(model)
     ok = (
         len(model.inputs) == 1
         and model.input().get_element_type().get_type_name() == "u8"
@@ -122,7 +210,7 @@ def _check_signature(model: Any, bundle: Bundle) -> None:
         and _matches(outputs["probabilities"].get_partial_shape(), (None, classes))
     )
     if not ok:
-        raise BundleError(f"{bundle.path / MODEL} does not fit its card, which says {wanted}")
+        raise BundleError(f"{bundle.path / graph} does not fit its card, which says {wanted}")
 
 
 def _matches(shape: Any, wanted: tuple[int | None, ...]) -> bool:
@@ -131,6 +219,31 @@ def _matches(shape: Any, wanted: tuple[int | None, ...]) -> bool:
     return all(
         want is None or have.is_dynamic or have.get_length() == want for have, want in zip(shape, wanted, strict=True)
     )
+
+
+@cache
+def _cache() -> Path | None:
+    """Give the folder where compiled graphs are kept, or None where it cannot be written.
+
+    OpenVINO names what it keeps there by a hash of the graph, of its own version and of the processor.
+    """
+    folder = user_cache_path("googlenet") / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _tidy(folder)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _tidy(folder: Path) -> None:
+    """Delete what was compiled longest ago, where all of it is more than the cache may hold."""
+    left = CACHE
+    newest_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first:
+        left -= path.stat().st_size
+        if left < 0:
+            path.unlink(missing_ok=True)
 
 
 @cache

@@ -31,7 +31,7 @@ Weights = Mapping[str, Array]
 
 OPSET = 20
 IR_VERSION = 9  # the one that came with opset 20
-_INPUT, _PROBABILITIES, _MAPS = "images", "probabilities", "maps"
+_INPUT, _PROBABILITIES, _MAPS, _EMBEDDINGS = "images", "probabilities", "maps", "embeddings"
 
 
 def to_onnx(
@@ -45,7 +45,8 @@ def to_onnx(
     """Write a network as a single ONNX file of any batch size, the class names among its metadata.
 
     In: ``images`` (N, size, size, C) uint8, normalised inside as ``rule`` says. Out: ``probabilities`` (N, K) and,
-    where they exist, ``maps`` (N, K, h, w), the class activation maps, whose averages over the places are the logits.
+    where they exist, ``maps`` (N, K, h, w), the class activation maps, whose averages over the places are the logits,
+    and ``embeddings`` (N, D), what the last layer decides by.
 
     Args:
         network: the network as data, for pictures of as many channels C as ``rule`` has means.
@@ -66,15 +67,17 @@ def to_onnx(
     graph = _Graph(network, weights)
     x, shape = _normalised(rule, graph), (rule.channels, rule.size, rule.size)
     before = network.stages_before_pooling()
-    maps = None
+    also = []
     for at, stage in enumerate(network.stages):
         if before is not None and at == len(before):
-            maps = _maps(x, shape, graph)
+            also.append(_maps(x, shape, graph))
+        if at == len(network.stages) - 1 and stage.layers == (spec.Linear(),):
+            also.append(_embeddings(x, shape, graph))
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
     images = helper.make_tensor_value_info(_INPUT, TensorProto.UINT8, ["batch", rule.size, rule.size, rule.channels])
     graph.written.input.append(images)
     probabilities = _probabilities(x, shape, temperature, multi_label, graph)
-    graph.written.output.extend([probabilities, *([maps] if maps else [])])
+    graph.written.output.extend([probabilities, *also])
     helper.set_model_props(graph.model, {"class_names": "\n".join(class_names)})
     content: bytes = graph.model.SerializeToString()
     return content
@@ -96,7 +99,7 @@ class _Graph:
 
     def node(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
         """Add a node and return the name of its output, which is its own."""
-        if name in (_INPUT, _PROBABILITIES, _MAPS):  # a stage may be called so, too
+        if name in (_INPUT, _PROBABILITIES, _MAPS, _EMBEDDINGS):  # a stage may be called so, too
             name += "_"
         return self.own(operator, name, *inputs, **attributes)
 
@@ -138,6 +141,12 @@ def _maps(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
     else:
         graph.own("Identity", _MAPS, features)
     return helper.make_tensor_value_info(_MAPS, TensorProto.FLOAT, ["batch", classes, *shape[1:]])
+
+
+def _embeddings(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
+    """What the last layer sees, (N, D, ...), in one row a picture: (N, D)."""
+    graph.own("Flatten", _EMBEDDINGS, features)
+    return helper.make_tensor_value_info(_EMBEDDINGS, TensorProto.FLOAT, ["batch", math.prod(shape)])
 
 
 def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: bool, graph: _Graph) -> ValueInfoProto:

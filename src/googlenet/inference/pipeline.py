@@ -1,4 +1,4 @@
-"""Bulk work: pictures are decoded in threads beside inference, in order and in bounded memory."""
+"""Bulk work: as many threads as there are cores, results in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,38 +14,49 @@ from googlenet.errors import ImageError
 Source = TypeVar("Source")
 Result = TypeVar("Result")
 
+AHEAD = 2  # batches for each thread that are begun before the oldest is asked for
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(work: Callable[[list[Source]], Result], sources: Iterable[Source], batch_size: int) -> Iterator[Result]:
+    """Do ``work`` on batches of sources, a batch a thread at a time, and give its results in the order of the sources.
+
+    However many sources there are, no more than two batches a thread are taken ahead. What ``work`` raises ends it.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    remaining = iter(sources)
+    threads = cores()
+    with ThreadPoolExecutor(threads, "pictures") as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            while True:
+                while len(waiting) < AHEAD * threads and (batch := list(islice(remaining, batch_size))):
+                    waiting.append(pool.submit(work, batch))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
 
 def in_batches(
     prepare: Callable[[Source], Result], sources: Iterable[Source], batch_size: int
 ) -> Iterator[list[tuple[Source, Result | ImageError]]]:
     """Prepare sources in threads; give them back in their order, ``batch_size`` at a time.
 
-    Two batches are prepared ahead, no more, however many sources there are. A source that raises
-    :class:`ImageError` is paired with that error; any other exception ends the work.
+    A source that raises :class:`ImageError` is paired with that error; any other exception ends the work.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    remaining = iter(sources)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "decode") as pool:
-        waiting: deque[tuple[Source, Future[Result | ImageError]]] = deque()
-
-        def refill() -> None:
-            for source in islice(remaining, 3 * batch_size - len(waiting)):
-                waiting.append((source, pool.submit(_caught, prepare, source)))
-
-        try:
-            refill()
-            while waiting:
-                ready = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
-                batch = [(source, future.result()) for source, future in ready]
-                refill()
-                yield batch
-        finally:
-            for _, future in waiting:
-                future.cancel()
+    return in_order(lambda batch: [(source, caught(prepare, source)) for source in batch], sources, batch_size)
 
 
-def _caught(prepare: Callable[[Source], Result], source: Source) -> Result | ImageError:
+def caught(prepare: Callable[[Source], Result], source: Source) -> Result | ImageError:
+    """Prepare a source, or give the :class:`ImageError` that came of it."""
     try:
         return prepare(source)
     except ImageError as error:

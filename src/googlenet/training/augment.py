@@ -38,6 +38,15 @@ def vary(pixels: Pixels, side: int, how: Augmentation, random: np.random.Generat
     return varied
 
 
+def smallest_side(side: int, how: Augmentation) -> int:
+    """Give the pixels of a square picture's side of which the smallest crop still has ``side``.
+
+    >>> smallest_side(224, Augmentation(crop_area=(0.25, 1.0)))
+    448
+    """
+    return math.ceil(side / math.sqrt(how.crop_area[0]))
+
+
 def _crop(width: int, height: int, how: Augmentation, random: np.random.Generator) -> Box:
     """Draw a box of a share of the area and a width/height (Szegedy et al., 2014, section 6); the centre at last."""
     for _ in range(TRIES):

@@ -23,7 +23,7 @@ from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import prepare, whole_square
-from googlenet.training.augment import vary
+from googlenet.training.augment import smallest_side, vary
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
@@ -127,6 +127,7 @@ class PictureDataset(Dataset[Any]):
 
     def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
         self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
+        self.at_least = rule.resize if augmentation is None else smallest_side(rule.size, augmentation)
         self.decoded: dict[int, Pixels] = {}  # small pictures, so that they are decoded once
         self.room = ROOM
 
@@ -149,7 +150,7 @@ class PictureDataset(Dataset[Any]):
         """Decode a picture, or find it among those that were kept: the first ones, while there is room."""
         pixels = self.decoded.get(index)
         if pixels is None:
-            pixels = self.pictures.items[index].read(self.rule.channels)
+            pixels = self.pictures.items[index].read(self.rule.channels, self.at_least)
             if pixels.nbytes <= self.room:
                 self.decoded[index], self.room = pixels, self.room - pixels.nbytes
         return pixels

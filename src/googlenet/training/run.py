@@ -327,7 +327,7 @@ def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
     stride = max(1, len(pictures) // GOLDEN_PICTURES)
     for item in (*pictures.items[::stride], *pictures.items):
         try:
-            found.append(prepare(item.read(rule.channels), rule))
+            found.append(prepare(item.read(rule.channels, rule.resize), rule))
         except ImageError as error:
             reason = str(error)
         if len(found) == GOLDEN_PICTURES:
