@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from googlenet.doctor.findings import Findings
     from googlenet.errors import GoogLeNetError
     from googlenet.evaluation.evaluate import Evaluation, evaluate
+    from googlenet.evaluation.precisions import Precisions, measure_precisions, quantize
     from googlenet.exchange.convert import convert
     from googlenet.exchange.named import fetch
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.golden import Verification, verify
+    from googlenet.inference.standalone import export
     from googlenet.models.analysis import Analysis, analyse
     from googlenet.models.build import ConvNet, create
     from googlenet.models.spec import Network
@@ -50,6 +52,7 @@ _PUBLIC = {
     "GoogLeNetError": ("errors", None),
     "NETWORKS": ("models.zoo", None),
     "Network": ("models.spec", None),
+    "Precisions": ("evaluation.precisions", "train"),
     "Prediction": ("inference.classifier", None),
     "Verification": ("inference.golden", None),
     "analyse": ("models.analysis", None),
@@ -58,8 +61,11 @@ _PUBLIC = {
     "create": ("models.build", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
     "examine": ("doctor.examine", "train"),
+    "export": ("inference.standalone", None),
     "fetch": ("exchange.named", "train"),
     "load": ("inference.classifier", None),
+    "measure_precisions": ("evaluation.precisions", "train"),
+    "quantize": ("evaluation.precisions", "train"),
     "train": ("training.run", "train"),
     "verify": ("inference.golden", None),
 }
@@ -75,6 +81,7 @@ __all__ = [
     "Findings",
     "GoogLeNetError",
     "Network",
+    "Precisions",
     "Prediction",
     "Verification",
     "analyse",
@@ -83,8 +90,11 @@ __all__ = [
     "create",
     "evaluate",
     "examine",
+    "export",
     "fetch",
     "load",
+    "measure_precisions",
+    "quantize",
     "train",
     "verify",
 ]

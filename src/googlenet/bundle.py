@@ -95,7 +95,7 @@ def write(path: str | Path, card: ModelCard, files: Mapping[str, bytes]) -> Bund
     fresh.mkdir(parents=True)
     try:
         for name, content in {**files, CARD: card.to_json().encode()}.items():
-            _write_synced(fresh / name, content)
+            write_synced(fresh / name, content)
         _swap(fresh, path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -114,7 +114,8 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet, down to the disk."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()

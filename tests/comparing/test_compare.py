@@ -8,6 +8,7 @@ import pytest
 import googlenet
 from googlenet.comparing import compare as room
 from googlenet.errors import DataError, NetworkError, NonFiniteLossError, RecipeError
+from googlenet.inference import speed
 from googlenet.inference.engine import precisions
 from googlenet.models.analysis import analyse
 from googlenet.models.googlenet import inception
@@ -16,7 +17,7 @@ from googlenet.models.spec import Conv, Stage
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(room, "SECONDS", 0.01)
+    monkeypatch.setattr(speed, "SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ import os
 import platform
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -24,6 +22,7 @@ from googlenet.errors import BundleError, DataError, NetworkError, NonFiniteLoss
 from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Engine, precisions, processor
 from googlenet.inference.export import write_bundle
+from googlenet.inference.speed import latency, throughput
 from googlenet.models import papers, zoo
 from googlenet.models.analysis import analyse
 from googlenet.models.build import create
@@ -32,8 +31,6 @@ from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
 from googlenet.training.run import CHECKPOINTS, train
 
 ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine hits all alike
-SECONDS = 0.5  # for each measurement of a round
-CALLS = 3  # at least, after one that is not counted
 
 FAILURES = (NetworkError, NonFiniteLossError, BundleError)  # of one network: the others go on
 
@@ -265,19 +262,8 @@ def _measure(entrants: Sequence[_Entrant], batch_size: int, progress: Report | N
 
 def _speed(bundle: Bundle, precision: str, batch_size: int) -> Speed:
     """Measure one turn. The engine is made for it and then let go: all of them would not fit into memory."""
-    engine, size = Engine(bundle, precision), bundle.card.preprocessing.size
-    one, many = (_seconds(partial(engine.probabilities, _noise(count, size))) for count in (1, batch_size))
-    return Speed(precision, 1000 * one, batch_size / many)
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    call()  # compiles
-    taken: list[float] = []
-    while len(taken) < CALLS or sum(taken) < SECONDS:
-        begun = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - begun)
-    return median(taken)
+    engine = Engine(bundle, precision)
+    return Speed(precision, latency(engine).p50, throughput(engine, batch_size))
 
 
 def _median(speeds: Sequence[Speed]) -> Speed:

@@ -27,6 +27,7 @@ class Evaluation:
     split: str
     pictures: int
     unreadable: dict[str, str]
+    precision: str
 
 
 def evaluate(
@@ -34,6 +35,7 @@ def evaluate(
     data: str | Path | LabelledData,
     *,
     split: str | None = None,
+    precision: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled pictures.
@@ -43,16 +45,17 @@ def evaluate(
         data: labelled pictures as ``train`` takes them.
         split: ``"val"`` (the default: the same pictures as were held out in training), ``"test"``, ``"train"`` or
             ``"all"``.
+        precision: what to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of pictures done and of all pictures.
 
     Raises:
-        BundleError, DataError: before any work is done.
+        BundleError, DataError, DeviceError: before any work is done.
 
     ::
 
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
-    classifier = load(run)
+    classifier = load(run, precision)
     recipe = classifier.card.recipe
     channels = classifier.card.preprocessing.channels
     seed, val_fraction = recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION)
@@ -63,7 +66,7 @@ def evaluate(
             "evaluate a classifier that was trained on pictures with several labels"
         )
     chosen = split or "val"
-    pictures = _in_the_order_of(classifier, labelled, labelled.split(chosen))
+    pictures = in_the_order_of(classifier, labelled, labelled.split(chosen))
     truth, probabilities, unreadable = [], [], {}
     answers = classifier.predict_many(item.source for item in pictures.items)
     for done, (item, answer) in enumerate(zip(pictures.items, answers, strict=True), start=1):
@@ -80,13 +83,14 @@ def evaluate(
         raise DataError(
             f"{labelled.name}: none of the {len(truth)} pictures of {chosen} has a label: add some that have"
         )
-    metrics = _measured(classifier, truth, np.stack(probabilities))
-    return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable)
+    metrics = measured(classifier, truth, np.stack(probabilities))
+    return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable, classifier.engine.precision)
 
 
-def _measured(
+def measured(
     classifier: Classifier, truth: Sequence[tuple[int, ...]], probabilities: Floats
 ) -> Metrics | MultiLabelMetrics:
+    """Measure ``probabilities`` (N, K) against the classes of each picture, as the classifier numbers them."""
     names, thresholds = classifier.class_names, classifier.card.thresholds
     if not classifier.card.multi_label:
         return measure(np.array([label for (label,) in truth]), probabilities, names)
@@ -96,7 +100,7 @@ def _measured(
     return measure_labels(has, probabilities, thresholds, names)
 
 
-def _in_the_order_of(classifier: Classifier, labelled: LabelledData, pictures: Pictures) -> Pictures:
+def in_the_order_of(classifier: Classifier, labelled: LabelledData, pictures: Pictures) -> Pictures:
     """Number the classes as the classifier does. A class it does not know is an error."""
     unknown = sorted(set(labelled.class_names) - set(classifier.class_names))
     if unknown:

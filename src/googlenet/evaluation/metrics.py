@@ -42,6 +42,11 @@ class Metrics:
     classes: tuple[ClassMetrics, ...]
     confusion: NDArray[np.int64]
 
+    @property
+    def score(self) -> float:
+        """What precisions are compared by: top-1 accuracy."""
+        return self.top1
+
     def most_confused(self, count: int = 5) -> list[tuple[str, str, int]]:
         """List the most frequent mistakes: true class, predicted class, how often."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
@@ -119,6 +124,11 @@ class MultiLabelMetrics:
     macro_f1: float
     pictures: int
     labels: tuple[LabelMetrics, ...]
+
+    @property
+    def score(self) -> float:
+        """What precisions are compared by: mean average precision."""
+        return self.map
 
     def to_json(self) -> dict[str, Any]:
         """Give what ``json.dumps`` takes."""

@@ -46,7 +46,7 @@ class Engine:
         self._compiling = threading.RLock()
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
-        self._picture = (size, size, channels)
+        self.picture = (size, size, channels)
         self._model(self._graph_of("probabilities"))  # what is wrong with it is found out now
 
     def probabilities(self, batch: Pixels, at_once: int = 1) -> Floats:
@@ -75,8 +75,8 @@ class Engine:
         return output in _outputs(self._model(self._graph_of(output)))
 
     def _infer(self, output: str, batch: Pixels, at_once: int) -> Floats:
-        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self._picture:
-            wanted = ", ".join(map(str, self._picture))
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.picture:
+            wanted = ", ".join(map(str, self.picture))
             raise ValueError(f"a batch is uint8 (N, {wanted}), got {batch.dtype} {batch.shape}")
         result = self._request(output, at_once).infer([np.ascontiguousarray(batch)], share_inputs=True)
         return np.array(next(iter(result.values())), dtype=np.float32)
@@ -98,7 +98,7 @@ class Engine:
                 for result in part.get_results():
                     if output not in result.get_output_tensor(0).get_names():
                         part.remove_result(result)
-                self._compiled[output, at_once] = _core().compile_model(part, "CPU", self._config(graph, at_once))
+                self._compiled[output, at_once] = runtime().compile_model(part, "CPU", self._config(graph, at_once))
             return self._compiled[output, at_once]
 
     def _config(self, graph: str, at_once: int) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Engine:
     def _model(self, graph: str) -> Any:
         with self._compiling:
             if graph not in self._models:
-                self._models[graph] = _read_graph(self._bundle, graph)
+                self._models[graph] = read_graph(self._bundle, graph)
             return self._models[graph]
 
 
@@ -160,11 +160,11 @@ def _as_right(card: ModelCard) -> set[str]:
 
 def processor() -> str:
     """Name the processor that an engine runs on."""
-    return str(_core().get_property("CPU", "FULL_DEVICE_NAME"))
+    return str(runtime().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
 def _capabilities() -> set[str]:
-    return set(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return set(runtime().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _checked(precision: str, bundle: Bundle) -> str:
@@ -181,11 +181,12 @@ def _checked(precision: str, bundle: Bundle) -> str:
     return precision
 
 
-def _read_graph(bundle: Bundle, graph: str) -> Any:
+def read_graph(bundle: Bundle, graph: str) -> Any:
+    """Read one of a bundle's graphs, as an ``openvino.Model``, and hold it against the card."""
     content = bundle.read(graph)
     weights = bundle.read(INT8_WEIGHTS) if graph == INT8 else b""
     try:
-        model = _core().read_model(content, weights)
+        model = runtime().read_model(content, weights)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise BundleError(f"{bundle.path / graph} is not a graph OpenVINO can read: {reason}") from error
@@ -247,7 +248,7 @@ def _tidy(folder: Path) -> None:
 
 
 @cache
-def _core() -> Any:
+def runtime() -> Any:
     """Give the one OpenVINO runtime of this process, which is never torn down.
 
     Without it the last engine to go would unload OpenVINO's plug-in, and the next signal that Python handles, a

@@ -1,0 +1,57 @@
+"""How fast an engine is here: one picture alone, and many at once. No torch."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from googlenet.images.decode import Pixels
+from googlenet.inference.engine import Engine
+
+CALLS, SECONDS = 5, 0.5  # at least, of what is measured
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from one prepared picture to its answer: the median, and what 95 and 99 of 100 stay under."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+def latency(engine: Engine, seconds: float | None = None) -> Latency:
+    """Measure one picture at a time, all cores at work on it."""
+    picture = _noise(engine, 1)
+    engine.probabilities(picture)  # compiles
+    taken: list[float] = []
+    while len(taken) < CALLS or sum(taken) < (seconds or SECONDS):
+        begun = time.perf_counter()
+        engine.probabilities(picture)
+        taken.append(time.perf_counter() - begun)
+    return Latency(*(1000 * float(each) for each in np.percentile(taken, (50, 95, 99))))
+
+
+def throughput(engine: Engine, batch_size: int, at_once: int = 1, seconds: float | None = None) -> float:
+    """Measure pictures per second in batches, ``at_once`` threads asking, as bulk work does with all cores."""
+    pictures = _noise(engine, batch_size)
+
+    def ask(until: float) -> int:
+        calls = 0
+        while calls < CALLS or time.perf_counter() < until:
+            engine.probabilities(pictures, at_once)
+            calls += 1
+        return calls
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(ask, [0.0] * at_once))  # compiles
+        begun = time.perf_counter()
+        calls = sum(pool.map(ask, [begun + (seconds or SECONDS)] * at_once))
+        return calls * batch_size / (time.perf_counter() - begun)
+
+
+def _noise(engine: Engine, count: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (count, *engine.picture), dtype=np.uint8)
