@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def export(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     int8: Annotated[
-        bool, typer.Option("--int8", help="Add a graph in 8 bits to the bundle, and measure all; with --to, unless it has one.")
+        bool, typer.Option("--int8", help="Add a graph in 8 bits (with --to: unless it has one), and measure.")
     ] = False,
     calibrate: Annotated[
         str | None,
