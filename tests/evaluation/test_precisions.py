@@ -1,0 +1,230 @@
+"""A bundle in 8 bits, every precision measured, and what `load` makes of it; copies for other programs."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import googlenet
+from googlenet import bundle as bundles
+from googlenet.errors import BundleError, DataError, DeviceError, RunError
+from googlenet.inference import speed
+from googlenet.inference.engine import Engine, best_precision, precisions
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(speed, "SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def quantised(trained_run, tmp_path_factory):
+    """The shared run, quantised."""
+    run = tmp_path_factory.mktemp("quantised") / "run"
+    shutil.copytree(trained_run, run)
+    googlenet.quantize(run)
+    return run
+
+
+@pytest.fixture
+def own(quantised, tmp_path):
+    """A quantised run of one's own."""
+    return shutil.copytree(quantised, tmp_path / "run")
+
+
+def rewritten(run, **changes):
+    bundle = bundles.read(run)
+    files = {name: bundle.read(name) for name in bundle.card.files}
+    return bundles.write(bundle.path, dataclasses.replace(bundle.card, **changes), files)
+
+
+def test_every_precision_is_measured_and_the_answers_agree(quantised, trained_run):
+    bundle = bundles.read(quantised)
+    assert set(bundle.card.precisions) == {*precisions(), "int8"}
+    for precision, measured in bundle.card.precisions.items():
+        evaluated = googlenet.evaluate(quantised, trained_run.parent / "photos", precision=precision)
+        assert evaluated.precision == precision
+        assert measured["score"] == evaluated.metrics.top1
+        assert measured["latency_ms"] > 0
+        assert measured["pictures_per_second"] > 0
+    assert bundle.card.measured_on
+    size = bundle.card.preprocessing.size
+    pictures = np.random.default_rng(0).integers(0, 256, (6, size, size, 3), dtype=np.uint8)
+    exact, coarse = (Engine(bundle, precision).probabilities(pictures) for precision in ("fp32", "int8"))
+    assert 0 < np.abs(exact - coarse).max() < 0.1
+
+
+def test_the_quantised_graph_computes_in_8_bits(quantised):
+    engine = Engine(bundles.read(quantised), "int8")
+    engine.probabilities(np.zeros((1, 32, 32, 3), np.uint8))
+    (compiled,) = engine._compiled.values()
+    layers = [op for op in compiled.get_runtime_model().get_ordered_ops() if _kind(op) == "Convolution"]
+    assert layers
+    for layer in layers:
+        assert layer.input(0).get_element_type().get_type_name() in ("u8", "i8"), layer.get_friendly_name()
+
+
+def _kind(op):
+    return op.get_rt_info()["layerType"].astype(str)
+
+
+def test_maps_and_embeddings_come_out_in_8_bits_too(quantised, trained_run):
+    picture = trained_run.parent / "photos" / "red" / "001.png"
+    exact, coarse = (googlenet.load(quantised, precision) for precision in ("fp32", "int8"))
+    np.testing.assert_allclose(exact.predict(picture).heatmap("red"), coarse.predict(picture).heatmap("red"))
+    (a,), (b,) = exact.embed_many([picture]), coarse.embed_many([picture])
+    assert a.shape == b.shape == (24,)
+    assert np.corrcoef(a, b)[0, 1] > 0.99
+
+
+def test_the_fastest_that_is_as_right_is_taken(own):
+    assert googlenet.load(own).engine.precision == "int8"
+    measured = bundles.read(own).card.precisions
+    worse = measured | {"int8": measured["int8"] | {"score": measured["fp32"]["score"] - 0.006}}
+    expected = "bf16" if "bf16" in precisions() else "fp32"
+    assert best_precision(rewritten(own, precisions=worse)) == expected
+    only = {"fp32": measured["fp32"], "int8": worse["int8"]}
+    assert best_precision(rewritten(own, precisions=only)) == "fp32"
+    assert googlenet.load(own, "int8").engine.precision == "int8"  # whoever asks for it gets it
+    assert best_precision(rewritten(own, precisions={})) == "fp32"
+
+
+def test_measuring_alone_leaves_the_graphs_as_they_are(own):
+    rewritten(own, precisions={})
+    before = bundles.read(own).card.files
+    found = googlenet.measure_precisions(own)
+    assert found.bundle.card.files == before
+    assert set(found.bundle.card.precisions) == {*precisions(), "int8"}
+    googlenet.verify(own)
+
+
+def test_layers_that_cost_too_much_are_kept_in_floating_point(own, monkeypatch):
+    """Where all of 8 bits costs more than is allowed: the trial of it is told so, all else is real."""
+    from googlenet.evaluation import precisions as room
+
+    scores = iter([1.0, 0.9])  # in 32 bits, then with all layers in 8 bits
+    real = room._score
+    monkeypatch.setattr(room, "_score", lambda *given: next(scores, None) or real(*given))
+    seen = []
+    found = googlenet.quantize(own, progress=lambda *at: seen.append(at))
+    assert found.plain_loss == pytest.approx(0.1)
+    assert seen
+    googlenet.verify(own)
+    assert googlenet.load(own, "int8").predict(np.full((40, 40, 3), (200, 50, 40), np.uint8)).label == "red"
+
+
+def test_pictures_that_are_not_where_they_were(own):
+    data = bundles.read(own).card.data
+    rewritten(own, data=data | {"name": "nowhere"})
+    with pytest.raises(DataError, match=r"nowhere.*say where it is now with --calibrate DATA"):
+        googlenet.quantize(own)
+    rewritten(own, data={})
+    with pytest.raises(DataError, match="name the pictures with --calibrate DATA"):
+        googlenet.quantize(own)
+
+
+def test_pictures_of_other_classes(own, tmp_path, coloured):
+    (coloured / "red").rename(coloured / "purple")
+    with pytest.raises(DataError, match="classes the classifier does not know: purple"):
+        googlenet.quantize(own, coloured)
+
+
+def test_a_bundle_that_cannot_be_written_is_left_as_it_is(own, small_disk):
+    run = shutil.copytree(own / "bundle", small_disk / "bundle")
+    room = small_disk / "full"
+    with pytest.raises(OSError, match="No space"):
+        room.write_bytes(bytes(16 * 2**20))
+    with pytest.raises(RunError, match="cannot be written"):
+        googlenet.measure_precisions(run)
+    googlenet.verify(run)
+
+
+def test_no_int8_graph(trained_run):
+    with pytest.raises(DeviceError, match=r"has no int8 graph: make one with `googlenet export .* --int8`"):
+        googlenet.load(trained_run, "int8")
+
+
+@pytest.mark.parametrize("name", ["int8.xml", "int8.bin"])
+@pytest.mark.parametrize("how", ["cut", "missing"])
+def test_a_damaged_graph_in_8_bits_is_named(own, name, how):
+    path = own / "bundle" / name
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BundleError, match=f"{name} " + ("cannot be read" if how == "missing" else "was altered")):
+        googlenet.load(own)
+
+
+def test_rubbish_in_8_bits_with_a_fitting_hash_is_refused(own):
+    bundle = bundles.read(own)
+    files = {name: bundle.read(name) for name in bundle.card.files}
+    bundles.write(bundle.path, bundle.card, files | {"int8.xml": b"<net></net>"})
+    with pytest.raises(BundleError, match=r"int8.xml is not a graph OpenVINO can read"):
+        googlenet.load(own)
+
+
+# Copies for other programs.
+
+
+def test_onnx_is_replayed_by_two_engines(trained_run, tmp_path):
+    written = googlenet.export(trained_run, tmp_path / "out")
+    assert [file.name for file in written.files] == ["model.onnx", "card.json"]
+    assert written.engines == ("OpenVINO", "ONNX Runtime")
+    assert written.largest_difference <= 1e-4
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["class_names"] == ["blue", "green", "red"]
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_openvino_says_what_it_knows_and_takes_any_batch(quantised, tmp_path, int8):
+    import openvino
+
+    written = googlenet.export(quantised, tmp_path, "openvino", int8=int8)
+    model = openvino.Core().read_model(written.files[0])
+    assert model.get_rt_info(["model_info", "labels"]).astype(str) == "blue green red"
+    compiled = openvino.Core().compile_model(model, "CPU")
+    for count in (1, 3):
+        assert compiled([np.zeros((count, 32, 32, 3), np.uint8)])["probabilities"].shape == (count, 3)
+
+
+def test_copies_that_cannot_be(trained_run, quantised, tmp_path):
+    with pytest.raises(DeviceError, match="has no int8 graph"):
+        googlenet.export(trained_run, tmp_path, "openvino", int8=True)
+    with pytest.raises(DeviceError, match="give --to openvino"):
+        googlenet.export(quantised, tmp_path, int8=True)
+    with pytest.raises(DeviceError, match="there is no format 'tflite'"):
+        googlenet.export(quantised, tmp_path, "tflite")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        googlenet.export(quantised, tmp_path / "file")
+
+
+def test_the_verb(call, own):
+    code, out, err = call("export", own, "--int8")
+    assert (code, err) == (0, "")
+    assert "int8" in out
+    assert "`predict` takes int8 here" in out
+    code, out, _ = call("export", own, "--to", "openvino", "--int8", "--json")
+    assert code == 0
+    assert set(json.loads(out)) == {"files", "largest_difference"}  # it had been quantised before
+    code, out, _ = call("export", own, "--calibrate", json.loads((own / "run.json").read_text())["data"]["name"])
+    assert (code, "fp32" in out) == (0, True)
+    code, out, _ = call("export", own)
+    assert (code, "exported/model.onnx" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--int8", "--to", "onnx"], "--int8 goes with --to openvino"),
+        (["--int8", "--out", "x"], "say which with --to onnx or openvino"),
+        (["--to", "tflite"], "--to"),
+        (["--int8", "--calibrate", "nowhere"], "nowhere"),
+    ],
+)
+def test_contradictions_are_one_line(call, own, options, says):
+    code, out, err = call("export", own, *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
