@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -139,6 +140,17 @@ def test_a_bundle_that_cannot_be_written_is_left_as_it_is(own, small_disk):
     with pytest.raises(RunError, match="cannot be written"):
         googlenet.measure_precisions(run)
     googlenet.verify(run)
+
+
+def test_a_read_only_bundle_answers_and_cannot_be_changed(own, small_disk, call):
+    run = shutil.copytree(own / "bundle", small_disk / "bundle")
+    picture = bundles.read(own).card.data["name"] + "/red/001.png"
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert googlenet.load(run).predict(picture).label == "red"
+    googlenet.verify(run)
+    code, out, err = call("export", run, "--int8")
+    assert (code, out) == (1, "")
+    assert err.endswith("cannot be written: Read-only file system\n")
 
 
 def test_no_int8_graph(trained_run):

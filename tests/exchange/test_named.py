@@ -300,7 +300,7 @@ def test_train_and_evaluate_with_download(call, tmp_path):
     assert "80 pictures of 10 classes to learn from, 20 held out" in err
     code, out, err = call("evaluate", "run", "mnist", "--download")
     assert code == 0, err
-    assert "on 20 pictures (val of mnist)" in out
+    assert "on 20 pictures (val of mnist, fp32)" in out
 
 
 @pytest.mark.parametrize(
