@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from googlenet.card import Preprocessing
 from googlenet.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from googlenet.images.decode import decode
+from googlenet.images.preprocess import prepare
 
 PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -493,3 +495,53 @@ def test_every_photograph_decodes() -> None:
         assert pixels.dtype == np.uint8
         assert pixels.shape[2] == 3
         assert pixels.std() > 5, f"{photo.name} came out nearly blank"
+
+
+# JPEGs larger than needed
+
+
+PHOTOGRAPH = Image.fromarray(UPRIGHT).resize((800, 600), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "shape"),
+    [(None, (600, 800)), (601, (600, 800)), (301, (600, 800)), (300, (300, 400)), (150, (150, 200)), (10, (75, 100))],
+)
+def test_a_large_jpeg_is_read_at_a_scale_that_is_enough(at_least: int | None, shape: tuple[int, int]) -> None:
+    data = encoded(PHOTOGRAPH, "JPEG", quality=95)
+    pixels = decode(data, at_least=at_least)
+    assert pixels.shape == (*shape, 3)
+    expected = PHOTOGRAPH.resize(shape[::-1], Image.Resampling.BOX)
+    assert difference(pixels, np.asarray(expected)) < 3
+
+
+def test_a_turned_jpeg_is_read_at_a_scale_too() -> None:
+    data = encoded(PHOTOGRAPH, "JPEG", exif=exif(6))
+    assert decode(data, at_least=200).shape == (400, 300, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_no_jpeg_in_a_file_keeps_its_size(channels: int) -> None:
+    for source in (encoded(PHOTOGRAPH, "PNG"), PHOTOGRAPH, np.asarray(PHOTOGRAPH)):
+        assert decode(source, channels, at_least=10).shape == (600, 800, channels)
+    with Image.open(io.BytesIO(encoded(PHOTOGRAPH, "JPEG"))) as image:
+        assert decode(image, at_least=10).shape == (600, 800, 3)
+        assert image.size == (800, 600)
+
+
+def test_the_limit_holds_for_the_picture_in_the_file() -> None:
+    with pytest.raises(ImageTooLargeError, match="800×600"):
+        decode(encoded(PHOTOGRAPH, "JPEG"), at_least=10, max_pixels=800 * 600 - 1)
+
+
+def test_training_and_prediction_see_the_same_pixels_of_a_large_jpeg(tmp_path: Path) -> None:
+    from googlenet.data.pictures import Picture, Pictures
+    from googlenet.training.loading import PictureDataset, Place
+
+    (tmp_path / "large.jpg").write_bytes(encoded(PHOTOGRAPH, "JPEG"))
+    rule = Preprocessing(64, 0.875)
+    pictures = Pictures(("one",), (Picture("large", (0,), tmp_path / "large.jpg"),))
+    _, _, seen = PictureDataset(pictures, rule, 0, None)[Place(0, 0, 64)]
+    expected = prepare(decode(tmp_path / "large.jpg", at_least=rule.resize), rule)
+    np.testing.assert_array_equal(seen.permute(1, 2, 0).numpy(), expected)
+    assert difference(expected, prepare(decode(tmp_path / "large.jpg"), rule)) < 3
