@@ -16,6 +16,7 @@
     ├── StoppedError            stopped by Ctrl-C or SIGTERM, after saving
     ├── WeightsError            weights that cannot be read or do not fit
     ├── BundleError             a bundle that is missing, damaged, foreign or too new
+    ├── ResultsError            a file or folder for results that is in the way or does not fit
     ├── DeviceError             a device this machine does not have
     └── MissingExtraError       an optional part of the package is not installed
 
@@ -87,7 +88,7 @@ class NonFiniteLossError(GoogLeNetError):
 
 
 class StoppedError(GoogLeNetError):
-    """Training was stopped by a signal, after a checkpoint was written. ``exit_code`` is 128 + signal."""
+    """Stopped by a signal, after what was done was saved. ``exit_code`` is 128 + signal."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -100,6 +101,10 @@ class WeightsError(GoogLeNetError, ValueError):
 
 class BundleError(GoogLeNetError):
     """A bundle that is missing, damaged, foreign, or written by a newer version."""
+
+
+class ResultsError(GoogLeNetError):
+    """A file or folder for results that is in the way, or that does not fit what is to be written."""
 
 
 class DeviceError(GoogLeNetError):

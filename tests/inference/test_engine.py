@@ -106,3 +106,33 @@ def test_the_cache_is_bounded(tmp_path, monkeypatch):
         os.utime(tmp_path / f"{number}.blob", (number, number))
     engine._tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3.blob", "4.blob"]
+
+
+def test_threads_that_all_come_first_do_not_wait_for_each_other(bundle):
+    code = """
+import sys, threading
+import numpy as np
+from googlenet import bundle as bundles
+from googlenet.inference.engine import Engine
+
+sys.setswitchinterval(1e-6)
+engine = Engine(bundles.read(sys.argv[1]))
+picture = np.zeros((1, *engine.picture), np.uint8)
+engine._compile("probabilities", 8)
+together = threading.Barrier(8)
+
+
+def ask():
+    engine._request("probabilities", 8)
+    together.wait()
+    engine.probabilities(picture, 8)
+
+
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code, bundle.path], timeout=60, check=True)

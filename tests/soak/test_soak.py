@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 
 from googlenet.errors import StoppedError
+from googlenet.inference.results import FORMATS
+from tests.cli.test_bulk import assert_survives, write_many
 from tests.training.test_checkpoint import assert_same, interrupt, kill_while_it_trains, terminate
 from tests.training.test_distributed import EVERY_STEP, losses, torchrun
 from tests.training.test_distributed import assert_same as assert_same_of_two
@@ -80,3 +82,10 @@ def test_a_batch_that_cannot_be_split_and_an_old_run_are_left_alone_by_every_res
     assert code == 1
     assert "--batch-size 5 cannot be split among 2 processes: give a multiple of 2, 4 for one" in err
     assert not (photos.parent / "odd").exists()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_predict_killed_50_times_has_every_picture_once(call, trained_run, tmp_path, suffix):
+    many = write_many(tmp_path / "many", trained_run.parent / "photos", 30_000)
+    (tmp_path / "results").mkdir()
+    assert_survives(call, trained_run, many, tmp_path / "results", suffix, rounds=60, at_least=50)

@@ -21,12 +21,13 @@ from googlenet.errors import (
     GoogLeNetError,
     NetworkError,
     RecipeError,
+    ResultsError,
     StoppedError,
     WeightsError,
 )
 
 VERBS = ("demo", "train", "doctor", "evaluate", "predict", "table", "compare", "export", "verify", "convert", "push")
-WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, WeightsError)
+WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, ResultsError, WeightsError)
 
 app = typer.Typer(
     name="googlenet",

@@ -41,11 +41,16 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def show_csv(rows: Sequence[dict[str, Any]]) -> None:
-    """Print rows of the same keys as CSV on stdout."""
-    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
+def show_csv(rows: Iterable[dict[str, Any]]) -> None:
+    """Print rows of the same keys as CSV on stdout, each as it comes."""
+    stdout = sys.stdout  # now: once a bar is shown on stderr, what is printed goes there
+    coming = iter(rows)
+    first = next(coming, None)
+    writer = csv.DictWriter(stdout, list(first or ()), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    if first is not None:
+        writer.writerow(first)
+    writer.writerows(coming)
 
 
 def warn(text: str) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import glob
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from googlenet.inference.classifier import Prediction
+    from googlenet.inference.classifier import Classifier
+    from googlenet.inference.results import Results, Summary
+    from googlenet.inference.rows import Answer, Layout
+    from googlenet.inference.sorting import Sorter
+
+CLASSES_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +31,10 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     paths: Annotated[
         list[str],
-        typer.Argument(help="Pictures, folders of pictures, or globs such as 'new/*.jpg'.", metavar="PATH…"),
+        typer.Argument(
+            help="Pictures, folders of them, globs such as 'new/*.jpg', - for paths on stdin, list.csv with --column.",
+            metavar="PATH…",
+        ),
     ],
     top: Annotated[
         int | None,
@@ -29,6 +42,26 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per picture and class named.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write a row per picture to a .csv, .jsonl or .parquet file."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the file of --out.")] = False,
+    column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column of list.csv that names the pictures.")
+    ] = None,
+    sort_into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS/.")] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="P", help="Below this probability, into DIR/unsure/ instead.")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="Hard-link instead of copying.")] = False,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Write what the network sees in a picture, as numbers, not its class.")
+    ] = False,
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="What to compute in; unless told, the fastest that was measured to be as right as fp32."),
+    ] = None,
 ) -> None:
     """Example: googlenet predict runs/flowers daisy.jpg holiday/ 'new/*.png' --top 3
 
@@ -37,62 +70,220 @@ def predict(
     Where a picture may have several labels, those whose probability is at least their threshold are named, or none.
 
     A picture that cannot be read is reported, the others are delivered, and the exit code is 1.
+
+    Very many: googlenet predict runs/flowers archive/ --out results.csv
+
+    Stopped or killed at any moment, the same command with --resume goes on; every picture is then in the file once.
     """
-    if as_json and as_csv:
-        raise typer.BadParameter("--json and --csv exclude each other: choose one")
-    from googlenet.cli.output import progress
-    from googlenet.errors import ImageError
+    _refuse_contradictions(
+        {"--json": as_json, "--csv": as_csv, "--out": out, "--resume": resume, "--sort-into": sort_into,
+         "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top}
+    )  # fmt: skip
+    from googlenet.data.sources import find_sources
+    from googlenet.inference import results, sorting
     from googlenet.inference.classifier import load
 
-    classifier = load(run)
-    files = _expand(paths, classifier.card.preprocessing.channels)
-    rows: list[dict[str, Any]] = []
-    with progress("predicting", len(files)) as report:
-        for done, (file, answer) in enumerate(zip(files, classifier.predict_many(files), strict=True), start=1):
-            if isinstance(answer, ImageError):
-                rows.append({"path": str(file), "error": str(answer)})
-            else:
-                named = [{"class": name, "probability": round(p, 6)} for name, p in _named(answer, top)]
-                rows.append({"path": str(file), "predictions": named})
-            report(done, len(files))
-    if as_json or as_csv:
-        _show_for_programs(rows, as_json)
+    if out is not None:
+        results.refuse(out)
+    if sort_into is not None:
+        sorting.refuse(sort_into, paths)
+    classifier = load(run, precision)
+    sources = find_sources(paths, column=column, channels=classifier.card.preprocessing.channels)
+    sorter = _sorter(classifier, sort_into, sources, min_confidence or 0.0, link)
+    job = Job(classifier, sources, embeddings, sorter)
+    if out is not None:
+        unread = _write(job, out, _layout(classifier, top, embeddings), resume)
     else:
-        _show(rows, top or 1, any_number=classifier.card.multi_label and top is None)
-    if any("error" in row for row in rows):
+        unread = _print(job, top, as_json, as_csv)
+    if unread:
         raise typer.Exit(1)
 
 
-def _named(answer: Prediction, top: int | None) -> list[tuple[str, float]]:
-    """Give the likeliest ``top`` classes, or those that the classifier says the picture is of."""
-    if top:
-        return answer.top(top)
-    labels = answer.labels
-    return [(name, probability) for name, probability in answer.top(len(answer.class_names)) if name in labels]
+def _refuse_contradictions(given: dict[str, Any]) -> None:
+    """Raise where options exclude each other, or one lacks what it needs."""
+    for one, other in (("--json", "--csv"), ("--out", "--json"), ("--out", "--csv"), ("--embeddings", "--top"),
+                       ("--embeddings", "--sort-into")):  # fmt: skip
+        if given[one] and given[other]:
+            raise typer.BadParameter(f"{one} and {other} exclude each other: choose one")
+    for one, needed in (("--resume", "--out"), ("--embeddings", "--out"), ("--min-confidence", "--sort-into"),
+                        ("--link", "--sort-into")):  # fmt: skip
+        if given[one] and not given[needed]:
+            raise typer.BadParameter(f"{one} needs {needed}: give it, or leave {one} out")
 
 
-def _expand(paths: list[str], channels: int) -> list[Path]:
-    """Turn files, folders and globs into pictures, each once, in the order given."""
-    from googlenet.data.pictures import find_pictures
-    from googlenet.errors import DataError
+def _sorter(
+    classifier: Classifier, folder: Path | None, sources: list[str], min_confidence: float, link: bool
+) -> Sorter | None:
+    from googlenet.errors import ResultsError
+    from googlenet.inference.sorting import Sorter
 
-    found: list[Path] = []
-    for path in paths:
-        if Path(path).is_dir():
-            here = find_pictures(Path(path), channels)
-            if not here:
-                raise DataError(f"{path} holds no pictures")
-        elif Path(path).exists() or not glob.has_magic(path):
-            here = [Path(path)]
+    if folder is None:
+        return None
+    if classifier.card.multi_label:
+        raise ResultsError(f"--sort-into {folder}: pictures of {classifier.card.name} may have several labels, not one")
+    return Sorter(folder, sources, classifier.class_names, min_confidence=min_confidence, link=link)
+
+
+def _layout(classifier: Classifier, top: int | None, embeddings: bool) -> Layout:
+    """Say what a row of the results file holds."""
+    import numpy as np
+
+    from googlenet.inference import rows
+
+    if embeddings:
+        rule = classifier.card.preprocessing
+        black = np.zeros((rule.size, rule.size, rule.channels), np.uint8)
+        return rows.embedded(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
+    if classifier.card.multi_label and top is None:
+        return rows.labelled()
+    return rows.ranked(min(top or 1, len(classifier.class_names)))
+
+
+def _answers(classifier: Classifier, sources: Iterable[Any], embeddings: bool) -> Iterator[Answer]:
+    if embeddings:
+        return classifier.embed_many(sources)
+    return classifier.predict_many(sources)
+
+
+@dataclass
+class Job:
+    """What there is to do: which pictures, what about them, and where they are sorted into."""
+
+    classifier: Classifier
+    sources: Sequence[str]
+    embeddings: bool
+    sorter: Sorter | None
+
+    def answers(self) -> Iterator[tuple[str, Answer]]:
+        """Give each picture with its answer, sorted where it belongs, and show how far it is."""
+        from googlenet.cli.output import progress
+
+        total = len(self.sources)
+        with progress("predicting", total) as report:
+            pairs = zip(self.sources, _answers(self.classifier, self.sources, self.embeddings), strict=True)
+            for done, (source, answer) in enumerate(pairs, start=1):
+                yield source, self._sorted(source, answer)
+                report(done, total)
+
+    def _sorted(self, source: str, answer: Answer) -> Answer:
+        from googlenet.errors import ImageError
+        from googlenet.inference.classifier import Prediction
+
+        if self.sorter is None or not isinstance(answer, Prediction):
+            return answer
+        try:
+            self.sorter.place(source, answer)
+        except ImageError as error:
+            return error
+        return answer
+
+
+# Into a file.
+
+
+def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
+    """Write the results file and say what is in it. Gives how many pictures in it could not be read."""
+    from googlenet.errors import StoppedError
+    from googlenet.inference.results import open_results
+    from googlenet.inference.rows import written
+
+    with open_results(out, layout, resume=resume) as results:
+        job.sources = [source for source in job.sources if written(source) not in results.done]
+        begun = time.monotonic()
+        try:
+            _fill(results, job)
+            seconds = time.monotonic() - begun
+            results.finish()
+        except KeyboardInterrupt as error:  # a second one, or while the file was finished
+            raise StoppedError(f"stopped; the same command with --resume goes on with {out}", 130) from error
+    _show_summary(out, results.summary, len(job.sources), seconds)
+    return results.summary.unread
+
+
+def _fill(results: Results, job: Job) -> None:
+    """Add a row for each picture. Raises :class:`StoppedError` when a signal came, after all rows were written."""
+    from googlenet.errors import StoppedError
+
+    with _signals() as caught:
+        for source, answer in job.answers():
+            results.add(source, answer)
+            if caught:
+                break
+        results.flush()
+        if caught:
+            raise StoppedError(
+                f"stopped: {results.summary.pictures:,} pictures are in {results.kept_in}; "
+                "the same command with --resume goes on",
+                128 + caught[0],
+            )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second one is not caught."""
+    caught: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show_summary(out: Path, summary: Summary, new: int, seconds: float) -> None:
+    from googlenet.cli.output import say, show_table
+
+    earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""
+    speed = f"; {new / max(seconds, 1e-9):,.0f} pictures/s" if new else ""
+    say(f"{out}: {summary.pictures:,} pictures{earlier}, {summary.unread:,} could not be read{speed}")
+    most = summary.classes.most_common(CLASSES_SHOWN)
+    left = summary.classes.total() - sum(count for _, count in most)
+    rest = [(f"{len(summary.classes) - len(most)} more classes", f"{left:,}")] if left else []
+    if most:
+        show_table("", [("class", "left"), ("pictures", "right")], [*((name, f"{n:,}") for name, n in most), *rest])
+
+
+# On the terminal, and for programs.
+
+
+def _print(job: Job, top: int | None, as_json: bool, as_csv: bool) -> int:
+    """Print the answers. Gives how many pictures could not be read."""
+    from googlenet.cli.output import show_csv, show_json, warn
+
+    unread: list[str] = []
+    rows = _rows(job, top, unread)
+    if as_csv:
+        show_csv(line for row in rows for line in _csv_lines(row))
+    elif as_json:
+        show_json(list(rows))
+        return len(unread)
+    else:
+        _show(rows, top or 1, any_number=job.classifier.card.multi_label and top is None)
+    for error in unread:
+        warn(f"not read: {error}")
+    return len(unread)
+
+
+def _rows(job: Job, top: int | None, unread: list[str]) -> Iterator[dict[str, Any]]:
+    """Give a row for each picture; what is wrong with those that cannot be read is added to ``unread``."""
+    from googlenet.inference.classifier import Prediction
+    from googlenet.inference.rows import named, written
+
+    for source, answer in job.answers():
+        if isinstance(answer, Prediction):
+            predictions = [{"class": name, "probability": probability} for name, probability in named(answer, top)]
+            yield {"path": written(source), "predictions": predictions}
         else:
-            here = [Path(match) for match in sorted(glob.glob(path, recursive=True)) if not Path(match).is_dir()]
-            if not here:
-                raise DataError(f"{path} matches no file")
-        found += here
-    return list(dict.fromkeys(found))
+            unread.append(written(str(answer)))
+            yield {"path": written(source), "error": unread[-1]}
 
 
-def _show(rows: list[dict[str, Any]], top: int, any_number: bool) -> None:
+def _show(rows: Iterable[dict[str, Any]], top: int, any_number: bool) -> None:
     """Print a table: ``top`` classes side by side, or any number of labels in one cell."""
     from googlenet.cli.output import show_table
 
@@ -109,25 +300,6 @@ def _show(rows: list[dict[str, Any]], top: int, any_number: bool) -> None:
         cells = [[path, *(cell for pair in named for cell in pair)] for path, named in pairs.items()]
     if pairs:
         show_table("", columns, cells)
-    _warn_of_unread(rows)
-
-
-def _show_for_programs(rows: list[dict[str, Any]], as_json: bool) -> None:
-    from googlenet.cli.output import show_csv, show_json
-
-    if as_json:
-        show_json(rows)
-        return
-    show_csv([line for row in rows for line in _csv_lines(row)])
-    _warn_of_unread(rows)
-
-
-def _warn_of_unread(rows: list[dict[str, Any]]) -> None:
-    from googlenet.cli.output import warn
-
-    for row in rows:
-        if "error" in row:
-            warn(f"not read: {row['error']}")
 
 
 def _csv_lines(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -104,9 +104,12 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _csv_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read a CSV file row by row, the heading as well: the line each begins in, and its fields. Empty lines are none.
+
+    Raises :class:`DataError`, with the line, on what is not UTF-8 or CSV.
+    """
     reader = csv.reader(_lines(path), strict=True)
-    header: list[str] | None = None
     line = 1
     while True:
         try:
@@ -116,8 +119,13 @@ def _csv_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except csv.Error as error:
             raise DataError(f"{path}:{line}: not CSV: {error}") from error
         start, line = line, reader.line_num + 1  # a quoted field may go over several lines
-        if not fields:
-            continue
+        if fields:
+            yield start, fields
+
+
+def _csv_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    header: list[str] | None = None
+    for start, fields in csv_rows(path):
         if header is None:
             header = [field.strip() for field in fields]
             _require_columns(f"{path}:{start}", tuple(header))

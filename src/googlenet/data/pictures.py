@@ -17,6 +17,7 @@ import numpy as np
 from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, on_one_line, read_list, some_of
 from googlenet.data.named import NAMED, find_named
+from googlenet.data.sources import pictures_below
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
 
@@ -201,13 +202,7 @@ def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
 
 def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
     """List every picture below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
-    found = []
-    known = suffixes(channels)
-    for directory, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(directory)
-        found += [here / f for f in files if not f.startswith(".") and Path(f).suffix.lower() in known]
-    return sorted(found, key=Path.as_posix)
+    return [Path(path) for path in pictures_below(str(folder), channels)]
 
 
 def _given_splits(root: Path, names: list[str], channels: int) -> LabelledData:

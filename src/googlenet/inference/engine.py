@@ -24,6 +24,8 @@ Floats = NDArray[np.float32]
 # not of the graph's own making: an int8 graph keeps a few layers in floating point.
 _PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8", "f32")}
 _FASTEST_FIRST = ("int8", "bf16", "fp32")
+_alone = threading.RLock()  # held by the thread of this process that reads or compiles a graph, or answers first
+_answered = threading.Event()
 CACHE = 2**30  # bytes of compiled graphs that are kept
 
 
@@ -43,7 +45,6 @@ class Engine:
         self._bundle, self._cached = bundle, cached
         self._models: dict[str, Any] = {}
         self._compiled: dict[tuple[str, int], Any] = {}
-        self._compiling = threading.RLock()
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
         self.picture = (size, size, channels)
@@ -78,8 +79,15 @@ class Engine:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.picture:
             wanted = ", ".join(map(str, self.picture))
             raise ValueError(f"a batch is uint8 (N, {wanted}), got {batch.dtype} {batch.shape}")
-        result = self._request(output, at_once).infer([np.ascontiguousarray(batch)], share_inputs=True)
-        return np.array(next(iter(result.values())), dtype=np.float32)
+        request = self._request(output, at_once)
+        if not _answered.is_set():
+            # What OpenVINO sets up when it first meets an array waits for Python's lock while it holds one of its own:
+            # two threads that both come first wait for each other for ever (seen with OpenVINO 2026.4).
+            with _alone:
+                answer = _answer(request, batch)
+                _answered.set()
+                return answer
+        return _answer(request, batch)
 
     def _request(self, output: str, at_once: int) -> Any:
         key = f"{output} {at_once}"
@@ -90,7 +98,7 @@ class Engine:
         return request
 
     def _compile(self, output: str, at_once: int) -> Any:
-        with self._compiling:
+        with _alone:
             if (output, at_once) not in self._compiled:
                 graph = self._graph_of(output)
                 # Only what is asked for is computed: plain prediction does not pay for the maps.
@@ -117,10 +125,15 @@ class Engine:
         return INT8 if self.precision == "int8" and output != "maps" else MODEL
 
     def _model(self, graph: str) -> Any:
-        with self._compiling:
+        with _alone:
             if graph not in self._models:
                 self._models[graph] = read_graph(self._bundle, graph)
             return self._models[graph]
+
+
+def _answer(request: Any, batch: Pixels) -> Floats:
+    result = request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+    return np.array(next(iter(result.values())), dtype=np.float32)
 
 
 def precisions() -> tuple[str, ...]:

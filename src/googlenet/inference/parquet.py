@@ -1,0 +1,123 @@
+"""Results as Parquet, which cannot grow: rows go to a journal beside it, and become Parquet when all is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from googlenet.bundle import sync_directory
+from googlenet.errors import MissingExtraError, ResultsError
+from googlenet.inference.results import Lines, Results, explain, in_the_way
+from googlenet.inference.rows import JSONLForm, Layout, Row
+
+ROWS = 8192  # of a row group: what is in memory at a time
+DIMENSION = b"dimension"  # what a schema says of embeddings beside their columns
+COUNTED = ("path", "error", "class", "labels")  # what a summary needs
+
+
+def require_pyarrow() -> None:
+    """Raise :class:`MissingExtraError` where Parquet cannot be written."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("parquet", "pyarrow") from error
+
+
+class ParquetResults(Results):
+    """A Parquet file and its journal, which together hold each picture once.
+
+    The journal is deleted after the file that has its rows is under its name; after a kill in between they are in
+    both, and those of the journal are left alone.
+    """
+
+    def __init__(self, path: Path, layout: Layout, resume: bool) -> None:
+        if os.path.exists(path) and not resume:  # noqa: PTH110 - Path.exists raises on a name that is too long
+            raise in_the_way(path, path)
+        self.schema = _schema(layout)
+        next(_rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
+        journal = path.with_name(f".{path.name}.journal.jsonl")
+        lines = Lines(journal, JSONLForm(layout), path, resume)
+        super().__init__(path, layout, lines, _rows_of(path, self.schema))
+
+    def finish(self) -> None:
+        """Turn the journal into Parquet, after what is there already. A file under the name is always whole."""
+        self.flush()
+        stored = {row["path"] for row in _rows_of(self.path, self.schema)}
+        new = (row for row in self.lines.rows() if row["path"] not in stored)
+        first = next(new, None)
+        try:
+            if first is not None or not self.path.exists():
+                self._write([] if first is None else chain([first], new))
+            self.lines.close()
+            self.lines.path.unlink()
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise explain(error, self.path) from error
+
+    def _write(self, new: Iterable[Row]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        fresh = self.path.with_name(f".{self.path.name}.new")
+        rows = iter(new)
+        try:
+            with fresh.open("wb") as file:
+                with pq.ParquetWriter(file, self.schema) as writer:
+                    if self.path.exists():
+                        for batch in pq.ParquetFile(self.path).iter_batches(ROWS):
+                            writer.write_batch(batch)
+                    while group := list(islice(rows, ROWS)):
+                        cells = [pa.array([row[each.name] for row in group], each.type) for each in self.schema]
+                        writer.write_batch(pa.RecordBatch.from_arrays(cells, schema=self.schema))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.path)
+            sync_directory(self.path.parent)
+        finally:
+            with contextlib.suppress(OSError):  # on a disk that became read-only this fails even where there is none
+                fresh.unlink()
+
+
+def _schema(layout: Layout) -> Any:
+    import pyarrow as pa
+
+    def lists_of(kind: Any) -> Any:
+        return pa.list_(pa.field("element", kind))  # the name that they have when they are read back
+
+    kinds = {
+        "labels": lists_of(pa.string()),
+        "probabilities": lists_of(pa.float64()),
+        "embedding": lists_of(pa.float32()),
+    }
+    usual = {name: pa.float64() if name.startswith("probability") else pa.string() for name in layout.names}
+    fields = [(name, kinds.get(name, usual[name])) for name in layout.names]
+    return pa.schema(fields, {DIMENSION: str(layout.dimension)})
+
+
+def _told(schema: Any) -> str:
+    dimension = (schema.metadata or {}).get(DIMENSION, b"0").decode()
+    return ", ".join(schema.names[:8]) + (f" of {dimension} numbers" if dimension != "0" else "")
+
+
+def _rows_of(path: Path, schema: Any) -> Iterator[Row]:
+    """Give what a summary needs of the rows of a Parquet file, or none where there is no file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not os.path.exists(path):  # noqa: PTH110 - as above
+        return
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema, check_metadata=True):
+                raise ResultsError(
+                    f"{path} has other columns ({_told(file.schema_arrow)}) than are to be written "
+                    f"({_told(schema)}): give the options it was begun with, or another name"
+                )
+            for batch in file.iter_batches(ROWS, columns=[name for name in COUNTED if name in schema.names]):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ResultsError(f"{path} is damaged or not Parquet: delete it, or give another name") from error

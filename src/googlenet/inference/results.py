@@ -1,0 +1,252 @@
+"""Results of many pictures in a file that survives: killed at any moment and resumed, each picture is there once.
+
+CSV and JSONL grow by whole rows; what a kill left of a row is cut off before going on. Parquet cannot grow: rows go
+to a journal beside it, which becomes Parquet when all is done. A picture is known by its path as it was given.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from googlenet.bundle import sync_directory
+from googlenet.errors import DiskFullError, ResultsError, RunError, unwritable
+from googlenet.inference.rows import Answer, CSVForm, JSONLForm, Layout, Row
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+ROWS_A_WRITE = 32
+SECONDS_A_WRITE = 1.0  # a slow machine writes fewer rows at a time
+
+
+@dataclass
+class Summary:
+    """What a results file holds: rows, how many of pictures that could not be read, how many of each class."""
+
+    pictures: int = 0
+    unread: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        self.pictures += 1
+        self.unread += bool(row["error"])
+        named = row.get("labels") or [row.get("class")]
+        self.classes.update(name for name in named if name)
+
+
+class Results:
+    """A results file, open for more rows. Made by :func:`open_results`; leaving it by an exception loses no row
+    that was flushed.
+
+    ``done`` are the pictures (paths as :func:`written`) that were there before; ``summary`` counts these, too.
+    """
+
+    def __init__(self, path: Path, layout: Layout, lines: Lines, earlier: Iterable[Row] = ()) -> None:
+        self.path, self.layout, self.lines = path, layout, lines
+        self.done: set[str] = set()
+        self.summary = Summary()
+        try:
+            for row in chain(earlier, lines.rows()):
+                if row["path"] not in self.done:
+                    self.done.add(row["path"])
+                    self.summary.add(row)
+        except BaseException:
+            lines.close()
+            raise
+
+    def add(self, source: str, answer: Answer) -> None:
+        """Add the row of one picture; it is on its way to the disk within a second."""
+        row = self.layout.row(source, answer)
+        self.summary.add(row)
+        self.lines.add(row)
+
+    @property
+    def kept_in(self) -> Path:
+        """The file that has the rows until all is done."""
+        return self.lines.path
+
+    def flush(self) -> None:
+        """Write what waits to the disk. Raises :class:`DiskFullError` or :class:`RunError`; the file stays whole."""
+        self.lines.flush(synced=True)
+
+    def finish(self) -> None:
+        """Write all that is left, to stay."""
+        self.flush()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.lines.close()
+
+
+def open_results(path: Path, layout: Layout, *, resume: bool = False) -> Results:
+    """Open a results file, ``.csv``, ``.jsonl`` or ``.parquet``; one that is there already with ``resume`` only.
+
+    ::
+
+        with open_results(Path("results.csv"), ranked()) as results:
+            for source, answer in zip(sources, classifier.predict_many(sources)):
+                results.add(source, answer)
+            results.finish()
+
+    Raises:
+        ResultsError: no such kind of file, one that is in the way, one with other columns, a damaged one, one that
+            another process writes to.
+        MissingExtraError: pyarrow is not there, for Parquet.
+        RunError, DiskFullError: it could not be written.
+    """
+    refuse(path)
+    if path.suffix.lower() == ".parquet":
+        from googlenet.inference.parquet import ParquetResults
+
+        return ParquetResults(path, layout, resume)
+    form = CSVForm(layout) if path.suffix.lower() == ".csv" else JSONLForm(layout)
+    return Results(path, layout, Lines(path, form, path, resume))
+
+
+def refuse(path: Path) -> None:
+    """Raise where nothing can be written to ``path`` for its kind alone, before any work is done."""
+    if path.suffix.lower() not in FORMATS:
+        raise ResultsError(f"{path} ends in none of {', '.join(FORMATS)}: give a name that does")
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on a name that is too long
+        raise ResultsError(f"{path} is a folder: give the name of a file, {path / 'results.csv'} for one")
+    if path.suffix.lower() == ".parquet":
+        from googlenet.inference.parquet import require_pyarrow
+
+        require_pyarrow()
+
+
+class Lines:
+    """A file that grows by whole rows, open for one process alone. ``name`` is what the user calls it.
+
+    Opened to ``resume``, what is left of a row that was cut is cut off. Where a write fails, the file is what it
+    was before it.
+    """
+
+    def __init__(self, path: Path, form: CSVForm | JSONLForm, name: Path, resume: bool) -> None:
+        self.path, self.form, self.name, self.resume = path, form, name, resume
+        self.file = self._open()
+        self.size = 0
+        self.waiting: list[bytes] = [form.header]
+        self.written_at = time.monotonic()
+
+    def _open(self) -> BinaryIO:
+        flags = os.O_RDWR | os.O_CREAT | (0 if self.resume else os.O_EXCL)
+        try:
+            if not self.path.parent.is_dir():
+                self.path.parent.mkdir(parents=True)
+            file = open(os.open(self.path, flags, 0o666), "r+b", buffering=0)  # noqa: PTH123, SIM115 - by its handle
+        except OSError as error:
+            if isinstance(error, FileExistsError) and self.path.exists():  # not a file in its folder's place
+                raise in_the_way(self.path, self.name) from error
+            raise unwritable(self.path, error) from error
+        try:
+            _lock(file)
+        except BlockingIOError as error:
+            file.close()
+            raise ResultsError(f"{self.name} is being written by another process: wait for it, or stop it") from error
+        return file
+
+    def rows(self) -> Iterator[Row]:
+        """Give the rows that are there, then cut off what is left of one more."""
+        self.size = 0
+        with self.path.open("rb") as reader:
+            head = reader.read(len(self.form.start))
+            if not self.form.start.startswith(head):
+                raise self._foreign()
+            reader.seek(0)
+            for number, record in enumerate(self.form.records(reader), start=1):
+                if number > 1 or not self.form.header:
+                    yield self._decode(number, record)
+                self.size += len(record)
+        self.file.truncate(self.size)
+        self.file.seek(self.size)
+        if self.size:
+            self.waiting.clear()  # the header
+
+    def _decode(self, number: int, record: bytes) -> Row:
+        try:
+            return self.form.decode(record)
+        except (ValueError, RecursionError) as error:
+            raise ResultsError(
+                f"{self.name}: row {number} does not fit what is to be written ({error}): "
+                "give the options it was begun with, or another name"
+            ) from error
+
+    def _foreign(self) -> ResultsError:
+        return ResultsError(
+            f"{self.name} does not begin with the columns that are to be written ({', '.join(self.form.columns[:8])}"
+            f"{', …' if len(self.form.columns) > 8 else ''}): give the options it was begun with, or another name"
+        )
+
+    def add(self, row: Row) -> None:
+        """Let a row wait to be written together with others, for a second at most while rows come."""
+        self.waiting.append(self.form.encode(row))
+        if len(self.waiting) >= ROWS_A_WRITE or time.monotonic() - self.written_at >= SECONDS_A_WRITE:
+            self.flush()
+
+    def flush(self, *, synced: bool = False) -> None:
+        """Write the rows that wait; ``synced``: so that they survive a power cut as well."""
+        content = b"".join(self.waiting)
+        try:
+            self._write(content)
+            if synced:
+                os.fsync(self.file.fileno())
+                sync_directory(self.path.parent)
+        except OSError as error:
+            raise explain(error, self.name) from error
+        self.waiting.clear()
+        self.written_at = time.monotonic()
+
+    def _write(self, content: bytes) -> None:
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+        except BaseException:  # a Ctrl-C as well as a full disk
+            self.file.truncate(self.size)
+            self.file.seek(self.size)
+            raise
+        self.size += len(content)
+
+    def close(self) -> None:
+        """Let go of the file; rows that wait are lost."""
+        self.file.close()
+
+
+def in_the_way(path: Path, name: Path) -> ResultsError:
+    """Say what to do about a file that is there already."""
+    what = "is there already" if path == name else f"was begun already (its journal is {path})"
+    return ResultsError(f"{name} {what}: --resume goes on with it; or give another name, or delete it")
+
+
+def explain(error: OSError, path: Path) -> RunError:
+    """Say in one line why results could not be written, and how to go on."""
+    reason = unwritable(path, error)
+    if isinstance(reason, DiskFullError):
+        return DiskFullError(f"no space left to write {path}; its rows are whole: free some space, then add --resume")
+    return reason
+
+
+def _lock(file: BinaryIO) -> None:
+    """Keep other processes out until this one ends. Raises :class:`BlockingIOError` where one is in."""
+    if os.name == "nt":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        return

@@ -1,0 +1,139 @@
+"""What a command line names as pictures: folders, globs, lists and standard input, and how little memory it takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from googlenet.data.sources import find_sources
+from googlenet.errors import DataError
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos/b/2.JPG", "photos/a/1.png", "photos/a.tif", "photos/notes.txt", "photos/.hidden/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path / "photos"
+
+
+def list_of(path, *rows):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return str(path)
+
+
+def test_a_folder_is_its_pictures_sorted_and_what_is_hidden_is_ignored(photos, monkeypatch):
+    inside = ["a.tif", "a/1.png", "b/2.JPG"]
+    assert find_sources([str(photos)]) == [f"{photos}/{name}" for name in inside]
+    assert find_sources(["photos"]) == [f"photos/{name}" for name in inside]
+    assert find_sources(["./photos/"]) == [f"photos/{name}" for name in inside]
+    monkeypatch.chdir(photos)
+    assert find_sources(["."]) == inside
+
+
+def test_arrays_are_pictures_of_other_channels_only(photos):
+    (photos / "bands.npy").touch()
+    assert "photos/bands.npy" in find_sources(["photos"], channels=5)
+    assert "photos/bands.npy" not in find_sources(["photos"], channels=3)
+
+
+def test_each_picture_comes_once_in_the_order_given(photos):
+    assert find_sources(["photos/b/2.JPG", "photos/*/*", "./photos/a/1.png", "photos"]) == [
+        "photos/b/2.JPG", "photos/a/1.png", "photos/a.tif",
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_not_there_is_left_to_be_reported_when_it_is_read(photos):
+    assert find_sources(["gone.png", "x" * 5000]) == ["gone.png", "x" * 5000]
+
+
+def test_a_name_with_the_characters_of_a_glob_is_a_file_where_there_is_one(photos):
+    (photos / "[1].png").touch()
+    assert find_sources(["photos/[1].png"]) == ["photos/[1].png"]
+
+
+def test_a_list_names_pictures_in_a_column_relative_to_its_folder(photos):
+    rows = [("taken", " file "), ("2019", "a/1.png"), (), ("2020", "b/of\nJanuary, \"fine\".jpg"), ("2021", "/z.png"),
+            ("2022", "a/1.png")]  # fmt: skip
+    assert find_sources([list_of(photos / "list.csv", *rows)], column="file") == [
+        f"{photos}/a/1.png", f"{photos}/b/of\nJanuary, \"fine\".jpg", "/z.png",
+    ]  # fmt: skip
+    assert find_sources(["photos/list.csv", "photos/a.tif"], column="file")[-1] == "photos/a.tif"
+
+
+def stdin(monkeypatch, content):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_standard_input_names_pictures_a_line_each(photos, monkeypatch):
+    stdin(monkeypatch, b"b.png\n\na name .png\r\n./b.png\nlatin-\xe9.png\n")
+    assert find_sources(["first.png", "-"]) == ["first.png", "b.png", "a name .png", os.fsdecode(b"latin-\xe9.png")]
+
+
+@pytest.mark.parametrize(
+    ("paths", "column", "says"),
+    [
+        (["empty"], None, "empty holds no pictures"),
+        (["*.gif"], None, "*.gif matches no file"),
+        (["-"], None, "standard input (-) names no pictures"),
+        (
+            ["list.csv"],
+            None,
+            "list.csv is a list: say with --column which of its columns names the pictures (id, path)",
+        ),
+        (["list.csv"], "paht", "list.csv has no column 'paht', did you mean 'path'? (id, path)"),
+        (["twice.csv"], "path", "twice.csv has column 'path' 2 times: keep one"),
+        (["photos"], "path", "--column path names a column of a .csv file, and none is given"),
+        (["heading.csv"], "path", "heading.csv names no pictures"),
+        (["nothing.csv"], "path", "nothing.csv has no column 'path'"),
+        (["gap.csv"], "path", "gap.csv:3: column path is empty"),
+        (["ragged.csv"], "path", "ragged.csv:2: 1 fields where the first line names 2 columns"),
+        (["gone.csv"], "path", "gone.csv cannot be read: No such file"),
+        (["latin.csv"], "path", "latin.csv:2: not UTF-8 (byte 0xe9)"),
+    ],
+)
+def test_what_names_no_pictures_is_said_in_one_line(photos, monkeypatch, paths, column, says):
+    (photos.parent / "empty").mkdir()
+    stdin(monkeypatch, b"\n\n")
+    for name, rows in {
+        "list": [("id", "path"), ("1", "a.png")],
+        "twice": [("path", "path"), ("a.png", "b.png")],
+        "heading": [("path",)],
+        "nothing": [],
+        "gap": [("id", "path"), ("1", "a.png"), ("2", "")],
+        "ragged": [("id", "path"), ("1",)],
+    }.items():
+        list_of(photos.parent / f"{name}.csv", *rows)
+    (photos.parent / "latin.csv").write_bytes(b"path\n\xe9.png\n")
+    with pytest.raises(DataError) as caught:
+        find_sources(paths, column=column)
+    assert says in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+MEASURED = """
+import resource, sys
+from googlenet.data.sources import find_sources
+found = find_sources(["-"])
+print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_hundred_thousand_pictures_take_less_than_50_mb_more_than_a_thousand():
+    def peak(pictures):
+        names = "".join(f"photos/of-a-long-journey/in-the-year-2019/{number:08d}.jpg\n" for number in range(pictures))
+        result = subprocess.run(
+            [sys.executable, "-c", MEASURED], input=names, capture_output=True, text=True, check=True
+        )
+        found, kilobytes = map(int, result.stdout.split())
+        assert found == pictures
+        return kilobytes
+
+    assert peak(100_000) - peak(1_000) < 50_000
