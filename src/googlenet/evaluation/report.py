@@ -195,7 +195,8 @@ def draw_benchmark(result: Benchmark, path: Path) -> None:
         _draw_latency(one, place, row)
         _draw_share(share, place, row)
     one.set(title="one picture", xlabel="milliseconds: p50, p95, p99")
-    one.set_xlim(0, 1.12 * max(row.latency_ms.p99 for row in result.precisions))
+    slowest = max(row.latency_ms.p99 for row in result.precisions)
+    one.set_xlim(-0.07 * slowest, 1.07 * slowest)  # room for the figures of the fastest
     share.axvline(100, color=RED, linestyle="--", linewidth=1)
     share.set(title="share of the measured peak", xlabel="%, and 10⁹ operations a second", xlim=(0, 140))
     share.set_xticks(range(0, 101, 20))
