@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
+    from googlenet.comparing.benchmark import benchmark
     from googlenet.comparing.compare import Comparison, compare
     from googlenet.doctor.examine import examine
     from googlenet.doctor.findings import Findings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from googlenet.evaluation.precisions import Precisions, measure_precisions, quantize
     from googlenet.exchange.convert import convert
     from googlenet.exchange.named import fetch
+    from googlenet.inference.benchmark import Benchmark
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.golden import Verification, verify
     from googlenet.inference.standalone import export
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 # name → (module, the extra that its imports need)
 _PUBLIC = {
     "Analysis": ("models.analysis", None),
+    "Benchmark": ("inference.benchmark", None),
     "Bundle": ("bundle", None),
     "Classifier": ("inference.classifier", None),
     "Comparison": ("comparing.compare", "train"),
@@ -56,6 +59,7 @@ _PUBLIC = {
     "Prediction": ("inference.classifier", None),
     "Verification": ("inference.golden", None),
     "analyse": ("models.analysis", None),
+    "benchmark": ("comparing.benchmark", None),
     "compare": ("comparing.compare", "train"),
     "convert": ("exchange.convert", "train"),
     "create": ("models.build", "train"),
@@ -73,6 +77,7 @@ _PUBLIC = {
 __all__ = [
     "NETWORKS",
     "Analysis",
+    "Benchmark",
     "Bundle",
     "Classifier",
     "Comparison",
@@ -85,6 +90,7 @@ __all__ = [
     "Prediction",
     "Verification",
     "analyse",
+    "benchmark",
     "compare",
     "convert",
     "create",

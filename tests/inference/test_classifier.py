@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.errors import BundleError, GoogLeNetError, UnreadableImageError
+from googlenet.inference.engine import precisions
 from googlenet.inference.pipeline import AHEAD, cores
 
 
@@ -130,6 +132,33 @@ def test_threads_may_share_a_classifier(trained_run, photos):
     for thread in threads:
         thread.join()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_classifiers_of_different_bundles_and_precisions_do_not_disturb_each_other(trained_run, photos, copy):
+    bundle = copy()
+    names = tuple(reversed(bundle.card.class_names))
+    rule = dataclasses.replace(bundle.card.preprocessing, crop_fraction=0.7)
+    other = bundles.write(
+        bundle.path.with_name("other"),
+        dataclasses.replace(bundle.card, class_names=names, preprocessing=rule),
+        {name: bundle.read(name) for name in bundle.card.files},
+    )
+    files = sorted(photos.glob("*/*.png"))[::5]
+    kinds = [(path, precision) for path in (trained_run, other.path) for precision in precisions()]
+
+    def answers(classifier):
+        alone = [classifier.predict(file) for file in files]
+        many = list(classifier.predict_many(files, batch_size=4))
+        return [(answer.label, answer.probabilities) for answer in (*alone, *many)]
+
+    expected = [answers(googlenet.load(*kind)) for kind in kinds]
+    assert [label for label, _ in expected[0]] != [label for label, _ in expected[-1]]
+    together = [googlenet.load(*kind) for kind in kinds]
+    with ThreadPoolExecutor(2 * len(kinds)) as pool:  # and each is asked by two threads at once
+        found = list(pool.map(answers, together + together))
+    for asked, given in zip(expected + expected, found, strict=True):
+        assert [label for label, _ in given] == [label for label, _ in asked]
+        np.testing.assert_allclose([p for _, p in given], [p for _, p in asked], atol=1e-6)
 
 
 def test_the_engine_refuses_a_batch_of_another_shape_or_type(trained_run):

@@ -26,7 +26,20 @@ from googlenet.errors import (
     WeightsError,
 )
 
-VERBS = ("demo", "train", "doctor", "evaluate", "predict", "table", "compare", "export", "verify", "convert", "push")
+VERBS = (
+    "demo",
+    "train",
+    "doctor",
+    "evaluate",
+    "predict",
+    "table",
+    "compare",
+    "benchmark",
+    "export",
+    "verify",
+    "convert",
+    "push",
+)
 WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, ResultsError, WeightsError)
 
 app = typer.Typer(

@@ -13,20 +13,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from googlenet.bundle import MODEL, WEIGHTS, Bundle
-from googlenet.card import ModelCard
 from googlenet.data.pictures import open_data
 from googlenet.errors import BundleError, DataError, NetworkError, NonFiniteLossError, RecipeError, StoppedError
-from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Engine, precisions, processor
-from googlenet.inference.export import write_bundle
+from googlenet.inference.export import write_untrained
 from googlenet.inference.speed import latency, throughput
 from googlenet.models import papers, zoo
 from googlenet.models.analysis import analyse
-from googlenet.models.build import create
-from googlenet.models.spec import Network, to_json
+from googlenet.models.spec import Network
 from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
 from googlenet.training.run import CHECKPOINTS, train
 
@@ -211,13 +206,15 @@ def _prepare(entrant: _Entrant, path: Path, training: _Training | None) -> None:
     if not entrant.runs:
         return
     try:
-        entrant.bundle = bundle = _trained(entrant, path, training) if training else _fresh(entrant, path)
+        entrant.bundle = bundle = (
+            _trained(entrant, path, training) if training else write_untrained(path, entrant.network, entrant.row.size)
+        )
     except FAILURES as error:
         entrant.row = replace(entrant.row, failure=str(error))
         return
     size = (bundle.path / MODEL).stat().st_size
     entrant.row = replace(entrant.row, file_bytes=size, top1=bundle.card.metrics.get("top1"))
-    (bundle.path / WEIGHTS).unlink()  # the graph has them too: half of the disk is enough
+    (bundle.path / WEIGHTS).unlink(missing_ok=True)  # the graph has them too: half of the disk is enough
 
 
 def _trained(entrant: _Entrant, path: Path, training: _Training) -> Bundle:
@@ -231,13 +228,6 @@ def _trained(entrant: _Entrant, path: Path, training: _Training) -> Bundle:
         raise StoppedError(message, error.exit_code) from error
     shutil.rmtree(path / CHECKPOINTS)
     return bundle
-
-
-def _fresh(entrant: _Entrant, path: Path) -> Bundle:
-    network, size = entrant.network, entrant.row.size
-    names = tuple(f"class {number}" for number in range(network.num_classes))
-    card = ModelCard(network.name, to_json(network), names, network.preprocessing(size))
-    return write_bundle(path, create(network), card, _noise(1, size))
 
 
 def _measure(entrants: Sequence[_Entrant], batch_size: int, progress: Report | None) -> None:
@@ -272,10 +262,6 @@ def _median(speeds: Sequence[Speed]) -> Speed:
         median(speed.latency_ms for speed in speeds),
         median(speed.pictures_per_second for speed in speeds),
     )
-
-
-def _noise(count: int, size: int) -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
 def _machine() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,12 @@ try:
 except ImportError as error:
     raise MissingExtraError("train", "matplotlib") from error
 
+if TYPE_CHECKING:
+    from googlenet.inference.benchmark import Benchmark, Measured
+
 BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
 STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
+PRECISIONS = {"fp32": BLUE, "bf16": ORANGE, "int8": GREEN}
 SMALL, LARGE = 15, 1500  # points² of the smallest marker, and what the largest has more
 PLACES = ((0, 10), (0, -10), (9, 0), (-9, 0), (9, 12), (-9, 12), (9, -12), (-9, -12), (0, 22), (0, -22))
 LONGEST_NAME = 32  # letters that fit above a picture
@@ -178,6 +182,61 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
             if (across, up) != PLACES[-1]:
                 name.remove()
         taken.append(box)
+
+
+def draw_benchmark(result: Benchmark, path: Path) -> None:
+    """Draw throughput by batch size, the latency of one picture, and the share of the processor's peak."""
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    on = f"{result.machine['processor']}, {result.machine['cores']} cores"
+    figure.suptitle(f"{result.network} at {result.size}×{result.size} on {on}")
+    many, one, share = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    _draw_throughput(many, result.precisions)
+    for place, row in enumerate(result.precisions):
+        _draw_latency(one, place, row)
+        _draw_share(share, place, row)
+    one.set(title="one picture", xlabel="milliseconds: p50, p95, p99")
+    slowest = max(row.latency_ms.p99 for row in result.precisions)
+    one.set_xlim(-0.07 * slowest, 1.07 * slowest)  # room for the figures of the fastest
+    share.axvline(100, color=RED, linestyle="--", linewidth=1)
+    share.set(title="share of the measured peak", xlabel="%, and 10⁹ operations a second", xlim=(0, 140))
+    share.set_xticks(range(0, 101, 20))
+    names = [row.precision for row in result.precisions]
+    for axes in (one, share):
+        axes.set(ylim=(len(names) - 0.5, -0.5))
+        axes.set_yticks(range(len(names)), names)
+        axes.grid(alpha=0.25, axis="x")
+        axes.set_axisbelow(True)
+    _save(figure, path)
+
+
+def _draw_throughput(axes: Axes, rows: Sequence[Measured]) -> None:
+    sizes = [each.batch_size for each in rows[0].throughput]
+    width = 0.8 / len(rows)
+    for number, row in enumerate(rows):
+        places = np.arange(len(sizes)) + (number - (len(rows) - 1) / 2) * width
+        speeds = [each.pictures_per_second for each in row.throughput]
+        bars = axes.bar(places, speeds, 0.92 * width, color=PRECISIONS[row.precision], label=row.precision)
+        axes.bar_label(bars, [f"{speed:,.0f}" for speed in speeds], padding=2, fontsize=8)
+    axes.set(title="many pictures", xlabel="batch size, a batch on each core", ylabel="pictures per second")
+    axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
+    axes.margins(y=0.22)  # room for the legend
+    axes.grid(alpha=0.25, axis="y")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, ncols=len(rows), loc="upper center")
+
+
+def _draw_latency(axes: Axes, place: int, row: Measured) -> None:
+    colour, taken = PRECISIONS[row.precision], row.latency_ms
+    axes.plot((taken.p50, taken.p99), (place, place), color=colour, linewidth=2, alpha=0.6, solid_capstyle="butt")
+    axes.plot(taken.p50, place, "o", color=colour, markersize=9)
+    axes.plot((taken.p95, taken.p99), (place, place), "|", color=colour, markersize=13, markeredgewidth=2)
+    axes.annotate(f"{taken.p50:,.1f}", (taken.p50, place), (0, 9), textcoords="offset points", fontsize=8, ha="center")
+
+
+def _draw_share(axes: Axes, place: int, row: Measured) -> None:
+    bars = axes.barh(place, 100 * row.best.share, 0.5, color=PRECISIONS[row.precision])
+    label = f"{row.best.share:.0%}\n{row.best.gops:,.0f} of {row.peak.gops:,.0f}"
+    axes.bar_label(bars, [label], padding=4, fontsize=8)
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:

@@ -1,0 +1,118 @@
+"""``googlenet benchmark``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from googlenet.inference.benchmark import Benchmark, Measured, Throughput
+
+SCORES = {"top1": "top-1", "map": "mAP"}
+QUIET = 0.8  # of the cores' time: with less, what else the machine does is worth a line
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("benchmark", short_help="Measure how fast a classifier is here.")(benchmark)
+
+
+def benchmark(
+    run: Annotated[str, typer.Argument(metavar="RUN|NETWORK", help="A run, a bundle, or a network of the zoo.")],
+    size: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Side of the pictures of a NETWORK; its own unless told.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Pictures at once, once for each: 1, 8 and 32 unless told.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32, bf16 or int8, once for each; all there are unless told.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long each measurement takes; 1 unless told.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Where to draw, a PNG file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Example: googlenet benchmark runs/flowers --plot speed.png
+
+    Measure how fast a classifier is on this machine in each precision: the latency of one picture, throughput by batch
+    size, time to compile, memory, and the share of the processor's own measured peak. Decoding is not counted.
+
+    A NETWORK gets fresh weights, which needs googlenet[train]; so does --plot.
+    """
+    if plot is not None:
+        _can_draw(plot)
+    import googlenet
+    from googlenet.cli.output import progress, say, show_json, warn
+    from googlenet.inference.benchmark import BATCH_SIZES, SECONDS
+
+    with progress("measuring") as bar:
+        result = googlenet.benchmark(
+            run, size=size, precisions=precision, batch_sizes=batch or BATCH_SIZES,
+            seconds=SECONDS if seconds is None else seconds, progress=bar,
+        )  # fmt: skip
+    if as_json:
+        show_json(result.to_json())
+    else:
+        _show(result)
+    if plot is not None:
+        _draw(result, plot)
+        (warn if as_json else say)(f"plot: {plot}")
+
+
+def _can_draw(plot: Path) -> None:
+    """Find out before anything is measured."""
+    if plot.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--plot draws PNG: {plot} should end in .png")
+    import googlenet.evaluation.report  # noqa: F401
+
+
+def _draw(result: Benchmark, plot: Path) -> None:
+    from googlenet.errors import unwritable
+    from googlenet.evaluation.report import draw_benchmark
+
+    try:
+        draw_benchmark(result, plot)
+    except OSError as error:
+        raise unwritable(plot, error) from error
+
+
+def _show(result: Benchmark) -> None:
+    from googlenet.cli.output import say, show_table
+
+    rows, machine = result.precisions, result.machine
+    headings = [] if all(row.score is None for row in rows) else [SCORES[result.score_is]]
+    headings += ["ms\np50", "\np95", "\np99", "pictures/s\nat best", "10⁹ op/s", "of\npeak", "compile\nms"]
+    headings += ["MB in\nuse", "in\nbulk", "on\ndisk"]
+    say(f"{result.network} at {result.size}×{result.size}: {result.macs:,} multiply-accumulates, of 2 operations each")
+    columns = [("precision", "left"), *((heading, "right") for heading in headings)]
+    show_table("", columns, [(row.precision, *_cells(row)[-len(headings) :]) for row in rows])
+    say("pictures/s in bulk, each core with a batch of its own:")
+    columns = [("batch size", "left"), *((row.precision, "right") for row in rows)]
+    lines = ([of[0].batch_size, *map(_speed, of)] for of in zip(*(row.throughput for row in rows), strict=True))
+    show_table("", columns, lines)
+    for row in rows:
+        say(f"the processor's peak in {row.precision}: {row.peak.gops:,.0f}·10⁹ op/s, by {row.peak.kernel}")
+    say(f"measured on {machine['processor']}, {machine['cores']} cores, OpenVINO {machine['openvino']}")
+    busy = min(row.best.busy for row in rows)
+    if busy < QUIET:
+        say(f"only {busy:.0%} of the cores' time was to be had: with less at work beside it the figures may be higher")
+
+
+def _cells(row: Measured) -> list[str]:
+    taken, best = row.latency_ms, row.best
+    return [
+        "" if row.score is None else f"{row.score:.2%}",
+        *(f"{each:.2f}" for each in (taken.p50, taken.p95, taken.p99)),
+        _speed(best), f"{best.gops:,.0f}", f"{best.share:.0%}", f"{row.compile_ms:,.0f}",
+        *map(_megabytes, (row.memory_bytes, row.bulk_memory_bytes, row.file_bytes)),
+    ]  # fmt: skip
+
+
+def _speed(measured: Throughput) -> str:
+    return f"{measured.pictures_per_second:,.1f}"
+
+
+def _megabytes(count: int | None) -> str:
+    return "not told" if count is None else f"{count / 1e6:,.1f}"
