@@ -68,7 +68,7 @@ def torchvision_dataloader(bundle: Path) -> Run:
 
     def run(files: list[str]) -> int:
         with torch.inference_mode():
-            batches = DataLoader(Files(files), batch_size=BATCH, num_workers=os.cpu_count() or 1)
+            batches = DataLoader(Files(files), BATCH, num_workers=os.cpu_count() or 1, multiprocessing_context="fork")
             return sum(len(model(images).argmax(1)) for images in batches)
 
     return run
@@ -212,6 +212,7 @@ class Runner:
         context = multiprocessing.get_context("spawn")
         self.process = context.Process(target=serve, args=(entrant, bundle, pictures, there))
         self.process.start()
+        there.close()  # so that its end is noticed
         self.pipe.recv()
 
     def round(self) -> float:

@@ -66,6 +66,17 @@ def decode(
     >>> decode(np.zeros((2, 5, 7), np.uint8), channels=7).shape
     (2, 5, 7)
     """
+    found = open_picture(source, channels, at_least=at_least, max_pixels=max_pixels)
+    return found if isinstance(found, np.ndarray) else np.atleast_3d(np.asarray(found))
+
+
+def open_picture(
+    source: ImageSource, channels: int = COLOURS, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image | Pixels:
+    """Read what :func:`decode` reads, and raise what it raises, without copying what Pillow has decoded.
+
+    Gives Pillow's image, of mode RGB or L; where ``channels`` is neither 1 nor 3, the array.
+    """
     name = _name_of(source)
     with _errors_of(name, max_pixels), _pillow_limit(max_pixels):
         stream = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -94,13 +105,13 @@ def _check_size(width: int, height: int, channels: int, name: str, max_pixels: i
         )
 
 
-def _converted(image: Image.Image, channels: int) -> Pixels:
+def _converted(image: Image.Image, channels: int) -> Image.Image:
     image = _as_deep_as_a_byte(_upright(image))
     if image.has_transparency_data:
         image = _over_white(image)
     if channels == COLOURS:
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return np.asarray(image if image.mode == "L" else image.convert("RGB").convert("L"))[:, :, None]
+        return image if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode == "L" else image.convert("RGB").convert("L")
 
 
 class _Stored:

@@ -8,13 +8,22 @@ import numpy as np
 from PIL import Image
 
 from googlenet.card import Preprocessing, ToSquare
-from googlenet.images.decode import COLOURS, Pixels
+from googlenet.images.decode import COLOURS, ImageSource, Pixels, open_picture
 
 MID_GREY = 127  # of every channel: what stands where there is no picture
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def prepare(pixels: Pixels, rule: Preprocessing) -> Pixels:
+def see(source: ImageSource, rule: Preprocessing) -> Pixels:
+    """Read, resize and crop a picture to (size, size, C) uint8: what a network sees of it.
+
+    The pixels of ``prepare(decode(source, rule.channels, at_least=rule.resize), rule)``, with less copying. Raises
+    :class:`ImageError` where the picture cannot be read.
+    """
+    return prepare(open_picture(source, rule.channels, at_least=rule.resize), rule)
+
+
+def prepare(pixels: Pixels | Image.Image, rule: Preprocessing) -> Pixels:
     """Resize and crop (H, W, C) uint8 to (size, size, C) uint8. Normalisation is inside the network's graph.
 
     >>> prepare(np.zeros((30, 50, 3), np.uint8), Preprocessing(size=24)).shape
@@ -32,7 +41,9 @@ def resized(pixels: Pixels, side: int, box: Box) -> Pixels:
     return _changed(pixels, lambda image: image.resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
-def _changed(pixels: Pixels, change: Callable[[Image.Image], Image.Image]) -> Pixels:
+def _changed(pixels: Pixels | Image.Image, change: Callable[[Image.Image], Image.Image]) -> Pixels:
+    if isinstance(pixels, Image.Image):
+        return np.atleast_3d(np.asarray(change(pixels)))
     if pixels.shape[2] == COLOURS:
         return np.asarray(change(Image.fromarray(pixels)))
     # Band by band, which gives the same pixels; but Pillow would weigh the colours of RGBA by their opacity.

@@ -15,7 +15,7 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, nearest
 from googlenet.images.decode import ImageSource, Pixels, decode
-from googlenet.images.preprocess import crop_box, inside, prepare
+from googlenet.images.preprocess import crop_box, inside, see
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.inference.pipeline import caught, cores, in_order
 
@@ -152,8 +152,7 @@ class Classifier:
 
     def prepare(self, source: ImageSource) -> Pixels:
         """Decode, resize and crop one picture: (size, size, C) uint8, what the network sees."""
-        rule = self.card.preprocessing
-        return prepare(decode(source, rule.channels, at_least=rule.resize), rule)
+        return see(source, self.card.preprocessing)
 
     def heatmap(self, source: ImageSource, index: int) -> Floats:
         """Give the class activation map of class number ``index``, as :meth:`Prediction.heatmap` does."""
