@@ -5,8 +5,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -323,3 +325,12 @@ def test_nothing_but_results_on_stdout(trained_run, photos):
     assert result.returncode == 0
     assert len(json.loads(result.stdout)) == 40
     assert result.stderr == ""
+
+
+def test_ctrl_c_is_one_line(trained_run):
+    command = [sys.executable, "-m", "googlenet", "benchmark", trained_run, "--seconds", "30"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", "googlenet: stopped\n")
+    assert process.returncode == 130

@@ -40,6 +40,7 @@ VERBS = (
     "convert",
     "push",
 )
+STOPPED = 130
 WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, ResultsError, WeightsError)
 
 app = typer.Typer(
@@ -78,11 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
     given = [argument for argument in given if argument != "--debug"]
     try:
         code: Any = app(given, prog_name="googlenet", standalone_mode=False)
+        if code == STOPPED:  # what typer makes of a Ctrl-C
+            _fail("stopped", STOPPED, debug)
         _exit(code if isinstance(code, int) else 0)
     except typer.TyperException as error:
         _fail(_usage(error), 2, debug)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("stopped", 130, debug)
+        _fail("stopped", STOPPED, debug)
     except StoppedError as error:
         _fail(str(error), error.exit_code, debug)
     except WRONG_USAGE as error:
