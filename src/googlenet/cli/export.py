@@ -85,18 +85,16 @@ def _as_json(found: Precisions) -> dict[str, Any]:
 
 
 def _show(found: Precisions) -> None:
-    from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL
     from googlenet.cli.output import say, show_table
+    from googlenet.inference.benchmark import file_bytes
     from googlenet.inference.engine import best_precision
 
     bundle, card = found.bundle, found.bundle.card
-    files = {"int8": (INT8, INT8_WEIGHTS)}
     rows = []
     for precision, measured in card.precisions.items():
-        size = sum((bundle.path / name).stat().st_size for name in files.get(precision, (MODEL,)))
         rows.append((
             precision, f"{measured['score']:.2%}", f"{measured['latency_ms']:.1f} ms",
-            f"{measured['pictures_per_second']:,.0f}", f"{size / 1e6:.1f} MB",
+            f"{measured['pictures_per_second']:,.0f}", f"{file_bytes(bundle, precision) / 1e6:.1f} MB",
         ))  # fmt: skip
     score = "mAP" if card.multi_label else "top-1"
     columns = [("precision", "left"), (score, "right"), ("one picture", "right"), ("pictures/s", "right"),
