@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 
@@ -25,7 +26,7 @@ def write_parts(
     with Parts(out, layout, resume=resume) as results:
         before, seconds = results.contents.summary.pictures, 0.0
         if split(pictures.ids, results.contents.ids):
-            with cluster(address) as cores:
+            with _nothing_said(), cluster(address) as cores:
                 begun = time.monotonic()
                 parts = split(pictures.ids, results.contents.ids, cores)
                 job = job_of(classifier, layout, pictures.tables)
@@ -54,6 +55,13 @@ def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes
                 f"stopped: {there:,} pictures are in {results.folder}; the same command with --resume goes on",
                 128 + (caught[0] if caught else signal.SIGINT),
             ) from error
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """Keep stdout for results: Ray prints there that it tries something again."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 @contextmanager

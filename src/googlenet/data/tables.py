@@ -56,8 +56,6 @@ def find_pictures(paths: Sequence[str], *, column: str | None = None, channels: 
     for path in paths:
         if is_address(path):
             named += [path] if _is_table(path) else stored_below(path, channels)
-        elif _is_table(path):
-            named.append(str(Path(path)))
         else:
             named += find_sources([path], column=column if path in listed else None, channels=channels)
     tables = any(map(_is_table, named))

@@ -201,14 +201,12 @@ def _cores() -> int:
 
 
 def _unreached(address: str | None, error: Exception) -> str:
-    from ray.exceptions import AuthenticationError
-
     if address is None:
         return f"Ray cannot be started here: {_line(error)}"
-    if any(isinstance(each, AuthenticationError) for each in _chain(error)):
+    if any("AuthenticationError" in f"{each!r}" for each in _chain(error)):  # some is only quoted by what follows
         return (
             f"the Ray cluster at {address} wants its token: put it into RAY_AUTH_TOKEN, or a file named by "
-            "RAY_AUTH_TOKEN_PATH (RAY_AUTH_MODE=disabled for a cluster that has none)"
+            "RAY_AUTH_TOKEN_PATH; set RAY_AUTH_MODE=disabled for a cluster that has none"
         )
     return f"no Ray cluster answers at {address}: give --address HOST:PORT of its head ({_line(error)})"
 

@@ -67,13 +67,14 @@ class Contents:
         missing = [name for name in map(written, ids) if name not in self.ids]
         if twice or missing:
             raise ClusterError(
-                f"the results are not whole: {_counted(missing)} missing, {_counted(twice)} there more than once"
+                f"the results are not whole: {_counted(missing)} missing, {_counted(twice)} there more than once; "
+                "delete the parts concerned, then --resume"
             )
 
 
 def _counted(names: Sequence[str]) -> str:
     shown = ", ".join(map(on_one_line, names[:NAMED])) + (", …" if len(names) > NAMED else "")
-    return f"{len(names):,} {'is' if len(names) == 1 else 'are'}" + (f" ({shown})" if names else "")
+    return f"{len(names):,}" + (f" ({shown})" if names else "")
 
 
 class Parts:
