@@ -56,15 +56,35 @@ class Bundle:
         path = self.path / name
         if name not in self.card.files:
             raise BundleError(f"{self.path} holds no {name}: it has {', '.join(sorted(self.card.files))}")
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+        content = self._content(name)
         if hashlib.sha256(content).hexdigest() != self.card.files[name]:
             raise BundleError(f"{path} was altered or damaged: its sha256 is not the one of {CARD}; copy it again")
         if name == MODEL and _EXTERNAL_DATA in content:
             raise BundleError(f"{path} refers to data outside of itself: only single-file graphs are read")
         return content
+
+    def _content(self, name: str) -> bytes:
+        path = self.path / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+
+    def packed(self, *names: str) -> PackedBundle:
+        """Take some of the files along, for a machine that does not see this disk. Raises as :meth:`read` does."""
+        return PackedBundle(self.path, self.card, {name: self.read(name) for name in names})
+
+
+@dataclass(frozen=True)
+class PackedBundle(Bundle):
+    """A bundle whose ``files`` are in memory. Reading checks them as on a disk; ``path`` is where they were."""
+
+    files: Mapping[str, bytes]
+
+    def _content(self, name: str) -> bytes:
+        if name not in self.files:
+            raise BundleError(f"{self.path / name} was not packed: {', '.join(sorted(self.files))} were")
+        return self.files[name]
 
 
 def read(path: str | Path) -> Bundle:

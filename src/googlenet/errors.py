@@ -17,6 +17,7 @@
     ├── WeightsError            weights that cannot be read or do not fit
     ├── BundleError             a bundle that is missing, damaged, foreign or too new
     ├── ResultsError            a file or folder for results that is in the way or does not fit
+    ├── ClusterError            a cluster that cannot be reached, or whose work is not whole
     ├── DeviceError             a device this machine does not have
     └── MissingExtraError       an optional part of the package is not installed
 
@@ -105,6 +106,10 @@ class BundleError(GoogLeNetError):
 
 class ResultsError(GoogLeNetError):
     """A file or folder for results that is in the way, or that does not fit what is to be written."""
+
+
+class ClusterError(GoogLeNetError):
+    """A cluster that cannot be reached, stopped working, or gave results that are not whole."""
 
 
 class DeviceError(GoogLeNetError):

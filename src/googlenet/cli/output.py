@@ -7,12 +7,17 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from googlenet.inference.results import Summary
+
+CLASSES_SHOWN = 20
 
 
 def show_table(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]]) -> None:
@@ -77,3 +82,15 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
         yield report
     finally:
         bar.stop()
+
+
+def show_summary(where: str, summary: Summary, new: int, seconds: float, audited: str = "") -> None:
+    """Say what is in results, how many of it are new and how fast these came, and how many are of each class."""
+    earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""
+    speed = f"; {new / max(seconds, 1e-9):,.0f} pictures/s" if new else ""
+    say(f"{where}: {summary.pictures:,} pictures{audited}{earlier}, {summary.unread:,} could not be read{speed}")
+    most = summary.classes.most_common(CLASSES_SHOWN)
+    left = summary.classes.total() - sum(count for _, count in most)
+    rest = [(f"{len(summary.classes) - len(most)} more classes", f"{left:,}")] if left else []
+    if most:
+        show_table("", [("class", "left"), ("pictures", "right")], [*((name, f"{n:,}") for name, n in most), *rest])

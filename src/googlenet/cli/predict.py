@@ -15,11 +15,9 @@ import typer
 
 if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier
-    from googlenet.inference.results import Results, Summary
+    from googlenet.inference.results import Results
     from googlenet.inference.rows import Answer, Layout
     from googlenet.inference.sorting import Sorter
-
-CLASSES_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +42,17 @@ def predict(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per picture and class named.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write a row per picture to a .csv, .jsonl or .parquet file."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write a row per picture to a .csv, .jsonl or .parquet file; with --engine ray, to a folder of parts.",
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the file of --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in --out.")] = False,
     column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The column of list.csv that names the pictures.")
+        str | None,
+        typer.Option(metavar="NAME", help="The column of list.csv that names the pictures; of a .parquet file, too."),
     ] = None,
     sort_into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS/.")] = None,
     min_confidence: Annotated[
@@ -62,6 +66,13 @@ def predict(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in; unless told, the fastest that was measured to be as right as fp32."),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="This process, or a Ray cluster: every core of every machine.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The cluster; unless told, RAY_ADDRESS, or one that is started here."),
+    ] = None,
 ) -> None:
     """Example: googlenet predict runs/flowers daisy.jpg holiday/ 'new/*.png' --top 3
 
@@ -74,27 +85,34 @@ def predict(
     Very many: googlenet predict runs/flowers archive/ --out results.csv
 
     Stopped or killed at any moment, the same command with --resume goes on; every picture is then in the file once.
+
+    On many machines: googlenet predict runs/flowers s3://bucket/archive --out results/ --engine ray
     """
     _refuse_contradictions(
         {"--json": as_json, "--csv": as_csv, "--out": out, "--resume": resume, "--sort-into": sort_into,
-         "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top}
+         "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top,
+         "--engine ray": engine == "ray", "--address": address}
     )  # fmt: skip
+    _refuse_places(engine, paths, out, sort_into, address)
     from googlenet.data.sources import find_sources
-    from googlenet.inference import results, sorting
     from googlenet.inference.classifier import load
 
-    if out is not None:
-        results.refuse(out)
-    if sort_into is not None:
-        sorting.refuse(sort_into, paths)
     classifier = load(run, precision)
-    sources = find_sources(paths, column=column, channels=classifier.card.preprocessing.channels)
-    sorter = _sorter(classifier, sort_into, sources, min_confidence or 0.0, link)
-    job = Job(classifier, sources, embeddings, sorter)
-    if out is not None:
-        unread = _write(job, out, _layout(classifier, top, embeddings), resume)
+    channels = classifier.card.preprocessing.channels
+    if engine == "ray" and out is not None:
+        from googlenet.cli.cluster import write_parts
+        from googlenet.data.tables import find_pictures
+
+        pictures = find_pictures(paths, column=column, channels=channels)
+        unread = write_parts(classifier, pictures, out, _layout(classifier, top, embeddings), resume, address)
     else:
-        unread = _print(job, top, as_json, as_csv)
+        sources = find_sources(paths, column=column, channels=channels)
+        sorter = _sorter(classifier, sort_into, sources, min_confidence or 0.0, link)
+        job = Job(classifier, sources, embeddings, sorter)
+        if out is not None:
+            unread = _write(job, out, _layout(classifier, top, embeddings), resume)
+        else:
+            unread = _print(job, top, as_json, as_csv)
     if unread:
         raise typer.Exit(1)
 
@@ -102,13 +120,37 @@ def predict(
 def _refuse_contradictions(given: dict[str, Any]) -> None:
     """Raise where options exclude each other, or one lacks what it needs."""
     for one, other in (("--json", "--csv"), ("--out", "--json"), ("--out", "--csv"), ("--embeddings", "--top"),
-                       ("--embeddings", "--sort-into")):  # fmt: skip
+                       ("--embeddings", "--sort-into"), ("--engine ray", "--json"), ("--engine ray", "--csv"),
+                       ("--engine ray", "--sort-into")):  # fmt: skip
         if given[one] and given[other]:
             raise typer.BadParameter(f"{one} and {other} exclude each other: choose one")
     for one, needed in (("--resume", "--out"), ("--embeddings", "--out"), ("--min-confidence", "--sort-into"),
-                        ("--link", "--sort-into")):  # fmt: skip
+                        ("--link", "--sort-into"), ("--engine ray", "--out"),
+                        ("--address", "--engine ray")):  # fmt: skip
         if given[one] and not given[needed]:
             raise typer.BadParameter(f"{one} needs {needed}: give it, or leave {one} out")
+
+
+def _refuse_places(
+    engine: str, paths: list[str], out: Path | None, sort_into: Path | None, address: str | None
+) -> None:
+    """Raise where what is named cannot be read or written, or Ray is not there, before any work is done."""
+    from googlenet.errors import DataError
+    from googlenet.inference import results, sorting
+
+    if engine == "ray" and out is not None:
+        from googlenet.inference import cluster, parts
+
+        cluster.require_ray(address)
+        parts.refuse(out)
+        return
+    for path in paths:
+        if "://" in path or path.lower().endswith(".parquet"):
+            raise DataError(f"{path}: pictures in stores and in Parquet files are read with --engine ray alone: add it")
+    if out is not None:
+        results.refuse(out)
+    if sort_into is not None:
+        sorting.refuse(sort_into, paths)
 
 
 def _sorter(
@@ -183,6 +225,7 @@ class Job:
 
 def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
     """Write the results file and say what is in it. Gives how many pictures in it could not be read."""
+    from googlenet.cli.output import show_summary
     from googlenet.errors import StoppedError
     from googlenet.inference.results import open_results
     from googlenet.inference.rows import written
@@ -196,7 +239,7 @@ def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
             results.finish()
         except KeyboardInterrupt as error:  # a second one, or while the file was finished
             raise StoppedError(f"stopped; the same command with --resume goes on with {out}", 130) from error
-    _show_summary(out, results.summary, len(job.sources), seconds)
+    show_summary(str(out), results.summary, len(job.sources), seconds)
     return results.summary.unread
 
 
@@ -233,19 +276,6 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _show_summary(out: Path, summary: Summary, new: int, seconds: float) -> None:
-    from googlenet.cli.output import say, show_table
-
-    earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""
-    speed = f"; {new / max(seconds, 1e-9):,.0f} pictures/s" if new else ""
-    say(f"{out}: {summary.pictures:,} pictures{earlier}, {summary.unread:,} could not be read{speed}")
-    most = summary.classes.most_common(CLASSES_SHOWN)
-    left = summary.classes.total() - sum(count for _, count in most)
-    rest = [(f"{len(summary.classes) - len(most)} more classes", f"{left:,}")] if left else []
-    if most:
-        show_table("", [("class", "left"), ("pictures", "right")], [*((name, f"{n:,}") for name, n in most), *rest])
 
 
 # On the terminal, and for programs.

@@ -85,11 +85,14 @@ class Prediction:
 
 
 class Classifier:
-    """A trained classifier, ready to answer. Made by :func:`load`; safe to share between threads."""
+    """A trained classifier, ready to answer. Made by :func:`load`; safe to share between threads.
 
-    def __init__(self, bundle: Bundle, precision: str | None = None) -> None:
-        self.bundle = bundle
-        self.engine = Engine(bundle, precision or best_precision(bundle), cached=True)
+    It works with so many ``threads``; one for each core unless told.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None) -> None:
+        self.bundle, self.threads = bundle, threads
+        self.engine = Engine(bundle, precision or best_precision(bundle), cached=True, threads=threads)
 
     @property
     def card(self) -> ModelCard:
@@ -136,7 +139,8 @@ class Classifier:
     ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
         remaining = iter(sources)
         first = list(islice(remaining, batch_size + 1))
-        at_once = cores() if len(first) > batch_size else 1  # a few pictures: all cores work on each
+        threads = self.threads or cores()
+        at_once = threads if len(first) > batch_size else 1  # a few pictures: all cores work on each
 
         def work(batch: list[ImageSource]) -> list[tuple[ImageSource, Floats | ImageError]]:
             seen = [caught(self.prepare, source) for source in batch]
@@ -147,7 +151,7 @@ class Classifier:
                 for source, pixels in zip(batch, seen, strict=True)
             ]
 
-        for results in in_order(work, chain(first, remaining), batch_size):
+        for results in in_order(work, chain(first, remaining), batch_size, threads):
             yield from results
 
     def prepare(self, source: ImageSource) -> Pixels:

@@ -35,14 +35,17 @@ class Engine:
     ``precision`` is what it computes in: ``"fp32"``, so that one bundle gives one answer on every processor; another
     of :func:`precisions`, faster and less exact; or, where the bundle has been quantised, ``"int8"``. ``at_once`` in
     its methods says how many threads ask at a time: all cores work for one alone, each has its own share otherwise.
-    ``cached`` keeps what was compiled in the user's cache directory, for the next process.
+    ``cached`` keeps what was compiled in the user's cache directory, for the next process. ``threads`` is how many
+    it may compute with in all where it shares the machine with other processes; one for each core unless told.
 
     Raises :class:`DeviceError` where there is no such precision.
     """
 
-    def __init__(self, bundle: Bundle, precision: str = "fp32", cached: bool = False) -> None:
+    def __init__(
+        self, bundle: Bundle, precision: str = "fp32", cached: bool = False, threads: int | None = None
+    ) -> None:
         self.precision = _checked(precision, bundle)
-        self._bundle, self._cached = bundle, cached
+        self._bundle, self._cached, self._threads = bundle, cached, threads
         self._models: dict[str, Any] = {}
         self._compiled: dict[tuple[str, int], Any] = {}
         self._requests = threading.local()
@@ -116,6 +119,8 @@ class Engine:
             config["PERFORMANCE_HINT"] = "LATENCY"
         else:  # a stream for each thread; which core it runs on is the system's to say, for the threads also decode
             config |= {"NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once, "ENABLE_CPU_PINNING": False}
+        if self._threads:  # not pinned: every process would take the first core
+            config |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         if self._cached and (folder := _cache()):
             config["CACHE_DIR"] = str(folder)
         return config

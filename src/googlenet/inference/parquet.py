@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,16 @@ class ParquetResults(Results):
     def __init__(self, path: Path, layout: Layout, resume: bool) -> None:
         if os.path.exists(path) and not resume:  # noqa: PTH110 - Path.exists raises on a name that is too long
             raise in_the_way(path, path)
-        self.schema = _schema(layout)
-        next(_rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
+        self.schema = schema_of(layout)
+        next(rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
         journal = path.with_name(f".{path.name}.journal.jsonl")
         lines = Lines(journal, JSONLForm(layout), path, resume)
-        super().__init__(path, layout, lines, _rows_of(path, self.schema))
+        super().__init__(path, layout, lines, rows_of(path, self.schema))
 
     def finish(self) -> None:
         """Turn the journal into Parquet, after what is there already. A file under the name is always whole."""
         self.flush()
-        stored = {row["path"] for row in _rows_of(self.path, self.schema)}
+        stored = {row["path"] for row in rows_of(self.path, self.schema)}
         new = (row for row in self.lines.rows() if row["path"] not in stored)
         first = next(new, None)
         try:
@@ -59,7 +60,6 @@ class ParquetResults(Results):
             raise explain(error, self.path) from error
 
     def _write(self, new: Iterable[Row]) -> None:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         fresh = self.path.with_name(f".{self.path.name}.new")
@@ -71,8 +71,7 @@ class ParquetResults(Results):
                         for batch in pq.ParquetFile(self.path).iter_batches(ROWS):
                             writer.write_batch(batch)
                     while group := list(islice(rows, ROWS)):
-                        cells = [pa.array([row[each.name] for row in group], each.type) for each in self.schema]
-                        writer.write_batch(pa.RecordBatch.from_arrays(cells, schema=self.schema))
+                        writer.write_batch(_batch(group, self.schema))
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.path)
@@ -82,7 +81,25 @@ class ParquetResults(Results):
                 fresh.unlink()
 
 
-def _schema(layout: Layout) -> Any:
+def encoded(rows: Sequence[Row], layout: Layout) -> bytes:
+    """Give rows as a Parquet file of one row group. :func:`rows_of` reads it back."""
+    import pyarrow.parquet as pq
+
+    schema, file = schema_of(layout), io.BytesIO()
+    with pq.ParquetWriter(file, schema) as writer:
+        writer.write_batch(_batch(rows, schema))
+    return file.getvalue()
+
+
+def _batch(rows: Sequence[Row], schema: Any) -> Any:
+    import pyarrow as pa
+
+    cells = [pa.array([row[each.name] for row in rows], each.type) for each in schema]
+    return pa.RecordBatch.from_arrays(cells, schema=schema)
+
+
+def schema_of(layout: Layout) -> Any:
+    """Say of which kinds the columns are, as a ``pyarrow.Schema``."""
     import pyarrow as pa
 
     def lists_of(kind: Any) -> Any:
@@ -103,8 +120,11 @@ def _told(schema: Any) -> str:
     return ", ".join(schema.names[:8]) + (f" of {dimension} numbers" if dimension != "0" else "")
 
 
-def _rows_of(path: Path, schema: Any) -> Iterator[Row]:
-    """Give what a summary needs of the rows of a Parquet file, or none where there is no file."""
+def rows_of(path: Path, schema: Any) -> Iterator[Row]:
+    """Give what a summary needs of the rows of a Parquet file, or none where there is no file.
+
+    Raises :class:`ResultsError` where it is damaged or has other columns than ``schema``.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -22,15 +22,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[list[Source]], Result], sources: Iterable[Source], batch_size: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[list[Source]], Result], sources: Iterable[Source], batch_size: int, threads: int | None = None
+) -> Iterator[Result]:
     """Do ``work`` on batches of sources, a batch a thread at a time, and give its results in the order of the sources.
 
-    However many sources there are, no more than two batches a thread are taken ahead. What ``work`` raises ends it.
+    There are as many ``threads`` as cores unless told. However many sources there are, no more than two batches a
+    thread are taken ahead. What ``work`` raises ends it.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     remaining = iter(sources)
-    threads = cores()
+    threads = threads or cores()
     with ThreadPoolExecutor(threads, "pictures") as pool:
         waiting: deque[Future[Result]] = deque()
         try:

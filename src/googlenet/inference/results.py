@@ -151,7 +151,7 @@ class Lines:
                 raise in_the_way(self.path, self.name) from error
             raise unwritable(self.path, error) from error
         try:
-            _lock(file)
+            lock(file.fileno())
         except BlockingIOError as error:
             file.close()
             raise ResultsError(f"{self.name} is being written by another process: wait for it, or stop it") from error
@@ -238,14 +238,14 @@ def explain(error: OSError, path: Path) -> RunError:
     return reason
 
 
-def _lock(file: BinaryIO) -> None:
-    """Keep other processes out until this one ends. Raises :class:`BlockingIOError` where one is in."""
+def lock(handle: int) -> None:
+    """Keep others out of an open file or folder until it is closed; :class:`BlockingIOError` where one is in."""
     if os.name == "nt":
         return
     import fcntl
 
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:  # a file system without locks

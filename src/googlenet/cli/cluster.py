@@ -1,0 +1,82 @@
+"""``googlenet predict --engine ray``: parts into a folder, progress, what a signal does, the audit and the summary."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import FrameType
+
+from googlenet.cli.output import progress, show_summary
+from googlenet.data.tables import Pictures
+from googlenet.errors import StoppedError
+from googlenet.inference.classifier import Classifier
+from googlenet.inference.cluster import answered, cluster, job_of
+from googlenet.inference.parts import Part, Parts, split
+from googlenet.inference.rows import Layout
+
+
+def write_parts(
+    classifier: Classifier, pictures: Pictures, out: Path, layout: Layout, resume: bool, address: str | None
+) -> int:
+    """Have a cluster write what is not in ``out`` yet, audit it, and say what is there. Gives how many are unread."""
+    with Parts(out, layout, resume=resume) as results:
+        before, seconds = results.contents.summary.pictures, 0.0
+        if split(pictures.ids, results.contents.ids):
+            with _nothing_said(), cluster(address) as cores:
+                begun = time.monotonic()
+                parts = split(pictures.ids, results.contents.ids, cores)
+                job = job_of(classifier, layout, pictures.tables)
+                _fill(results, parts, answered(job, parts, cores))
+                seconds = time.monotonic() - begun
+        contents = results.read()
+        contents.audit(pictures.ids)
+    where = f"{out} ({contents.parts:,} parts)"
+    new = contents.summary.pictures - before
+    show_summary(where, contents.summary, new, seconds, audited=", each there once")
+    return contents.summary.unread
+
+
+def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes]]) -> None:
+    """Write parts as they come. Raises :class:`StoppedError` when a signal came; what was written is whole."""
+    total, done = sum(len(part.ids) for part in parts), 0
+    with progress("predicting", total) as report, _interrupted() as caught:
+        try:
+            for part, content in answers:
+                results.add(part.name, content)
+                done += len(part.ids)
+                report(done, total)
+        except KeyboardInterrupt as error:
+            there = results.contents.summary.pictures + done
+            raise StoppedError(
+                f"stopped: {there:,} pictures are in {results.folder}; the same command with --resume goes on",
+                128 + (caught[0] if caught else signal.SIGINT),
+            ) from error
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """Keep stdout for results: Ray prints there that it tries something again."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+@contextmanager
+def _interrupted() -> Iterator[list[int]]:
+    """Let SIGTERM interrupt as Ctrl-C does, wherever Ray waits, and note which it was; a second one is not caught."""
+    caught: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,105 @@
+"""Pictures in object stores, by their addresses: ``s3://bucket/folder``, ``gs://bucket/a.jpg``. Through pyarrow.
+
+Where a store is and who asks is said as its own tools are told: AWS_PROFILE, AWS_ENDPOINT_URL, …
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, BinaryIO
+
+from googlenet.data.listing import on_one_line
+from googlenet.errors import DataError, MissingExtraError
+from googlenet.images.decode import COLOURS, suffixes
+
+SCHEMES = ("s3", "gs", "file")
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.DOTALL)
+ENOUGH = 240  # characters of what a store says of itself
+
+
+def is_address(path: str) -> bool:
+    """Tell an address of a store from the path of a file.
+
+    >>> is_address("s3://bucket/a.jpg"), is_address("photos/a.jpg")
+    (True, False)
+    """
+    return ADDRESS.fullmatch(path) is not None
+
+
+def stored_below(address: str, channels: int = COLOURS) -> list[str]:
+    """List the addresses of the pictures below one, by their suffix, sorted; or the one of a file itself.
+
+    What is hidden is ignored, as in a folder.
+
+    Raises:
+        DataError: nothing there, a store that cannot be reached or does not let us in, or that we do not know.
+        MissingExtraError: pyarrow is not there.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (Path(folder) / "a.jpg").touch()
+    ...     [found.removeprefix(f"file://{folder}") for found in stored_below(f"file://{folder}")]
+    ['/a.jpg']
+    """
+    with _reaching(address) as (system, path):
+        from pyarrow.fs import FileSelector, FileType
+
+        if system.get_file_info(path).type == FileType.File:
+            return [address]
+        below = system.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
+    scheme, known = address.partition("://")[0], suffixes(channels)
+    found = [each.path for each in below if each.is_file and _shown(each.path[len(path) :], known)]
+    if not found:
+        raise DataError(f"{address} holds no pictures, or is not there")
+    return [f"{scheme}://{name}" for name in sorted(found)]
+
+
+@contextmanager
+def opened(address: str) -> Iterator[BinaryIO]:
+    """Open a file for reading anywhere in it. Raises :class:`FileNotFoundError`, or as :func:`stored_below` does."""
+    with _reaching(address) as (system, path), system.open_input_file(path) as file:
+        yield file
+
+
+def _shown(below: str, known: frozenset[str]) -> bool:
+    hidden = any(name.startswith(".") for name in below.split("/"))
+    return not hidden and below[below.rfind(".") :].lower() in known
+
+
+@contextmanager
+def _reaching(address: str) -> Iterator[tuple[Any, str]]:
+    """Give the store of an address and the path in it; what it says when that goes wrong becomes one line."""
+    matched = ADDRESS.fullmatch(address)
+    scheme, path = matched.groups() if matched else ("", "")
+    if scheme not in SCHEMES:
+        allowed = ", ".join(f"{name}://" for name in SCHEMES)
+        raise DataError(f"{address}: stores are reached by {allowed}, not by {scheme}://")
+    try:
+        yield _store(scheme, path.partition("/")[0]), path.rstrip("/")
+    except ImportError as error:
+        raise MissingExtraError("ray", "pyarrow") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DataError(
+            f"{address} cannot be reached ({on_one_line(str(error))[:ENOUGH]}): check the address, the network and "
+            f"the credentials {_CREDENTIALS[scheme]}"
+        ) from error
+
+
+_CREDENTIALS = {
+    "s3": "(AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL where it is not Amazon's)",
+    "gs": "(GOOGLE_APPLICATION_CREDENTIALS)",
+    "file": "of the file",
+}
+
+
+@cache
+def _store(scheme: str, bucket: str) -> Any:
+    from pyarrow.fs import FileSystem
+
+    return FileSystem.from_uri(f"{scheme}://{bucket or '/'}")[0]

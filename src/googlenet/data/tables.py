@@ -1,0 +1,185 @@
+"""Pictures that Parquet files name or hold; and all that a cluster takes: these, addresses, what lies on the disk."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from googlenet.data.listing import on_one_line
+from googlenet.data.sources import LIST, find_sources
+from googlenet.data.stores import ENOUGH, is_address, opened, stored_below
+from googlenet.errors import DataError, MissingExtraError, nearest
+from googlenet.images.decode import COLOURS
+
+TABLE = ".parquet"
+ROWS = 64  # pictures that are read of a table at a time
+ROW = "#"  # between a table and the number of a row
+
+
+@dataclass
+class Pictures:
+    """Pictures by their ids: paths, addresses, and ``TABLE#ROW`` for those that a table holds.
+
+    ``tables`` says of each table that holds pictures in which column.
+    """
+
+    ids: list[str]
+    tables: dict[str, str] = field(default_factory=dict)
+
+
+def find_pictures(paths: Sequence[str], *, column: str | None = None, channels: int = COLOURS) -> Pictures:
+    """Give the id of every picture that ``paths`` name, each once, in the order given.
+
+    What :func:`googlenet.data.sources.find_sources` takes, addresses of object stores, and Parquet files: their
+    ``column`` holds paths (absolute, relative to the file, or addresses), or the bytes of the pictures themselves.
+
+    Raises:
+        DataError: nothing found; a list or table without ``column`` or the other way round; no such column, or one
+            of another kind; a store that cannot be reached; a damaged table.
+        MissingExtraError: pyarrow is not there.
+
+    >>> import tempfile, pyarrow, pyarrow.parquet
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pyarrow.parquet.write_table(pyarrow.table({"image": [b"GIF89a", b"..."]}), f"{folder}/a.parquet")
+    ...     found = find_pictures([f"{folder}/a.parquet"], column="image")
+    ...     [Path(name).name for name in found.ids]
+    ['a.parquet#0', 'a.parquet#1']
+    """
+    pictures = Pictures([])
+    listed = [path for path in paths if path.lower().endswith(LIST)]
+    named: list[str] = []
+    for path in paths:
+        if is_address(path):
+            named += [path] if _is_table(path) else stored_below(path, channels)
+        else:
+            named += find_sources([path], column=column if path in listed else None, channels=channels)
+    tables = any(map(_is_table, named))
+    if column is not None and not listed and not tables:
+        raise DataError(
+            f"--column {column} names a column of a {LIST} or {TABLE} file, and none is given: leave it out"
+        )
+    ids = (found for name in named for found in (_rows(name, column, pictures) if _is_table(name) else [name]))
+    pictures.ids = list(dict.fromkeys(ids))
+    return pictures
+
+
+def read_pictures(
+    ids: Iterable[str], tables: Mapping[str, str], fetch: Callable[..., Iterable[BinaryIO | str]] = map
+) -> Iterator[str | BinaryIO]:
+    """Give, for each id, what :func:`googlenet.images.decode.decode` takes: a path, or the bytes under its name.
+
+    ``fetch`` calls a function on many addresses, in order, as ``map`` does: one that waits for many at once is faster.
+    A picture that is not there is a path of nothing.
+
+    Raises :class:`DataError` where a store cannot be reached any more, or a table was changed.
+    """
+    for place, each in groupby(ids, lambda id_: _place_of(id_, tables)):
+        if place in tables:
+            yield from _read_rows(place, tables[place], list(each))
+        elif place:
+            yield from fetch(_fetched, each)
+        else:
+            yield from each
+
+
+def _is_table(path: str) -> bool:
+    return path.lower().endswith(TABLE)
+
+
+def _place_of(id_: str, tables: Mapping[str, str]) -> str:
+    """Give the table that a picture is in, the store, or nothing for the disk."""
+    table = id_.rpartition(ROW)[0]
+    return table if table in tables else id_[: id_.find("://")] * is_address(id_)
+
+
+def _fetched(address: str) -> BinaryIO | str:
+    try:
+        with opened(address) as file:
+            return _Named(file.read(), address)
+    except FileNotFoundError:
+        return address  # no file has such a path: the decoder says that it does not exist
+
+
+class _Named(io.BytesIO):
+    """Bytes that messages call by a name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def _rows(table: str, column: str | None, pictures: Pictures) -> Iterator[str]:
+    """Give the ids of what a table names; one that holds its pictures is noted."""
+    import pyarrow.types as kinds
+
+    with _open(table) as file:
+        names = file.schema_arrow.names
+        if column is None:
+            there = ", ".join(map(on_one_line, names))
+            raise DataError(f"{table} is a table: say with --column which of its columns has the pictures ({there})")
+        if column not in names:
+            raise DataError(f"{table} has no column {column!r}, {nearest(column, map(on_one_line, names))}")
+        kind = file.schema_arrow.field(column).type
+        if kinds.is_binary(kind) or kinds.is_large_binary(kind):
+            pictures.tables[table] = column
+            yield from (f"{table}{ROW}{row}" for row in range(file.metadata.num_rows))
+        elif kinds.is_string(kind) or kinds.is_large_string(kind):
+            yield from _paths(table, file, column)
+        else:
+            raise DataError(f"{table}: column {column} holds {kind}, neither paths (string) nor pictures (binary)")
+
+
+def _paths(table: str, file: Any, column: str) -> Iterator[str]:
+    row = 0
+    for batch in file.iter_batches(columns=[column]):
+        for path in batch.column(0).to_pylist():
+            if not path:
+                raise DataError(f"{table}{ROW}{row}: column {column} is empty: give a path, or leave the row out")
+            yield path if is_address(path) else _beside(table, path)
+            row += 1
+
+
+def _beside(table: str, path: str) -> str:
+    if is_address(table):
+        return table[: table.rfind("/") + 1] + path
+    return str(Path(table).parent / path)
+
+
+def _read_rows(table: str, column: str, ids: Sequence[str]) -> Iterator[BinaryIO]:
+    """Read the rows of these ids, which are in order; only the row groups that have one of them."""
+    wanted = {int(id_.rpartition(ROW)[2]): id_ for id_ in ids}
+    with _open(table) as file:
+        first = 0
+        for group in range(file.num_row_groups):
+            after = first + file.metadata.row_group(group).num_rows
+            if not wanted.keys().isdisjoint(range(first, after)):
+                batches = file.iter_batches(ROWS, row_groups=[group], columns=[column])
+                values = chain.from_iterable(batch.column(0) for batch in batches)
+                for row, value in enumerate(values, start=first):
+                    if row in wanted:
+                        yield _Named(value.as_py() or b"", wanted[row])
+            first = after
+    if max(wanted) >= first:
+        raise DataError(f"{table} was changed while it was read: it has {first:,} rows now; begin again")
+
+
+@contextmanager
+def _open(table: str) -> Iterator[Any]:
+    """Open a table on the disk or in a store, as a ``pyarrow.parquet.ParquetFile``."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtraError("ray", "pyarrow") from error
+    try:
+        with opened(table) if is_address(table) else nullcontext(table) as source, pq.ParquetFile(source) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise DataError(f"{table} does not exist") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{table} cannot be read as Parquet: {on_one_line(str(error))[:ENOUGH]}") from error
