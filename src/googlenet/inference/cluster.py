@@ -118,7 +118,7 @@ class Worker:
         import ray
 
         [row] = batch.to_pylist()
-        part: Part = pickle.loads(row["part"])
+        part: Part = pickle.loads(row["part"])  # from the process that called, as Ray brings this class itself
         if ray.get(self.attempts.begin.remote(row["number"])) > ATTEMPTS:
             first, last = map(on_one_line, (part.ids[0], part.ids[-1]))
             raise ClusterError(
