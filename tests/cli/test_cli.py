@@ -329,7 +329,9 @@ def test_nothing_but_results_on_stdout(trained_run, photos):
 
 def test_ctrl_c_is_one_line(trained_run):
     command = [sys.executable, "-m", "googlenet", "benchmark", trained_run, "--seconds", "30"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored is inherited as ignored
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30) == ("", "googlenet: stopped\n")
