@@ -1,5 +1,6 @@
 """Clusters for longer than `make test` may take: many workers killed, each worker killed, drivers killed often."""
 
+import math
 import os
 import signal
 import threading
@@ -7,6 +8,7 @@ import time
 
 import pytest
 
+from googlenet.inference.cluster import ATTEMPTS
 from tests.inference.test_cluster import (  # noqa: F401
     assert_survives_the_driver,
     many,
@@ -19,14 +21,14 @@ from tests.inference.test_cluster import (  # noqa: F401
 
 
 class Killer(threading.Thread):
-    """Kills workers that are at work, one every so many seconds, until it is told to stop."""
+    """Kills workers that are at work, one every so many seconds, so many ``at_most``, until it is told to stop."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, at_most=math.inf):
         super().__init__()
-        self.seconds, self.kills, self.stopping = seconds, 0, threading.Event()
+        self.seconds, self.at_most, self.kills, self.stopping = seconds, at_most, 0, threading.Event()
 
     def run(self):
-        while not self.stopping.wait(self.seconds):
+        while self.kills < self.at_most and not self.stopping.wait(self.seconds):
             busy = [pid for pid, name in processes(os.getpid()).items() if "MapBatches(Worker)).submit" in name]
             if busy:
                 os.kill(busy[0], signal.SIGKILL)
@@ -45,7 +47,7 @@ def test_workers_are_killed_again_and_again(predict, many, tmp_path):  # noqa: F
     kills = 0
     for number in range(10):
         out = tmp_path / f"{number}"
-        with Killer(0.9) as killer:
+        with Killer(0.5, at_most=ATTEMPTS - 1) as killer:  # were all of them at one part, it would still be done
             code, said, err = predict(many, "--out", out)
         assert (code, err) == (1, "")
         assert "6,000 pictures, each there once, 2 could not be read; " in said
