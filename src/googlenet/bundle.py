@@ -13,11 +13,12 @@ reading, and a graph that refers to files outside itself is refused.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def write(path: str | Path, card: ModelCard, files: Mapping[str, bytes]) -> Bund
     fresh.mkdir(parents=True)
     try:
         for name, content in {**files, CARD: card.to_json().encode()}.items():
-            write_synced(fresh / name, content)
+            _write_synced(fresh / name, content)
         _swap(fresh, path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -134,8 +135,21 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet, down to the disk."""
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Put what ``write`` writes to a temporary sibling under ``path``, down to the disk: whole, or not at all."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        write(fresh)
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_directory(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # on a disk that became read-only this fails even where there is none
+            fresh.unlink()
+
+
+def _write_synced(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
         file.write(content)
         file.flush()

@@ -20,6 +20,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LUMA = (0.299, 0.587, 0.114)  # what R, G and B count for in grey (ITU-R BT.601), as Pillow has it
 OTHER_MEAN, OTHER_STD = 0.5, 0.25  # of channels of which nothing is known
+SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP", "exact": "exact match"}  # scores where people read them
 TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may cost and still be taken
 
 ToSquare = Literal["crop", "pad", "squash"]  # how a picture that is not square becomes square

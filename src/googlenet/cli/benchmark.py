@@ -10,7 +10,6 @@ import typer
 if TYPE_CHECKING:
     from googlenet.inference.benchmark import Benchmark, Measured, Throughput
 
-SCORES = {"top1": "top-1", "map": "mAP"}
 QUIET = 0.8  # of the cores' time: with less, what else the machine does is worth a line
 
 
@@ -79,10 +78,11 @@ def _draw(result: Benchmark, plot: Path) -> None:
 
 
 def _show(result: Benchmark) -> None:
+    from googlenet.card import SHOWN
     from googlenet.cli.output import say, show_table
 
     rows, machine = result.precisions, result.machine
-    headings = [] if all(row.score is None for row in rows) else [SCORES[result.score_is]]
+    headings = [] if all(row.score is None for row in rows) else [SHOWN[result.score_is]]
     headings += ["ms\np50", "\np95", "\np99", "pictures/s\nat best", "10⁹ op/s", "of\npeak", "compile\nms"]
     headings += ["MB in\nuse", "in\nbulk", "on\ndisk"]
     say(f"{result.network} at {result.size}×{result.size}: {result.macs:,} multiply-accumulates, of 2 operations each")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from types import FrameType
 
 from googlenet.cli.output import progress, show_summary
 from googlenet.data.tables import Pictures
@@ -17,6 +16,7 @@ from googlenet.inference.classifier import Classifier
 from googlenet.inference.cluster import answered, cluster, job_of
 from googlenet.inference.parts import Part, Parts, split
 from googlenet.inference.rows import Layout
+from googlenet.stopping import stop_signals
 
 
 def write_parts(
@@ -43,7 +43,7 @@ def write_parts(
 def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes]]) -> None:
     """Write parts as they come. Raises :class:`StoppedError` when a signal came; what was written is whole."""
     total, done = sum(len(part.ids) for part in parts), 0
-    with progress("predicting", total) as report, _interrupted() as caught:
+    with progress("predicting", total) as report, stop_signals(_interrupt) as caught:
         try:
             for part, content in answers:
                 results.add(part.name, content)
@@ -64,19 +64,7 @@ def _nothing_said() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _interrupted() -> Iterator[list[int]]:
-    """Let SIGTERM interrupt as Ctrl-C does, wherever Ray waits, and note which it was; a second one is not caught."""
-    caught: list[int] = []
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt(number: int, _: object) -> None:
+    """Let SIGTERM interrupt as Ctrl-C does, wherever Ray waits; a second one is not caught."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt

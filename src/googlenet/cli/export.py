@@ -85,6 +85,7 @@ def _as_json(found: Precisions) -> dict[str, Any]:
 
 
 def _show(found: Precisions) -> None:
+    from googlenet.card import SHOWN
     from googlenet.cli.output import say, show_table
     from googlenet.inference.benchmark import file_bytes
     from googlenet.inference.engine import best_precision
@@ -96,7 +97,7 @@ def _show(found: Precisions) -> None:
             precision, f"{measured['score']:.2%}", f"{measured['latency_ms']:.1f} ms",
             f"{measured['pictures_per_second']:,.0f}", f"{file_bytes(bundle, precision) / 1e6:.1f} MB",
         ))  # fmt: skip
-    score = "mAP" if card.multi_label else "top-1"
+    score = SHOWN["map" if card.multi_label else "top1"]
     columns = [("precision", "left"), (score, "right"), ("one picture", "right"), ("pictures/s", "right"),
                ("size", "right")]  # fmt: skip
     show_table("", columns, rows)

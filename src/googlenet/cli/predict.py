@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -246,8 +243,9 @@ def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
 def _fill(results: Results, job: Job) -> None:
     """Add a row for each picture. Raises :class:`StoppedError` when a signal came, after all rows were written."""
     from googlenet.errors import StoppedError
+    from googlenet.stopping import stop_signals
 
-    with _signals() as caught:
+    with stop_signals() as caught:
         for source, answer in job.answers():
             results.add(source, answer)
             if caught:
@@ -259,23 +257,6 @@ def _fill(results: Results, job: Job) -> None:
                 "the same command with --resume goes on",
                 128 + caught[0],
             )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one is not caught."""
-    caught: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # On the terminal, and for programs.

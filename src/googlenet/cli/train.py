@@ -96,7 +96,7 @@ def train(
         seed=seed, balance=balance, device=device, precision=precision, resume=resume, overwrite=overwrite,
         on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
-    from googlenet.evaluation.metrics import SHOWN
+    from googlenet.card import SHOWN
     from googlenet.training.distributed import is_first_process
 
     if not is_first_process():

@@ -18,10 +18,6 @@ except ImportError as error:
     raise MissingExtraError("train", "scikit-learn") from error
 
 
-# What a score is called where people read it. Each is a fraction of 1.
-SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP", "exact": "exact match"}
-
-
 @dataclass(frozen=True)
 class ClassMetrics:
     """One class: fractions of 1, and how many pictures it has."""

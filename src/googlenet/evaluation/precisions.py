@@ -65,12 +65,14 @@ def quantize(run: str | Path, data: str | Path | None = None, *, progress: Repor
     with tempfile.TemporaryDirectory() as folder:
         files = in_8_bits(bundle, held_out)
         quantised = _with(bundle, files, Path(folder, "quantised"))
-        loss = exact - _score(quantised, labelled, "int8", progress)
+        score = _score(quantised, labelled, "int8", progress)
+        loss = exact - score
         if loss > TOLERANCE:
             files = in_8_bits(bundle, held_out, held_out.score)
             quantised = _with(bundle, files, Path(folder, "restored"))
+            score = _score(quantised, labelled, "int8", progress)
         kept = kept_in_floating_point(quantised)
-        found = _found(quantised, labelled, progress)
+        found = _found(quantised, labelled, {"fp32": exact, "int8": score}, progress)
     return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(labelled.val))
 
 
@@ -88,7 +90,7 @@ def measure_precisions(
         from googlenet.inference.quantize import kept_in_floating_point
 
         kept = kept_in_floating_point(bundle)
-    found = _found(bundle, labelled, progress)
+    found = _found(bundle, labelled, {}, progress)
     return Precisions(_replaced(bundle, found, {}), kept, None, len(labelled.val))
 
 
@@ -150,10 +152,13 @@ def _score(bundle: Bundle, data: LabelledData, precision: str, progress: Report 
     return evaluate(bundle.path, data, precision=precision, progress=report).metrics.score
 
 
-def _found(bundle: Bundle, data: LabelledData, progress: Report | None) -> dict[str, dict[str, float]]:
+def _found(
+    bundle: Bundle, data: LabelledData, scores: dict[str, float], progress: Report | None
+) -> dict[str, dict[str, float]]:
+    """Measure each precision; those in ``scores`` have been held against the pictures before."""
     found = {}
     for precision in precisions_for(bundle):
-        score = _score(bundle, data, precision, progress)
+        score = scores[precision] if precision in scores else _score(bundle, data, precision, progress)
         engine = Engine(bundle, precision)
         found[precision] = {
             "score": score,

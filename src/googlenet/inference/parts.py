@@ -6,7 +6,6 @@ worked, gets the same name, and the later takes the place of the earlier.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -15,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from googlenet.bundle import sync_directory, write_synced
+from googlenet.bundle import replace_file
 from googlenet.data.listing import on_one_line
 from googlenet.errors import ClusterError, ResultsError, unwritable
 from googlenet.inference.parquet import require_pyarrow, rows_of, schema_of
@@ -126,16 +125,10 @@ class Parts:
 
     def add(self, name: str, content: bytes) -> None:
         """Write a part to stay. Raises :class:`RunError` or :class:`DiskFullError`; what was there before is whole."""
-        fresh = self.folder / f".{name}.new"
         try:
-            write_synced(fresh, content)
-            fresh.replace(self.folder / name)
-            sync_directory(self.folder)
+            replace_file(self.folder / name, lambda fresh: fresh.write_bytes(content))
         except OSError as error:
             raise explain(error, self.folder) from error
-        finally:
-            with contextlib.suppress(OSError):  # on a disk that became read-only this fails even where there is none
-                fresh.unlink()
 
     def read(self) -> Contents:
         """Read what is in all parts. Raises :class:`ResultsError` where one is damaged or has other columns."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from googlenet import bundle as bundles
-from googlenet.bundle import GOLDEN, INT8, MODEL, Bundle, sync_directory, write_synced
+from googlenet.bundle import GOLDEN, INT8, MODEL, Bundle, replace_file
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError, DeviceError, unwritable
 from googlenet.images.decode import Pixels
@@ -98,13 +97,7 @@ def _one_word(name: str) -> str:
 def _write(folder: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        fresh = folder / f".{name}.{os.getpid()}.new"
-        try:
-            write_synced(fresh, content)
-            fresh.replace(folder / name)
-        finally:
-            fresh.unlink(missing_ok=True)
-    sync_directory(folder)
+        replace_file(folder / name, lambda fresh, content=content: fresh.write_bytes(content))  # type: ignore[misc]
     return tuple(folder / name for name in contents)
 
 

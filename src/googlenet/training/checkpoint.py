@@ -6,7 +6,6 @@ inside, over everything else, so that a damaged file is known for one; the one b
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from safetensors.torch import save_file as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from googlenet.bundle import sync_directory
+from googlenet.bundle import replace_file
 from googlenet.errors import CheckpointError, DiskFullError, RunError, unwritable
 
 SHA256 = "sha256"
@@ -113,15 +112,9 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        write(fresh)
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        sync_directory(path.parent)
+        replace_file(path, write)
     except OSError as error:
-        _remove(fresh)
         raise explain(error, path) from error
 
 
@@ -134,11 +127,6 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def explain(error: OSError, path: Path) -> RunError:

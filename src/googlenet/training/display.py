@@ -11,8 +11,8 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemai
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from googlenet.card import SHOWN
 from googlenet.data.listing import some_of
-from googlenet.evaluation.metrics import SHOWN
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 

@@ -10,14 +10,11 @@ import logging
 import shutil
 import signal
 import tempfile
-import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +45,7 @@ from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
+from googlenet.stopping import stop_signals
 from googlenet.training import checkpoint, distributed, memory, transfer
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.display import Display, say
@@ -502,25 +500,6 @@ def _fabric(device: str, precision: str) -> Fabric:
     return distributed.fabric_for(device, "bf16-mixed" if precision == "bf16" else "32-true")
 
 
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one is not caught.
-
-    torchrun passes on what the terminal has sent to all already: there a second one is no second wish.
-    """
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def note(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        if not distributed.is_launched():
-            signal.signal(number, before[signal.Signals(number)])
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _signals() -> AbstractContextManager[list[int]]:
+    """Collect signals. torchrun passes on what the terminal has sent to all already: a second one is no second wish."""
+    return stop_signals(lambda *_: None) if distributed.is_launched() else stop_signals()
