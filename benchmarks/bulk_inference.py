@@ -21,18 +21,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+from in_turns import Round, Runner
 from PIL import Image
 
 CLASSES, SIZE, BATCH = 1000, 224, 32
@@ -189,54 +188,31 @@ def mosaics(photos: list[str], folder: Path, megapixels: float, count: int = 16)
     return made
 
 
-def serve(entrant: str, bundle: Path, pictures: list[str], asked: Connection) -> None:
-    """Do a round whenever asked, and answer with its pictures per second."""
-    warnings.filterwarnings("ignore")
+def in_rounds(entrant: str, bundle: Path, pictures: list[str]) -> tuple[Round, None]:
+    """Build one of them; a round is all pictures."""
     run = ENTRANTS[entrant](bundle)
     run(pictures[:WARM])
-    asked.send(None)
-    while asked.recv():
+
+    def do_round() -> float:
         begun = time.perf_counter()
         done = run(pictures)
         taken = time.perf_counter() - begun
         if done != len(pictures):
             raise SystemExit(f"{entrant} answered {done} of {len(pictures)} pictures")
-        asked.send(done / taken)
+        return done / taken
 
-
-class Runner:
-    """One of them, in a process of its own."""
-
-    def __init__(self, entrant: str, bundle: Path, pictures: list[str]) -> None:
-        self.pipe, there = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=serve, args=(entrant, bundle, pictures, there))
-        self.process.start()
-        there.close()  # so that its end is noticed
-        self.pipe.recv()
-
-    def round(self) -> float:
-        """Pictures per second."""
-        self.pipe.send(True)
-        speed: float = self.pipe.recv()
-        return speed
-
-    def close(self) -> None:
-        """End the process."""
-        self.pipe.send(False)
-        self.process.join()
+    return do_round, None
 
 
 def measure(bundle: Path, pictures: list[str], rounds: int) -> dict[str, list[float]]:
     """Run all in turns."""
-    runners = {entrant: Runner(entrant, bundle, pictures) for entrant in ENTRANTS}
     speeds: dict[str, list[float]] = {entrant: [] for entrant in ENTRANTS}
-    for number in range(rounds):
-        for entrant, runner in runners.items():
-            speeds[entrant].append(runner.round())
-            print(f"round {number + 1}: {entrant} {speeds[entrant][-1]:.1f} pictures/s", file=sys.stderr)
-    for runner in runners.values():
-        runner.close()
+    with ExitStack() as stack:
+        runners = {e: stack.enter_context(Runner(in_rounds, e, bundle, pictures)) for e in ENTRANTS}
+        for number in range(rounds):
+            for entrant, runner in runners.items():
+                speeds[entrant].append(runner.round())
+                print(f"round {number + 1}: {entrant} {speeds[entrant][-1]:.1f} pictures/s", file=sys.stderr)
     return speeds
 
 

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import statistics
 import time
-import warnings
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
 import torch
 import torchvision
 import torchvision_training
+from in_turns import Round, Runner
 
 from googlenet import create
 from googlenet.data.pictures import open_data
@@ -69,47 +67,23 @@ def ours(size: int, batch: int) -> tuple[Step, str]:
     return step, precision
 
 
-def serve(make: Callable[[int, int], tuple[Step, str]], size: int, batch: int, asked: Connection) -> None:
-    """Do a round whenever asked, and answer with its pictures per second; the first answer is the precision."""
-    warnings.filterwarnings("ignore")
+def in_rounds(make: Callable[[int, int], tuple[Step, str]], size: int, batch: int) -> tuple[Round, str]:
+    """Build one of the two; a round is a few steps. Beside it, the precision."""
     step, precision = make(size, batch)
-    asked.send(precision)
-    while asked.recv():
+
+    def do_round() -> float:
         begun = time.perf_counter()
         for _ in range(STEPS):
             step()
-        asked.send(STEPS * batch / (time.perf_counter() - begun))
+        return STEPS * batch / (time.perf_counter() - begun)
 
-
-class Runner:
-    """One of the two, in a process of its own."""
-
-    def __init__(self, make: Callable[[int, int], tuple[Step, str]], size: int, batch: int) -> None:
-        here, there = multiprocessing.Pipe()
-        self.pipe = here
-        context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=serve, args=(make, size, batch, there), daemon=True)
-        self.process.start()
-        self.precision: str = here.recv()
-
-    def round(self) -> float:
-        """Pictures per second over a few steps."""
-        self.pipe.send(True)
-        speed: float = self.pipe.recv()
-        return speed
-
-    def close(self) -> None:
-        """End the process."""
-        self.pipe.send(False)
-        self.process.join()
+    return do_round, precision
 
 
 def measure(size: int, batch: int, rounds: int) -> dict[str, float | int | str]:
     """Run both in turns."""
-    peer, mine = Runner(theirs, size, batch), Runner(ours, size, batch)
-    pairs = [(peer.round(), mine.round()) for _ in range(WARM + rounds)][WARM:]
-    peer.close()
-    mine.close()
+    with Runner(in_rounds, theirs, size, batch) as peer, Runner(in_rounds, ours, size, batch) as mine:
+        pairs = [(peer.round(), mine.round()) for _ in range(WARM + rounds)][WARM:]
     return {
         "size": size,
         "batch": batch,
@@ -118,7 +92,7 @@ def measure(size: int, batch: int, rounds: int) -> dict[str, float | int | str]:
         "ratio": statistics.median(b / a for a, b in pairs),
         "least": min(b / a for a, b in pairs),
         "most": max(b / a for a, b in pairs),
-        "precision": mine.precision,
+        "precision": mine.said,
     }
 
 
