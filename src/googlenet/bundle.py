@@ -13,17 +13,17 @@ reading, and a graph that refers to files outside itself is refused.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError
+from googlenet.files import sync_directory
 from googlenet.models.spec import Network, from_json
 
 CARD = "card.json"
@@ -122,31 +122,6 @@ def write(path: str | Path, card: ModelCard, files: Mapping[str, bytes]) -> Bund
         shutil.rmtree(fresh, ignore_errors=True)
     sync_directory(path.parent)
     return Bundle(path, card)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames inside a directory survive a power cut (a no-op where directories cannot be synced)."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Put what ``write`` writes to a temporary sibling under ``path``, down to the disk: whole, or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        write(fresh)
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        sync_directory(path.parent)
-    finally:
-        with contextlib.suppress(OSError):  # on a disk that became read-only this fails even where there is none
-            fresh.unlink()
 
 
 def _write_synced(path: Path, content: bytes) -> None:

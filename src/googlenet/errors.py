@@ -26,11 +26,6 @@ A message says what was got, what is allowed and what to do, in one line.
 
 from __future__ import annotations
 
-import difflib
-import errno
-from collections.abc import Iterable
-from pathlib import Path
-
 
 class GoogLeNetError(Exception):
     """The root: ``except GoogLeNetError`` catches whatever this package raises on purpose."""
@@ -122,27 +117,3 @@ class MissingExtraError(GoogLeNetError, ImportError):
     def __init__(self, extra: str, missing: str) -> None:
         super().__init__(f"this needs {missing}, which is not installed: pip install 'googlenet[{extra}]'")
         self.extra = extra
-
-
-SHORT_LIST = 16  # words that are all named even where some are near
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Say which words are near; which are allowed where they are few, or none is near.
-
-    >>> nearest("googlnet", ["lenet5", "googlenet"])
-    "did you mean 'googlenet'? (googlenet, lenet5)"
-    """
-    words = sorted(allowed)
-    close = difflib.get_close_matches(word, words, n=3, cutoff=0.7) or difflib.get_close_matches(word, words, n=1)
-    listing = ", ".join(words)
-    if not close:
-        return f"allowed: {listing}"
-    meant = " or ".join(map(repr, close))
-    return f"did you mean {meant}?" + (f" ({listing})" if len(words) <= SHORT_LIST else "")
-
-
-def unwritable(path: Path, error: OSError) -> RunError:
-    """Say in one line why ``path`` could not be written; a full disk has an error of its own."""
-    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else RunError
-    return kind(f"{path} cannot be written: {error.strerror or error}")

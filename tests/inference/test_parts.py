@@ -56,7 +56,7 @@ def test_resuming_does_what_is_missing_only(tmp_path):
     lost = sorted(tmp_path.iterdir())[1]
     lost.unlink()
     (tmp_path / f".{lost.name}.new").write_bytes(b"half")  # what a kill leaves
-    missing = r"the results are not whole: 750 \(00750.png, .*, …\) missing, 0 there more than once"
+    missing = r"the results are not whole: 750 \(00750.png, .* and 745 more\) missing, 0 there more than once"
     with Parts(tmp_path, ranked(), resume=True) as parts, pytest.raises(ClusterError, match=missing):
         parts.contents.audit(IDS)
     again = fill(tmp_path, [*IDS, "new.png"], resume=True)

@@ -68,13 +68,13 @@ def _can_draw(plot: Path) -> None:
 
 
 def _draw(result: Benchmark, plot: Path) -> None:
-    from googlenet.errors import unwritable
     from googlenet.evaluation.report import draw_benchmark
+    from googlenet.files import write_error
 
     try:
         draw_benchmark(result, plot)
     except OSError as error:
-        raise unwritable(plot, error) from error
+        raise write_error(plot, error) from error
 
 
 def _show(result: Benchmark) -> None:

@@ -128,17 +128,18 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
     import numpy as np
     from PIL import Image
 
-    from googlenet.doctor.findings import AILMENTS, shown
-    from googlenet.errors import unwritable
+    from googlenet.doctor.findings import AILMENTS
     from googlenet.evaluation.report import draw_pairs
+    from googlenet.files import write_error
     from googlenet.images.decode import decode
+    from googlenet.text import printable
 
     def small(name: str) -> Pixels:
         image = Image.fromarray(decode(sources[name]))
         image.thumbnail((DRAWN_SIDE, DRAWN_SIDE))
         return np.asarray(image)
 
-    sources = {shown(seen.entry.name): seen.entry.source for seen in findings.looks}
+    sources = {printable(seen.entry.name): seen.entry.source for seen in findings.looks}
     alike = [finding for kind in DRAWN for finding in findings.of(kind)][:PAIRS]
     if not alike:
         say("nothing to draw: no two pictures are alike")
@@ -150,7 +151,7 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
     try:
         draw_pairs(pairs, path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     say(f"plot: {path}")
 
 

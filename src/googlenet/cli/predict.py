@@ -225,10 +225,10 @@ def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
     from googlenet.cli.output import show_summary
     from googlenet.errors import StoppedError
     from googlenet.inference.results import open_results
-    from googlenet.inference.rows import written
+    from googlenet.text import escape_surrogates
 
     with open_results(out, layout, resume=resume) as results:
-        job.sources = [source for source in job.sources if written(source) not in results.done]
+        job.sources = [source for source in job.sources if escape_surrogates(source) not in results.done]
         begun = time.monotonic()
         try:
             _fill(results, job)
@@ -283,15 +283,16 @@ def _print(job: Job, top: int | None, as_json: bool, as_csv: bool) -> int:
 def _rows(job: Job, top: int | None, unread: list[str]) -> Iterator[dict[str, Any]]:
     """Give a row for each picture; what is wrong with those that cannot be read is added to ``unread``."""
     from googlenet.inference.classifier import Prediction
-    from googlenet.inference.rows import named, written
+    from googlenet.inference.rows import named
+    from googlenet.text import escape_surrogates
 
     for source, answer in job.answers():
         if isinstance(answer, Prediction):
             predictions = [{"class": name, "probability": probability} for name, probability in named(answer, top)]
-            yield {"path": written(source), "predictions": predictions}
+            yield {"path": escape_surrogates(source), "predictions": predictions}
         else:
-            unread.append(written(str(answer)))
-            yield {"path": written(source), "error": unread[-1]}
+            unread.append(escape_surrogates(str(answer)))
+            yield {"path": escape_surrogates(source), "error": unread[-1]}
 
 
 def _show(rows: Iterable[dict[str, Any]], top: int, any_number: bool) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.errors import BundleError, MissingExtraError, NetworkError, RecipeError, nearest
+from googlenet.errors import BundleError, MissingExtraError, NetworkError, RecipeError
 from googlenet.inference.benchmark import BATCH_SIZES, SECONDS, Benchmark, check, measure
 from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
 from googlenet.models.zoo import NETWORKS
+from googlenet.text import nearest
 
 Report = Callable[[int, int], None]
 

@@ -6,20 +6,20 @@ import csv
 import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from googlenet.errors import DataError, nearest
+from googlenet.errors import DataError
+from googlenet.text import first_few, nearest, printable
 
 LISTS = (".csv", ".jsonl")
 COLUMNS = ("path", "label", "labels", "split", "group")
 SPLITS = ("train", "val", "test")
 BETWEEN_LABELS = "|"  # in CSV, where a field is one text
 MAX_LINE = 1 << 20  # bytes: a longer line is something else under the name of a list
-SHOWN = 5  # pictures an error names before it only counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +66,6 @@ def read_list(path: Path) -> list[Row]:
     _refuse_missing(path, rows)
     _refuse_torn_groups(path, rows)
     return rows
-
-
-def some_of(names: Iterable[str]) -> str:
-    """Name the first few, and how many more there are, on one line.
-
-    >>> some_of("abcdefg")
-    'a, b, c, d, e and 2 more'
-    """
-    shown = [on_one_line(name) for name in names]
-    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")
-
-
-def on_one_line(text: str) -> str:
-    """Give a text as it is where it can be printed, otherwise with its odd characters escaped."""
-    return text if text.isprintable() else repr(text)
 
 
 # The two kinds of file, as (line, record).
@@ -169,7 +154,7 @@ def _require_columns(where: str, columns: tuple[str, ...]) -> None:
 @lru_cache(maxsize=64)  # the lines of a JSONL file mostly have the same keys
 def _wrong_columns(columns: tuple[str, ...]) -> str | None:
     """Say what is wrong with the columns. One like a known one that is missing is a slip; others are the user's own."""
-    there = ", ".join(map(on_one_line, columns))
+    there = ", ".join(map(printable, columns))
     twice = [name for name in COLUMNS if columns.count(name) > 1]
     if twice or {"label", "labels"} <= set(columns):
         return f"{twice[0] if twice else 'label'!r} is there twice: keep one ({there})"
@@ -177,7 +162,7 @@ def _wrong_columns(columns: tuple[str, ...]) -> str | None:
     absent = [name for name in COLUMNS if name not in known]
     for name in columns:
         if name not in COLUMNS and difflib.get_close_matches(name.lower(), absent, cutoff=0.7):
-            return f"unknown column {on_one_line(name)!r}, {nearest(name.lower(), absent)}"
+            return f"unknown column {printable(name)!r}, {nearest(name.lower(), absent)}"
     needed = [name for name in ("path", "label") if name in absent]
     if needed:
         return f"no column {needed[0]!r} (there are: {there}); it takes path, label, and split and group if you like"
@@ -212,14 +197,14 @@ def _row(source: Path, line: int, record: dict[str, Any]) -> Row:
 def _text(where: str, record: dict[str, Any], key: str) -> str | None:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
-        raise DataError(f"{where}: {key} must be a text in quotes, got {on_one_line(json.dumps(value)[:40])}")
+        raise DataError(f"{where}: {key} must be a text in quotes, got {printable(json.dumps(value)[:40])}")
     return value
 
 
 def _labels(where: str, value: Any) -> tuple[str, ...]:
     labels = [value] if isinstance(value, str) else value
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        got = on_one_line(json.dumps(value)[:40])
+        got = printable(json.dumps(value)[:40])
         raise DataError(f"{where}: label must be the name of a class in quotes, or a list of names, got {got}")
     names = sorted({label.strip() for label in labels} - {""})
     for name in names:
@@ -251,15 +236,13 @@ def _refuse_repeated(source: Path, rows: list[Row]) -> None:
         first = seen.setdefault(os.path.normpath(row.path), row)
         if first is not row:
             other = "" if first.labels == row.labels else f" with another label ({', '.join(first.labels) or 'none'})"
-            raise DataError(
-                f"{source}:{row.line}: {on_one_line(row.name)} is in line {first.line} too{other}: keep one"
-            )
+            raise DataError(f"{source}:{row.line}: {printable(row.name)} is in line {first.line} too{other}: keep one")
 
 
 def _refuse_missing(source: Path, rows: list[Row]) -> None:
     missing = [row for row in rows if not os.path.isfile(row.path)]  # noqa: PTH113 - Path.is_file raises on odd names
     if missing:
-        named = some_of(f"{on_one_line(row.name)} (line {row.line})" for row in missing)
+        named = first_few(f"{printable(row.name)} (line {row.line})" for row in missing)
         raise DataError(
             f"{source}: {len(missing):,} of {len(rows):,} pictures are not there: {named}; "
             f"paths are relative to {source.parent}"
@@ -276,10 +259,10 @@ def _refuse_torn_groups(source: Path, rows: list[Row]) -> None:
         if known.split != row.split:
             torn.setdefault(
                 row.group,
-                f"{on_one_line(row.group)} is in {known.split} (line {known.line}) and {row.split} (line {row.line})",
+                f"{printable(row.group)} is in {known.split} (line {known.line}) and {row.split} (line {row.line})",
             )
     if torn:
         raise DataError(
             f"{source}: {len(torn)} group{'s are' if len(torn) > 1 else ' is'} torn apart by the splits: "
-            f"{some_of(torn.values())}; pictures of one group belong to one split"
+            f"{first_few(torn.values())}; pictures of one group belong to one split"
         )

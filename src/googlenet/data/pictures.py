@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from googlenet.data.links import leading_out
-from googlenet.data.listing import LISTS, on_one_line, read_list, some_of
+from googlenet.data.listing import LISTS, read_list
 from googlenet.data.named import NAMED, find_named
 from googlenet.data.sources import pictures_below
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
+from googlenet.text import first_few, printable
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
@@ -241,9 +242,11 @@ def _require_both_sides(name: str, splits: dict[str, Pictures], *, made_here: bo
         lacking = [cls for cls, count in splits[split].counts().items() if not count]
         if lacking and (split == "train" or len(lacking) == len(splits[split].class_names)):
             if not made_here:
-                raise DataError(f"{name}: no picture in {split} is of {some_of(lacking)}: put some of each class there")
+                raise DataError(
+                    f"{name}: no picture in {split} is of {first_few(lacking)}: put some of each class there"
+                )
             raise DataError(
-                f"{name}: too few pictures to hold some out; {split} would have none of {some_of(lacking)}: "
+                f"{name}: too few pictures to hold some out; {split} would have none of {first_few(lacking)}: "
                 "add pictures, choose another seed, or say yourself which are train and which are val"
             )
 
@@ -256,7 +259,7 @@ def _held_out(item: Picture, seed: int, val_fraction: float) -> bool:
 def _refuse_links_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
     found = leading_out(places)
     if found:
-        named = some_of(f"{on_one_line(str(path))} → {on_one_line(os.path.realpath(path))}" for path in found)
+        named = first_few(f"{printable(str(path))} → {printable(os.path.realpath(path))}" for path in found)
         raise DataError(
             f"{source}: {len(found):,} of its pictures lead elsewhere by a link: {named}; "
             f"put them there as files, or name them by their own paths in a list ({' or '.join(LISTS)})"

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from googlenet.data.listing import csv_rows, on_one_line
-from googlenet.errors import DataError, nearest
+from googlenet.data.listing import csv_rows
+from googlenet.errors import DataError
 from googlenet.images.decode import COLOURS, suffixes
+from googlenet.text import nearest, printable
 
 STDIN = "-"
 LIST = ".csv"
@@ -94,10 +95,10 @@ def _column_of(path: Path, column: str | None) -> Iterator[str]:
     _, header = next(rows, (1, []))
     names = [name.strip() for name in header]
     if column is None:
-        there = ", ".join(map(on_one_line, names))
+        there = ", ".join(map(printable, names))
         raise DataError(f"{path} is a list: say with --column which of its columns names the pictures ({there})")
     if column not in names:
-        raise DataError(f"{path} has no column {column!r}, {nearest(column, map(on_one_line, names))}")
+        raise DataError(f"{path} has no column {column!r}, {nearest(column, map(printable, names))}")
     if names.count(column) > 1:
         raise DataError(f"{path} has column {column!r} {names.count(column)} times: keep one")
     place = names.index(column)

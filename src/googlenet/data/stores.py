@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, BinaryIO
 
-from googlenet.data.listing import on_one_line
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, suffixes
+from googlenet.text import printable
 
 SCHEMES = ("s3", "gs", "file")
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.DOTALL)
@@ -86,7 +86,7 @@ def _reaching(address: str) -> Iterator[tuple[Any, str]]:
         raise
     except OSError as error:
         raise DataError(
-            f"{address} cannot be reached ({on_one_line(str(error))[:ENOUGH]}): check the address, the network and "
+            f"{address} cannot be reached ({printable(str(error))[:ENOUGH]}): check the address, the network and "
             f"the credentials {_CREDENTIALS[scheme]}"
         ) from error
 

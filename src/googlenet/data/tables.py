@@ -10,11 +10,11 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from googlenet.data.listing import on_one_line
 from googlenet.data.sources import LIST, find_sources
 from googlenet.data.stores import ENOUGH, is_address, opened, stored_below
-from googlenet.errors import DataError, MissingExtraError, nearest
+from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS
+from googlenet.text import nearest, printable
 
 TABLE = ".parquet"
 ROWS = 64  # pictures that are read of a table at a time
@@ -120,10 +120,10 @@ def _rows(table: str, column: str | None, pictures: Pictures) -> Iterator[str]:
     with _open(table) as file:
         names = file.schema_arrow.names
         if column is None:
-            there = ", ".join(map(on_one_line, names))
+            there = ", ".join(map(printable, names))
             raise DataError(f"{table} is a table: say with --column which of its columns has the pictures ({there})")
         if column not in names:
-            raise DataError(f"{table} has no column {column!r}, {nearest(column, map(on_one_line, names))}")
+            raise DataError(f"{table} has no column {column!r}, {nearest(column, map(printable, names))}")
         kind = file.schema_arrow.field(column).type
         if kinds.is_binary(kind) or kinds.is_large_binary(kind):
             pictures.tables[table] = column
@@ -182,4 +182,4 @@ def _open(table: str) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise DataError(f"{table} does not exist") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{table} cannot be read as Parquet: {on_one_line(str(error))[:ENOUGH]}") from error
+        raise DataError(f"{table} cannot be read as Parquet: {printable(str(error))[:ENOUGH]}") from error

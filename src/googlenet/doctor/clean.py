@@ -16,11 +16,13 @@ from PIL import Image
 
 from googlenet.data.pictures import open_data
 from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures
-from googlenet.doctor.findings import AILMENTS, Findings, shown
+from googlenet.doctor.findings import AILMENTS, Findings
 from googlenet.doctor.look import SUFFIXES_OF, Look
-from googlenet.errors import DataError, ImageError, unwritable
+from googlenet.errors import DataError, ImageError
+from googlenet.files import write_error
 from googlenet.images.decode import decode
 from googlenet.inference.pipeline import in_batches
+from googlenet.text import printable
 
 LIST = ".csv"
 BETWEEN_LABELS = "|"  # in a list, where a picture has several
@@ -81,14 +83,14 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
     try:
         fresh.mkdir(parents=True)
         if as_list:
-            deeds += [Deed(shown(seen.entry.name), "listed", None) for seen in kept]
+            deeds += [Deed(printable(seen.entry.name), "listed", None) for seen in kept]
             (fresh / out.name).write_text(_list_of(kept), "utf-8")
         else:
             deeds += list(_copy(plan, fresh, progress))
         (fresh / report.name).write_text(_report(findings, deeds), "utf-8")
         _move(fresh, out, report if as_list else None)
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise write_error(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return Cleaned(out, report, tuple(deeds), _refusal(findings, None if as_list else out))
@@ -146,9 +148,9 @@ def _sorted_out(findings: Findings) -> tuple[list[Look], list[Deed]]:
             out |= {seen.entry.name: "the same picture is in several classes" for seen in group}
         else:
             kept = max(group, key=lambda seen: _importance(seen.entry.split))
-            why = f"the same picture as {shown(kept.entry.name)}"
+            why = f"the same picture as {printable(kept.entry.name)}"
             out |= {seen.entry.name: why for seen in group if seen is not kept}
-    deeds += [Deed(shown(name), "left out", None, why) for name, why in out.items()]
+    deeds += [Deed(printable(name), "left out", None, why) for name, why in out.items()]
     kept_looks = [seen for seen in findings.looks if seen.entry.name not in out]
     if not any(isinstance(seen.entry.source, Path) for seen in kept_looks):
         raise DataError(f"{findings.data} has no picture files that could be kept: there is nothing to copy")
@@ -181,8 +183,8 @@ def _listed_place(seen: Look) -> str:
     classes = seen.entry.classes
     if len(classes) != 1 or classes[0] in ("", ".", "..") or {"/", "\\", "\0"} & set(classes[0]):
         raise DataError(
-            f"{shown(seen.entry.name)} is of {shown(', '.join(classes)) or 'no class'}, which no one folder can be "
-            f"named after: give --fix a file that ends in {LIST}"
+            f"{printable(seen.entry.name)} is of {printable(', '.join(classes)) or 'no class'}, which no one "
+            f"folder can be named after: give --fix a file that ends in {LIST}"
         )
     return f"{seen.entry.split}/{classes[0]}/{PurePosixPath(seen.entry.name).name}"
 
@@ -222,7 +224,7 @@ def _write(fresh: Path, place: str, seen: Look) -> Deed:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     renamed = PurePosixPath(name).name != target.name
-    return Deed(shown(name), "turned" if seen.turned else "renamed" if renamed else "copied", shown(place))
+    return Deed(printable(name), "turned" if seen.turned else "renamed" if renamed else "copied", printable(place))
 
 
 def _upright(seen: Look, source: Path) -> bytes:
@@ -244,7 +246,7 @@ def _list_of(kept: list[Look]) -> str:
         path, classes = str(seen.entry.source.absolute()), seen.entry.classes
         if any(BETWEEN_LABELS in name for name in classes) or not _is_utf8("".join((path, *classes))):
             raise DataError(
-                f"{shown(seen.entry.name)} cannot be named in a list, which is UTF-8 with {BETWEEN_LABELS} between "
+                f"{printable(seen.entry.name)} cannot be named in a list, which is UTF-8 with {BETWEEN_LABELS} between "
                 "classes: rename it, or give --fix a folder"
             )
         writer.writerow([path, BETWEEN_LABELS.join(classes), seen.entry.split])

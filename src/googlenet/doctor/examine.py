@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from googlenet.data.pictures import LabelledData, find_pictures, open_data
-from googlenet.doctor.findings import AILMENTS, Finding, Findings, shown
+from googlenet.doctor.findings import AILMENTS, Finding, Findings
 from googlenet.doctor.look import SUFFIXES_OF, Entry, Look, look
 from googlenet.doctor.near import near_pairs
 from googlenet.errors import DataError
 from googlenet.images.decode import SUFFIXES
 from googlenet.inference.pipeline import in_batches
+from googlenet.text import printable
 
 SPLITS = ("train", "val", "test")
 REPORT = "doctor.json"  # what a clean copy holds beside its pictures
@@ -59,7 +60,9 @@ def examine(
             if isinstance(seen, Look):
                 looks.append(seen)
             else:
-                found.append(Finding("unreadable", (shown(entry.name),), str(seen).removeprefix(f"{entry.source} ")))
+                found.append(
+                    Finding("unreadable", (printable(entry.name),), str(seen).removeprefix(f"{entry.source} "))
+                )
         report("reading pictures", len(looks) + len(found), len(layout.entries))
     found += [*_of_folders(layout), *_of_classes(layout), *_of_pictures(looks, image_size), *_of_shapes(looks)]
     found += [*_copies(looks), *_near_copies(looks, lambda done, total: report("comparing pictures", done, total))]
@@ -154,16 +157,16 @@ def _of_folders(layout: _Layout) -> Iterator[Finding]:
         yield Finding("refused", (), layout.refusal)
     for split, names in layout.classes.items():
         for name in names:
-            place = shown(f"{split}/{name}" if split else name)
+            place = printable(f"{split}/{name}" if split else name)
             if layout.refusal and (split, name) not in filled:
                 yield Finding("empty_class", (place,), f"{place} holds no picture")
             elif split in ("val", "test") and name not in train:
-                known = shown(", ".join(train))
-                yield Finding("class_mismatch", (place,), f"train has no {shown(name)}, it has {known}")
+                known = printable(", ".join(train))
+                yield Finding("class_mismatch", (place,), f"train has no {printable(name)}, it has {known}")
     for name in layout.ignored:
         misplaced = Path(name).suffix.lower() in SUFFIXES
         why = "not in the folder of a class" if misplaced else "not of a kind that is read"
-        yield Finding("ignored", (shown(name),), why)
+        yield Finding("ignored", (printable(name),), why)
 
 
 def _of_classes(layout: _Layout) -> Iterator[Finding]:
@@ -174,17 +177,17 @@ def _of_classes(layout: _Layout) -> Iterator[Finding]:
     names = sorted({name for names in layout.classes.values() for name in names})
     for name in names:
         if 0 < learnt[name] < FEW:
-            yield Finding("small_class", (shown(name),), f"{learnt[name]} pictures to learn from")
+            yield Finding("small_class", (printable(name),), f"{learnt[name]} pictures to learn from")
         if "val" in layout.classes and learnt[name] and not counts["val"][name]:
-            yield Finding("small_class", (shown(name),), "none is held out: how well it is known stays untold")
+            yield Finding("small_class", (printable(name),), "none is held out: how well it is known stays untold")
     if learnt:
         (most, many), (least, few) = learnt.most_common()[0], learnt.most_common()[-1]
         if many > IMBALANCED * few:
-            detail = f"{many:,} of {shown(most)}, {few:,} of {shown(least)}: {many / few:.0f} to 1"
-            yield Finding("imbalance", (shown(most), shown(least)), detail)
+            detail = f"{many:,} of {printable(most)}, {few:,} of {printable(least)}: {many / few:.0f} to 1"
+            yield Finding("imbalance", (printable(most), printable(least)), detail)
     alike = defaultdict(list)
     for name in names:
-        alike[_stem(name)].append(shown(name))
+        alike[_stem(name)].append(printable(name))
     for group in alike.values():
         if len(group) > 1:
             yield Finding("similar_names", tuple(group), " and ".join(group))
@@ -199,7 +202,7 @@ def _stem(name: str) -> str:
 def _of_pictures(looks: list[Look], image_size: int | None) -> Iterator[Finding]:
     grey = [seen for seen in looks if seen.grey and not seen.blank]
     for seen in looks:
-        name = (shown(seen.entry.name),)
+        name = (printable(seen.entry.name),)
         if seen.blank:
             yield Finding("blank", name, "")
         if min(seen.width, seen.height) < max(TINY, image_size or 0):
@@ -211,7 +214,7 @@ def _of_pictures(looks: list[Look], image_size: int | None) -> Iterator[Finding]
             yield Finding("wrong_suffix", name, f"holds {seen.format}")
     if len(grey) <= sum(not seen.blank for seen in looks) / 2:
         for seen in grey:
-            yield Finding("grey", (shown(seen.entry.name),), ", ".join(map(shown, seen.entry.classes)))
+            yield Finding("grey", (printable(seen.entry.name),), ", ".join(map(printable, seen.entry.classes)))
 
 
 def _of_shapes(looks: list[Look]) -> Iterator[Finding]:
@@ -223,7 +226,7 @@ def _of_shapes(looks: list[Look]) -> Iterator[Finding]:
     if len(much) > OFTEN * len(looks):
         yield Finding(
             "crop_loss",
-            tuple(shown(looks[i].entry.name) for i in much),
+            tuple(printable(looks[i].entry.name) for i in much),
             f"{len(much) / len(looks):.0%} of the pictures lose more than a quarter of their area, "
             f"the median picture {np.median(lost):.0%}",
         )
@@ -239,7 +242,7 @@ def same_pictures(looks: Iterable[Look]) -> list[list[Look]]:
 
 def _copies(looks: list[Look]) -> Iterator[Finding]:
     for group in same_pictures(looks):
-        names = tuple(shown(seen.entry.name) for seen in group)
+        names = tuple(printable(seen.entry.name) for seen in group)
         how = "identical files" if len({seen.file for seen in group}) == 1 else "the same pixels"
         for kind, where in _relations(group):
             yield Finding(kind, names, f"{where}: {how}" if where else how)
@@ -251,7 +254,7 @@ def _relations(group: list[Look]) -> list[tuple[str, str]]:
     splits = [split for split in SPLITS if any(seen.entry.split == split for seen in group)]
     found = []
     if len(classes) > 1:
-        found.append(("two_classes", shown(" and ".join(classes))))
+        found.append(("two_classes", printable(" and ".join(classes))))
     if len(splits) > 1:
         found.append(("leak", " and ".join(splits)))
     return found or [("duplicate", "")]
@@ -268,7 +271,7 @@ def _near_copies(looks: list[Look], progress: Callable[[int, int], None]) -> Ite
     for distance, i, j in pairs:
         if some[i].pixels == some[j].pixels:
             continue
-        names = (shown(some[i].entry.name), shown(some[j].entry.name))
+        names = (printable(some[i].entry.name), printable(some[j].entry.name))
         full = f"; only the first {NEAR_AT_MOST:,} pairs were kept" if len(pairs) == NEAR_AT_MOST else ""
         for kind, where in _relations([some[i], some[j]]):
             alike = f"{distance} of 256 bits differ{full}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from googlenet.doctor.look import Look
+from googlenet.text import printable
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,6 @@ AILMENTS: dict[str, Ailment] = {
 }
 
 
-def shown(name: str) -> str:
-    """Give a name as it is where it can be printed, otherwise with its odd characters escaped."""
-    return name if name.isprintable() else ascii(name)
-
-
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong, of a kind of :data:`AILMENTS`.
@@ -103,7 +99,7 @@ class Findings:
     def to_json(self) -> dict[str, Any]:
         """Give everything as JSON-able values."""
         return {
-            "data": shown(self.data),
+            "data": printable(self.data),
             "pictures": self.pictures,
             "classes": self.classes,
             "splits": self.splits,

@@ -13,8 +13,9 @@ from googlenet import bundle as bundles
 from googlenet.bundle import INT8, Bundle
 from googlenet.card import TOLERANCE
 from googlenet.data.pictures import VAL_FRACTION, LabelledData, open_data
-from googlenet.errors import DataError, ImageError, unwritable
+from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.evaluate import evaluate, in_the_order_of, measured
+from googlenet.files import write_error
 from googlenet.images.decode import Pixels
 from googlenet.inference.classifier import BATCH, Classifier
 from googlenet.inference.engine import Engine, Floats, precisions_for, processor
@@ -178,4 +179,4 @@ def _replaced(bundle: Bundle, found: dict[str, dict[str, float]], files: dict[st
     try:
         return _with(replace(bundle, card=card), files, bundle.path)
     except OSError as error:
-        raise unwritable(bundle.path, error) from error
+        raise write_error(bundle.path, error) from error

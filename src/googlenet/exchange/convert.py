@@ -14,9 +14,10 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
-from googlenet.errors import DataError, InputSizeError, RunError, WeightsError, unwritable
+from googlenet.errors import DataError, InputSizeError, RunError, WeightsError
 from googlenet.exchange import files, hub
 from googlenet.exchange.files import WeightsFile
+from googlenet.files import write_error
 from googlenet.images.decode import Pixels
 from googlenet.inference.export import write_bundle
 from googlenet.models import weights, zoo
@@ -82,7 +83,7 @@ def convert(
     try:
         return write_bundle(run / bundles.IN_RUN, built, card, _golden(card.preprocessing))
     except OSError as error:
-        raise unwritable(run, error) from error
+        raise write_error(run, error) from error
 
 
 def read_weights(

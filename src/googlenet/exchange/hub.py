@@ -10,9 +10,10 @@ from typing import Any
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.errors import MissingExtraError, RunError, WeightsError, unwritable
+from googlenet.errors import MissingExtraError, RunError, WeightsError
 from googlenet.exchange.files import CONFIG, IN_FOLDER
 from googlenet.exchange.outwards import timm_files
+from googlenet.files import write_error
 from googlenet.models import weights
 
 PREFIX = "hf:"  # of a source that lies on the Hub
@@ -99,7 +100,7 @@ def _write(path: Path, contents: Mapping[str, bytes]) -> None:
             if name != README or not (path / README).exists():  # its license was chosen by hand
                 (path / name).write_bytes(content)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
 
 
 # The model card.

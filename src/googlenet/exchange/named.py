@@ -19,7 +19,9 @@ from torchvision import datasets
 from torchvision.models import ResNet18_Weights
 
 from googlenet.data.named import BY_HAND, LIST, NAMED, folder_of
-from googlenet.errors import DataError, DiskFullError, FetchError, nearest, unwritable
+from googlenet.errors import DataError, DiskFullError, FetchError
+from googlenet.files import write_error
+from googlenet.text import nearest
 
 Progress = Callable[[int, int], None]
 
@@ -152,7 +154,7 @@ def _errors_of(name: str, folder: Path) -> Iterator[None]:
     except FetchError:
         raise
     except Exception as error:  # torchvision and what it stands on raise errors of many families
-        if isinstance(error, OSError) and isinstance(full := unwritable(folder, error), DiskFullError):
+        if isinstance(error, OSError) and isinstance(full := write_error(folder, error), DiskFullError):
             raise full from error
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         hint = BY_HAND.get(name, "check the connection, delete what is damaged there if anything is, and try again")

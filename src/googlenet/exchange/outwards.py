@@ -14,8 +14,9 @@ from torch import Tensor
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.errors import RunError, WeightsError, unwritable
+from googlenet.errors import RunError, WeightsError
 from googlenet.exchange.files import CONFIG
+from googlenet.files import write_error
 from googlenet.models import weights
 from googlenet.models.spec import Network
 
@@ -41,7 +42,7 @@ def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
         for name, content in contents.items():
             (folder / name).write_bytes(content)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     return path
 
 

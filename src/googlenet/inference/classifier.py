@@ -13,11 +13,12 @@ from PIL import Image
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
-from googlenet.errors import BundleError, GoogLeNetError, ImageError, nearest
+from googlenet.errors import BundleError, GoogLeNetError, ImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.preprocess import crop_box, inside, see
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.inference.pipeline import caught, cores, in_order
+from googlenet.text import nearest
 
 BATCH = 8  # pictures that a thread decodes and then gives to the engine, many enough to keep a core busy
 

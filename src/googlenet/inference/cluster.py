@@ -22,7 +22,6 @@ from typing import Any
 
 import googlenet
 from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, PackedBundle
-from googlenet.data.listing import on_one_line
 from googlenet.data.tables import read_pictures
 from googlenet.errors import ClusterError, GoogLeNetError, MissingExtraError
 from googlenet.inference.classifier import Classifier
@@ -30,6 +29,7 @@ from googlenet.inference.parquet import encoded
 from googlenet.inference.parts import Part
 from googlenet.inference.pipeline import in_order
 from googlenet.inference.rows import Answer, Layout
+from googlenet.text import printable
 
 ATTEMPTS = 4  # at a part whose worker died: Ray would try for ever where a picture kills each worker
 ENOUGH = 240  # characters of what Ray says
@@ -120,7 +120,7 @@ class Worker:
         [row] = batch.to_pylist()
         part: Part = pickle.loads(row["part"])  # from the process that called, as Ray brings this class itself
         if ray.get(self.attempts.begin.remote(row["number"])) > ATTEMPTS:
-            first, last = map(on_one_line, (part.ids[0], part.ids[-1]))
+            first, last = map(printable, (part.ids[0], part.ids[-1]))
             raise ClusterError(
                 f"{ATTEMPTS} workers died of the pictures from {first} to {last}: look for what is wrong with one, or "
                 "for more memory; the same command with --resume goes on"
@@ -272,4 +272,4 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
-    return on_one_line(lines[-1].strip())[:ENOUGH] or type(error).__name__
+    return printable(lines[-1].strip())[:ENOUGH] or type(error).__name__

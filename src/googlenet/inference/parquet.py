@@ -10,9 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from googlenet.bundle import sync_directory
 from googlenet.errors import MissingExtraError, ResultsError
-from googlenet.inference.results import Lines, Results, explain, in_the_way
+from googlenet.files import sync_directory, write_error
+from googlenet.inference.results import WHEN_FULL, Lines, Results, in_the_way
 from googlenet.inference.rows import JSONLForm, Layout, Row
 
 ROWS = 8192  # of a row group: what is in memory at a time
@@ -57,7 +57,7 @@ class ParquetResults(Results):
             self.lines.path.unlink()
             sync_directory(self.path.parent)
         except OSError as error:
-            raise explain(error, self.path) from error
+            raise write_error(self.path, error, WHEN_FULL) from error
 
     def _write(self, new: Iterable[Row]) -> None:
         import pyarrow.parquet as pq

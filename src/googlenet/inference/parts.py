@@ -14,16 +14,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from googlenet.bundle import replace_file
-from googlenet.data.listing import on_one_line
-from googlenet.errors import ClusterError, ResultsError, unwritable
+from googlenet.errors import ClusterError, ResultsError
+from googlenet.files import lock, write_error, write_whole
 from googlenet.inference.parquet import require_pyarrow, rows_of, schema_of
-from googlenet.inference.results import FORMATS, Summary, explain, lock
-from googlenet.inference.rows import Layout, written
+from googlenet.inference.results import FORMATS, WHEN_FULL, Summary
+from googlenet.inference.rows import Layout
+from googlenet.text import escape_surrogates, first_few, printable
 
 MOST = 1024  # pictures of a part: what is lost at most where a worker dies
 PARTS_A_WORKER = 4  # at least, so that none is idle for long at the end
-NAMED = 3  # pictures that an error names
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def split(ids: Sequence[str], done: Counter[str] | None = None, workers: int = 1
     [('part-000000000', ('a',)), ('part-000000002', ('c',)), ('part-000000003', ('d',)), ('part-000000004', ('e',))]
     """
     done = done or Counter()
-    left = [place for place, id_ in enumerate(ids) if written(id_) not in done]
+    left = [place for place, id_ in enumerate(ids) if escape_surrogates(id_) not in done]
     size = min(MOST, -(-len(left) // (workers * PARTS_A_WORKER)) or 1)
     chunks = (left[start : start + size] for start in range(0, len(left), size))
     return [_part(chunk[0], tuple(ids[place] for place in chunk)) for chunk in chunks]
@@ -63,7 +62,7 @@ class Contents:
     def audit(self, ids: Sequence[str]) -> None:
         """Hold what is there against what was asked: each picture once. Raises :class:`ClusterError` otherwise."""
         twice = [name for name, times in self.ids.items() if times > 1]
-        missing = [name for name in map(written, ids) if name not in self.ids]
+        missing = [name for name in map(escape_surrogates, ids) if name not in self.ids]
         if twice or missing:
             raise ClusterError(
                 f"the results are not whole: {_counted(missing)} missing, {_counted(twice)} there more than once; "
@@ -72,8 +71,7 @@ class Contents:
 
 
 def _counted(names: Sequence[str]) -> str:
-    shown = ", ".join(map(on_one_line, names[:NAMED])) + (", …" if len(names) > NAMED else "")
-    return f"{len(names):,}" + (f" ({shown})" if names else "")
+    return f"{len(names):,}" + (f" ({first_few(names)})" if names else "")
 
 
 class Parts:
@@ -97,11 +95,11 @@ class Parts:
             folder.mkdir(parents=True, exist_ok=True)
             there = [path.name for path in folder.iterdir()]
         except OSError as error:
-            raise unwritable(folder, error) from error
+            raise write_error(folder, error) from error
         if there and not resume:
             raise ResultsError(f"{folder} is there already and not empty: --resume goes on with it; or give another")
         if foreign := [name for name in there if not name.lstrip(".").startswith("part-")]:
-            raise ResultsError(f"{folder} holds {on_one_line(foreign[0])}, which is no part of results: give another")
+            raise ResultsError(f"{folder} holds {printable(foreign[0])}, which is no part of results: give another")
         self._closing = ExitStack()
         self._lock()
         try:
@@ -126,9 +124,9 @@ class Parts:
     def add(self, name: str, content: bytes) -> None:
         """Write a part to stay. Raises :class:`RunError` or :class:`DiskFullError`; what was there before is whole."""
         try:
-            replace_file(self.folder / name, lambda fresh: fresh.write_bytes(content))
+            write_whole(self.folder / name, content)
         except OSError as error:
-            raise explain(error, self.folder) from error
+            raise write_error(self.folder, error, WHEN_FULL) from error
 
     def read(self) -> Contents:
         """Read what is in all parts. Raises :class:`ResultsError` where one is damaged or has other columns."""

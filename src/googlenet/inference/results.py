@@ -16,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from googlenet.bundle import sync_directory
-from googlenet.errors import DiskFullError, ResultsError, RunError, unwritable
+from googlenet.errors import ResultsError
+from googlenet.files import lock, sync_directory, write_error
 from googlenet.inference.rows import Answer, CSVForm, JSONLForm, Layout, Row
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 ROWS_A_WRITE = 32
+WHEN_FULL = "its rows are whole: free some space, then add --resume"
 SECONDS_A_WRITE = 1.0  # a slow machine writes fewer rows at a time
 
 
@@ -45,7 +46,7 @@ class Results:
     """A results file, open for more rows. Made by :func:`open_results`; leaving it by an exception loses no row
     that was flushed.
 
-    ``done`` are the pictures (paths as :func:`written`) that were there before; ``summary`` counts these, too.
+    ``done`` are the pictures that were there before, by paths without surrogates; ``summary`` counts these, too.
     """
 
     def __init__(self, path: Path, layout: Layout, lines: Lines, earlier: Iterable[Row] = ()) -> None:
@@ -149,7 +150,7 @@ class Lines:
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.exists():  # not a file in its folder's place
                 raise in_the_way(self.path, self.name) from error
-            raise unwritable(self.path, error) from error
+            raise write_error(self.path, error) from error
         try:
             lock(file.fileno())
         except BlockingIOError as error:
@@ -204,7 +205,7 @@ class Lines:
                 os.fsync(self.file.fileno())
                 sync_directory(self.path.parent)
         except OSError as error:
-            raise explain(error, self.name) from error
+            raise write_error(self.name, error, WHEN_FULL) from error
         self.waiting.clear()
         self.written_at = time.monotonic()
 
@@ -228,25 +229,3 @@ def in_the_way(path: Path, name: Path) -> ResultsError:
     """Say what to do about a file that is there already."""
     what = "is there already" if path == name else f"was begun already (its journal is {path})"
     return ResultsError(f"{name} {what}: --resume goes on with it; or give another name, or delete it")
-
-
-def explain(error: OSError, path: Path) -> RunError:
-    """Say in one line why results could not be written, and how to go on."""
-    reason = unwritable(path, error)
-    if isinstance(reason, DiskFullError):
-        return DiskFullError(f"no space left to write {path}; its rows are whole: free some space, then add --resume")
-    return reason
-
-
-def lock(handle: int) -> None:
-    """Keep others out of an open file or folder until it is closed; :class:`BlockingIOError` where one is in."""
-    if os.name == "nt":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a file system without locks
-        return

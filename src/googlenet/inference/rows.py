@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
+from googlenet.text import escape_surrogates
 
 BETWEEN_LABELS = "|"  # in CSV, where a field is one text, as in lists
 PLACES = 6  # of a probability
@@ -39,8 +40,15 @@ class Layout:
     def row(self, source: str, answer: Answer) -> Row:
         """Say of a picture what was answered, or why it could not be read."""
         failed = isinstance(answer, ImageError)
+        reason = escape_surrogates(str(answer)) if failed else None
         cells = (None,) * len(self.columns) if failed else self.cells(answer)
-        return dict(zip(self.names, (written(source), written(str(answer)) if failed else None, *cells), strict=True))
+        return dict(
+            zip(
+                self.names,
+                (escape_surrogates(source), reason, *cells),
+                strict=True,
+            )
+        )
 
 
 def ranked(top: int = 1) -> Layout:
@@ -73,16 +81,7 @@ def named(answer: Prediction, top: int | None = None) -> list[tuple[str, float]]
     """Give the likeliest ``top`` classes, or those that the classifier says the picture is of; rounded, as written."""
     pairs = answer.top(top or len(answer.class_names))
     labels = {name for name, _ in pairs} if top else answer.labels
-    return [(written(name), round(probability, PLACES)) for name, probability in pairs if name in labels]
-
-
-def written(text: str) -> str:
-    """Give a text as results say it: a name that is not UTF-8, which Python holds as surrogates, has these spelt.
-
-    >>> written("caf\\udce9.jpg")
-    'caf\\\\udce9.jpg'
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
+    return [(escape_surrogates(name), round(probability, PLACES)) for name, probability in pairs if name in labels]
 
 
 class CSVForm:

@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from googlenet.errors import ResultsError, UnreadableImageError, unwritable
+from googlenet.errors import ResultsError, UnreadableImageError
+from googlenet.files import write_error
 from googlenet.inference.classifier import Prediction
 from googlenet.inference.rows import named
 
@@ -84,7 +85,7 @@ class Sorter:
         except OSError as error:
             if not Path(source).is_file():
                 raise UnreadableImageError(f"{source} is not there any more: it was not copied") from error
-            raise unwritable(target, error) from error
+            raise write_error(target, error) from error
         finally:
             with contextlib.suppress(OSError):  # on a disk that became read-only this fails even where there is none
                 fresh.unlink()

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from googlenet import bundle as bundles
-from googlenet.bundle import GOLDEN, INT8, MODEL, Bundle, replace_file
+from googlenet.bundle import GOLDEN, INT8, MODEL, Bundle
 from googlenet.card import ModelCard
-from googlenet.errors import BundleError, DeviceError, unwritable
+from googlenet.errors import BundleError, DeviceError
+from googlenet.files import write_error, write_whole
 from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Engine, Floats, read_graph, runtime
 from googlenet.inference.golden import TOLERANCE
@@ -65,7 +66,7 @@ def export(run: str | Path, out: str | Path, to: Format = "onnx", *, int8: bool 
     try:
         files = _write(folder, contents)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise write_error(folder, error) from error
     return _replayed(bundle, files, int8)
 
 
@@ -97,7 +98,7 @@ def _one_word(name: str) -> str:
 def _write(folder: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        replace_file(folder / name, lambda fresh, content=content: fresh.write_bytes(content))  # type: ignore[misc]
+        write_whole(folder / name, content)
     return tuple(folder / name for name in contents)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from googlenet.card import Preprocessing
-from googlenet.errors import InputSizeError, NetworkError, nearest
+from googlenet.errors import InputSizeError, NetworkError
 from googlenet.models import spec, zoo
 from googlenet.models.analysis import (
     Shape,
@@ -23,6 +23,7 @@ from googlenet.models.analysis import (
     too_small,
     uses_plain_windows,
 )
+from googlenet.text import nearest
 
 
 class Outputs(NamedTuple):

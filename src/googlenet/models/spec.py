@@ -27,7 +27,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ToSquare
-from googlenet.errors import NetworkError, nearest
+from googlenet.errors import NetworkError
+from googlenet.text import nearest
 
 Size = int | tuple[int, int]  # one number for a square, or (height, width)
 

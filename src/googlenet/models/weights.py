@@ -18,13 +18,13 @@ from googlenet.errors import WeightsError
 from googlenet.models.build import create
 from googlenet.models.classics import VGG11, VGG11_BN, VGG16, VGG16_BN, VGG19, VGG19_BN
 from googlenet.models.spec import Conv, Network, Pool
+from googlenet.text import first_few
 
 Layout = tuple[tuple[str, str], ...]
 
 OWN = "googlenet"  # the layout of our own weights.safetensors
 TIMM_NAMES = {"xception": "legacy_xception"}  # where timm calls a network otherwise
 TIMM_CROP_MODES = {"crop": "center", "pad": "border", "squash": "squash"}  # what timm calls Preprocessing.fit
-NAMED = 6  # tensors that an error names before it counts the rest
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def take(network: Network, tensors: Mapping[str, Tensor]) -> Taken:
         ],
     }
     if any(wrong.values()):
-        listed = "; ".join(f"{what}: {_some(keys)}" for what, keys in wrong.items() if keys)
+        listed = "; ".join(f"{what}: {first_few(keys)}" for what, keys in wrong.items() if keys)
         raise WeightsError(f"the weights ({layout}) do not fit {network.name}: {listed}")
     return Taken(layout, fitted, {**counters, **state})
 
@@ -104,7 +104,8 @@ def _recognised(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, d
     layout, names = max(candidates.items(), key=lambda item: len(set(item[1].values()) & tensors.keys()))
     if not set(names.values()) & tensors.keys():
         raise WeightsError(
-            f"these are no weights of {network.name}: they have {_some(tensors)}; it has {_some(names.values())} "
+            f"these are no weights of {network.name}: they have {first_few(tensors)}; "
+            f"it has {first_few(names.values())} "
             f"(layouts: {', '.join(candidates)})"
         )
     return layout, names
@@ -139,12 +140,6 @@ def _without_missing_heads(network: Network, known: Mapping[str, Tensor]) -> Net
     """Leave out the heads of which the weights have nothing: they are not needed for answers."""
     there = [tap for tap in network.aux if any(key.startswith(f"{tap.name}.") for key in known)]
     return replace(network, aux=there)
-
-
-def _some(names: Iterable[str]) -> str:
-    every = list(names)
-    shown = ", ".join(every[:NAMED]) or "nothing"
-    return shown if len(every) <= NAMED else f"{shown} and {len(every) - NAMED} more"
 
 
 # The layouts. A pattern is of our names, a replacement of theirs.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from googlenet.errors import NetworkError, nearest
+from googlenet.errors import NetworkError
 from googlenet.models import classics, googlenet, inception_resnet, inception_v2, inception_v3, inception_v4, xception
 from googlenet.models.spec import Network
+from googlenet.text import nearest
 
 NETWORKS: dict[str, Network] = {
     network.name: network

@@ -21,8 +21,8 @@ from safetensors.torch import save_file as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from googlenet.bundle import replace_file
-from googlenet.errors import CheckpointError, DiskFullError, RunError, unwritable
+from googlenet.errors import CheckpointError, RunError
+from googlenet.files import replace_file, write_error
 
 SHA256 = "sha256"
 KEPT = 2  # the newest, and the one before it for the case that it is damaged
@@ -130,13 +130,8 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
 
 
 def explain(error: OSError, path: Path) -> RunError:
-    """Say in one line why a file of a run could not be written."""
-    reason = unwritable(path, error)
-    if isinstance(reason, DiskFullError):
-        return DiskFullError(
-            f"no space left to write {path}; what was saved before is intact: free some space, then go on with --resume"
-        )
-    return reason
+    """Return, in one line, why a file of a run could not be written."""
+    return write_error(path, error, "what was saved before is intact: free some space, then go on with --resume")
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

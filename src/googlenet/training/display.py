@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from googlenet.card import SHOWN
-from googlenet.data.listing import some_of
+from googlenet.text import first_few
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 
@@ -69,7 +69,7 @@ class Display:
         self._classes(fit)
         unseen = [name for name, count in val.counts().items() if not count]
         if unseen:
-            names = some_of(unseen)
+            names = first_few(unseen)
             self._print(f"no picture of {names} is held out: its accuracy will not be known; add pictures", "yellow")
 
     def _classes(self, fit: Fit) -> None:

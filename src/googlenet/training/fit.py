@@ -19,6 +19,7 @@ from googlenet.card import Preprocessing
 from googlenet.data.pictures import LabelledData, Picture
 from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
+from googlenet.text import first_few
 from googlenet.training import checkpoint
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.distributed import Processes, synchronise
@@ -500,11 +501,10 @@ class Fit:
 
     def _non_finite(self, what: str, files: tuple[str, ...]) -> NonFiniteLossError:
         lr = self._learning_rate(self.pace.share(self.progress))
-        shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
         return NonFiniteLossError(
             f"{what} became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
             f"lower --lr (it was {lr:.3g}) or use a --network with batch "
-            "normalisation" + (f"; pictures of that batch: {shown}" if files else ""),
+            "normalisation" + (f"; pictures of that batch: {first_few(files)}" if files else ""),
             files,
         )
 

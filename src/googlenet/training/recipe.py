@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from googlenet.card import ToSquare
 from googlenet.data.pictures import VAL_FRACTION
-from googlenet.errors import RecipeError, nearest
+from googlenet.errors import RecipeError
+from googlenet.text import nearest
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -27,11 +27,11 @@ from googlenet.models import zoo
 from googlenet.models.build import ConvNet
 from googlenet.models.spec import Network, from_json
 from googlenet.models.weights import is_a_counter, laid_out
+from googlenet.text import first_few
 from googlenet.training.recipe import Recipe
 
 RECIPE = "finetune"  # that is trained by, unless another is asked for
 TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant, unless another is named
-NAMED = 6  # layers of a stage that are named before the rest is counted
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,9 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
     parameters = sum(p.numel() for key, p in built.named_parameters() if key in state)
     if not parameters:
         raise WeightsError(
-            f"nothing of {source.name} fits {built.network.name}: it has {_some(theirs)}, the network has "
-            f"{_some(own)}; name its --network, or turn weights of another project into a run first: googlenet convert"
+            f"nothing of {source.name} fits {built.network.name}: it has {first_few(theirs)}, the network has "
+            f"{first_few(own)}; name its --network, or turn weights of another project into a run first: "
+            "googlenet convert"
         )
     built.load_state_dict(state, strict=False)
     for name, layer in built.named_modules():
@@ -275,7 +276,7 @@ def _by_stage(keys: Sequence[str], whole: Iterable[str]) -> str:
             said += _span([stage for stage, _ in group])
         else:
             inside = [key for _, every in group for key in every if key in among]
-            said += [_some(dict.fromkeys(".".join(key.split(".")[:2]) for key in inside))] if inside else []
+            said += [first_few(dict.fromkeys(".".join(key.split(".")[:2]) for key in inside))] if inside else []
     return ", ".join(said)
 
 
@@ -290,8 +291,3 @@ def _span(stages: list[str]) -> list[str]:
 def _without(keys: Iterable[str], others: Iterable[str]) -> list[str]:
     there = set(others)
     return [key for key in keys if key not in there]
-
-
-def _some(names: Iterable[str]) -> str:
-    every = list(names)
-    return ", ".join(every[:NAMED]) + (f" and {len(every) - NAMED} more" if len(every) > NAMED else "")
