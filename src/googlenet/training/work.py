@@ -23,7 +23,7 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.errors import DeviceError, RunError, StoppedError
-from googlenet.evaluation.report import draw_learning_curve
+from googlenet.evaluation.drawing import attempt
 from googlenet.inference.export import write_bundle
 from googlenet.inference.golden import golden_inputs
 from googlenet.models.build import ConvNet, create
@@ -228,8 +228,16 @@ def _write_log(path: Path, history: list[EpochResult]) -> None:
 
 
 def _draw(run: Path, fit: Fit) -> None:
-    if fit.progress.history:
+    if not fit.progress.history:
+        return
+
+    def draw() -> None:
+        from googlenet.evaluation.report import draw_learning_curve
+
         draw_learning_curve([result.to_row() for result in fit.progress.history], run / CURVE, fit.task.metric)
+
+    if why := attempt(draw, run / CURVE):
+        say(why)
 
 
 # The machine.
