@@ -19,6 +19,7 @@
     ├── ResultsError            a file or folder for results that is in the way or does not fit
     ├── ClusterError            a cluster that cannot be reached, or whose work is not whole
     ├── DeviceError             a device this machine does not have
+    ├── MachineError            memory, files, processes or a place that the machine refused
     └── MissingExtraError       an optional part of the package is not installed
 
 A message says what was got, what is allowed and what to do, in one line.
@@ -109,6 +110,10 @@ class ClusterError(GoogLeNetError):
 
 class DeviceError(GoogLeNetError):
     """A device this machine does not have."""
+
+
+class MachineError(GoogLeNetError):
+    """The machine refused something: memory, open files, processes, or a place to read or write."""
 
 
 class MissingExtraError(GoogLeNetError, ImportError):

@@ -6,15 +6,19 @@ Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed,
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
+import threading
 import traceback
 from typing import Any
 
 import typer
 
 import googlenet
+from googlenet import machine, stages
 from googlenet.errors import (
     DataError,
     DeviceError,
@@ -74,13 +78,18 @@ for _verb in VERBS:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. Whatever goes wrong is one line on stderr."""
+    _prepare_streams()
+    stages.begin()
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given
+    if not debug:
+        _hide_tracebacks()
     given = [argument for argument in given if argument != "--debug"]
     try:
         code: Any = app(given, prog_name="googlenet", standalone_mode=False)
         if code == STOPPED:  # what typer makes of a Ctrl-C
             _fail("stopped", STOPPED, debug)
+        sys.stdout.flush()
         _exit(code if isinstance(code, int) else 0)
     except typer.TyperException as error:
         _fail(_usage(error), 2, debug)
@@ -93,11 +102,45 @@ def main(arguments: list[str] | None = None) -> None:
     except GoogLeNetError as error:
         _fail(str(error), 1, debug)
     except BrokenPipeError:
-        # Whoever read our output, `head` for one, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()  # whoever read our output, `head` for one, has seen enough
         _exit(1)
     except Exception as error:  # noqa: BLE001 - a user sees one line, not a traceback
-        _fail(f"{type(error).__name__}: {error} (a defect of this program: --debug shows where)", 1, debug)
+        _fail(_unforeseen(error), 1, debug)
+
+
+def _prepare_streams() -> None:
+    """Let no name fail to be printed, whatever the locale, and no file take the number of a stream that is closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _hide_tracebacks() -> None:
+    """Print none of what Python prints by itself: of threads, and of objects that cannot be cleared away."""
+    sys.unraisablehook = lambda _: None
+    threading.excepthook = lambda _: None
+
+
+def _unforeseen(error: Exception) -> str:
+    """Say what went wrong that nobody raised on purpose."""
+    _discard_stdout()
+    return machine.explain(error) or (
+        f"{type(error).__name__}: {error} (a defect of this program: --debug shows where)"
+    )
+
+
+def _discard_stdout() -> None:
+    """Let what waits to be printed go nowhere, so that the end of the program does not fail at it again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: typer.TyperException) -> str:

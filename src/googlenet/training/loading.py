@@ -52,6 +52,17 @@ class Batch:
     indices: list[int]
     unreadable: dict[int, str] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as bytes in a pipe.
+
+        Tensors would go through shared memory, of which containers have little, and take an open file each.
+        """
+        return _unpacked, (self.images.numpy(), self.labels.numpy(), self.indices, self.unreadable)
+
+
+def _unpacked(images: Any, labels: Any, indices: list[int], unreadable: dict[int, str]) -> Batch:
+    return Batch(torch.from_numpy(images), torch.from_numpy(labels), indices, unreadable)
+
 
 class Batches:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.

@@ -24,6 +24,7 @@ from googlenet.errors import (
 )
 from googlenet.extras import TRAINING, require
 from googlenet.inference.golden import golden_inputs
+from googlenet.machine import explained
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.spec import Network, from_json, to_json
@@ -121,7 +122,7 @@ def train(
     plan = look_at_data(plan, data)
     plan = replace(plan, device=device, on_bad_image=on_bad_image, workers=workers, download=download, begun=begun,
                    checkpoint_minutes=checkpoint_minutes)  # fmt: skip
-    with directory.held(run) if torchrun.is_first_process() else nullcontext():
+    with directory.held(run) if torchrun.is_first_process() else nullcontext(), explained():
         bundle: Bundle = _work().train(plan)
         return bundle
 

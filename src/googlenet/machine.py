@@ -1,0 +1,106 @@
+"""What the machine refused (memory, files, processes, places) in one line that says what to do. Standard library only.
+
+Libraries raise it in many ways; none of them is a defect of this program.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from googlenet.errors import GoogLeNetError, MachineError
+from googlenet.text import printable
+
+MEMORY = "there is not enough memory: take a smaller --batch-size or --image-size, fewer --workers, or a larger machine"
+FILES = "too many files are open: raise the limit (ulimit -n), or train with --workers 0"
+PROCESSES = "no more processes or threads may be started: raise the limit (ulimit -u), or train with --workers 0"
+SPACE = "no space is left on the disk: free some; what was finished before is whole"
+
+_BY_NUMBER = {
+    errno.ENOMEM: MEMORY,
+    errno.EMFILE: FILES,
+    errno.ENFILE: FILES,
+    errno.EAGAIN: PROCESSES,
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
+    errno.EFBIG: "a file would be larger than is allowed: raise the limit (ulimit -f)",
+    errno.EACCES: "permission denied: choose another place, or ask who owns it",
+    errno.EPERM: "permission denied: choose another place, or ask who owns it",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.ENAMETOOLONG: "the name is too long: most file systems take 255 bytes",
+    errno.ELOOP: "a symbolic link leads in a circle: mend it",
+    errno.EIO: "the disk could not be read or written: look after it",
+}
+
+# What libraries that are written in other languages say, and what it means.
+_BY_WORDS = (
+    (("is killed by signal", "exited unexpectedly"),
+     "a process that reads pictures was killed, mostly for want of memory: train with fewer --workers, or 0"),
+    (("too many open files", "received 0 items of ancdata"), FILES),
+    (("can't start new thread", "resource temporarily unavailable", "thread creation failed"), PROCESSES),
+    (("shared memory", "/dev/shm"),
+     "there is not enough shared memory (/dev/shm): give it more, or train with --workers 0"),
+    (("no space left",), SPACE),
+    (("allocate memory", "bad alloc", "bad_alloc", "bad allocation", "out of memory", "failed to allocate",
+      "failed to map segment", "can't alloc"), MEMORY),
+    (("home directory",), "there is no home directory: say where one is with HOME"),
+)  # fmt: skip
+
+
+def explain(error: BaseException) -> str | None:
+    """Say in one line what the machine refused, if that is what ``error``, or what it came from, is about."""
+    for each in _chain(error):
+        if isinstance(each, MemoryError):
+            return MEMORY
+        if isinstance(each, RecursionError):
+            return "what was given is nested too deeply"
+        if isinstance(each, OSError):
+            return _of_system(each)
+        if isinstance(each, UnicodeError):
+            return f"a name or text cannot be read or written here ({each}): set a UTF-8 locale, or PYTHONUTF8=1"
+        if isinstance(each, (RuntimeError, ImportError)) and (meaning := _meaning(str(each))):
+            return meaning
+    return None
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Raise :class:`MachineError` where the machine refused something; what is typed already passes."""
+    try:
+        yield
+    except GoogLeNetError:
+        raise
+    except Exception as error:
+        if why := explain(error):
+            raise MachineError(why) from error
+        raise
+
+
+def _of_system(error: OSError) -> str:
+    text = error.strerror or _last_line(error)
+    known = _BY_NUMBER.get(error.errno or 0) or _meaning(text) or text
+    if isinstance(error.filename, (str, bytes)):
+        return f"{printable(os.fsdecode(error.filename))}: {known}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # files of users are named
+        return "standard output, or a temporary file, cannot be written: no space is left"
+    return known
+
+
+def _meaning(text: str) -> str | None:
+    lowered = text.lower()
+    return next((meaning for words, meaning in _BY_WORDS if any(word in lowered for word in words)), None)
+
+
+def _last_line(error: BaseException) -> str:
+    """Say what is at the end: the error of another process comes with its traceback."""
+    return next(reversed(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
