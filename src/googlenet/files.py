@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def lock(handle: int) -> None:
         raise
     except OSError:  # a file system without locks
         return
+
+
+def user_cache() -> Path | None:
+    """Return the folder of this package in the user's cache; ``None`` where the user has no home directory."""
+    given = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    if given:
+        return Path(given) / "googlenet"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    below = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+    return home / below / "googlenet"
 
 
 def check_output_path(path: Path) -> None:

@@ -10,9 +10,11 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -78,34 +80,48 @@ for _verb in VERBS:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. Whatever goes wrong is one line on stderr."""
-    _prepare_streams()
-    stages.begin()
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given
-    if not debug:
+    _prepare_streams()
+    if arguments is None and not debug:
         _hide_tracebacks()
-    given = [argument for argument in given if argument != "--debug"]
+    stages.begin()
+    with _interruptible(for_good=arguments is None) as interrupts:
+        line, code = _run([argument for argument in given if argument != "--debug"], debug)
+        interrupts.end(code)
+        if line:
+            print(f"googlenet: {' '.join(line.split())}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.exit(code)
+
+
+def _run(given: list[str], debug: bool) -> tuple[str, int]:
+    """Run a command; return what is to be said of how it ended, if anything, and the exit code."""
     try:
         code: Any = app(given, prog_name="googlenet", standalone_mode=False)
-        if code == STOPPED:  # what typer makes of a Ctrl-C
-            _fail("stopped", STOPPED, debug)
         sys.stdout.flush()
-        _exit(code if isinstance(code, int) else 0)
-    except typer.TyperException as error:
-        _fail(_usage(error), 2, debug)
-    except (typer.Abort, KeyboardInterrupt):
-        _fail("stopped", STOPPED, debug)
-    except StoppedError as error:
-        _fail(str(error), error.exit_code, debug)
-    except WRONG_USAGE as error:
-        _fail(str(error), 2, debug)
-    except GoogLeNetError as error:
-        _fail(str(error), 1, debug)
-    except BrokenPipeError:
+        if code == STOPPED:  # what typer makes of a Ctrl-C
+            return "stopped", STOPPED
+        return "", code if isinstance(code, int) else 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a user sees one line, not a traceback
+        if debug:
+            traceback.print_exc()
+        return _ended(error)
+
+
+def _ended(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, BrokenPipeError):
         _discard_stdout()  # whoever read our output, `head` for one, has seen enough
-        _exit(1)
-    except Exception as error:  # noqa: BLE001 - a user sees one line, not a traceback
-        _fail(_unforeseen(error), 1, debug)
+        return "", 1
+    if isinstance(error, typer.TyperException):
+        return _usage(error), 2
+    if isinstance(error, (typer.Abort, KeyboardInterrupt)):
+        return "stopped", STOPPED
+    if isinstance(error, GoogLeNetError):
+        code = error.exit_code if isinstance(error, StoppedError) else 2 if isinstance(error, WRONG_USAGE) else 1
+        return str(error), code
+    _discard_stdout()
+    unknown = f"{type(error).__name__}: {error} (a defect of this program: --debug shows where)"
+    return machine.explain(error) or unknown, 1
 
 
 def _prepare_streams() -> None:
@@ -121,20 +137,63 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        encoding = sys.stderr.encoding
+        sys.stderr = _Stderr(sys.stderr.buffer, encoding, "backslashreplace", line_buffering=True)
+
+
+class _Stderr(io.TextIOWrapper):
+    """Progress and warnings end no work: not where the terminal is gone, the disk full, or nobody reads on."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+class _Interrupts:
+    """Ctrl-C ends a command by one line, however often it is pressed: the second one does not wait for the first."""
+
+    def __init__(self) -> None:
+        self.heard, self.line, self.code = False, b"googlenet: stopped\n", STOPPED
+
+    def end(self, code: int) -> None:
+        """Let a Ctrl-C from now on change nothing of how the command ended."""
+        self.heard, self.line, self.code = True, b"", code
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Handle SIGINT."""
+        if self.heard:
+            with contextlib.suppress(OSError):
+                os.write(2, self.line)
+            os._exit(self.code)
+        self.heard = True
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _interruptible(for_good: bool) -> Iterator[_Interrupts]:
+    """Hear Ctrl-C, ``for_good`` where the process ends with the command."""
+    interrupts = _Interrupts()
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupts  # it is ignored, or somebody else's
+        return
+    signal.signal(signal.SIGINT, interrupts)
+    try:
+        yield interrupts
+    finally:
+        if not for_good:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _hide_tracebacks() -> None:
     """Print none of what Python prints by itself: of threads, and of objects that cannot be cleared away."""
     sys.unraisablehook = lambda _: None
     threading.excepthook = lambda _: None
-
-
-def _unforeseen(error: Exception) -> str:
-    """Say what went wrong that nobody raised on purpose."""
-    _discard_stdout()
-    return machine.explain(error) or (
-        f"{type(error).__name__}: {error} (a defect of this program: --debug shows where)"
-    )
 
 
 def _discard_stdout() -> None:
@@ -147,15 +206,3 @@ def _usage(error: typer.TyperException) -> str:
     context: Any = getattr(error, "ctx", None)
     where = context.command_path if context else "googlenet"
     return f"{error.format_message()} (see `{where} --help`)"
-
-
-def _fail(message: str, code: int, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    line = " ".join(message.split())
-    print(f"googlenet: {line}", file=sys.stderr)  # noqa: T201
-    _exit(code)
-
-
-def _exit(code: int) -> None:
-    sys.exit(code)

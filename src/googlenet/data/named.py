@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from googlenet.errors import DataError
+from googlenet.files import user_cache
 from googlenet.text import nearest
 
 # The official test pictures are `val` where a set has no official validation pictures: all but flowers102, which has
@@ -24,8 +24,12 @@ PLACE = "GOOGLENET_DATA"  # the environment variable that says where named sets 
 
 def folder_of(name: str) -> Path:
     """Say where a named set is kept: below ``$GOOGLENET_DATA``, otherwise below the user's cache."""
-    told = os.environ.get(PLACE)
-    return (Path(told) if told else _user_cache() / "googlenet" / "data") / name
+    if told := os.environ.get(PLACE):
+        return Path(told) / name
+    cache = user_cache()
+    if cache is None:
+        raise DataError(f"there is no home directory to keep {name} in: say with {PLACE} where named sets are kept")
+    return cache / "data" / name
 
 
 def check_fetchable(name: str) -> None:
@@ -42,11 +46,3 @@ def find_named(name: str) -> Path:
     if not (folder / LIST).is_file():
         raise DataError(f"{name} is not in {folder}: {BY_HAND.get(name, '--download fetches it')}")
     return folder / LIST
-
-
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

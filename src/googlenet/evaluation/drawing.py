@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from googlenet.text import printable
 
 def attempt(draw: Callable[[], object], path: Path) -> str | None:
     """Draw, and return in one line why that failed, if it did: the numbers are there already, and stay."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would tell where its caches are
     try:
         draw()
     except Exception as error:  # noqa: BLE001 - of whatever kind: a font, a name, a disk

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
 from googlenet.card import TOLERANCE, ModelCard
 from googlenet.errors import BundleError, DeviceError
+from googlenet.files import user_cache
 from googlenet.images.decode import Pixels
 
 Floats = NDArray[np.float32]
@@ -246,7 +246,10 @@ def _cache() -> Path | None:
 
     OpenVINO names what it keeps there by a hash of the graph, of its own version and of the processor.
     """
-    folder = user_cache_path("googlenet") / "compiled"
+    cache = user_cache()
+    if cache is None:
+        return None
+    folder = cache / "compiled"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _tidy(folder)

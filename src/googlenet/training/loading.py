@@ -5,11 +5,19 @@ A picture drawn again within an epoch, to balance the classes, is augmented anew
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import signal
+import sys
+import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,15 +26,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from googlenet import machine
 from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
-from googlenet.errors import ImageError
+from googlenet.errors import ImageError, MachineError
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import prepare, whole_square
 from googlenet.training.augment import smallest_side, vary
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
+_STOPPING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+WATCH_SECONDS = 1.0  # between looks at whether the process that trains is still there
 MAX_WORKERS = 8
 NICE = 10  # how far processes that read stand back: a step that loses one of its cores loses all of them
 ROOM = 64 * 2**20  # bytes of decoded pictures that each process that reads may keep
@@ -174,15 +185,73 @@ def default_workers(processes_here: int = 1) -> int:
 
 def loader(dataset: PictureDataset, batches: Batches, task: Task, workers: int) -> DataLoader[Any]:
     """Read and augment batches in ``workers`` processes, ahead of the training step; in this one where it is 0."""
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=partial(_collate, task),
-        persistent_workers=workers > 0,
-        generator=torch.Generator(),  # its own: asking for batches must not move the global one
-        worker_init_fn=_serve,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores: as was asked
+        return _Loader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=partial(_collate, task),
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # its own: asking for batches must not move the global one
+            worker_init_fn=_serve,
+            multiprocessing_context=_context() if workers else None,
+        )
+
+
+class _Loader(DataLoader[Any]):
+    """A DataLoader whose processes start with the signals blocked, and without the script that trains.
+
+    A process that is spawned would run that script anew, and train in its turn: no script needs
+    ``if __name__ == "__main__"`` for training.
+    """
+
+    def __iter__(self) -> Any:
+        if not self.num_workers:
+            return super().__iter__()
+        try:
+            with _signals_blocked(), _without_main():
+                return super().__iter__()
+        except (pickle.PicklingError, AttributeError) as error:
+            raise MachineError(
+                f"processes that read pictures cannot be given what the script defines itself ({error}): put it into a "
+                "module of its own and import it, or train with workers=0 (--workers 0)"
+            ) from error
+        except OSError as error:
+            why = machine.explain(error)
+            raise MachineError(
+                f"processes that read pictures cannot be started: {why}; --workers 0 needs none"
+            ) from error
+
+
+def _context() -> str | None:
+    """Choose how processes are started: as the program was told, else by fork where that is safe."""
+    told = multiprocessing.get_start_method(allow_none=True)
+    return told or ("fork" if sys.platform == "linux" else None)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Processes that are started here inherit the mask: no Ctrl-C reaches them before they can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let processes that are spawned, or the server that forks them, find an empty ``__main__``."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _collate(task: Task, samples: Sequence[tuple[int, tuple[int, ...], Tensor | str]]) -> Batch:
@@ -200,7 +269,25 @@ def _generator(*seed: int) -> np.random.Generator:
 
 
 def _serve(_: int) -> None:
-    """Leave signals to the parent, and the processor to the training step where both want it."""
-    os.nice(NICE)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the process that trains, end with it, and leave it the processor where both want it."""
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    for number in _STOPPING - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(os.getppid(), multiprocessing.parent_process()), daemon=True).start()
+
+
+def _end_with(parent: int, trainer: Any) -> None:
+    """End this process when its parent, or the process that trains, is gone or says so; whatever it waits for.
+
+    SIGTERM counts from these alone: one to all processes of a job is for the one that trains, which saves first.
+    """
+    while os.getppid() == parent and trainer.is_alive():
+        if not hasattr(signal, "sigtimedwait"):
+            time.sleep(WATCH_SECONDS)
+            continue
+        sent = signal.sigtimedwait({signal.SIGTERM}, WATCH_SECONDS)
+        if sent is not None and sent.si_pid in (parent, trainer.pid):
+            break
+    os._exit(0)
