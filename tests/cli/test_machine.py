@@ -1,4 +1,4 @@
-"""What the machine refuses is one line with what to do, never a defect of this program; and numbers come before plots."""
+"""What the machine refuses is one line with what to do, never a defect of this program; numbers come before plots."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def last_line(err):
     ],
 )  # fmt: skip
 def test_it_is_one_line(trained_run, tmp_path, before, command, says):
-    code, out, err = shell(before, command, trained_run, tmp_path)
+    code, _, err = shell(before, command, trained_run, tmp_path)
     assert code in (1, 2)
     assert says in last_line(err)
 

@@ -1,5 +1,6 @@
 """The processes that read pictures: scripts without a guard, signals to all of them, kills that leave none behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -165,10 +166,8 @@ def test_a_terminal_that_is_closed_saves(coloured, tmp_path):
     os.set_blocking(terminal, False)
 
     def read_on():
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(terminal, 2**16)
-        except BlockingIOError:
-            pass
         return (out / "log.csv").exists()
 
     wait_for(read_on)

@@ -52,6 +52,7 @@ def doctor(
     """
     from googlenet.cli import look
     from googlenet.files import check_output_path
+    from googlenet.stages import stage
 
     if plot is not None:
         look.check_plot(plot)
@@ -65,7 +66,7 @@ def doctor(
         refuse(data, fix)
         check_output_path(fix)
     cleaned = None
-    with _bars() as report:
+    with stage(f"reading {data}"), _bars() as report:
         findings = examine(data, seed=seed, image_size=image_size, progress=report)
         if fix is not None:
             cleaned = clean(findings, fix, progress=report)
