@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -84,24 +84,30 @@ def train(
     learning_curve.png and the checkpoints that --resume goes on from.
     """
     import googlenet
-    from googlenet.cli.output import progress, say, warn
+    from googlenet.cli import look
+    from googlenet.cli.output import say, warn
     from googlenet.data.named import NAMED
 
+    settings: dict[str, Any] = {
+        "network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size, "in_channels": in_channels,
+        "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed, "balance": balance,
+        "precision": precision,
+    }  # fmt: skip
     if download and (start is None or data in NAMED):
-        with progress(f"fetching {data}") as report:
-            googlenet.fetch(data, report)
+        from googlenet.training import run
+
+        run.look(out, recipe, settings, start, resume=resume, overwrite=overwrite)
+        look.fetch(data)
     bundle = googlenet.train(
-        data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
-        in_channels=in_channels, fit=fit, batch_size=batch_size, lr=lr, start=start, freeze=freeze, download=download,
-        seed=seed, balance=balance, device=device, precision=precision, resume=resume, overwrite=overwrite,
-        on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
+        data, out, recipe=recipe, start=start, download=download, device=device, resume=resume, overwrite=overwrite,
+        on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes, **settings,
     )  # fmt: skip
     from googlenet.card import SHOWN
-    from googlenet.training.distributed import is_first_process
+    from googlenet.training.torchrun import is_first_process
 
     if not is_first_process():
         return
-    from googlenet.training.run import UNREADABLE
+    from googlenet.training.directory import UNREADABLE
 
     metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"
     if (out / UNREADABLE).exists():

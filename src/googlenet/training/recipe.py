@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MAX_LETTERS, MAX_DOTS = 2**20, 64  # of a recipe, and of one of its keys
+_COMMENTS, _KEYS = re.compile("#.*"), re.compile(r"[=,{}\[\]\n]")
 GRAIN = 16  # pictures grow by so many pixels at a time
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -153,6 +156,19 @@ def load_recipe(source: str | Path = "default", **overrides: Any) -> Recipe:
     3
     """
     text, where = _text_of(source)
+    if len(text) > MAX_LETTERS or any(key.count(".") > MAX_DOTS for key in _KEYS.split(_COMMENTS.sub("", text))):
+        raise _too_deep(where)  # the parser's memory grows with the square of the dots in a key
+    try:
+        return _checked(text, where, overrides)
+    except RecursionError as error:  # of the parser, or where a message shows what was given
+        raise _too_deep(where) from error
+
+
+def _too_deep(where: str) -> RecipeError:
+    return RecipeError(f"recipe {where} is too long or nested too deeply: a recipe has some keys, and one table")
+
+
+def _checked(text: str, where: str, overrides: dict[str, Any]) -> Recipe:
     try:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
