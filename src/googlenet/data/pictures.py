@@ -227,8 +227,8 @@ def _find(source: str | Path, channels: int, to_learn: bool) -> LabelledData:
     else:
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
-            f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({' or '.join(LISTS)}), "
-            f"or one of {', '.join((DIGITS, *NAMED))}"
+            f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, "
+            f"a list ({' or '.join(LISTS)}), or one of {', '.join((DIGITS, *NAMED))}"
         )
     if to_learn:
         _require_classes(data.name, data.class_names)

@@ -71,7 +71,7 @@ def draw(items: Sequence[Picture], seed: int, fractions: Mapping[str, float]) ->
         total.update(unit.counts)
     for drawn, (split, fraction) in enumerate(wanted):
         targets = {label: fraction * count for label, count in total.items()}
-        held = _hold_out(free, targets, keep=len(wanted) - drawn)
+        held = _HeldOut(free, targets, keep=len(wanted) - drawn).units
         for unit in held:
             for index in unit.members:
                 splits[index] = split
@@ -93,39 +93,44 @@ def _counts(items: Iterable[Picture]) -> Counter[int]:
     return Counter(label for item in items for label in item.labels or (-1,))
 
 
-def _hold_out(units: Sequence[_Unit], targets: Mapping[int, float], keep: int) -> dict[_Unit, None]:
-    """Choose units so that each class comes as near to its target as they allow; leave ``keep`` of each class."""
-    by_class: dict[int, list[_Unit]] = defaultdict(list)
-    for unit in units:
-        for label in unit.counts:
-            by_class[label].append(unit)
-    left = {label: len(those) for label, those in by_class.items()}
-    held: Counter[int] = Counter()
-    chosen: dict[_Unit, None] = {}
+class _HeldOut:
+    """Chooses units so that each class comes as near to its target as they allow, and leaves ``keep`` of each class."""
 
-    def may_go(unit: _Unit) -> bool:
-        return unit not in chosen and all(left[label] > keep for label in unit.counts)
+    def __init__(self, units: Sequence[_Unit], targets: Mapping[int, float], keep: int) -> None:
+        self.targets, self.keep = targets, keep
+        self.units: dict[_Unit, None] = {}  # those that were taken
+        self.images: Counter[int] = Counter()
+        by_class: dict[int, list[_Unit]] = defaultdict(list)
+        for unit in units:
+            for label in unit.counts:
+                by_class[label].append(unit)
+        self.left = {label: len(those) for label, those in by_class.items()}
+        for label in sorted(by_class, key=lambda label: (len(by_class[label]), label)):
+            self._choose(label, by_class[label])
 
-    def change(unit: _Unit) -> float:
-        """How much farther from the targets the classes would be, as shares of these."""
+    def _choose(self, label: int, units: Sequence[_Unit]) -> None:
+        for unit in units:
+            if self.images[label] < self.targets[label] and self._may_go(unit) and self._change(unit) < 0:
+                self._take(unit)
+        if not self.images[label] and (able := [unit for unit in units if self._may_go(unit)]):
+            self._take(min(able, key=self._change))
+
+    def _may_go(self, unit: _Unit) -> bool:
+        return unit not in self.units and all(self.left[label] > self.keep for label in unit.counts)
+
+    def _change(self, unit: _Unit) -> float:
+        """How much farther from the targets the classes of a unit would be with it, as shares of these."""
         return sum(
-            (abs(held[label] + count - targets[label]) - abs(held[label] - targets[label])) / targets[label]
+            (abs(self.images[label] + count - target) - abs(self.images[label] - target)) / target
             for label, count in unit.counts.items()
+            for target in [self.targets[label]]
         )
 
-    def take(unit: _Unit) -> None:
-        chosen[unit] = None
-        held.update(unit.counts)
+    def _take(self, unit: _Unit) -> None:
+        self.units[unit] = None
+        self.images.update(unit.counts)
         for label in unit.counts:
-            left[label] -= 1
-
-    for label in sorted(by_class, key=lambda label: (len(by_class[label]), label)):
-        for unit in by_class[label]:
-            if held[label] < targets[label] and may_go(unit) and change(unit) < 0:
-                take(unit)
-        if not held[label] and (able := [unit for unit in by_class[label] if may_go(unit)]):
-            take(min(able, key=change))
-    return chosen
+            self.left[label] -= 1
 
 
 def draw_by_name(items: Sequence[Picture], seed: int, val_fraction: float) -> list[str]:
