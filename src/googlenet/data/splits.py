@@ -66,9 +66,7 @@ def draw(items: Sequence[Picture], seed: int, fractions: Mapping[str, float]) ->
     splits = ["train"] * len(items)
     free = _units(items, seed)
     wanted = [(split, fraction) for split, fraction in fractions.items() if fraction]
-    total: Counter[int] = Counter()
-    for unit in free:
-        total.update(unit.counts)
+    total = _counts(items)
     for drawn, (split, fraction) in enumerate(wanted):
         targets = {label: fraction * count for label, count in total.items()}
         held = _HeldOut(free, targets, keep=len(wanted) - drawn).units
@@ -88,9 +86,13 @@ def _units(items: Sequence[Picture], seed: int) -> list[_Unit]:
     return [_Unit(tuple(members[key]), _counts(items[i] for i in members[key])) for key in ranked]
 
 
-def _counts(items: Iterable[Picture]) -> Counter[int]:
+def _counts(items: Iterable[Picture]) -> dict[int, int]:
     """Count the images of each class; those without a label are a class of their own."""
-    return Counter(label for item in items for label in item.labels or (-1,))
+    counts: dict[int, int] = {}  # a Counter for each of a million images takes seconds
+    for item in items:
+        for label in item.labels or (-1,):
+            counts[label] = counts.get(label, 0) + 1
+    return counts
 
 
 class _HeldOut:
@@ -128,8 +130,8 @@ class _HeldOut:
 
     def _take(self, unit: _Unit) -> None:
         self.units[unit] = None
-        self.images.update(unit.counts)
-        for label in unit.counts:
+        for label, count in unit.counts.items():
+            self.images[label] += count
             self.left[label] -= 1
 
 
