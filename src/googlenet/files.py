@@ -16,6 +16,7 @@ from typing import BinaryIO
 from googlenet.errors import DiskFullError, RunError
 from googlenet.text import printable
 
+MAX_NAME_BYTES = 255  # of one name in a folder, on the file systems that are in use
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -119,3 +120,37 @@ def lock(handle: int) -> None:
         raise
     except OSError:  # a file system without locks
         return
+
+
+def check_output_path(path: Path) -> None:
+    """Raise :class:`RunError` where a file or folder could not be written to ``path``, before any work is done.
+
+    The nearest folder that is there must be one that may be written; what is missing below it must have names that it
+    takes. Whether ``path`` itself is in the way is for the caller to say.
+    """
+    try:
+        if not path.is_absolute():
+            os.getcwd()  # noqa: PTH109 - raises where the current folder was deleted
+        place = path
+        while not os.path.lexists(place):
+            _check_name(place.name)
+            place = place.parent
+        place.stat()  # a link that leads in a circle, or nowhere
+        if place != path and not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is no folder")
+        if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
+            raise OSError(*_why_not(place))
+    except (OSError, ValueError) as error:
+        raise write_error(path, error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))) from error
+
+
+def _check_name(name: str) -> None:
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise OSError(errno.ENAMETOOLONG, f"a name has more than {MAX_NAME_BYTES} bytes")
+
+
+def _why_not(place: Path) -> tuple[int, str]:
+    """Say whether the disk or the folder forbids writing."""
+    read_only = os.name == "posix" and os.statvfs(place).f_flag & os.ST_RDONLY
+    number = errno.EROFS if read_only else errno.EACCES
+    return number, f"{printable(str(place))}: {os.strerror(number)}"

@@ -33,7 +33,8 @@ from googlenet.errors import (
     UnreadableImageError,
 )
 from googlenet.images.preprocess import prepare
-from googlenet.training import checkpoint, run
+from googlenet.training import checkpoint
+from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.loading import PictureDataset, Place
 from googlenet.training.recipe import Augmentation, load_recipe

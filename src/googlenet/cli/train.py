@@ -97,11 +97,11 @@ def train(
         on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
     )  # fmt: skip
     from googlenet.card import SHOWN
-    from googlenet.training.distributed import is_first_process
+    from googlenet.training.torchrun import is_first_process
 
     if not is_first_process():
         return
-    from googlenet.training.run import UNREADABLE
+    from googlenet.training.directory import UNREADABLE
 
     metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"
     if (out / UNREADABLE).exists():

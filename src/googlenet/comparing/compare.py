@@ -22,8 +22,9 @@ from googlenet.inference.speed import latency, throughput
 from googlenet.models import papers, zoo
 from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
+from googlenet.training.directory import CHECKPOINTS
 from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
-from googlenet.training.run import CHECKPOINTS, train
+from googlenet.training.run import train
 
 ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine hits all alike
 
