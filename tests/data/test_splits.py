@@ -229,3 +229,50 @@ def test_images_that_are_in_no_split_yet_are_in_all() -> None:
     data = LabelledData("x", ("a",), {"": Pictures(("a",), (Picture("1", (0,)),))}, made_here=False)
     with pytest.raises(DataError, match=r"has no split 'val'; it has all$"):
         data.split("val")
+
+
+# One name in two Unicode forms, and in two cases
+
+NFC, NFD = "café", "cafe\u0301"
+
+
+def empty_files(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_a_folder_that_was_on_a_mac_is_split_alike(tmp_path: Path) -> None:
+    def written(root: Path, word: str) -> LabelledData:
+        names = [f"{folder}/{word}{n}.jpg" for n in range(20) for folder in (word, "caff", "zoo")]
+        return open_data(empty_files(root, *names))
+
+    here, mac = written(tmp_path / "here", NFC), written(tmp_path / "mac", NFD)
+    assert here.class_names == mac.class_names == ("caff", NFC, "zoo")
+    for split in ("train", "val"):
+        assert [item.name for item in here.split(split).items] == [item.name for item in mac.split(split).items]
+        assert here.split(split).fingerprint() == mac.split(split).fingerprint()
+    assert all(item.path and item.path.exists() for item in mac.split("all").items)
+
+
+def test_a_class_in_two_unicode_forms_is_one_and_that_is_said(tmp_path: Path) -> None:
+    root = empty_files(tmp_path / "p", *(f"{w}/{w[-1]}{n}.jpg" for w in (NFC, NFD, "tea") for n in range(5)))
+    data = open_data(root)
+    assert data.split("all").counts() == {NFC: 10, "tea": 5}
+    assert data.notes == (f"{root}: {NFC} is written in two Unicode forms: taken as one class",)
+    lines = [f"{w}/{w[-1]}{n}.jpg,{w}" for w in (NFC, NFD, "tea") for n in range(5)]
+    (root / "list.csv").write_text("\n".join(["path,label", *lines]))
+    assert open_data(root / "list.csv").split("all").counts() == {NFC: 10, "tea": 5}
+    empty_files(root, f"{NFC}/same.jpg", f"{NFD}/same.jpg")
+    with pytest.raises(DataError, match=f"two pictures have one name but for the Unicode form .*: {NFC}/same.jpg; ren"):
+        open_data(root)
+
+
+def test_names_that_differ_in_capitals_alone_are_said(tmp_path: Path) -> None:
+    root = empty_files(tmp_path / "p", *(f"{c}/{n}.jpg" for c in "ab" for n in ("1", "2", "Cat", "cat", "3")))
+    (note,) = open_data(root).notes
+    assert note == (
+        f"{root}: names that differ in capitals alone, which some disks take for one: "
+        "a/Cat.jpg and a/cat.jpg, b/Cat.jpg and b/cat.jpg"
+    )

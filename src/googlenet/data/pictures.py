@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -230,9 +231,64 @@ def _find(source: str | Path, channels: int, to_learn: bool) -> LabelledData:
             f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, "
             f"a list ({' or '.join(LISTS)}), or one of {', '.join((DIGITS, *NAMED))}"
         )
+    data = _in_one_form(data, by_class=root.is_dir())
     if to_learn:
         _require_classes(data.name, data.class_names)
     return data
+
+
+def _in_one_form(data: LabelledData, by_class: bool) -> LabelledData:
+    """Write names in one Unicode form (NFC; a Mac's disk may have NFD), ordered as ever: by class, or by name alone.
+
+    Classes that have one name then are one class, which is said, as are images whose names differ in capitals alone.
+    """
+    classes = [normalize("NFC", name) for name in data.class_names]
+    names = tuple(sorted(set(classes)))
+    to = [names.index(name) for name in classes]
+    parts = {}
+    for split, part in data.splits.items():
+        items = [_renamed(item, to) for item in part.items]
+        if items != list(part.items):
+            items.sort(key=lambda item: (item.labels if by_class else (), item.name))
+        _refuse_one_name(data.name, items)
+        parts[split] = Pictures(names, tuple(items))
+    notes = [
+        f"{printable(data.name)}: {first_few([name])} is written in two Unicode forms: taken as one class"
+        for name, times in Counter(classes).items()
+        if times > 1
+    ]
+    return replace(data, class_names=names, splits=parts, notes=(*data.notes, *notes, *_case_doubles(data.name, parts)))
+
+
+def _renamed(item: Picture, to: Sequence[int]) -> Picture:
+    name, group = normalize("NFC", item.name), item.group and normalize("NFC", item.group)
+    labels = tuple(sorted({to[label] for label in item.labels}))
+    same = (name, group, labels) == (item.name, item.group, item.labels)
+    return item if same else replace(item, name=name, group=group, labels=labels)
+
+
+def _refuse_one_name(source: str, items: Sequence[Picture]) -> None:
+    twice = [name for name, times in Counter(item.name for item in items).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{printable(source)}: two pictures have one name but for the Unicode form it is written in (NFC, NFD): "
+            f"{first_few(twice)}; rename one of each two"
+        )
+
+
+def _case_doubles(source: str, parts: Mapping[str, Pictures]) -> Iterator[str]:
+    for part in parts.values():
+        first: dict[tuple[tuple[int, ...], str], str] = {}
+        pairs = []
+        for item in part.items:
+            other = first.setdefault((item.labels, item.name.casefold()), item.name)
+            if other != item.name:
+                pairs.append(f"{other} and {item.name}")
+        if pairs:
+            yield (
+                f"{printable(source)}: names that differ in capitals alone, which some disks take for one: "
+                f"{first_few(pairs)}"
+            )
 
 
 def _open_folder(root: Path, channels: int, to_learn: bool) -> LabelledData:
