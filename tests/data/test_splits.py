@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -187,14 +188,24 @@ def test_hashes_are_of_the_content(tmp_path: Path) -> None:
     assert content_hashes(items) == ["", y, z]
 
 
-def test_hashing_that_takes_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashing_that_takes_long_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     items = filed(tmp_path / "a", **{f"f{n}": str(n).encode() for n in range(10)})
-    lines: list[str] = []
-    assert hashes_told(items, lines.append, at_once=3) == content_hashes(items)
-    assert lines == []
-    monkeypatch.setattr("googlenet.data.splits.QUIET_SECONDS", -1.0)
-    hashes_told(items, lines.append, at_once=3)
-    assert lines == ["reading each of 10 images once, to know it again by its hash: 3 read"]
+    assert hashes_told(items, at_once=3) == content_hashes(items)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("googlenet.stages.SHORT", 0.01)
+    monkeypatch.setattr("googlenet.stages.SOON", 0.01)
+    monkeypatch.setattr("googlenet.data.splits.TELL_EVERY", 0.1)
+
+    def slow(some: Sequence[Picture]) -> list[str]:
+        time.sleep(0.1)
+        return content_hashes(some)
+
+    hashes_told(items, slow, at_once=5)
+    assert capsys.readouterr().err.splitlines() == [
+        f"hashing 10 images, to know them again: {done} done ..." for done in (0, 5)
+    ]
 
 
 def test_a_record_is_read_back_whatever_the_names(tmp_path: Path) -> None:

@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING
 from googlenet.data.listing import csv_rows
 from googlenet.errors import DataError
 from googlenet.files import open_regular
+from googlenet.stages import stage
 from googlenet.text import escape_surrogates, printable
 
 if TYPE_CHECKING:
     from googlenet.data.pictures import Picture
 
 SPLITS = ("train", "val", "test")  # to learn from, to choose the best epoch by, never looked at in training
+DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were split, on cards; by name in 0.1.0
 RECORD = "split.csv"
 COLUMNS = ("split", "sha256", "name")
+AT_ONCE = 256  # images that are hashed before it is looked whether something is to be said
+TELL_EVERY = 10.0  # seconds
 CHUNK = 1 << 20  # bytes of a file that are hashed at a time
 THREADS = 8  # that read files: more than cores, since they mostly wait
-QUIET_SECONDS = 1.0  # of hashing before it is said
-TELL_EVERY = 10.0  # seconds
 
 
 def name_bytes(name: str) -> bytes:
@@ -152,19 +154,15 @@ def content_hashes(items: Sequence[Picture]) -> list[str]:
 
 
 def hashes_told(
-    items: Sequence[Picture],
-    say: Callable[[str], None],
-    hashes: Callable[[Sequence[Picture]], list[str]] = content_hashes,
-    at_once: int = 256,
+    items: Sequence[Picture], hashes: Callable[[Sequence[Picture]], list[str]] = content_hashes, at_once: int = AT_ONCE
 ) -> list[str]:
-    """Hash ``at_once`` images after another; ``say`` hears how far it is where it takes longer than a second."""
+    """Hash ``at_once`` images after another, and say on stderr that it is done and how far it is, where it lasts."""
     found: list[str] = []
-    told = time.monotonic() + QUIET_SECONDS - TELL_EVERY
-    for start in range(0, len(items), at_once):
-        found += hashes(items[start : start + at_once])
-        if time.monotonic() - told > TELL_EVERY and len(found) < len(items):
-            told = time.monotonic()
-            say(f"reading each of {len(items):,} images once, to know it again by its hash: {len(found):,} read")
+    while len(found) < len(items):
+        until = time.monotonic() + TELL_EVERY
+        with stage(f"hashing {len(items):,} images, to know them again: {len(found):,} done"):
+            while len(found) < len(items) and time.monotonic() < until:
+                found += hashes(items[len(found) : len(found) + at_once])
     return found
 
 
