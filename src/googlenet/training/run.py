@@ -30,6 +30,7 @@ from googlenet.data.splits import (
 )
 from googlenet.errors import (
     CheckpointError,
+    DataError,
     DeviceError,
     InputSizeError,
     RecipeError,
@@ -142,6 +143,11 @@ def train(
         resume = _work().of_first(device, resume or _is_to_go_on(run))
     plan = look(run, recipe, overrides, start, resume=resume, overwrite=overwrite)
     plan = look_at_data(plan, data)
+    if val_fraction is not None and not resume and not plan.data.made_here:
+        raise DataError(
+            f"{plan.data.name} says itself which pictures are {' and '.join(plan.data.splits)}: "
+            f"--val-fraction {val_fraction:g} is for data that does not; leave it out"
+        )
     plan = replace(plan, device=device, on_bad_image=on_bad_image, workers=workers, download=download, begun=begun,
                    checkpoint_minutes=checkpoint_minutes)  # fmt: skip
     with directory.held(run) if torchrun.is_first_process() else nullcontext():
@@ -345,12 +351,12 @@ def _other_images(plan: Plan, name: str, rows: Sequence[Recorded], names: Sequen
     changed = sorted(known & there) if len(rows) == len(names) else []
     parts = [
         f"{len(those):,} {what} ({first_few(those)})"
-        for those, what in ((missing, "are not there"), (changed, "have changed"), (new, "are new"))
+        for those, what in ((missing, "gone"), (changed, "changed"), (new, "new"))
         if those
     ]
     run = printable(str(plan.run))
     return CheckpointError(
-        f"{run} was started on other pictures: of those in {printable(name)} {', '.join(parts)}; put back what was "
+        f"{run} was started on other pictures than those in {printable(name)}: {', '.join(parts)}; put back what was "
         f"there, or start a new run with these pictures and what {run} has learnt: --from {run} --out NEW"
     )
 
