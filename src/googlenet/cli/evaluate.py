@@ -57,17 +57,8 @@ def evaluate(
         look.fetch(data)
     with stage(f"evaluating {run}"), progress("evaluating") as report:
         result = googlenet.evaluate(run, data, split=split, precision=precision, progress=report)
-<<<<<<< HEAD
-=======
-    if isinstance(result.metrics, Metrics):
-        what, picture = "confusion matrix", plot or run / "confusion.png"
-        draw_confusion(result.metrics, picture)
-    else:
-        what, picture = "average precisions", plot or run / "average_precision.png"
-        draw_average_precisions(result.metrics, picture)
     for note in result.notes:
         warn(note)
->>>>>>> splits
     for reason in result.unreadable.values():
         warn(f"left out: {reason}")
     if as_json:
