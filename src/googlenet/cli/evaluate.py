@@ -22,7 +22,12 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     data: Annotated[str, typer.Argument(help="Labelled pictures, as `googlenet train` takes them.")],
-    split: Annotated[str | None, typer.Option(help="val (held out in training), test, train or all.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="val (held out in training), test, train or all; unless told, what the run did not learn from."
+        ),
+    ] = None,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in; unless told, the fastest that was measured to be as right as fp32."),
@@ -52,6 +57,8 @@ def evaluate(
         look.fetch(data)
     with stage(f"evaluating {run}"), progress("evaluating") as report:
         result = googlenet.evaluate(run, data, split=split, precision=precision, progress=report)
+    for note in result.notes:
+        warn(note)
     for reason in result.unreadable.values():
         warn(f"left out: {reason}")
     if as_json:
@@ -59,6 +66,7 @@ def evaluate(
             {
                 "data": result.data,
                 "split": result.split,
+                "left_out": result.left_out,
                 "precision": result.precision,
                 "unreadable": result.unreadable,
                 **result.metrics.to_json(),

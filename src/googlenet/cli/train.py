@@ -54,6 +54,13 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Decides initial weights, order, augmentation and held-out part.")
     ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="Share of each class to hold out, 0 to 1; unless told, the recipe's: 0.2.")
+    ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(help="Share of each class to keep apart for `evaluate --split test`; unless told, none."),
+    ] = None,
     balance: Annotated[
         Literal["none", "loss", "sample"] | None,
         typer.Option(help="For classes of unequal size: loss weighs the small ones more, sample draws all as often."),
@@ -66,7 +73,9 @@ def train(
         Literal["auto", "fp32", "bf16"] | None,
         typer.Option(help="What to compute in; auto tries and takes the fastest."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; for longer with more --epochs or --minutes.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     on_bad_image: Annotated[
         Literal["skip", "stop"], typer.Option(help="skip (and name) a picture that cannot be read, or stop.")
@@ -90,8 +99,8 @@ def train(
 
     settings: dict[str, Any] = {
         "network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size, "in_channels": in_channels,
-        "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed, "balance": balance,
-        "precision": precision,
+        "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed, "val_fraction": val_fraction,
+        "test_fraction": test_fraction, "balance": balance, "precision": precision,
     }  # fmt: skip
     if download and (start is None or data in NAMED):
         from googlenet.training import run

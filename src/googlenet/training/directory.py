@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from googlenet import bundle as bundles
+from googlenet.data.splits import RECORD
 from googlenet.errors import RunError
 from googlenet.files import check_output_path, lock, replace_file, write_error
 from googlenet.text import printable
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
-_CONTENTS = (SETTINGS, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
+_CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
 
 
 def check_free(run: Path, overwrite: bool) -> None:
@@ -47,14 +48,20 @@ def check_writable(run: Path) -> None:
             pass
 
 
-def start(run: Path, settings: dict[str, Any]) -> None:
-    """Delete the run that is there, if any, and write ``settings``, with which a new one begins."""
+def start(run: Path, settings: dict[str, Any], record: bytes) -> None:
+    """Delete the run that is there, if any, and write ``settings`` and the ``record`` of images of a new one."""
     try:
         for name in _CONTENTS:
             shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
         (run / CHECKPOINTS).mkdir(parents=True)
     except OSError as error:
         raise explain(error, run) from error
+    write_settings(run, settings)
+    write_whole(run / RECORD, record)
+
+
+def write_settings(run: Path, settings: dict[str, Any]) -> None:
+    """Write what :func:`read_settings` reads. Raises as :func:`write_whole` does."""
     write_whole(run / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False).encode())
 
 

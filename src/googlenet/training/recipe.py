@@ -100,7 +100,8 @@ class Recipe(_Strict):
     averaging: float = Field(default=0.99, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)  # None: the network's own
     init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "own"  # own: the network's
-    val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # held out where DATA has no val/
+    val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # of each class, held out where DATA has no val/
+    test_fraction: float = Field(default=0.0, ge=0, lt=1)  # of each class, kept apart and never looked at in training
     seed: int = Field(default=0, ge=0)
     balance: Literal["none", "loss", "sample"] = "none"
     augmentation: Augmentation = Augmentation()
@@ -111,6 +112,15 @@ class Recipe(_Strict):
             raise ValueError(
                 f"augmentation.distort = {self.augmentation.distort:g} is for colours, with in_channels = 3, not "
                 f"{self.in_channels}: set it to 0 in a recipe of your own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_some_to_learn_from(self) -> Recipe:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction = {self.val_fraction:g} and test_fraction = {self.test_fraction:g} leave nothing to "
+                "learn from: together they should be less than 1"
             )
         return self
 

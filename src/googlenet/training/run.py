@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +17,20 @@ from typing import Any, Literal, get_args
 
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing, ToSquare
-from googlenet.data.pictures import LabelledData, open_data
+from googlenet.data.pictures import LabelledData, Picture, Pictures, find_data, open_data, redraw
+from googlenet.data.splits import (
+    BY_NAME,
+    DRAWN,
+    RECORD,
+    Record,
+    Recorded,
+    hashes_told,
+    read_record,
+    record_of,
+)
 from googlenet.errors import (
     CheckpointError,
+    DataError,
     DeviceError,
     InputSizeError,
     RecipeError,
@@ -29,6 +43,7 @@ from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.spec import Network, from_json, to_json
 from googlenet.stages import stage
+from googlenet.text import escape_surrogates, first_few, printable
 from googlenet.training import directory, inherit, torchrun
 from googlenet.training.directory import SETTINGS
 from googlenet.training.recipe import Recipe, load_recipe
@@ -55,6 +70,8 @@ def train(
     freeze: str | None = None,
     download: bool = False,
     seed: int | None = None,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
     balance: Balance | None = None,
     device: Device = "auto",
     precision: Literal["auto", "fp32", "bf16"] | None = None,
@@ -83,12 +100,18 @@ def train(
         download: allow torchvision's weights to be fetched where they are not on this machine.
         in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
             hold, as :func:`googlenet.images.decode.decode` tells.
+        val_fraction: the share of each class, 0 to 1, that is held out to choose the best epoch by, where ``data`` does
+            not say itself which images these are; unless given, the recipe's (0.2).
+        test_fraction: the share of each class that is kept apart as well, and never looked at in training; unless
+            given, the recipe's (0). ``evaluate(out, data, split="test")`` measures it.
         balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
             (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
         fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
-        resume: go on from the newest sound checkpoint in ``out``, exactly where it stood.
+        resume: go on from the newest sound checkpoint in ``out``, exactly where it stood, with the same images
+            wherever they are now. With more ``epochs`` or ``minutes`` than before it goes on for longer, a run that
+            has ended too: the learning rate is then that of a run of the new length at the same place.
         overwrite: delete the run that is in ``out`` first.
         on_bad_image: leave out a picture that cannot be read, or stop at once.
         workers: processes that read and augment pictures, 0 or more; unless given, one a core and at most 8. They
@@ -113,13 +136,19 @@ def train(
     run = Path(out)
     overrides = {"network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size,
                  "in_channels": in_channels, "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze,
-                 "seed": seed, "balance": balance, "precision": precision}  # fmt: skip
+                 "seed": seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "balance": balance,
+                 "precision": precision}  # fmt: skip
     require("train", *TRAINING)
     _check_options(device, on_bad_image, workers, checkpoint_minutes)
     if torchrun.is_launched():
         resume = _work().of_first(device, resume or _is_to_go_on(run))
     plan = look(run, recipe, overrides, start, resume=resume, overwrite=overwrite)
     plan = look_at_data(plan, data)
+    if val_fraction is not None and not resume and not plan.data.made_here:
+        raise DataError(
+            f"{plan.data.name} says itself which pictures are {' and '.join(plan.data.splits)}: "
+            f"--val-fraction {val_fraction:g} is for data that does not; leave it out"
+        )
     plan = replace(plan, device=device, on_bad_image=on_bad_image, workers=workers, download=download, begun=begun,
                    checkpoint_minutes=checkpoint_minutes)  # fmt: skip
     with directory.held(run) if torchrun.is_first_process() else nullcontext(), explained():
@@ -154,6 +183,7 @@ class Plan:
     resume: bool
     before: dict[str, Any] = field(default_factory=dict)  # what a run that goes on was begun with
     described: dict[str, Any] = field(default_factory=dict)
+    record: bytes = b""  # of a new run, once its images were hashed
     data: LabelledData = field(default=None)  # type: ignore[assignment]  # until it was looked at
     device: Device = "auto"
     on_bad_image: OnBadImage = "skip"
@@ -166,6 +196,16 @@ class Plan:
         """Note the weights that were read, and take over what was not known of published ones before."""
         settings, network, rule = _settled(self.settings, self.network, card, origin)
         return replace(self, settings=settings, network=network, rule=rule, origin=origin)
+
+    def with_hashes(self, hashes: Sequence[str]) -> Plan:
+        """Note the sha256 of every image, in the order of ``data.split("all")``."""
+        record = record_of({split: part.items for split, part in self.data.splits.items()}, hashes)
+        return replace(self, record=record, described=self.described | {"record": hashlib.sha256(record).hexdigest()})
+
+    @property
+    def goes_on_longer(self) -> bool:
+        """Whether a run is resumed for longer than it was begun for."""
+        return self.resume and self.settings != Recipe(**self.before["recipe"])
 
     def recorded(self) -> dict[str, Any]:
         """Give what ``run.json`` holds, for JSON."""
@@ -213,11 +253,16 @@ def look_at_data(plan: Plan, data: str | Path | LabelledData) -> Plan:
     settings = plan.settings
     name = data.name if isinstance(data, LabelledData) else data
     with stage(f"reading {name}"):
-        pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction, channels=plan.rule.channels)
+        if plan.resume:
+            pictures = _data_of_run(plan, data)
+        else:
+            pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction,
+                                 test_fraction=settings.test_fraction, channels=plan.rule.channels)  # fmt: skip
         _check_balance(settings, pictures)
         described = _describe(pictures)
         if plan.resume:
             _check_same_data(plan.run, plan.before["data"], described)
+            described |= {key: plan.before["data"][key] for key in ("split", "record") if key in plan.before["data"]}
         golden_inputs(pictures.val, plan.rule)  # pictures of which none can be read are told of before any work
     return replace(plan, data=pictures, described=described)
 
@@ -267,23 +312,66 @@ def _check_balance(recipe: Recipe, data: LabelledData) -> None:
 def _describe(data: LabelledData) -> dict[str, Any]:
     return {
         "name": data.name,
-        "split": "by file name" if data.made_here else "as given",
-        "train": len(data.train),
-        "val": len(data.val),
+        "split": DRAWN if data.made_here else "as given",
+        **{split: len(part) for split, part in data.splits.items()},
         "multi_label": data.multi_label,
         "fingerprint": data.split("all").fingerprint(),
     }
 
 
+def _data_of_run(plan: Plan, data: str | Path | LabelledData) -> LabelledData:
+    """Find the images of a run that goes on, wherever they are now, split and ordered as they were recorded."""
+    before, settings = plan.before["data"], plan.settings
+    found = find_data(data, plan.rule.channels)
+    if "record" not in before:  # it was begun by version 0.1.0
+        by_name = before["split"] == BY_NAME
+        return redraw(found, settings.seed, settings.val_fraction, None if by_name else settings.test_fraction)
+    rows = read_record(plan.run / RECORD, before["record"])
+    items = [(split, item) for split, part in found.splits.items() for item in part.items]
+    if len(items) != len(rows):
+        raise _other_images(plan, found.name, rows, [item.name for _, item in items])
+    together = _work().hashes_together if torchrun.is_launched() else hashes_told
+    order, new = Record(rows).order(items, together([item for _, item in items]))
+    if new:
+        missing = [row for row, index in zip(rows, order, strict=True) if index is None]
+        raise _other_images(plan, found.name, missing, [items[index][1].name for index in new])
+    splits: dict[str, list[Picture]] = defaultdict(list)
+    for row, index in zip(rows, order, strict=True):
+        assert index is not None  # as many as there are rows, and none is new
+        item = items[index][1]
+        same = escape_surrogates(item.name) == row.name
+        splits[row.split].append(item if same else replace(item, name=row.name))
+    parts = {split: Pictures(found.class_names, tuple(items)) for split, items in splits.items()}
+    return replace(found, splits=parts)
+
+
+def _other_images(plan: Plan, name: str, rows: Sequence[Recorded], names: Sequence[str]) -> CheckpointError:
+    """Say which images of ``rows`` are not there, and which of ``names`` the run does not have."""
+    known, there = {row.name for row in rows}, {escape_surrogates(name) for name in names}
+    missing, new = sorted(known - there), sorted(there - known)
+    changed = sorted(known & there) if len(rows) == len(names) else []
+    parts = [
+        f"{len(those):,} {what} ({first_few(those)})"
+        for those, what in ((missing, "gone"), (changed, "changed"), (new, "new"))
+        if those
+    ]
+    run = printable(str(plan.run))
+    return CheckpointError(
+        f"{run} was started on other pictures than those in {printable(name)}: {', '.join(parts)}; put back what was "
+        f"there, or start a new run with these pictures and what {run} has learnt: --from {run} --out NEW"
+    )
+
+
 def _resumed(
     run: Path, settings: dict[str, Any], overrides: dict[str, Any], start: str | Path | None
 ) -> tuple[Recipe, Network]:
-    """Take recipe and network of the run; what was asked for beside --resume must agree with them."""
+    """Take recipe and network of the run; what was asked for beside --resume must agree with them, or be longer."""
     recipe = Recipe(**settings["recipe"])
+    longer = _longer(recipe, overrides)
     differing = [
-        f"--{name.replace('_', '-')} {value} (it has {getattr(recipe, name)})"
+        f"--{name.replace('_', '-')} {value} (it has {_had(recipe, name)})"
         for name, value in overrides.items()
-        if value is not None and getattr(recipe, name) != value
+        if value is not None and name not in longer and getattr(recipe, name) != value
     ]
     origin = settings.get("from")
     if start is not None and str(start) != (origin or {}).get("source"):
@@ -292,7 +380,20 @@ def _resumed(
         raise RunError(f"{run} was started with other settings: {', '.join(differing)}; leave them out to resume")
     if origin and not directory.has_checkpoint(run):
         raise RunError(f"{run} was stopped before it had the weights of {origin['source']}: start it with --overwrite")
-    return recipe, from_json(settings["network"])
+    return recipe.model_copy(update=longer), from_json(settings["network"])
+
+
+def _longer(recipe: Recipe, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Give those of epochs and minutes that are more than a run has been started with, where it goes by them."""
+    length = "epochs" if recipe.minutes is None else "minutes"
+    asked = overrides[length]
+    return {length: asked} if asked is not None and getattr(recipe, length) < asked < math.inf else {}
+
+
+def _had(recipe: Recipe, name: str) -> Any:
+    if name == "epochs" and recipe.minutes is not None:
+        return f"--minutes {recipe.minutes:g}"
+    return f"--epochs {recipe.epochs}" if name == "minutes" and recipe.minutes is None else getattr(recipe, name)
 
 
 def _is_to_go_on(run: Path) -> bool:

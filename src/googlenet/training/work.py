@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
+from googlenet.data.pictures import Picture
+from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
 from googlenet.errors import DeviceError, RunError, StoppedError
 from googlenet.evaluation.drawing import attempt
 from googlenet.inference.export import write_bundle
@@ -51,6 +54,17 @@ def of_first(device: Device, value: T) -> T:
     return distributed.join(_device(device)).first(value)
 
 
+def hashes_together(items: Sequence[Picture]) -> list[str]:
+    """Hash images, a share in each process that trains: all are busy, so that none is taken to be lost."""
+    processes = Processes(torch.device("cpu"))
+
+    def hashes(some: Sequence[Picture]) -> list[str]:
+        shares = processes.gather(content_hashes(some[processes.rank :: processes.count]))
+        return [shares[index % processes.count][index // processes.count] for index in range(len(some))]
+
+    return hashes_told(items, hashes, AT_ONCE * processes.count)
+
+
 def train(plan: Plan) -> Bundle:
     """Train as planned. What may be raised is that of :func:`googlenet.train`."""
     run = plan.run
@@ -67,8 +81,10 @@ def train(plan: Plan) -> Bundle:
         with stage(f"building {plan.network.name}"):
             built = _build(plan, source, processes.is_first)
         plan = _with_precision(plan, built, processes, computer)
+        if not plan.resume:
+            plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
         if processes.is_first and not plan.resume:
-            directory.start(run, plan.recorded())
+            directory.start(run, plan.recorded(), plan.record)
         if processes.rank:  # each process drops out other units
             torch.manual_seed(int(np.random.SeedSequence((plan.settings.seed, processes.rank)).generate_state(1)[0]))
         fit = _begin(plan, built, computer)
@@ -76,6 +92,9 @@ def train(plan: Plan) -> Bundle:
             fit.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
         if plan.resume:
             fit.restore(Checkpoints(run / CHECKPOINTS), say)
+        if plan.goes_on_longer and processes.is_first:
+            directory.write_settings(run, plan.before | {"recipe": plan.settings.model_dump(mode="json")})
+            say(f"going on for longer, at a learning rate of {fit.learning_rate:.3g}: as a run of this length has here")
         if isinstance(fit.pace, Minutes):
             with stage("trying what the end will take"):
                 fit.pace.foresee(*_foresee_the_end(fit, run, plan.described))
