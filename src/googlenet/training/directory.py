@@ -26,6 +26,10 @@ _CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_R
 def check_free(run: Path, overwrite: bool) -> None:
     """Raise :class:`RunError` where no run can begin in ``run``: something is in the way, or it cannot be written."""
     check_writable(run)
+    _check_contents(run, overwrite)
+
+
+def _check_contents(run: Path, overwrite: bool) -> None:
     try:
         there = [entry.name for entry in run.iterdir()] if run.is_dir() else []
     except OSError as error:
@@ -48,8 +52,12 @@ def check_writable(run: Path) -> None:
             pass
 
 
-def start(run: Path, settings: dict[str, Any], record: bytes) -> None:
-    """Delete the run that is there, if any, and write ``settings`` and the ``record`` of images of a new one."""
+def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -> None:
+    """Write ``settings`` and the ``record`` of images of a new run; with ``overwrite``, delete the one that is there.
+
+    Raises as :func:`check_free` does: another training may have come and gone since.
+    """
+    _check_contents(run, overwrite)
     try:
         for name in _CONTENTS:
             shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)

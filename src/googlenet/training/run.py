@@ -124,7 +124,8 @@ def train(
     Raises:
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
         WeightsError, BundleError: ``start`` cannot be read or does not fit; before any work is done.
-        StoppedError: Ctrl-C or SIGTERM, after a checkpoint was written.
+        StoppedError: Ctrl-C, SIGTERM or a terminal that was closed, after a checkpoint was written.
+        MachineError: memory, open files, processes or places that the machine refused.
         NonFiniteLossError: the loss became NaN or infinite; it names the pictures.
         DiskFullError: a checkpoint could not be written; the one before is intact.
 
@@ -181,6 +182,7 @@ class Plan:
     start: str | Path | None
     asked: str | Network | None  # the network, where one was named
     resume: bool
+    overwrite: bool
     before: dict[str, Any] = field(default_factory=dict)  # what a run that goes on was begun with
     described: dict[str, Any] = field(default_factory=dict)
     record: bytes = b""  # of a new run, once its images were hashed
@@ -245,7 +247,7 @@ def look(
     _check_divisible(settings, torchrun.world_size())
     if not resume and torchrun.is_first_process():
         directory.check_free(run, overwrite)
-    return Plan(run, settings, network, rule, origin, start, asked, resume, before)
+    return Plan(run, settings, network, rule, origin, start, asked, resume, overwrite, before)
 
 
 def look_at_data(plan: Plan, data: str | Path | LabelledData) -> Plan:

@@ -84,7 +84,7 @@ def train(plan: Plan) -> Bundle:
         if not plan.resume:
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
         if processes.is_first and not plan.resume:
-            directory.start(run, plan.recorded(), plan.record)
+            directory.start(run, plan.recorded(), plan.record, plan.overwrite)
         if processes.rank:  # each process drops out other units
             torch.manual_seed(int(np.random.SeedSequence((plan.settings.seed, processes.rank)).generate_state(1)[0]))
         fit = _begin(plan, built, computer)
