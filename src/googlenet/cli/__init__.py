@@ -107,10 +107,12 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, code: int, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    line = " ".join(message.split())
-    print(f"googlenet: {line}", file=sys.stderr)  # noqa: T201
+    from googlenet import terminal
+
+    stderr = terminal.console(stderr=True)
+    for line in traceback.format_exc().splitlines() if debug else ():
+        terminal.say(line, to=stderr, wrap=False)
+    terminal.say(f"googlenet: {' '.join(message.split())}", to=stderr, wrap=False)
     _exit(code)
 
 

@@ -56,7 +56,7 @@ def _inwards(
     source: str, out: Path, network: str | None, classes: Path | None, size: int | None, download: bool, as_json: bool
 ) -> None:
     import googlenet
-    from googlenet.cli.output import say, show_json
+    from googlenet.cli.output import say, say_command, show_json
 
     if network is None:
         raise typer.BadParameter(
@@ -82,7 +82,8 @@ def _inwards(
     say(f"input:  {kind} {rule.size}×{rule.size}, crop {rule.crop_fraction:g}, "
         f"mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")  # fmt: skip
     say(f"bundle: {bundle.path}")
-    say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} DATA --split all")
+    say_command("next:", "googlenet", "predict", out, "PICTURE…")
+    say_command("", "googlenet", "evaluate", out, "DATA", "--split", "all")
 
 
 def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:

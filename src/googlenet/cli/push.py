@@ -28,7 +28,7 @@ def push(
     Look at it, choose a license in its README.md, then send it with --upload. A README.md that is there is kept.
     """
     import googlenet
-    from googlenet.cli.output import say
+    from googlenet.cli.output import say, say_command
 
     _ = googlenet.convert  # says which extra is missing, if one is
     from googlenet.exchange import hub
@@ -39,5 +39,5 @@ def push(
     if upload:
         say(f"sent to {repository}")
     else:
-        say(f"nothing was sent; choose a license in {written / hub.README}, then: "
-            f"googlenet push {run} {repository}{f' --folder {folder}' if folder else ''} --upload")  # fmt: skip
+        say(f"nothing was sent; choose a license in {written / hub.README}, then:")
+        say_command("", "googlenet", "push", run, repository, *(("--folder", folder) if folder else ()), "--upload")

@@ -84,7 +84,7 @@ def train(
     learning_curve.png and the checkpoints that --resume goes on from.
     """
     import googlenet
-    from googlenet.cli.output import progress, say, warn
+    from googlenet.cli.output import progress, say, say_command, warn
     from googlenet.data.named import NAMED
 
     if download and (start is None or data in NAMED):
@@ -109,4 +109,5 @@ def train(
         warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
     say(f"{bundle.card.name}: {SHOWN[score]} {metrics[score]:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
     say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
-    say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} {data}")
+    say_command("next:", "googlenet", "predict", out, "PICTURE…")
+    say_command("", "googlenet", "evaluate", out, data)

@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
 
 import googlenet
 from googlenet import bundle as bundles
@@ -221,8 +220,7 @@ def _build(
 
 
 def _run(fit: Fit, run: Path) -> None:
-    silent = None if fit.processes.is_first else Console(quiet=True, force_terminal=False)
-    with Display(fit.recipe, silent) as display, _signals() as caught:
+    with Display(fit.recipe, quiet=not fit.processes.is_first) as display, _signals() as caught:
         display.begin(fit)
         watcher = _Recorder(display, run, fit, caught)
         try:

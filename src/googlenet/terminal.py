@@ -1,0 +1,145 @@
+"""What people see: lines and a bar on stdout and stderr. The only module that makes a console.
+
+All text is plain text: no markup, no emoji codes, no highlighting, and whatever a terminal would obey is escaped. A
+terminal gets lines broken between words and a live bar; a pipe or a file gets each line whole.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from googlenet.text import printable
+
+UNCUT_WIDTH = 1_000_000  # cells of a line where there is no terminal: nothing is broken or cut
+REFRESH_SECONDS = 0.1  # between two states of a bar
+MIN_BAR_WIDTH, MAX_BAR_WIDTH = 8, 40  # cells
+GAP = "  "  # between the parts of a line
+
+Part = tuple[str, int]  # a text, and how soon it is left out where there is no room: the highest first, 0 never
+
+_with_bar: list[Console] = []  # consoles whose last line is a bar, which what is printed goes above
+
+
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """Return the console of stdout or stderr: plain text alone, escape codes on a terminal alone."""
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream.isatty()
+    if _with_bar and terminal and not quiet:
+        return _with_bar[-1]
+    if getattr(stream, "errors", None) == "strict":  # a letter that the locale lacks does not cost the line
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    return Console(
+        file=stream,
+        quiet=quiet,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_terminal=terminal,
+        width=None if terminal else UNCUT_WIDTH,
+    )
+
+
+def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: bool = True) -> None:
+    """Print one line. A terminal's is broken between words, a longer word by the terminal itself, so it copies whole.
+
+    ``wrap=False`` leaves all of it to the terminal: for what is to be copied, a command or a path.
+    """
+    to = to or console()
+    to.print(Text(printable(text)), style=style, overflow="ignore", crop=False, no_wrap=not wrap or not to.is_terminal)
+
+
+def one_line(parts: Sequence[Part], width: int) -> str:
+    """Join the parts that a line of so many cells has room for.
+
+    >>> one_line([("epoch 3", 1), ("loss 0.25", 0), ("40 pictures/s", 2)], 20)
+    'epoch 3  loss 0.25'
+    """
+    kept = list(parts)
+    for part in sorted(parts, key=lambda part: -part[1]):
+        if part[1] and cell_len(GAP.join(text for text, _ in kept)) > width:
+            kept.remove(part)
+    return GAP.join(text for text, _ in kept)
+
+
+class Bar:
+    """A line that says how far work is and how long it still takes. Shown on a terminal alone, from the first step on.
+
+    It starts no thread, so that processes may be forked beside it, and leaves the cursor where it is seen.
+    """
+
+    def __init__(self, to: Console) -> None:
+        self.console = to
+        self.live = to.is_terminal and not to.quiet and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+        self._parts: Sequence[Part] = ()
+        self._done, self._total = 0.0, 0.0
+        self._first: tuple[float, float] | None = None  # what was done when this bar saw its first step, and the time
+        self._painted = 0.0
+        self._screen = Live(self, console=to, transient=True, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._screen.is_started:
+            self._screen.stop()
+            _with_bar.remove(self.console)
+
+    def step(self, done: float, total: float | None, parts: Sequence[Part]) -> None:
+        """Show that so much of so much is done, with these parts beside the bar; the ETA is one more."""
+        now = time.monotonic()
+        self._done, self._total, self._parts = done, total or 0.0, parts
+        if self._first is None:
+            self._first = done, now
+        if not self.live or (now - self._painted < REFRESH_SECONDS and done != total):
+            return
+        self._painted = now
+        if not self._screen.is_started:
+            self._screen.start()
+            self.console.show_cursor(True)
+            _with_bar.append(self.console)
+        self._screen.refresh()
+
+    def eta(self) -> str:
+        """Say how long it still takes, judged by the pace since the first step."""
+        if self._first is None or self._done <= self._first[0] or not self._total:
+            return "ETA –:––"
+        done, since = self._first
+        pace = (time.monotonic() - since) / (self._done - done)
+        return f"ETA {duration(pace * max(self._total - self._done, 0))}"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        width = options.max_width - 1  # the last cell is left free: some terminals begin a new line after it
+        parts = [*((printable(text), rank) for text, rank in self._parts), (self.eta(), 3)]
+        line = one_line(parts, width)
+        room = width - cell_len(line) - len(GAP)
+        if room < MIN_BAR_WIDTH or not self._total:
+            yield Text(line, no_wrap=True, overflow="ellipsis")
+            return
+        first, _, rest = line.partition(GAP)
+        row = Table.grid(padding=(0, len(GAP), 0, 0))
+        row.add_row(Text(first), ProgressBar(self._total, self._done, width=min(room, MAX_BAR_WIDTH)), Text(rest))
+        yield row
+
+
+def duration(seconds: float) -> str:
+    """Write a time.
+
+    >>> duration(3723), duration(59.7)
+    ('1:02:03', '1:00')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
