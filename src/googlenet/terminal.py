@@ -7,6 +7,7 @@ terminal gets lines broken between words and a live bar; a pipe or a file gets e
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from googlenet.text import printable
 UNCUT_WIDTH = 1_000_000  # cells of a line where there is no terminal: nothing is broken or cut
 REFRESH_SECONDS = 0.1  # between two states of a bar
 MIN_BAR_WIDTH, MAX_BAR_WIDTH = 8, 40  # cells
+COMMAND = ": googlenet "  # what follows in a message is a command to copy
 GAP = "  "  # between the parts of a line
 
 Part = tuple[str, int]  # a text, and how soon it is left out where there is no room: the highest first, 0 never
@@ -51,12 +53,26 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
 
 
 def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: bool = True) -> None:
-    """Print one line. A terminal's is broken between words, a longer word by the terminal itself, so it copies whole.
+    """Print one line. A terminal's is broken between words; a longer word is left to the terminal, so it copies whole.
 
-    ``wrap=False`` leaves all of it to the terminal: for what is to be copied, a command or a path.
+    ``wrap=False`` leaves all of the line to the terminal: for a command.
     """
     to = to or console()
-    to.print(Text(printable(text)), style=style, overflow="ignore", crop=False, no_wrap=not wrap or not to.is_terminal)
+    line = printable(text)
+    to.print(Text(_broken(line, to.width) if wrap else line), style=style, overflow="ignore", crop=False)
+
+
+def _broken(line: str, width: int) -> str:
+    """Break a line between words, what follows as far in as its own text begins; a command at its end stays whole."""
+    line, colon, command = line.partition(COMMAND)
+    indent = " " * (len(line) - len(line.lstrip(" ·")))
+    lines = [""]
+    for word in re.findall(r"\s*\S+", line):
+        if lines[-1].strip() and cell_len(lines[-1] + word) > width:
+            lines.append(indent + word.lstrip())
+        else:
+            lines[-1] += word
+    return "\n".join(lines) + (COMMAND.replace(" ", "\n  ", 1) + command if colon else "")
 
 
 def one_line(parts: Sequence[Part], width: int) -> str:

@@ -112,7 +112,7 @@ def _fail(message: str, code: int, debug: bool) -> None:
     stderr = terminal.console(stderr=True)
     for line in traceback.format_exc().splitlines() if debug else ():
         terminal.say(line, to=stderr, wrap=False)
-    terminal.say(f"googlenet: {' '.join(message.split())}", to=stderr, wrap=False)
+    terminal.say(f"googlenet: {' '.join(message.split())}", to=stderr)
     _exit(code)
 
 

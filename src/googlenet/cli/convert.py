@@ -82,7 +82,7 @@ def _inwards(
     say(f"input:  {kind} {rule.size}×{rule.size}, crop {rule.crop_fraction:g}, "
         f"mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")  # fmt: skip
     say(f"bundle: {bundle.path}")
-    say_command("next:", "googlenet", "predict", out, "PICTURE…")
+    say_command("next:", "googlenet", "predict", out, "PICTURE")
     say_command("", "googlenet", "evaluate", out, "DATA", "--split", "all")
 
 

@@ -109,5 +109,5 @@ def train(
         warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
     say(f"{bundle.card.name}: {SHOWN[score]} {metrics[score]:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
     say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
-    say_command("next:", "googlenet", "predict", out, "PICTURE…")
+    say_command("next:", "googlenet", "predict", out, "PICTURE")
     say_command("", "googlenet", "evaluate", out, data)
