@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
@@ -26,6 +27,7 @@ UNCUT_WIDTH = 1_000_000  # cells of a line where there is no terminal: nothing i
 REFRESH_SECONDS = 0.1  # between two states of a bar
 MIN_BAR_WIDTH, MAX_BAR_WIDTH = 8, 40  # cells
 COMMAND = ": googlenet "  # what follows in a message is a command to copy
+SPELT = str.maketrans({"×": "x", "·": ".", "–": "-", "…": "...", "≈": "~", "→": "->"})  # where it is not Unicode
 GAP = "  "  # between the parts of a line
 
 Part = tuple[str, int]  # a text, and how soon it is left out where there is no room: the highest first, 0 never
@@ -39,8 +41,9 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     terminal = stream.isatty()
     if _with_bar and terminal and not quiet:
         return _with_bar[-1]
-    if getattr(stream, "errors", None) == "strict":  # a letter that the locale lacks does not cost the line
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if hasattr(stream, "reconfigure"):  # a letter that the locale lacks does not cost the line
+        stream.reconfigure(errors="backslashreplace")
+    width = _width(stream) if terminal else UNCUT_WIDTH
     return Console(
         file=stream,
         quiet=quiet,
@@ -48,8 +51,31 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
         emoji=False,
         highlight=False,
         force_terminal=terminal,
-        width=None if terminal else UNCUT_WIDTH,
+        width=width,
+        height=width and 24,  # a width alone is not taken where TERM=dumb
     )
+
+
+def _width(stream: TextIO) -> int | None:
+    """Cells of a terminal that rich does not ask for its width; ``None`` where it does so itself, at every line."""
+    if _obeys_codes():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except OSError:
+        return None
+
+
+def _obeys_codes() -> bool:
+    return os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def plain(text: str, to: Console) -> str:
+    """Return a text on one line as it can be shown there: signs that the encoding lacks are spelt or escaped."""
+    line = printable(text)
+    if to.options.ascii_only:
+        line = line.translate(SPELT).encode(to.encoding, "backslashreplace").decode(to.encoding)
+    return line
 
 
 def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: bool = True) -> None:
@@ -58,7 +84,7 @@ def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: boo
     ``wrap=False`` leaves all of the line to the terminal: for a command.
     """
     to = to or console()
-    line = printable(text)
+    line = plain(text, to)
     to.print(Text(_broken(line, to.width) if wrap else line), style=style, overflow="ignore", crop=False)
 
 
@@ -96,7 +122,7 @@ class Bar:
 
     def __init__(self, to: Console) -> None:
         self.console = to
-        self.live = to.is_terminal and not to.quiet and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+        self.live = to.is_terminal and not to.quiet and _obeys_codes()
         self._parts: Sequence[Part] = ()
         self._done, self._total = 0.0, 0.0
         self._first: tuple[float, float] | None = None  # what was done when this bar saw its first step, and the time
@@ -138,7 +164,7 @@ class Bar:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         width = options.max_width - 1  # the last cell is left free: some terminals begin a new line after it
-        parts = [*((printable(text), rank) for text, rank in self._parts), (self.eta(), 3)]
+        parts = [*((plain(text, console), rank) for text, rank in self._parts), (plain(self.eta(), console), 3)]
         line = one_line(parts, width)
         room = width - cell_len(line) - len(GAP)
         if room < MIN_BAR_WIDTH or not self._total:

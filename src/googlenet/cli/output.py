@@ -83,9 +83,9 @@ def show_table(
             before anything else is done.
     """
     console = terminal.console()
-    lines = [[_cell(cell) for cell in row] for row in rows]
+    lines = [[_cell(cell, console) for cell in row] for row in rows]
     made = [
-        Column(_cell(heading.split("\n")), side, tuple(row[at] if at < len(row) else "" for row in lines))
+        Column(_cell(heading.split("\n"), console), side, tuple(row[at] if at < len(row) else "" for row in lines))
         for at, (heading, side) in enumerate(columns)
     ]
     if title:
@@ -103,7 +103,7 @@ def show_table(
 def show_matrix(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a square table whose rows and columns are called alike; by their numbers where the names take too much."""
     rows = [list(row) for row in rows]
-    plain = [printable(name) for name in names]
+    plain = [terminal.plain(name, terminal.console()) for name in names]
     cells = [cell_len(name) for name in plain]
     if max(cells) + sum(cells) + GAP * len(names) > terminal.console().width:
         numbers = [str(number) for number in range(1, len(names) + 1)]
@@ -117,10 +117,10 @@ def show_matrix(title: str, names: Sequence[str], rows: Iterable[Sequence[object
     )
 
 
-def _cell(cell: object) -> str:
+def _cell(cell: object, console: Console) -> str:
     if isinstance(cell, list):
-        return "\n".join(printable(str(line)) for line in cell)
-    return "" if cell is None else printable(str(cell))
+        return "\n".join(terminal.plain(str(line), console) for line in cell)
+    return "" if cell is None else terminal.plain(str(cell), console)
 
 
 def _taken(columns: Sequence[Column], screen: int | None = None) -> int:
@@ -198,7 +198,7 @@ def show_json(value: Any) -> None:
 def show_csv(rows: Iterable[dict[str, Any]]) -> None:
     """Print rows of the same keys as CSV on stdout: each as it comes; on a terminal once all are there, escaped."""
     stdout = sys.stdout  # now: once a bar is shown on stderr, what is printed goes there
-    if stdout.isatty():
+    if terminal.console().is_terminal:
         rows = [{key: printable(str(cell)) for key, cell in row.items()} for row in rows]
     coming = iter(rows)
     first = next(coming, None)
