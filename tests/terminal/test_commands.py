@@ -6,7 +6,7 @@ import pytest
 
 from googlenet.cli import VERBS
 from googlenet.text import printable
-from tests.terminal.conftest import CLASSES, COMMANDS, SLOW, TRAIN
+from tests.terminal.conftest import CLASSES, COMMANDS, FOLDER, SLOW, TRAIN
 from tests.terminal.screen import assert_no_codes, assert_tidy, googlenet, show
 
 NO_COLOR, DUMB, C = {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -119,7 +119,8 @@ def test_ctrl_c_ends_a_training_in_order_and_the_command_it_names_goes_on(place)
     shown = show(googlenet(*long), cwd=place, keys=[("loss", "\x03")])
     assert shown.code == 130
     assert_tidy(shown)
-    assert re.search(r"stopped in epoch \d+ of 500, saved; go on with:\n +googlenet train .* --resume$", shown.screen)
+    assert re.search(r"stopped in epoch \d+ of 500, saved; go on with:$", shown.screen, re.M)
+    assert shown.lines[-1] == f"  googlenet train '{FOLDER}' --out 'stopped run' --resume"
     again = show(googlenet(*long, "--resume"), cwd=place, keys=[("loss", "\x03")])
     assert again.code == 130
 

@@ -204,6 +204,7 @@ def test_a_letter_that_the_encoding_lacks_does_not_cost_the_table(monkeypatch):
 PRINTERS = {
     "cli/output.py",  # JSON and CSV
     "cli/__init__.py",  # the version
+    "stages.py",  # a word while nothing else is shown
     "inference/benchmark.py",  # to the process that asked for measurements
 }
 

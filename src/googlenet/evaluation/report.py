@@ -11,6 +11,7 @@ import numpy as np
 
 from googlenet.errors import MissingExtraError
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
+from googlenet.files import replace_file
 from googlenet.images.decode import Pixels
 
 try:
@@ -247,6 +248,6 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
-    figure.savefig(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
