@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         line, code = _run([argument for argument in given if argument != "--debug"], debug)
         interrupts.end(code)
         if line:
-            print(f"googlenet: {' '.join(line.split())}", file=sys.stderr, flush=True)  # noqa: T201
+            _say(f"googlenet: {' '.join(line.split())}")
         sys.exit(code)
 
 
@@ -103,8 +103,8 @@ def _run(given: list[str], debug: bool) -> tuple[str, int]:
             return "stopped", STOPPED
         return "", code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a user sees one line, not a traceback
-        if debug:
-            traceback.print_exc()
+        for line in traceback.format_exc().splitlines() if debug else ():
+            _say(line, wrap=False)
         return _ended(error)
 
 
@@ -206,3 +206,10 @@ def _usage(error: typer.TyperException) -> str:
     context: Any = getattr(error, "ctx", None)
     where = context.command_path if context else "googlenet"
     return f"{error.format_message()} (see `{where} --help`)"
+
+
+def _say(line: str, wrap: bool = True) -> None:
+    """Print a line on stderr. What draws on terminals is loaded only now that there is something to be said."""
+    from googlenet import terminal
+
+    terminal.say(line, to=terminal.console(stderr=True), wrap=wrap)

@@ -67,7 +67,7 @@ def _inwards(
     check.check_free(out)
     check.check_source(source, download)
     import googlenet
-    from googlenet.cli.output import say, show_json
+    from googlenet.cli.output import say, say_command, show_json
     from googlenet.stages import stage
 
     names = None if classes is None else check.read_class_names(classes)
@@ -90,7 +90,8 @@ def _inwards(
     say(f"input:  {kind} {rule.size}×{rule.size}, crop {rule.crop_fraction:g}, "
         f"mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")  # fmt: skip
     say(f"bundle: {bundle.path}")
-    say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} DATA --split all")
+    say_command("next:", "googlenet", "predict", out, "PICTURE")
+    say_command("", "googlenet", "evaluate", out, "DATA", "--split", "all")
 
 
 def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:

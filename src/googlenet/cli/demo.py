@@ -38,7 +38,7 @@ def demo(
 
     import googlenet
     from googlenet.cli import evaluate, look
-    from googlenet.cli.output import say
+    from googlenet.cli.output import say, say_command
     from googlenet.data.pictures import DIGITS, open_data
     from googlenet.evaluation.metrics import Metrics
     from googlenet.images.decode import decode
@@ -71,13 +71,17 @@ def demo(
 
     look.plot(draw, out / "confusion.png", asked=False)
 
-    say(f"\nheld-out accuracy {result.metrics.top1:.2%} in {time.perf_counter() - start:.0f} s")
+    say()
+    say(f"held-out accuracy {result.metrics.top1:.2%} in {time.perf_counter() - start:.0f} s")
     say(f"look at {out / 'learning_curve.png'}, {out / 'confusion.png'} and {out / 'predictions.png'}")
-    say("\nNext, with a folder of your own that has one sub-folder of pictures per class:")
-    command = _command()
-    say(f"  {command} train photos/ --out runs/mine")
-    say(f"  {command} evaluate runs/mine photos/")
-    say(f"  {command} predict runs/mine new-picture.jpg")
+    say()
+    say("Next, with a folder of your own that has one sub-folder of pictures per class:")
+    for arguments in (
+        "train photos/ --out runs/mine",
+        "evaluate runs/mine photos/",
+        "predict runs/mine new-picture.jpg",
+    ):
+        say_command("", _command(), *arguments.split())
 
 
 def _command() -> str:
@@ -115,5 +119,6 @@ def _show(files: list[Path], pictures: list[Picture], answers: list[Prediction])
     some = list(zip(files, pictures, answers, strict=True))[::stride][:TABLE]
     rows = [(file, item.label, a.label, f"{a.probability:.1%}") for file, item, a in some]
     columns = [("picture", "left"), ("true", "right"), ("predicted", "right"), ("probability", "right")]
-    say("\nPredictions from files, through the bundle:")
+    say()
+    say("Predictions from files, through the bundle:")
     show_table("", columns, rows)

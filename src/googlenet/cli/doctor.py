@@ -115,9 +115,9 @@ def _show(findings: Findings, data: str) -> None:
         found = findings.of(kind)
         if found:
             examples = [_example(one) for one in found[:EXAMPLES]] + ["…"] * (len(found) > EXAMPLES)
-            rows.append(("harm" if ailment.harms else "", ailment.title, f"{len(found):,}", "\n".join(examples),
-                         ailment.cure))  # fmt: skip
-    columns = [("", "left"), ("what", "left"), ("found", "right"), ("for example", "left"), ("cure", "left")]
+            harm = "harm" if ailment.harms else ""
+            rows.append((ailment.title, harm, f"{len(found):,}", examples, ailment.cure))
+    columns = [("what", "left"), ("", "left"), ("found", "right"), ("for example", "left"), ("cure", "left")]
     show_table("", columns, rows)
     if findings.harmful:
         say("what is marked as harm misleads or stops training")
@@ -165,7 +165,7 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
 
 
 def _show_cleaned(cleaned: Cleaned, as_json: bool) -> None:
-    from googlenet.cli.output import say, warn
+    from googlenet.cli.output import say, say_command, warn
 
     counts = ", ".join(f"{count:,} {done}" for done, count in sorted(cleaned.counts().items()))
     tell = warn if as_json else say
@@ -173,4 +173,4 @@ def _show_cleaned(cleaned: Cleaned, as_json: bool) -> None:
     if cleaned.refusal:
         tell(f"train does not take it yet: {cleaned.refusal}")
     else:
-        tell(f"next:   googlenet train {cleaned.path} --out runs/mine")
+        say_command("next:", "googlenet", "train", cleaned.path, "--out", "runs/mine", to_stderr=as_json)

@@ -113,7 +113,7 @@ def show(result: Evaluation) -> None:
 
 
 def _show_classes(metrics: Metrics, where: str) -> None:
-    from googlenet.cli.output import say, show_table
+    from googlenet.cli.output import say, show_matrix, show_table
 
     classes = metrics.classes
     show_table(
@@ -125,15 +125,12 @@ def _show_classes(metrics: Metrics, where: str) -> None:
             ("recall", "right"),
             ("F1", "right"),
         ],
-        [(c.name, c.pictures, f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}") for c in classes],
+        [(c.name, f"{c.pictures:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}") for c in classes],
     )
     if len(classes) <= MATRIX_UP_TO:
-        show_table(
-            "true \\ predicted",
-            [("", "left"), *((c.name, "right") for c in classes)],
-            [(c.name, *(n or "·" for n in row)) for c, row in zip(classes, metrics.confusion, strict=True)],
-        )
-    mistakes = ", ".join(f"{true} called {called} ({n})" for true, called, n in metrics.most_confused())
+        counts = [[f"{n:,}" if n else "·" for n in row] for row in metrics.confusion]
+        show_matrix("true \\ predicted", [c.name for c in classes], counts)
+    mistakes = ", ".join(f"{true} called {called} ({n:,})" for true, called, n in metrics.most_confused())
     say(f"most frequent mistakes: {mistakes or 'none'}")
     say(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   {where}")
 
@@ -148,7 +145,7 @@ def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
         [
             (
                 label.name,
-                label.positives,
+                f"{label.positives:,}",
                 "–" if label.average_precision is None else f"{label.average_precision:.1%}",
                 *(f"{share:.1%}" for share in (label.precision, label.recall, label.f1, label.threshold)),
             )

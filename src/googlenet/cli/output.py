@@ -4,51 +4,202 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
+
+from googlenet import terminal
+from googlenet.text import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from googlenet.inference.results import Summary
 
 CLASSES_SHOWN = 20
-
-
-def show_table(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table. A column is its heading and ``"left"`` or ``"right"``."""
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, side in columns:
-        table.add_column(heading, justify=side, no_wrap=side == "right")  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out().print(table)
-
-
-def out() -> Console:
-    """Give the console of stdout. Where it is no terminal nothing is cut to 80 columns."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+MIN_TEXT_WIDTH = 16  # cells to which a column of text may be folded; numbers are never folded
+GAP = 2  # cells between columns
 
 
 def say(text: str = "") -> None:
     """Print a line for people on stdout."""
-    out().print(text, soft_wrap=True, markup=False)
+    terminal.say(text)
+
+
+def warn(text: str) -> None:
+    """Print a line on stderr."""
+    terminal.say(text, to=terminal.console(stderr=True))
+
+
+def say_command(what: str, *words: object, to_stderr: bool = False) -> None:
+    """Print a command on a line of its own, quoted as a shell reads it. The terminal breaks it, so it copies whole."""
+    command = shlex.join(map(str, words))
+    terminal.say(f"{what:<6}  {command}", to=terminal.console(stderr=to_stderr), wrap=False)
+
+
+# Tables.
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: heading and cells may have several lines."""
+
+    heading: str
+    side: str  # left or right
+    cells: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Cells of a terminal that it takes unfolded."""
+        return max(cell_len(line) for text in (self.heading, *self.cells) for line in text.split("\n"))
+
+    def least(self, screen: int) -> int:
+        """Cells that it takes on a screen of so many: numbers all of theirs, text may be folded."""
+        if self.side == "right":
+            return self.width
+        heading = max(map(cell_len, self.heading.split()), default=0)
+        return min(self.width, max(MIN_TEXT_WIDTH, screen // 4, heading))
+
+
+def show_table(
+    title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], groups: int = 1
+) -> None:
+    """Print a table. A column is its heading and a side; a cell of several lines is a list of them.
+
+    The first column names the row. Where a terminal is too narrow, columns of text are folded; where that is not
+    enough, columns go into further tables below, each with the names; where hardly one fits beside the names, every
+    cell has a line of its own. Numbers are never folded, and nothing is cut. In a pipe a row is one line.
+
+    Args:
+        groups: the columns after the first are so many groups with the same headings: these come below each other,
+            before anything else is done.
+    """
+    console = terminal.console()
+    lines = [[_cell(cell, console) for cell in row] for row in rows]
+    made = [
+        Column(_cell(heading.split("\n"), console), side, tuple(row[at] if at < len(row) else "" for row in lines))
+        for at, (heading, side) in enumerate(columns)
+    ]
+    if title:
+        say(title)
+    size = (len(made) - 1) // groups
+    stacked = made if _taken(made) <= console.width else _stacked(made, size)
+    bands = _bands(stacked, console.width)
+    if len(bands) > 1 and 2 * len(bands) > len(stacked) - 1:
+        _print_list(made, size if groups > 1 else 1, console)
+    else:
+        for band in bands:
+            _print_table(band, console)
+
+
+def show_matrix(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a square table whose rows and columns are called alike; by their numbers where the names take too much."""
+    rows = [list(row) for row in rows]
+    plain = [terminal.plain(name, terminal.console()) for name in names]
+    cells = [cell_len(name) for name in plain]
+    if max(cells) + sum(cells) + GAP * len(names) > terminal.console().width:
+        numbers = [str(number) for number in range(1, len(names) + 1)]
+        plain = [f"{number:>{len(numbers[-1])}} {name}" for number, name in zip(numbers, names, strict=True)]
+    else:
+        numbers = plain
+    show_table(
+        title,
+        [("", "left"), *((number, "right") for number in numbers)],
+        [(name, *row) for name, row in zip(plain, rows, strict=True)],
+    )
+
+
+def _cell(cell: object, console: Console) -> str:
+    if isinstance(cell, list):
+        return "\n".join(terminal.plain(str(line), console) for line in cell)
+    return "" if cell is None else terminal.plain(str(cell), console)
+
+
+def _taken(columns: Sequence[Column], screen: int | None = None) -> int:
+    """Cells that columns take with the gaps between them: unfolded, or at the least."""
+    taken = sum(column.width if screen is None else column.least(screen) for column in columns)
+    return taken + GAP * (len(columns) - 1)
+
+
+def _stacked(columns: list[Column], size: int) -> list[Column]:
+    """Put groups of so many columns below each other: a row becomes a row a group, named once."""
+    first, *rest = columns
+    groups = [rest[start : start + size] for start in range(0, len(rest), size)]
+    names = tuple(name if not group else "" for name in first.cells for group in range(len(groups)))
+    merged = [
+        replace(
+            alike[0], cells=tuple(cell for row in zip(*(each.cells for each in alike), strict=True) for cell in row)
+        )
+        for alike in zip(*groups, strict=True)
+    ]
+    return [replace(first, cells=names), *merged]
+
+
+def _bands(columns: list[Column], screen: int) -> list[list[Column]]:
+    """Divide columns into tables that fit, each with the first column and one more at the least."""
+    first, *rest = columns
+    bands = [[first]]
+    for column in rest:
+        if len(bands[-1]) > 1 and _taken([*bands[-1], column], screen) > screen:
+            bands.append([first])
+        bands[-1].append(column)
+    if any(_taken(band, screen) > screen for band in bands):
+        return [[first, column] for column in rest]
+    return bands
+
+
+def _print_table(columns: list[Column], console: Console) -> None:
+    """Print columns that fit, those of text folded as far as is needed, the widest first."""
+    widths = [column.width for column in columns]
+    while sum(widths) + GAP * (len(columns) - 1) > console.width:
+        spare = [at if at > column.least(console.width) else 0 for at, column in zip(widths, columns, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)  # a line takes one
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(
+            Text(column.heading), justify="right" if column.side == "right" else "left", width=width, overflow="fold"
+        )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, row))
+    console.print(table, crop=False)
+    console.print()
+
+
+def _print_list(columns: list[Column], size: int, console: Console) -> None:
+    """Print every row as lines: its name, then so many columns on each line, with their headings."""
+    first, *rest = columns
+    for row, name in enumerate(first.cells):
+        console.print(Text(name), overflow="fold", style="bold")
+        for start in range(0, len(rest), size):
+            some = rest[start : start + size]
+            line = " ".join(f"{column.heading} {column.cells[row]}" for column in some if column.cells[row])
+            console.print(Text("  " + " ".join(line.split())), overflow="fold")
+    console.print()
+
+
+# Programs.
 
 
 def show_json(value: Any) -> None:
-    """Print JSON on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Print JSON on stdout. What a terminal would obey, and what stdout cannot encode, is escaped as JSON does."""
+    text = json.dumps(value, indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
+    escaped = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    sys.stdout.write("".join(escaped) + "\n")
 
 
 def show_csv(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows of the same keys as CSV on stdout, each as it comes."""
+    """Print rows of the same keys as CSV on stdout: each as it comes; on a terminal once all are there, escaped."""
     stdout = sys.stdout  # now: once a bar is shown on stderr, what is printed goes there
+    if terminal.console().is_terminal:
+        rows = [{key: printable(str(cell)) for key, cell in row.items()} for row in rows]
     coming = iter(rows)
     first = next(coming, None)
     writer = csv.DictWriter(stdout, list(first or ()), lineterminator="\n")
@@ -58,30 +209,20 @@ def show_csv(rows: Iterable[dict[str, Any]]) -> None:
     writer.writerows(coming)
 
 
-def warn(text: str) -> None:
-    """Print a line on stderr."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
-
-
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar with ETA on stderr, on a terminal only. Call what it gives with (done, total).
 
     The first call shows it: what is printed before then, a download's own bar for one, is left alone.
     """
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task(what, total=total)
+    with terminal.Bar(terminal.console(stderr=True)) as bar:
 
-    def report(done: int, all_: int | None) -> None:
-        bar.start()
-        bar.update(task, completed=done, total=all_)
+        def report(done: int, all_: int | None) -> None:
+            known = total if all_ is None else all_
+            count = f"{done:,}" if known is None else f"{done:,}/{known:,}"
+            bar.step(done, known, [(what, 1), (count, 0)])
 
-    try:
         yield report
-    finally:
-        bar.stop()
 
 
 def show_summary(where: str, summary: Summary, new: int, seconds: float, audited: str = "") -> None:

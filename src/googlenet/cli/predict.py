@@ -284,7 +284,7 @@ def _print(job: Job, top: int | None, as_json: bool, as_csv: bool) -> int:
         show_json(list(rows))
         return len(unread)
     else:
-        _show(rows, top or 1, any_number=job.classifier.card.multi_label and top is None)
+        _show(rows, any_number=job.classifier.card.multi_label and top is None)
     for error in unread:
         warn(f"not read: {error}")
     return len(unread)
@@ -305,23 +305,25 @@ def _rows(job: Job, top: int | None, unread: list[str]) -> Iterator[dict[str, An
             yield {"path": escape_surrogates(source), "error": unread[-1]}
 
 
-def _show(rows: Iterable[dict[str, Any]], top: int, any_number: bool) -> None:
-    """Print a table: ``top`` classes side by side, or any number of labels in one cell."""
+def _show(rows: Iterable[dict[str, Any]], any_number: bool) -> None:
+    """Print a table: the likeliest classes side by side, or any number of labels in one cell."""
     from googlenet.cli.output import show_table
 
-    pairs = {
-        row["path"]: [(p["class"], f"{p['probability']:.1%}") for p in row["predictions"]]
+    pairs = [
+        (row["path"], [(p["class"], f"{p['probability']:.1%}") for p in row["predictions"]])
         for row in rows
         if "predictions" in row
-    }
+    ]
+    groups = 1
     if any_number:
         columns = [("picture", "left"), ("labels", "left")]
-        cells = [[path, ", ".join(map(" ".join, named)) or "none"] for path, named in pairs.items()]
+        cells = [[path, ", ".join(map(" ".join, named)) or "none"] for path, named in pairs]
     else:
-        columns = [("picture", "left"), *(top * [("class", "left"), ("", "right")])]
-        cells = [[path, *(cell for pair in named for cell in pair)] for path, named in pairs.items()]
+        groups = max([1, *(len(named) for _, named in pairs)])
+        columns = [("picture", "left"), *(groups * [("class", "left"), ("", "right")])]
+        cells = [[path, *(cell for pair in named for cell in pair)] for path, named in pairs]
     if pairs:
-        show_table("", columns, cells)
+        show_table("", columns, cells, groups)
 
 
 def _csv_lines(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def push(
     if upload:
         require("hub", "huggingface_hub")
     check_output_path(folder or bundle.read(run).path.parent / "hub")
-    from googlenet.cli.output import say
+    from googlenet.cli.output import say, say_command
     from googlenet.stages import stage
 
     with stage("loading PyTorch"):
@@ -49,5 +49,5 @@ def push(
     if upload:
         say(f"sent to {repository}")
     else:
-        say(f"nothing was sent; choose a license in {written / hub.README}, then: "
-            f"googlenet push {run} {repository}{f' --folder {folder}' if folder else ''} --upload")  # fmt: skip
+        say(f"nothing was sent; choose a license in {written / hub.README}, then:")
+        say_command("", "googlenet", "push", run, repository, *(("--folder", folder) if folder else ()), "--upload")

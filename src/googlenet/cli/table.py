@@ -169,7 +169,8 @@ def _list(title: str, items: Any) -> None:
     from googlenet.cli.output import say
 
     if items:
-        say(f"\n{title}:")
+        say()
+        say(f"{title}:")
     for item in items:
         say(f"  · {item}")
 

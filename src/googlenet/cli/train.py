@@ -94,7 +94,7 @@ def train(
     """
     import googlenet
     from googlenet.cli import look
-    from googlenet.cli.output import say, warn
+    from googlenet.cli.output import say, say_command, warn
     from googlenet.data.named import NAMED
 
     settings: dict[str, Any] = {
@@ -124,4 +124,5 @@ def train(
         warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
     say(f"{bundle.card.name}: {SHOWN[score]} {metrics[score]:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
     say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
-    say(f"next:   googlenet predict {out} PICTURE…      googlenet evaluate {out} {data}")
+    say_command("next:", "googlenet", "predict", out, "PICTURE")
+    say_command("", "googlenet", "evaluate", out, data)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.text import Text
-
 from googlenet.card import SHOWN
+from googlenet.terminal import Bar, Part, console, duration, one_line
+from googlenet.terminal import say as say_line
 from googlenet.text import first_few
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
@@ -25,37 +23,20 @@ UNEQUAL = 10  # times the pictures of the smallest class that the largest may ha
 class Display:
     """Shows epoch, losses, accuracy, pictures per second and ETA."""
 
-    def __init__(self, recipe: Recipe, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+    def __init__(self, recipe: Recipe, *, quiet: bool = False) -> None:
+        self.console = console(stderr=True, quiet=quiet)
         self.epochs, self.minutes = recipe.epochs, recipe.minutes
-        self.live = self.console.is_terminal
-        self.bar = Bar(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
-            TextColumn("loss {task.fields[loss]:.3f}"),
-            _Speed(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.live,
-        )
-        unit = "steps" if self.minutes is None else "s"
-        epoch = self._epoch(1)
-        self.task = self.bar.add_task("train", epoch=epoch, unit=unit, loss=math.nan, speed=0.0, total=None)
+        self.bar = Bar(self.console)
         self.loss = math.nan
-        self.started = self.last_line = time.monotonic()
-        self.first: float | None = None  # how much was done already when this display saw its first step
+        self.last_line = time.monotonic()
 
     def __enter__(self) -> Display:
-        self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        self.bar.__exit__(kind, error, trace)
 
     def begin(self, fit: Fit) -> None:
         """Say what is about to be trained, on what, and which classes cannot be judged."""
@@ -99,30 +80,24 @@ class Display:
         if math.isfinite(loss):
             self.loss = loss if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * loss
         done, total = self._done(progress, steps)
-        if self.first is None:
-            self.first, self.started = done, time.monotonic()
-        speed = progress.seen / max(progress.seconds, 1e-9)
-        epoch = self._epoch(progress.epoch + 1)
-        self.bar.update(self.task, completed=done, total=total, epoch=epoch, loss=self.loss, speed=speed)
+        speed = f"{progress.seen / max(progress.seconds, 1e-9):,.0f} pictures/s"
+        epoch, shown = f"epoch {self._epoch(progress.epoch + 1)}", f"loss {self.loss:.3f}"
+        unit = "steps" if self.minutes is None else "s"
+        self.bar.step(done, total, [(epoch, 1), (f"{done:,.0f}/{total:,.0f} {unit}", 4), (shown, 2), (speed, 5)])
         now = time.monotonic()
-        if not self.live and now - self.last_line > PLAIN_EVERY:
+        if not self.bar.live and now - self.last_line > PLAIN_EVERY:
             self.last_line = now
-            eta = (now - self.started) / max(done - self.first, 1e-9) * (total - done)
-            self._print(
-                f"epoch {epoch}  step {progress.batch}/{steps}  loss {self.loss:.3f}  {speed:.0f} pictures/s  "
-                f"ETA {_duration(eta)}"
-            )
+            step = f"step {progress.batch:,}/{steps:,}"
+            self._print_parts([(epoch, 0), (step, 4), (shown, 2), (speed, 5), (self.bar.eta(), 3)])
 
     def epoch(self, result: EpochResult) -> None:
-        """Print the line of a finished epoch."""
+        """Print the line of a finished epoch. In a narrow terminal what log.csv alone says is left out."""
         self.last_line = time.monotonic()
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
-        scores = "  ".join(f"{SHOWN[name]} {score:.2%}" for name, score in result.val.items())
-        self._print(
-            f"epoch {self._epoch(result.epoch, 3)}  loss {result.loss:.3f} ({heads})  "
-            f"val loss {result.val_loss:.3f}  {scores}  "
-            f"{result.pictures_per_second:.0f} pictures/s"
-        )
+        first, *others = (f"{SHOWN[name]} {score:.2%}" for name, score in result.val.items())
+        rest = [(score, 4) for score in others] + [(f"{result.pictures_per_second:,.0f} pictures/s", 5)]
+        self._print_parts([(f"epoch {self._epoch(result.epoch, 3)}", 0), (f"loss {result.loss:.3f}", 3),
+                           (f"({heads})", 6), (f"val loss {result.val_loss:.3f}", 2), (first, 1), *rest])  # fmt: skip
         if result.waiting > STARVING and result.seconds > PLAIN_EVERY:
             self.warn(
                 f"{result.waiting:.0%} of the time went into waiting for pictures: they are large, or the disk is "
@@ -141,7 +116,7 @@ class Display:
         """Say where a run stands."""
         if self.minutes is None:
             return f"epoch {progress.epoch + 1} of {self.epochs}"
-        return f"epoch {progress.epoch + 1}, after {_duration(progress.elapsed)} of {_duration(60 * self.minutes)}"
+        return f"epoch {progress.epoch + 1}, after {duration(progress.elapsed)} of {duration(60 * self.minutes)}"
 
     def _done(self, progress: Progress, steps: int) -> tuple[float, float]:
         """How much of how much is done: steps, or seconds where these decide."""
@@ -153,20 +128,12 @@ class Display:
         return f"{number:>{width}}" if self.minutes is not None else f"{number:>{width}}/{self.epochs}"
 
     def _print(self, text: str, style: str = "") -> None:
-        self.console.print(text, style=style, soft_wrap=True, markup=False)
+        say_line(text, to=self.console, style=style)
+
+    def _print_parts(self, parts: Sequence[Part]) -> None:
+        self._print(one_line(parts, self.console.width))
 
 
 def say(text: str) -> None:
     """Print a line on stderr, where there is no display yet."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.fields['speed']:.0f} pictures/s")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    say_line(text, to=console(stderr=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shlex
 import signal
 import tempfile
 import time
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
 
 import googlenet
 from googlenet import bundle as bundles
@@ -139,8 +139,7 @@ def _build(plan: Plan, source: transfer.Source | None, tell: bool) -> ConvNet:
 
 
 def _run(fit: Fit, run: Path) -> None:
-    silent = None if fit.processes.is_first else Console(quiet=True, force_terminal=False)
-    with Display(fit.recipe, silent) as display, _signals() as caught:
+    with Display(fit.recipe, quiet=not fit.processes.is_first) as display, _signals() as caught:
         display.begin(fit)
         watcher = _Recorder(display, run, fit, caught)
         try:
@@ -159,7 +158,7 @@ def _run(fit: Fit, run: Path) -> None:
     if not finished:
         if fit.processes.is_first:
             _draw(run, fit)
-        again = f"googlenet train {fit.data.name} --out {run} --resume"
+        again = shlex.join(["googlenet", "train", fit.data.name, "--out", str(run), "--resume"])
         raise StoppedError(
             f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
             128 + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
