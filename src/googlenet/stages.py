@@ -48,4 +48,4 @@ def stage(what: str) -> Iterator[None]:
 def _say(what: str) -> None:
     begin()
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
-        print(f"{printable(what)} ...", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"{printable(what)} ...\n", end="", file=sys.stderr, flush=True)  # noqa: T201

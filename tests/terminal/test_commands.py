@@ -62,7 +62,8 @@ def assert_readable(shown, name, how):
     environment = how.get("environment", {})
     if "resize" not in how:
         assert_tidy(shown, any_width=name == "predict csv")
-    assert_no_codes(shown.piped)
+    if name != "predict csv":  # a program gets names as they are
+        assert_no_codes(shown.piped)
     if environment == DUMB:
         assert_no_codes(shown.raw)
     if environment == NO_COLOR:

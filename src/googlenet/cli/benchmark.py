@@ -75,8 +75,8 @@ def _show(result: Benchmark) -> None:
 
     rows, machine = result.precisions, result.machine
     headings = [] if all(row.score is None for row in rows) else [SHOWN[result.score_is]]
-    headings += ["ms\np50", "\np95", "\np99", "pictures/s\nat best", "10⁹ op/s", "of\npeak", "compile\nms"]
-    headings += ["MB in\nuse", "in\nbulk", "on\ndisk"]
+    headings += ["p50\nms", "p95\nms", "p99\nms", "at best\npictures/s", "10⁹ op/s", "of\npeak", "compile\nms"]
+    headings += ["memory\nMB", "in bulk\nMB", "on disk\nMB"]
     say(f"{result.network} at {result.size}×{result.size}: {result.macs:,} multiply-accumulates, of 2 operations each")
     columns = [("precision", "left"), *((heading, "right") for heading in headings)]
     show_table("", columns, [(row.precision, *_cells(row)[-len(headings) :]) for row in rows])

@@ -89,7 +89,7 @@ def _show(result: Comparison) -> None:
     precisions = list(dict.fromkeys(precisions))
     headings = ["parameters", "MACs", "activations", "file"]
     for precision in precisions:
-        headings += [f"{precision}\nms", "\npictures/s"]
+        headings += [f"{precision}\nms", f"{precision}\npictures/s"]
     headings += ["top-1"] * (result.data is not None)
     columns = [("network", "left"), ("size", "right"), *((heading, "right") for heading in headings)]
     title = f"latency of one picture, throughput in batches of {result.batch_size}"

@@ -71,7 +71,6 @@ def demo(
 
     look.plot(draw, out / "confusion.png", asked=False)
 
-    say()
     say(f"held-out accuracy {result.metrics.top1:.2%} in {time.perf_counter() - start:.0f} s")
     say(f"look at {out / 'learning_curve.png'}, {out / 'confusion.png'} and {out / 'predictions.png'}")
     say()
