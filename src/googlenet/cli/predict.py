@@ -95,6 +95,7 @@ def predict(
     from googlenet.inference.classifier import load
 
     classifier = load(run, precision)
+    top = top and min(top, len(classifier.class_names))  # which is how many columns there are
     channels = classifier.card.preprocessing.channels
     if engine == "ray" and out is not None:
         from googlenet.cli.cluster import write_parts
@@ -175,7 +176,7 @@ def _layout(classifier: Classifier, top: int | None, embeddings: bool) -> Layout
         return rows.embedded(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
     if classifier.card.multi_label and top is None:
         return rows.labelled()
-    return rows.ranked(min(top or 1, len(classifier.class_names)))
+    return rows.ranked(top or 1)
 
 
 def _answers(classifier: Classifier, sources: Iterable[Any], embeddings: bool) -> Iterator[Answer]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from googlenet.errors import MissingExtraError, ResultsError
 from googlenet.files import sync_directory, write_error
-from googlenet.inference.results import WHEN_FULL, Lines, Results, in_the_way
+from googlenet.inference.results import WHEN_FULL, Lines, Results, in_the_way, no_longer_there
 from googlenet.inference.rows import JSONLForm, Layout, Row
 
 ROWS = 8192  # of a row group: what is in memory at a time
@@ -42,11 +42,14 @@ class ParquetResults(Results):
         next(rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
         journal = path.with_name(f".{path.name}.journal.jsonl")
         lines = Lines(journal, JSONLForm(layout), path, resume)
+        self.begun = os.path.exists(path)  # noqa: PTH110 - as above
         super().__init__(path, layout, lines, rows_of(path, self.schema))
 
     def finish(self) -> None:
         """Turn the journal into Parquet, after what is there already. A file under the name is always whole."""
         self.flush()
+        if self.begun and not self.path.exists():
+            raise no_longer_there(self.path, "add --resume to do again what it had, the new rows are kept")
         stored = {row["path"] for row in rows_of(self.path, self.schema)}
         new = (row for row in self.lines.rows() if row["path"] not in stored)
         first = next(new, None)
