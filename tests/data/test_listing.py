@@ -303,7 +303,7 @@ def test_lines_are_counted_through_fields_of_several_lines(tmp_path: Path) -> No
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "list.txt").touch()
     assert "list.txt is not a folder: DATA is a folder with" in error_of(tmp_path / "list.txt")
-    assert "a list (.csv or .jsonl)" in error_of(tmp_path / "list.txt")
+    assert "a list (.csv, .tsv or .jsonl)" in error_of(tmp_path / "list.txt")
     assert "none.csv does not exist" in error_of(tmp_path / "none.csv")
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.errors import DataError
+from googlenet.files import NotARegularFileError, open_regular
 from googlenet.text import first_few, nearest, printable
 
-LISTS = (".csv", ".jsonl")
+SEPARATED = (".csv", ".tsv")
+LISTS = (*SEPARATED, ".jsonl")
 COLUMNS = ("path", "label", "labels", "split", "group")
 SPLITS = ("train", "val", "test")
 BETWEEN_LABELS = "|"  # in CSV, where a field is one text
@@ -75,7 +77,7 @@ def _lines(path: Path) -> Iterator[str]:
     """Decode line by line, so that a wrong byte is known by its line, and no file, however long, fills the memory."""
     number = 1
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while raw := file.readline(MAX_LINE + 1):
                 if len(raw) > MAX_LINE:
                     raise DataError(f"{path}:{number}: a line of more than {MAX_LINE:,} bytes: this is no {_how(path)}")
@@ -85,6 +87,8 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(
             f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x}): save it as UTF-8"
         ) from error
+    except NotARegularFileError as error:
+        raise DataError(f"{path} {error.strerror}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 

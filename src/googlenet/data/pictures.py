@@ -8,23 +8,23 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from googlenet.data.folders import BESIDE_SPLITS, LINKED, RUN, SPLIT_WORDS, Contents, case_doubles, images_below
 from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, read_list
 from googlenet.data.named import NAMED, find_named
-from googlenet.data.sources import pictures_below
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
 from googlenet.text import first_few, printable
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
-SPLIT_WORDS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+_LISTS = f"{', '.join(LISTS[:-1])} or {LISTS[-1]}"
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,17 @@ class Pictures:
 
 @dataclass(frozen=True)
 class LabelledData:
-    """``DATA`` of a command, split. ``made_here``: by the name of each file or group, not as it was given."""
+    """``DATA`` of a command, split. ``made_here``: by the name of each file or group, not as it was given.
+
+    ``notes`` say what was left out of it, and what was taken otherwise than as written, a sentence each.
+    """
 
     name: str
     class_names: tuple[str, ...]
     splits: dict[str, Pictures]
     made_here: bool
     multi_label: bool = False  # whether a picture may be of several classes, or of none
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Raise :class:`DataError` where a picture has not one class and nobody said that it may."""
@@ -130,7 +134,12 @@ class LabelledData:
 
 
 def open_data(
-    source: str | Path | LabelledData, *, seed: int = 0, val_fraction: float = VAL_FRACTION, channels: int = COLOURS
+    source: str | Path | LabelledData,
+    *,
+    seed: int = 0,
+    val_fraction: float = VAL_FRACTION,
+    channels: int = COLOURS,
+    follow_links: bool = False,
 ) -> LabelledData:
     """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
 
@@ -140,17 +149,20 @@ def open_data(
     is held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the
     other side. In a folder, ``.npy`` files are pictures for other ``channels`` than 1 and 3 only.
 
+    What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
+    files, or to the folder of a class, inside ``source``; with ``follow_links`` wherever they lead, to folders as well,
+    and each file is there once.
+
     Raises:
         DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks, a
-            link that leads out, a list that is wrong, a set that was not fetched.
+            link that leads out, a folder that may not be read, splits inside of classes, a list that is wrong, a set
+            that was not fetched.
     """
     if isinstance(source, LabelledData):
         return source
     root = Path(source)
     if root.is_dir():
-        data = _open_folder(root, seed, val_fraction, channels)
-        _refuse_links_out(root, ((i.path, root) for part in data.splits.values() for i in part.items if i.path))
-        return data
+        return _open_folder(root, seed, val_fraction, Contents(channels, follow_links=follow_links))
     if str(source) == DIGITS:
         return _split_by_name(DIGITS, _digits(), seed, val_fraction)
     if str(source) in NAMED:
@@ -159,31 +171,76 @@ def open_data(
         return _open_list(root, seed, val_fraction)
     what = "is not a folder" if root.exists() else "does not exist"
     raise DataError(
-        f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({' or '.join(LISTS)}), "
+        f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({_LISTS}), "
         f"or one of {', '.join((DIGITS, *NAMED))}"
     )
 
 
-def _open_folder(root: Path, seed: int, val_fraction: float, channels: int) -> LabelledData:
-    names = [entry.name for entry in _folders(root)]
+def _open_folder(root: Path, seed: int, val_fraction: float, contents: Contents) -> LabelledData:
+    names = contents.sub_folders(str(root))
+    _refuse_closed(root, contents)
+    given = _given(root, names)
+    contents.left_out[BESIDE_SPLITS] += [str(root / name) for name in names if given and name not in given]
+    parts = _read_parts(root, [root / name for name in given] or [root], contents, names)
+    _refuse_links_out(root, parts, contents)
+    if "val" in given:
+        data = _given_splits(root, dict(zip(given, parts, strict=True)))
+    else:
+        data = _split_by_name(str(root), parts[0], seed, val_fraction)
+    if given == ["train", "test"]:
+        data = _with_test(data, root, parts)
+    left_out = (f"{printable(str(root))}: {note}" for note in contents.notes(str(root)))
+    return replace(data, notes=(*left_out, *_notes_of_names(root, data.class_names)))
+
+
+def _given(root: Path, names: list[str]) -> list[str]:
+    """Say which of the folders are splits, if any are."""
     if "train" in names and "val" in names:
-        return _given_splits(root, [name for name in ("train", "val", "test") if name in names], channels)
+        return [name for name in ("train", "val", "test") if name in names]
     if "train" in names and len(names) <= 2 and set(names) <= {"train", "test"}:
-        pictures = _read_folder(root / "train", channels)
-        data = _split_by_name(str(root), pictures, seed, val_fraction)
-        return _with_test(data, root, channels) if "test" in names else data
+        return [name for name in ("train", "test") if name in names]
     splits = [name for name in names if name.lower() in SPLIT_WORDS]
     if len(splits) > 1:  # else Train/ and Test/, or train/ and valid/, would silently be learnt as two classes
         raise DataError(
             f"{root} has the folders {', '.join(splits)}, which look like splits, not classes: "
             "name them train/, val/ and test/, train/ at least, with no class beside them"
         )
-    return _split_by_name(str(root), _read_folder(root, channels), seed, val_fraction)
+    return []
+
+
+def _read_parts(root: Path, places: list[Path], contents: Contents, names: list[str]) -> list[Pictures]:
+    """Read the folders of splits, or the one of all classes."""
+    classes = {place: contents.sub_folders(str(place)) if place != root else names for place in places}
+    contents.add([str(place / name) for place, names in classes.items() for name in names])
+    _refuse_closed(root, contents)
+    for folder, splits in contents.inner_splits.items():
+        raise DataError(
+            f"{printable(folder)} is in a class and has the folders {first_few(splits)}, which look like splits: "
+            f"put them above the classes, as {splits[0]}/{printable(Path(folder).relative_to(root).parts[-1])}"
+        )
+    return [_read_folder(place, names, contents) for place, names in classes.items()]
+
+
+def _refuse_closed(root: Path, contents: Contents) -> None:
+    for folder, why in contents.closed.items():
+        more = f", nor {len(contents.closed) - 1:,} more" if len(contents.closed) > 1 else ""
+        raise DataError(
+            f"{printable(folder)} may not be read: {why.lower()}{more}: allow it, or take it out of "
+            f"{printable(str(root))}"
+        )
+
+
+def _notes_of_names(source: Path, class_names: Iterable[str]) -> Iterator[str]:
+    for names in case_doubles(list(class_names)):
+        yield (
+            f"{printable(str(source))}: the classes {' and '.join(map(printable, names))} differ in capitals alone and "
+            "are learnt as several: give them one name if they are one"
+        )
 
 
 def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
     rows = sorted(read_list(path), key=lambda row: row.name)
-    _refuse_links_out(path, ((row.path, row.home) for row in rows))
+    _refuse_leading_out(path, ((row.path, row.home) for row in rows))
     class_names = tuple(sorted({label for row in rows for label in row.labels}))
     _require_classes(str(path), class_names)
     number = {name: label for label, name in enumerate(class_names)}
@@ -203,14 +260,13 @@ def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
 
 def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
     """List every picture below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
-    return [Path(path) for path in pictures_below(str(folder), channels)]
+    return [Path(path) for path in images_below(str(folder), channels)]
 
 
-def _given_splits(root: Path, names: list[str], channels: int) -> LabelledData:
-    parts = {name: _read_folder(root / name, channels) for name in names}
+def _given_splits(root: Path, parts: dict[str, Pictures]) -> LabelledData:
     train = parts["train"].class_names
-    for name in names[1:]:
-        unknown = sorted(set(parts[name].class_names) - set(train))
+    for name, part in parts.items():
+        unknown = sorted(set(part.class_names) - set(train))
         if unknown:
             raise DataError(
                 f"{root / name} has classes that {root / 'train'} lacks: {', '.join(unknown)}; "
@@ -221,8 +277,8 @@ def _given_splits(root: Path, names: list[str], channels: int) -> LabelledData:
     return LabelledData(str(root), train, splits, made_here=False)
 
 
-def _with_test(data: LabelledData, root: Path, channels: int) -> LabelledData:
-    test = _given_splits(root, ["train", "test"], channels).splits["test"]
+def _with_test(data: LabelledData, root: Path, parts: list[Pictures]) -> LabelledData:
+    test = _given_splits(root, dict(zip(("train", "test"), parts, strict=True))).splits["test"]
     return LabelledData(data.name, data.class_names, {**data.splits, "test": test}, made_here=True)
 
 
@@ -256,13 +312,21 @@ def _held_out(item: Picture, seed: int, val_fraction: float) -> bool:
     return int.from_bytes(digest[:8], "big") < val_fraction * 2**64
 
 
-def _refuse_links_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
+def _refuse_links_out(root: Path, parts: list[Pictures], contents: Contents) -> None:
+    if contents.follow_links:
+        return
+    linked = (Path(path) for path in contents.left_out[LINKED])
+    pictures = (item.path for part in parts for item in part.items if item.path)
+    _refuse_leading_out(root, ((path, root) for path in (*pictures, *linked)))
+
+
+def _refuse_leading_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
     found = leading_out(places)
     if found:
         named = first_few(f"{printable(str(path))} → {printable(os.path.realpath(path))}" for path in found)
         raise DataError(
-            f"{source}: {len(found):,} of its pictures lead elsewhere by a link: {named}; "
-            f"put them there as files, or name them by their own paths in a list ({' or '.join(LISTS)})"
+            f"{source}: {len(found):,} of its pictures lead elsewhere by a link: {named}; put them there as files, "
+            f"name them by their own paths in a list ({_LISTS}), or allow it with --follow-links"
         )
 
 
@@ -279,22 +343,31 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _read_folder(root: Path, channels: int) -> Pictures:
-    class_names = tuple(entry.name for entry in _folders(root))
+def _read_folder(root: Path, names: list[str], contents: Contents) -> Pictures:
+    """Take the pictures of each class; a folder in which there is nothing but runs of ``train`` is no class."""
+    class_names = tuple(name for name in names if not _holds_runs_alone(root / name, contents))
     items = []
     for label, class_name in enumerate(class_names):
-        paths = find_pictures(root / class_name, channels)
+        paths = [Path(path) for path in contents.images[str(root / class_name)]]
         if not paths:
-            raise DataError(
-                f"{root / class_name} is a class without pictures: put some into it ({_kinds(channels)}) "
-                "or remove the folder"
-            )
+            raise DataError(_why_empty(root / class_name, contents))
         items += [Picture(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
     if not class_names:
-        loose = len(find_pictures(root, channels))
+        loose = len(images_below(str(root), contents.channels))
         found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
         raise DataError(f"{root} has {found}: make one sub-folder per class and put its pictures into it")
     return Pictures(class_names, tuple(items))
+
+
+def _holds_runs_alone(folder: Path, contents: Contents) -> bool:
+    if contents.images[str(folder)] or contents.unread[str(folder)]:
+        return False
+    return any(folder in Path(path).parents for path in contents.left_out[RUN])
+
+
+def _why_empty(folder: Path, contents: Contents) -> str:
+    what = f"{folder} is a class without pictures: put some into it ({_kinds(contents.channels)}) or remove the folder"
+    return "; ".join((what, *contents.notes(str(folder), below=f"{folder}{os.sep}")))
 
 
 def _relabelled(part: Pictures, class_names: tuple[str, ...]) -> Pictures:
@@ -307,14 +380,6 @@ def _require_classes(name: str, class_names: tuple[str, ...]) -> None:
     if len(class_names) < 2:
         found = f"one class only, {class_names[0]!r}" if class_names else "no class at all"
         raise DataError(f"{name} has {found}: a classifier needs two or more")
-
-
-def _folders(root: Path) -> list[Path]:
-    try:
-        found = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    except PermissionError as error:
-        raise DataError(f"{root} may not be read: permission denied") from error
-    return sorted(found, key=lambda entry: entry.name)
 
 
 def _kinds(channels: int) -> str:
