@@ -28,6 +28,11 @@ class Reason:
     several: str
     advice: str = ""
 
+    @property
+    def told(self) -> str:
+        """What to say of one."""
+        return f"{self.one}: {self.advice}" if self.advice else self.one
+
 
 HIDDEN = Reason("hidden file or folder", "hidden files and folders")
 SYSTEM = Reason("file or folder that a system made", "files and folders that a system made")
@@ -208,8 +213,7 @@ def _note(root: str, reason: Reason, paths: list[str]) -> str:
     counts = ", ".join(f"{printable(suffix)} {count:,}" for suffix, count in kinds[:MAX_SUFFIXES])
     more = f" and {len(kinds) - MAX_SUFFIXES} other kinds" if len(kinds) > MAX_SUFFIXES else ""
     told = f"{counts}{more}: {named}" if counts and reason.one in ("image", NO_IMAGE.one) else named
-    advice = f": {reason.advice}" if reason.advice else ""
-    return f"left out {len(paths):,} {what} ({told}){advice}"
+    return f"left out {len(paths):,} {what} ({told})" + (f": {reason.advice}" if reason.advice else "")
 
 
 def _below(root: str, path: str) -> str:

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from googlenet.data.folders import BESIDE_SPLITS, LINKED, RUN, SPLIT_WORDS, Contents, case_doubles, images_below
 from googlenet.data.links import leading_out
-from googlenet.data.listing import LISTS, read_list
+from googlenet.data.listing import LISTS, Columns, read_list
 from googlenet.data.named import NAMED, find_named
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
@@ -140,18 +141,24 @@ def open_data(
     val_fraction: float = VAL_FRACTION,
     channels: int = COLOURS,
     follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
 ) -> LabelledData:
     """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
-    have one; a list (``.csv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that
-    was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given, each file
-    is held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the
+    have one; a list (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a
+    set that was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
+    each file is held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the
     other side. In a folder, ``.npy`` files are pictures for other ``channels`` than 1 and 3 only.
 
     What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
     files, or to the folder of a class, inside ``source``; with ``follow_links`` wherever they lead, to folders as well,
     and each file is there once.
+
+    Of a list, ``path_column`` and ``label_column`` name the columns where they are not called ``path`` and ``label``;
+    ``multi_label`` says that a picture may be of several classes, or of none, where the list does not show it.
 
     Raises:
         DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks, a
@@ -161,19 +168,34 @@ def open_data(
     if isinstance(source, LabelledData):
         return source
     root = Path(source)
+    if _is_list(root):
+        rows = _Rows(root, Columns(path_column, label_column), multi_label)
+        return _open_list(rows, seed, val_fraction, follow_links)
+    _refuse_list_options(
+        root, {"--path-column": path_column, "--label-column": label_column, "--multi-label": multi_label}
+    )
     if root.is_dir():
         return _open_folder(root, seed, val_fraction, Contents(channels, follow_links=follow_links))
     if str(source) == DIGITS:
         return _split_by_name(DIGITS, _digits(), seed, val_fraction)
     if str(source) in NAMED:
-        return replace(_open_list(find_named(str(source)), seed, val_fraction), name=str(source))
-    if root.is_file() and root.suffix.lower() in LISTS:
-        return _open_list(root, seed, val_fraction)
+        rows = _Rows(find_named(str(source)), Columns(), False)
+        return replace(_open_list(rows, seed, val_fraction, False), name=str(source))
     what = "is not a folder" if root.exists() else "does not exist"
     raise DataError(
         f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({_LISTS}), "
         f"or one of {', '.join((DIGITS, *NAMED))}"
     )
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() in LISTS and path.exists() and not path.is_dir()
+
+
+def _refuse_list_options(source: Path, options: dict[str, Any]) -> None:
+    for option, given in options.items():
+        if given:
+            raise DataError(f"{option} is for lists ({_LISTS}), and {source} is none: leave it out")
 
 
 def _open_folder(root: Path, seed: int, val_fraction: float, contents: Contents) -> LabelledData:
@@ -238,9 +260,21 @@ def _notes_of_names(source: Path, class_names: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
-    rows = sorted(read_list(path), key=lambda row: row.name)
-    _refuse_leading_out(path, ((row.path, row.home) for row in rows))
+class _Rows(NamedTuple):
+    """A list, and how to read it."""
+
+    path: Path
+    columns: Columns
+    multi_label: bool
+
+
+def _open_list(listed: _Rows, seed: int, val_fraction: float, follow_links: bool) -> LabelledData:
+    notes: list[str] = []
+    path = listed.path
+    rows = read_list(path, listed.columns, multi_label=listed.multi_label, tell=notes.append)
+    rows.sort(key=lambda row: row.name)
+    if not follow_links:
+        _refuse_leading_out(path, ((row.path, row.home) for row in rows))
     class_names = tuple(sorted({label for row in rows for label in row.labels}))
     _require_classes(str(path), class_names)
     number = {name: label for label, name in enumerate(class_names)}
@@ -254,8 +288,9 @@ def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
         parts[split or ("val" if _held_out(item, seed, val_fraction) else "train")].append(item)
     splits = {name: Pictures(class_names, tuple(items)) for name, items in parts.items() if items or name != "test"}
     _require_both_sides(str(path), splits, made_here=None in given)
-    multi_label = any(len(row.labels) != 1 for row in rows)
-    return LabelledData(str(path), class_names, splits, made_here=None in given, multi_label=multi_label)
+    multi_label = listed.multi_label or any(len(row.labels) != 1 for row in rows)
+    notes += _notes_of_names(path, class_names)
+    return LabelledData(str(path), class_names, splits, None in given, multi_label, tuple(notes))
 
 
 def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:

@@ -113,7 +113,7 @@ def _lines_of_stdin() -> Iterator[str]:
 
 
 def _column_of(path: Path, column: str | None) -> Iterator[str]:
-    rows = csv_rows(path)
+    rows = csv_rows(path, [column] if column else ())
     _, header = next(rows, (1, []))
     names = [name.strip() for name in header]
     if column is None:

@@ -19,6 +19,7 @@ from googlenet.inference.engine import Floats
 class Evaluation:
     """What was measured, on which pictures, and which of them could not be read.
 
+    ``notes`` say what of the data was left out, and what was taken otherwise than as written, a sentence each.
     ``metrics`` are :class:`MultiLabelMetrics` where the classifier names several labels of a picture, or none.
     """
 
@@ -28,6 +29,7 @@ class Evaluation:
     pictures: int
     unreadable: dict[str, str]
     precision: str
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -37,6 +39,10 @@ def evaluate(
     split: str | None = None,
     precision: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled pictures.
 
@@ -47,6 +53,7 @@ def evaluate(
             ``"all"``.
         precision: what to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of pictures done and of all pictures.
+        follow_links, path_column, label_column, multi_label: how to read ``data``, as ``train`` takes them.
 
     Raises:
         BundleError, DataError, DeviceError: before any work is done.
@@ -59,7 +66,10 @@ def evaluate(
     recipe = classifier.card.recipe
     channels = classifier.card.preprocessing.channels
     seed, val_fraction = recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION)
-    labelled = open_data(data, seed=seed, val_fraction=val_fraction, channels=channels)
+    labelled = open_data(
+        data, seed=seed, val_fraction=val_fraction, channels=channels,
+        follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
+    )  # fmt: skip
     if labelled.multi_label and not classifier.card.multi_label:
         raise DataError(
             f"{labelled.name} has pictures with several labels or none, {run} names one of each picture: "
@@ -84,7 +94,8 @@ def evaluate(
             f"{labelled.name}: none of the {len(truth)} pictures of {chosen} has a label: add some that have"
         )
     metrics = measured(classifier, truth, np.stack(probabilities))
-    return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable, classifier.engine.precision)
+    precision = classifier.engine.precision
+    return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable, precision, labelled.notes)
 
 
 def measured(

@@ -91,6 +91,10 @@ def train(
     on_bad_image: OnBadImage = "skip",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
 ) -> Bundle:
     """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
 
@@ -122,6 +126,11 @@ def train(
         workers: processes that read and augment pictures, 0 or more; unless given, one a core and at most 8. They
             change no weight, and may differ when a run is resumed.
         checkpoint_minutes: save so often within an epoch; at its end a run is saved anyway.
+        follow_links: take in what links in ``data`` lead to, wherever that is; linked folders too, and each file once.
+        path_column, label_column: the columns of a list, where they are not called ``path`` and ``label``.
+        multi_label: an image of a list may have several labels, or none where the label is empty.
+
+    What of ``data`` is left out, or taken otherwise than as written, is named on stderr.
 
     Where ``torchrun`` started several processes they train as one: ``batch_size`` is split among them, the first
     one writes, and all return the same bundle (docs/scaling.md).
@@ -163,8 +172,12 @@ def train(
     spec = replace(transfer.unfrozen(spec, settings.freeze), in_channels=settings.in_channels)
     rule = transfer.fed_alike(_preprocessing(settings, spec), origin or {})
     _check_divisible(settings, processes)
-    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels)
+    pictures = open_data(
+        data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels,
+        follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
+    )  # fmt: skip
     _check_balance(settings, pictures)
+    _say_notes(pictures, processes)
     described = _describe(pictures)
     _golden(pictures.val, rule)  # pictures of which none can be read are told of before any work
     with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
@@ -340,6 +353,11 @@ def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
     return network.preprocessing(size, recipe.crop_fraction, recipe.fit)
+
+
+def _say_notes(data: LabelledData, processes: Processes) -> None:
+    for note in data.notes if processes.is_first else ():
+        say(note)
 
 
 def _check_balance(recipe: Recipe, data: LabelledData) -> None:
