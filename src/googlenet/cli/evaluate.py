@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+
 if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation
     from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
@@ -37,6 +39,10 @@ def evaluate(
         Path | None, typer.Option(help="Where to draw the confusion matrix (or bars); unless told, into RUN.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    follow_links: FollowLinks = False,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    multi_label: MultiLabel = False,
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 
@@ -53,15 +59,18 @@ def evaluate(
         with progress(f"fetching {data}") as report:
             googlenet.fetch(data, report)
     with progress("evaluating") as report:
-        result = googlenet.evaluate(run, data, split=split, precision=precision, progress=report)
+        result = googlenet.evaluate(
+            run, data, split=split, precision=precision, progress=report, follow_links=follow_links,
+            path_column=path_column, label_column=label_column, multi_label=multi_label,
+        )  # fmt: skip
+    for note in result.notes:
+        warn(note)
     if isinstance(result.metrics, Metrics):
         what, picture = "confusion matrix", plot or run / "confusion.png"
         draw_confusion(result.metrics, picture)
     else:
         what, picture = "average precisions", plot or run / "average_precision.png"
         draw_average_precisions(result.metrics, picture)
-    for note in result.notes:
-        warn(note)
     for reason in result.unreadable.values():
         warn(f"left out: {reason}")
     if as_json:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
@@ -32,17 +33,18 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = None) -> Chosen:
+def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = None, **how: Any) -> Chosen:
     """Choose the images of ``data`` to measure on: those of a ``split``, or, by default, what is fair.
 
     By default these are, of the data that the run was trained on, the images that it held out (``val``), and of any
-    other data all images that it did not learn from, as it knows them by their content.
+    other data all images that it did not learn from, as it knows them by their content. ``how`` to read ``data``
+    goes to :func:`~googlenet.data.pictures.find_data`.
 
     Raises:
         DataError: there are none, they have classes or several labels that the classifier does not know, or the
             record of the run was altered.
     """
-    found = find_data(data, bundle.card.preprocessing.channels)
+    found = find_data(data, bundle.card.preprocessing.channels, **how)
     run = printable(str(bundle.path.parent if bundle.path.name == IN_RUN else bundle.path))
     if found.multi_label and not bundle.card.multi_label:
         raise DataError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.errors import MissingExtraError, ResultsError
-from googlenet.files import sync_directory, write_error
+from googlenet.files import NotARegularFileError, open_regular, sync_directory, write_error
 from googlenet.inference.results import WHEN_FULL, Lines, Results, in_the_way, no_longer_there
 from googlenet.inference.rows import JSONLForm, Layout, Row
 
@@ -134,7 +134,7 @@ def rows_of(path: Path, schema: Any) -> Iterator[Row]:
     if not os.path.exists(path):  # noqa: PTH110 - as above
         return
     try:
-        with pq.ParquetFile(path) as file:
+        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             if not file.schema_arrow.equals(schema, check_metadata=True):
                 raise ResultsError(
                     f"{path} has other columns ({_told(file.schema_arrow)}) than are to be written "
@@ -142,5 +142,7 @@ def rows_of(path: Path, schema: Any) -> Iterator[Row]:
                 )
             for batch in file.iter_batches(ROWS, columns=[name for name in COUNTED if name in schema.names]):
                 yield from batch.to_pylist()
+    except NotARegularFileError as error:
+        raise ResultsError(f"{path} {error.strerror}: give another name") from error
     except (pa.ArrowException, OSError) as error:
         raise ResultsError(f"{path} is damaged or not Parquet: delete it, or give another name") from error

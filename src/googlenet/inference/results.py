@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from googlenet.errors import ResultsError, RunError
-from googlenet.files import lock, sync_directory, write_error
+from googlenet.files import NotARegularFileError, lock, open_regular, refuse_irregular, sync_directory, write_error
 from googlenet.inference.rows import Answer, CSVForm, JSONLForm, Layout, Row
 from googlenet.text import printable
 
@@ -145,9 +145,12 @@ class Lines:
     def _open(self) -> BinaryIO:
         flags = os.O_RDWR | os.O_CREAT | (0 if self.resume else os.O_EXCL)
         try:
+            refuse_irregular(self.path)
             if not self.path.parent.is_dir():
                 self.path.parent.mkdir(parents=True)
             file = open(os.open(self.path, flags, 0o666), "r+b", buffering=0)  # noqa: PTH123, SIM115 - by its handle
+        except NotARegularFileError as error:
+            raise ResultsError(f"{self.path} {error.strerror}: give another name") from error
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.exists():  # not a file in its folder's place
                 raise in_the_way(self.path, self.name) from error
@@ -162,7 +165,7 @@ class Lines:
     def rows(self) -> Iterator[Row]:
         """Give the rows that are there, then cut off what is left of one more."""
         self.size = 0
-        with self.path.open("rb") as reader:
+        with open_regular(self.path) as reader:
             head = reader.read(len(self.form.start))
             if not self.form.start.startswith(head):
                 raise self._foreign()
