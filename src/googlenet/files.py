@@ -51,6 +51,12 @@ def open_regular(path: str | Path) -> BinaryIO:
     return open(path, "rb", opener=_open_regular)
 
 
+def refuse_irregular(path: str | Path) -> None:
+    """Raise :class:`NotARegularFileError` where something that is no file has this name; a name to write to."""
+    with contextlib.suppress(FileNotFoundError):
+        _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - takes any text
+
+
 def _open_regular(path: str, flags: int) -> int:
     handle = os.open(path, flags | _READ_FLAGS)
     try:

@@ -32,7 +32,7 @@ def test_train_and_evaluate_take_a_list_and_hold_out_the_same_pictures(call, col
     [
         ("path,lable\n", [], "list.csv:1: unknown column 'lable', did you mean 'label'"),
         ("path,label\ngone.png,cat\n", [], "1 of 1 pictures are not there: gone.png (line 2)"),
-        ("path,label\na.png,cat|dog\nb.png,dog\n", [], "too few pictures to hold some out"),
+        ("path,label\na.png,cat\nb.png,dog\n", [], "too few pictures to hold some out"),
         (
             "path,label,split\na.png,cat|dog,train\nb.png,dog,val\n",
             ["--balance", "sample"],

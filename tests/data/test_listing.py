@@ -191,11 +191,18 @@ WRONG_CSV = {
     "nothing": (b"", " lists no pictures: it takes a path and a label a line"),
     "a header alone": (b"path,label\n", " lists no pictures"),
     "a mark alone": (b"\xef\xbb\xbf", " lists no pictures"),
-    "no path": (b"image,label\n", ":1: no column 'path' (there are: image, label)"),
+    "no path": (b"where,label\n", ":1: no column 'path' (there are: where, label)"),
+    "several that may be the path": (
+        b"image,file,label\n", ":1: no column 'path', and which is it: image or file? Say it with --path-column"
+    ),
+    "several that may be the label": (
+        b"path,class,category\n",
+        ":1: no column 'label', and which is it: class or category? Say it with --label-column",
+    ),
     "no label": (b"path,kind\n", ":1: no column 'label' (there are: path, kind)"),
-    "semicolons": (b"path;label\na.jpg;cat\n", ":1: no column 'path' (there are: path;label)"),
+    "blanks": (b"path label\na.jpg cat\n", ":1: no column 'path' (there are: path label)"),
+    "no heading": (b"a.jpg,cat\nb.jpg,dog\n", ":1: the first line names no columns, it has an image (a.jpg): put "),
     "a slip": (b"path,lable\n", ":1: unknown column 'lable', did you mean 'label'"),
-    "a capital": (b"Path,label\n", ":1: unknown column 'Path', did you mean 'path'"),
     "a slip where it is not needed": (b"path,label,splits\n", ":1: unknown column 'splits', did you mean 'split'"),
     "a column twice": (b"path,label,path\n", ":1: 'path' is there twice: keep one"),
     "label and labels": (b"path,label,labels\n", ":1: 'label' is there twice: keep one"),
@@ -208,7 +215,11 @@ WRONG_CSV = {
     "a split misspelt": (b"path,label,split\na.jpg,cat,vla\n", ":2: unknown split 'vla', did you mean 'val'?"),
     "another word for a split": (b"path,label,split\na.jpg,cat,dev\n", ":2: unknown split 'dev', "),
     "not UTF-8": (b"path,label\na.jpg,cat\ngr\xf6\xdfe.jpg,cat\n", ":3: not UTF-8 (byte 0xf6): save it as UTF-8"),
-    "UTF-16": ("path,label\n".encode("utf-16"), ":1: not UTF-8 (byte 0xff)"),
+    "half a character of UTF-16": ("path,label\na".encode("utf-16")[:-1], ":2: not UTF-16 (byte 0x61): save it as "),
+    "one column of 0 and 1": (b"path,cat\na.jpg,1\n", ":1: no column 'label' (there are: path, cat)"),
+    "one empty label": (
+        b"path,label\na.jpg,cat\nb.jpg,\n", ":3: b.jpg has no label: give it one, or say with --multi-label that"
+    ),
     "an open quote": (b'path,label\n"a.jpg,cat\nb.jpg,dog\n', ":2: not CSV: unexpected end of data"),
     "text after a quote": (b'path,label\n"a"b,cat\n', ":2: not CSV: "),
     "a huge field": (b"path,label\n" + b"a" * 200_000 + b",cat\n", ":2: not CSV: field larger than field limit"),
@@ -248,12 +259,17 @@ WRONG_JSON = {
     ),
     "half a character": (b'{"path": "\\ud800.jpg", "label": "cat"}', ":1: '\\ud800.jpg' cannot be the name of a file"),
     "a NUL": (b'{"path": "a\\u0000.jpg", "label": "cat"}', ":1: 'a\\x00.jpg' cannot be the name of a file"),
-    "a number": (
-        b'{"path": "a.jpg", "label": 3}',
-        ":1: label must be the name of a class in quotes, or a list of names, got 3",
+    "a broken number": (
+        b'{"path": "a.jpg", "label": 3.5}',
+        ":1: label must be the name of a class in quotes, a whole number, or a list of such, got 3.5",
     ),
-    "a list of numbers": (
-        b'{"path": "a.jpg", "labels": ["cat", 3]}',
+    "yes or no": (b'{"path": "a.jpg", "label": true}', ":1: label must be the name of a class in quotes"),
+    "one empty label": (
+        b'{"path": "a.jpg", "label": "cat"}\n{"path": "b.jpg", "label": []}',
+        ":2: b.jpg has no label: give it one, or say with --multi-label that an image may have none",
+    ),
+    "a list with a list": (
+        b'{"path": "a.jpg", "labels": ["cat", [3]]}',
         ":1: label must be the name of a class in quotes",
     ),
     "no label": (b'{"path": "a.jpg", "label": null}', ":1: label must be the name of a class in quotes"),
@@ -303,7 +319,7 @@ def test_lines_are_counted_through_fields_of_several_lines(tmp_path: Path) -> No
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "list.txt").touch()
     assert "list.txt is not a folder: DATA is a folder with" in error_of(tmp_path / "list.txt")
-    assert "a list (.csv or .jsonl)" in error_of(tmp_path / "list.txt")
+    assert "a list (.csv, .tsv or .jsonl)" in error_of(tmp_path / "list.txt")
     assert "none.csv does not exist" in error_of(tmp_path / "none.csv")
 
 

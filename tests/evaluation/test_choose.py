@@ -43,7 +43,7 @@ def test_the_data_of_the_run_is_measured_on_what_was_held_out(trained_run, photo
     assert (result.split, result.pictures, result.left_out) == ("val", 24, 0)
     assert result.metrics.top1 == bundles.read(trained_run).card.metrics["top1"]
     (note,) = result.notes
-    assert note == (f"measured on the 24 images of {photos} that {trained_run / 'bundle'} held out of its training")
+    assert note == (f"measured on the 24 images of {photos} that {trained_run} held out of its training")
     assert measured(trained_run, trained_run.parent / "photos") == ("val", 24, 0)
 
 
@@ -66,9 +66,7 @@ def test_foreign_data_is_measured_whole(trained_run, tmp_path, counts):
         result = googlenet.evaluate(trained_run, data)
     total = sum(counts.values())
     assert (result.split, result.pictures, result.left_out) == ("all", total, 0)
-    assert result.notes[0] == (
-        f"measured on all {total} images of {data}: {trained_run / 'bundle'} learnt from none of them"
-    )
+    assert result.notes[0] == (f"measured on all {total} images of {data}: {trained_run} learnt from none of them")
     absent = [name for name in ("blue", "green", "red") if not counts.get(name)]
     assert result.notes[1] == f"no picture of {', '.join(absent)} was measured: of these nothing is known"
     assert all(np.isfinite([c.precision, c.recall, c.f1]).all() for c in result.metrics.classes)
@@ -95,9 +93,7 @@ def test_of_grown_data_what_was_learnt_from_is_left_out_and_said(trained_run, ph
         shutil.copy(path, photos / "red" / f"new-{path.name}")
     result = googlenet.evaluate(trained_run, photos)
     assert (result.split, result.pictures, result.left_out) == ("unseen", 24 + 5, 96)
-    assert result.notes[0] == (
-        f"measured on 29 images of {photos}; 96 that {trained_run / 'bundle'} learnt from are left out"
-    )
+    assert result.notes[0] == (f"measured on 29 images of {photos}; 96 that {trained_run} learnt from are left out")
     assert measured(trained_run, photos, split="val") == ("val", 24, 0)
     assert measured(trained_run, photos, split="all") == ("all", 125, 0)
 
@@ -118,7 +114,7 @@ def test_val_of_data_that_the_run_learnt_from_is_said(trained_run, photos, tmp_p
     foreign(tmp_path / "mixed" / "train", red=1, blue=1)
     result = googlenet.evaluate(trained_run, tmp_path / "mixed", split="val")
     assert result.pictures == 120
-    assert result.notes == (f"{trained_run / 'bundle'} learnt from 96 of the images of val in {tmp_path / 'mixed'}",)
+    assert result.notes == (f"{trained_run} learnt from 96 of the images of val in {tmp_path / 'mixed'}",)
 
 
 def test_classes_that_the_run_does_not_know_are_one_line(trained_run, tmp_path, call):

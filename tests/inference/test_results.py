@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -323,6 +324,40 @@ def test_a_disk_that_fills_up_while_the_journal_becomes_parquet(answer, small_di
     with open_results(path, embedded(512), resume=True) as results:
         results.finish()
     assert len(read(path)) == 600
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "moved", "with its folder"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_that_is_deleted_while_it_is_written_is_said(answer, tmp_path, suffix, how):
+    path = tmp_path / "results" / f"r{suffix}"
+    with open_results(path, ranked()) as results:
+        results.add("a.png", answer)
+        results.flush()
+        if how == "with its folder":
+            shutil.rmtree(path.parent)
+        elif how == "moved":
+            results.kept_in.rename(tmp_path / "moved")
+        else:
+            results.kept_in.unlink()
+        if how == "replaced":
+            results.kept_in.write_bytes(b"")
+        rows = (lambda n=n: results.add(f"b{n}.png", answer) for n in range(40))  # or heard of within a second
+        with pytest.raises(RunError, match=rf"r{suffix} was deleted, moved or replaced while .*: begin again"):
+            all(row() is None for row in rows)
+        with pytest.raises(RunError, match="was deleted, moved or replaced"):
+            results.finish()
+
+
+def test_parquet_that_is_deleted_while_more_is_added_is_said_and_the_new_rows_are_kept(fill, answer, tmp_path):
+    path = tmp_path / "r.parquet"
+    fill(path)
+    with open_results(path, ranked(2), resume=True) as results:
+        results.add("new.png", answer)
+        path.unlink()
+        with pytest.raises(RunError, match=r"r.parquet was deleted, moved or replaced while .*: add --resume"):
+            results.finish()
+    fill(path, resume=True)
+    assert {row["path"] for row in read(path)} == {*SHOWN, "new.png"}
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

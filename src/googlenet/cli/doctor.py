@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+
 if TYPE_CHECKING:
     from googlenet.doctor.clean import Cleaned
     from googlenet.doctor.findings import Finding, Findings
@@ -36,6 +38,10 @@ def doctor(
     image_size: Annotated[int | None, typer.Option(min=1, help="Also name pictures smaller than this.")] = None,
     seed: Annotated[int, typer.Option(help="As in training: decides what is held out where DATA has no val/.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
+    follow_links: FollowLinks = False,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    multi_label: MultiLabel = False,
 ) -> None:
     """Example: googlenet doctor photos/
 
@@ -67,9 +73,14 @@ def doctor(
         check_output_path(fix)
     cleaned = None
     with stage(f"reading {data}"), _bars() as report:
-        findings = examine(data, seed=seed, image_size=image_size, progress=report)
+        findings = examine(
+            data, seed=seed, image_size=image_size, progress=report, follow_links=follow_links,
+            path_column=path_column, label_column=label_column, multi_label=multi_label,
+        )  # fmt: skip
         if fix is not None:
             cleaned = clean(findings, fix, progress=report)
+    for note in findings.notes:
+        warn(note)
     if as_json:
         show_json(findings.to_json())
     else:

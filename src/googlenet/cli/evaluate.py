@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+
 if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation
     from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
@@ -37,6 +39,10 @@ def evaluate(
         Path | None, typer.Option(help="Where to draw the confusion matrix (or bars); unless told, into RUN.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    follow_links: FollowLinks = False,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    multi_label: MultiLabel = False,
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 
@@ -56,7 +62,10 @@ def evaluate(
     if download:
         look.fetch(data)
     with stage(f"evaluating {run}"), progress("evaluating") as report:
-        result = googlenet.evaluate(run, data, split=split, precision=precision, progress=report)
+        result = googlenet.evaluate(
+            run, data, split=split, precision=precision, progress=report, follow_links=follow_links,
+            path_column=path_column, label_column=label_column, multi_label=multi_label,
+        )  # fmt: skip
     for note in result.notes:
         warn(note)
     for reason in result.unreadable.values():

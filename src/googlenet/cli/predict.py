@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from googlenet.cli.data_options import FollowLinks
+
 if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier
     from googlenet.inference.results import Results
@@ -51,6 +53,7 @@ def predict(
         str | None,
         typer.Option(metavar="NAME", help="The column of list.csv that names the pictures; of a .parquet file, too."),
     ] = None,
+    follow_links: FollowLinks = False,
     sort_into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS/.")] = None,
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="P", help="Below this probability, into DIR/unsure/ instead.")
@@ -91,22 +94,24 @@ def predict(
          "--engine ray": engine == "ray", "--address": address}
     )  # fmt: skip
     _refuse_places(engine, paths, out, sort_into, address, resume)
+    from googlenet.cli.output import warn
     from googlenet.data.sources import find_sources
     from googlenet.inference.classifier import load
     from googlenet.stages import stage
 
     with stage(f"loading {run}"):
         classifier = load(run, precision)
+    top = top and min(top, len(classifier.class_names))  # which is how many columns there are
     channels = classifier.card.preprocessing.channels
     if engine == "ray" and out is not None:
         from googlenet.cli.cluster import write_parts
         from googlenet.data.tables import find_pictures
 
-        pictures = find_pictures(paths, column=column, channels=channels)
+        pictures = find_pictures(paths, column=column, channels=channels, follow_links=follow_links, tell=warn)
         unread = write_parts(classifier, pictures, out, _layout(classifier, top, embeddings), resume, address)
     else:
         with stage("looking for pictures"):
-            sources = find_sources(paths, column=column, channels=channels)
+            sources = find_sources(paths, column=column, channels=channels, follow_links=follow_links, tell=warn)
         sorter = _sorter(classifier, sort_into, sources, min_confidence or 0.0, link)
         job = Job(classifier, sources, embeddings, sorter)
         if out is not None:
@@ -184,7 +189,7 @@ def _layout(classifier: Classifier, top: int | None, embeddings: bool) -> Layout
         return rows.embedded(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
     if classifier.card.multi_label and top is None:
         return rows.labelled()
-    return rows.ranked(min(top or 1, len(classifier.class_names)))
+    return rows.ranked(top or 1)
 
 
 def _answers(classifier: Classifier, sources: Iterable[Any], embeddings: bool) -> Iterator[Answer]:

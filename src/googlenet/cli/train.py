@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -17,8 +19,8 @@ def train(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder with one sub-folder per class, or with train/ and val/; a list (.csv, .jsonl); digits, mnist, "
-            "fashion-mnist, cifar10, cifar100, flowers102, food101, oxford-pets, imagenette or imagenet."
+            help="Folder with one sub-folder per class, or with train/ and val/; a list (.csv, .tsv, .jsonl); digits, "
+            "mnist, fashion-mnist, cifar10, cifar100, flowers102, food101, oxford-pets, imagenette or imagenet."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run: bundle, log, checkpoints, plots.")],
@@ -84,6 +86,10 @@ def train(
         int | None, typer.Option(help="Processes that read pictures; unless told, one a core, at most 8.")
     ] = None,
     checkpoint_minutes: Annotated[float, typer.Option(help="Save so often within a long epoch.")] = 10.0,
+    follow_links: FollowLinks = False,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    multi_label: MultiLabel = False,
 ) -> None:
     """Example: googlenet train photos/ --out runs/flowers
 
@@ -109,7 +115,8 @@ def train(
         look.fetch(data)
     bundle = googlenet.train(
         data, out, recipe=recipe, start=start, download=download, device=device, resume=resume, overwrite=overwrite,
-        on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes, **settings,
+        on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes, follow_links=follow_links,
+        path_column=path_column, label_column=label_column, multi_label=multi_label, **settings,
     )  # fmt: skip
     from googlenet.card import SHOWN
     from googlenet.training.torchrun import is_first_process

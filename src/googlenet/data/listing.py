@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from googlenet.data.splits import SPLITS
 from googlenet.errors import DataError
+from googlenet.files import NotARegularFileError, open_regular
+from googlenet.images.decode import suffixes
+from googlenet.images.kinds import suffix_of
 from googlenet.text import first_few, nearest, printable
 
-LISTS = (".csv", ".jsonl")
+SEPARATED = (".csv", ".tsv")
+SEPARATORS = ",;\t"
+LISTS = (*SEPARATED, ".jsonl")
 COLUMNS = ("path", "label", "labels", "split", "group")
-SPLITS = ("train", "val", "test")
+# What others call them, in lower case.
+PATH_NAMES = (
+    "file", "filename", "file_name", "filepath", "file_path", "image", "images", "image_file", "image_name",
+    "image_path", "img", "img_name", "img_path", "imagepath", "imagename", "picture", "photo",
+)  # fmt: skip
+LABEL_NAMES = ("class", "class_name", "classname", "classes", "label_name", "category", "category_name", "target")
 BETWEEN_LABELS = "|"  # in CSV, where a field is one text
 MAX_LINE = 1 << 20  # bytes: a longer line is something else under the name of a list
+YES, NO = ("1", "1.0"), ("0", "0.0")  # in the columns of a list that has one for each label
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +54,33 @@ class Row:
     group: str | None
 
 
-def read_list(path: Path) -> list[Row]:
+@dataclass(frozen=True)
+class Columns:
+    """Which columns the user named: that of the paths, and that of the labels."""
+
+    path: str | None = None
+    label: str | None = None
+
+
+def read_list(
+    path: Path, columns: Columns = Columns(), *, multi_label: bool = False, tell: Tell = lambda note: None
+) -> list[Row]:
     """Read a list of labelled pictures.
 
-    A CSV file names its columns in its first line; a JSONL file has one object a line. ``path`` is absolute or
-    relative to the list's folder. ``label`` (or ``labels``) is the name of a class, or of several: separated by
-    ``|`` in CSV, a list in JSONL; empty for none. ``split``, if not empty, is train, val or test. Pictures with the
-    same ``group`` belong to one split. Other columns are left alone.
+    A CSV file (separated by commas, semicolons or tabs) names its columns in its first line; a JSONL file has one
+    object a line. ``path`` is absolute or relative to the list's folder. ``label`` (or ``labels``) is the name of a
+    class, or of several: separated by ``|`` in CSV, a list in JSONL; empty for none, where others have several or
+    ``multi_label`` is true. Instead of it there may be two or more columns of 0 and 1, each named after its label.
+    ``split``, if not empty, is train, val or test. Pictures with the same ``group`` belong to one split. Other columns
+    are left alone.
+
+    ``columns`` names the columns of paths and labels where they are called otherwise; the usual other names are known.
+    What is taken otherwise than as written is told to ``tell``, a sentence each.
 
     Raises:
-        DataError: a file that is not UTF-8, CSV or JSON, columns missing or misspelt, a picture listed twice or not
-            there, an unknown split, a group in two splits.
+        DataError: a file that is not UTF-8 or UTF-16, CSV or JSON, columns missing, misspelt or ambiguous, a picture
+            listed twice or not there, one without a label where the others have one, an unknown split, a group in two
+            splits.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -58,14 +89,37 @@ def read_list(path: Path) -> list[Row]:
     ...     [(row.name, row.labels, row.split) for row in read_list(Path(folder) / "list.csv")]
     [('a.jpg', ('cat', 'dog'), 'val')]
     """
-    records = _csv_records(path) if path.suffix.lower() == ".csv" else _jsonl_records(path)
-    rows = [_row(path, line, record) for line, record in records]
+    notes = _Notes(path, tell)
+    is_csv = suffix_of(str(path)) in SEPARATED
+    records = _csv_records(path, columns, notes) if is_csv else _jsonl_records(path, columns, notes)
+    rows = [_row(path, line, record, notes) for line, record in records]
     if not rows:
         raise DataError(f"{path} lists no pictures: it takes a path and a label a line ({_how(path)})")
     _refuse_repeated(path, rows)
     _refuse_missing(path, rows)
     _refuse_torn_groups(path, rows)
+    _check_labels(path, rows, multi_label, tell)
+    notes.tell_paths(len(rows))
     return rows
+
+
+@dataclass
+class _Notes:
+    """What is told of a list as a whole, once."""
+
+    source: Path
+    tell: Tell
+    turned: int = 0  # paths whose backslashes became slashes
+    told: set[str] = field(default_factory=set)
+
+    def __call__(self, note: str) -> None:
+        if note not in self.told:
+            self.told.add(note)
+            self.tell(f"{printable(str(self.source))}: {note}")
+
+    def tell_paths(self, rows: int) -> None:
+        if self.turned:
+            self(f"{self.turned:,} of {rows:,} paths have backslashes, which were read as slashes")
 
 
 # The two kinds of file, as (line, record).
@@ -75,27 +129,70 @@ def _lines(path: Path) -> Iterator[str]:
     """Decode line by line, so that a wrong byte is known by its line, and no file, however long, fills the memory."""
     number = 1
     try:
-        with path.open("rb") as file:
-            while raw := file.readline(MAX_LINE + 1):
+        with open_regular(path) as file:
+            encoding = _encoding(file)
+            while raw := _line(file, encoding):
                 if len(raw) > MAX_LINE:
                     raise DataError(f"{path}:{number}: a line of more than {MAX_LINE:,} bytes: this is no {_how(path)}")
-                yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield raw.decode(encoding)
                 number += 1
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x}): save it as UTF-8"
+            f"{path}:{number}: not {error.encoding.upper()[:6].rstrip('-')} (byte 0x{error.object[error.start]:02x}): "
+            "save it as UTF-8"
         ) from error
+    except NotARegularFileError as error:
+        raise DataError(f"{path} {error.strerror}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _encoding(file: BinaryIO) -> str:
+    """Tell UTF-16, by its mark or its zero bytes, from UTF-8; go behind the mark."""
+    start = file.read(4)
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):  # fmt: skip
+        if start.startswith(mark):
+            file.seek(len(mark))
+            return encoding
+    file.seek(0)
+    zeros = [place for place, byte in enumerate(start) if byte == 0]
+    return "utf-16-le" if zeros == [1, 3] else "utf-16-be" if zeros == [0, 2] else "utf-8"
+
+
+def _line(file: BinaryIO, encoding: str) -> bytes:
+    """Read to the end of a line; in UTF-16, whose line end has a zero byte, to where it really is one."""
+    raw = file.readline(MAX_LINE + 1)
+    while encoding != "utf-8" and raw and len(raw) <= MAX_LINE:
+        if encoding == "utf-16-le":
+            raw += file.read(1) if raw.endswith(b"\n") and len(raw) % 2 else b""
+        if raw[-2:] == "\n".encode(encoding) and len(raw) % 2 == 0:
+            break
+        more = file.readline(MAX_LINE + 1)
+        if not more:
+            break
+        raw += more
+    return raw
+
+
+def csv_rows(path: Path, known: Sequence[str] = ()) -> Iterator[tuple[int, list[str]]]:
     """Read a CSV file row by row, the heading as well: the line each begins in, and its fields. Empty lines are none.
 
-    Raises :class:`DataError`, with the line, on what is not UTF-8 or CSV.
+    It is separated by commas, semicolons or tabs: by what makes most ``known`` columns of the heading, or most columns
+    at all. A first line ``sep=;``, as spreadsheets write it, says so itself and is no row. Blanks after a separator
+    are left out.
+
+    Raises :class:`DataError`, with the line, on what is not Unicode or CSV.
     """
-    reader = csv.reader(_lines(path), strict=True)
-    line = 1
+    lines = _lines(path)
+    first, line = next(lines, ""), 1
+    separator = None
+    if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=,"):
+        separator, first, line = first.strip()[-1], next(lines, ""), 2
+    separator = separator or _separator(first, known)
+    reader = csv.reader(chain([first], lines), delimiter=separator, skipinitialspace=True, strict=True)
+    skipped = line - 1
     while True:
         try:
             fields = next(reader)
@@ -103,27 +200,67 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise DataError(f"{path}:{line}: not CSV: {error}") from error
-        start, line = line, reader.line_num + 1  # a quoted field may go over several lines
+        start, line = line, reader.line_num + skipped + 1  # a quoted field may go over several lines
         if fields:
             yield start, fields
 
 
-def _csv_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    header: list[str] | None = None
-    for start, fields in csv_rows(path):
-        if header is None:
-            header = [field.strip() for field in fields]
-            _require_columns(f"{path}:{start}", tuple(header))
-            continue
-        if len(fields) != len(header):
-            raise DataError(f"{path}:{start}: {len(fields)} fields where the first line names {len(header)} columns")
-        record: dict[str, Any] = dict(zip(header, fields, strict=True))
+def _separator(heading: str, known: Sequence[str]) -> str:
+    def columns(separator: str) -> tuple[int, int]:
+        try:
+            fields = next(csv.reader([heading], delimiter=separator, skipinitialspace=True), [])
+        except csv.Error:
+            return 0, 0
+        names = {field.strip().lower() for field in fields}
+        return len(names.intersection(map(str.lower, known))), len(fields)
+
+    return max(SEPARATORS, key=columns)  # of equals, the first
+
+
+def _csv_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple[int, dict[str, Any]]]:
+    rows = csv_rows(path, [*COLUMNS, *PATH_NAMES, *LABEL_NAMES, *filter(None, (wanted.path, wanted.label))])
+    start, heading = next(rows, (1, []))
+    if not heading:
+        return
+    header = [field.strip() for field in heading]
+    _refuse_no_heading(f"{path}:{start}", header)
+    names = _names(f"{path}:{start}", tuple(header), wanted, True, notes)
+    records = ((line, dict(zip(names, _fields(path, line, fields, names), strict=True))) for line, fields in rows)
+    if "label" not in names and "labels" not in names:
+        yield from _one_hot(path, start, list(records), names, notes)
+        return
+    for line, record in records:
         for key in record.keys() & {"label", "labels"}:
-            record[key] = record[key].split(BETWEEN_LABELS)
-        yield start, record
+            yield line, {**record, key: record[key].split(BETWEEN_LABELS)}
 
 
-def _jsonl_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _fields(path: Path, line: int, fields: list[str], names: list[str]) -> list[str]:
+    """Give as many fields as there are columns; a comma at the end of a line makes none."""
+    if len(fields) > len(names) and not any(fields[len(names) :]):
+        fields = fields[: len(names)]
+    if len(fields) != len(names):
+        raise DataError(f"{path}:{line}: {len(fields)} fields where the first line names {len(names)} columns")
+    return fields
+
+
+def _one_hot(
+    path: Path, start: int, records: list[tuple[int, dict[str, Any]]], names: list[str], notes: _Notes
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read the labels from columns of 0 and 1, each named after one."""
+    others = [name for name in names if name and name not in COLUMNS]
+    hot = [name for name in others if records and all(each[name].strip() in YES + NO for _, each in records)]
+    if len(hot) < 2 or len(set(hot)) < len(hot):
+        there = ", ".join(map(printable, names))
+        raise DataError(
+            f"{path}:{start}: no column 'label' (there are: {there}); it takes path, label, and split and group if you "
+            "like; --label-column names another, and so do two or more columns of 0 and 1"
+        )
+    notes(f"the labels are the columns of 0 and 1: {first_few(hot)}")
+    for line, record in records:
+        yield line, {**record, "label": [name for name in hot if record[name].strip() in YES]}
+
+
+def _jsonl_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, text in enumerate(_lines(path), start=1):
         if not text.strip():
             continue
@@ -136,23 +273,78 @@ def _jsonl_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise DataError(f"{path}:{number}: not JSON: {reason}: a line is {_how(path)}") from error
         if not isinstance(record, dict):
             raise DataError(f"{path}:{number}: no object: a line is {_how(path)}")
-        _require_columns(f"{path}:{number}", tuple(record))
-        yield number, record
+        names = _names(f"{path}:{number}", tuple(record), wanted, False, notes)
+        yield number, dict(zip(names, record.values(), strict=True))
 
 
 def _how(path: Path) -> str:
-    if path.suffix.lower() == ".csv":
+    if suffix_of(str(path)) in SEPARATED:
         return "CSV: path,label in its first line"
     return '{"path": "a.jpg", "label": "cat"}'
 
 
-def _require_columns(where: str, columns: tuple[str, ...]) -> None:
-    if wrong := _wrong_columns(columns):
+# The columns.
+
+
+def _refuse_no_heading(where: str, header: list[str]) -> None:
+    for name in header:
+        if suffix_of(name) in suffixes() and len(name) > len(suffix_of(name)):
+            raise DataError(
+                f"{where}: the first line names no columns, it has an image ({printable(name)}): put a line such as "
+                "path,label above it"
+            )
+
+
+def _names(where: str, columns: tuple[str, ...], wanted: Columns, or_hot: bool, notes: _Notes) -> list[str]:
+    """Give the columns our names: those of the paths and of the labels, in whatever letters, are found or told."""
+    names, wrong, guessed = _named(columns, wanted, or_hot)
+    if wrong:
         raise DataError(f"{where}: {wrong}")
+    for note in guessed:
+        notes(note)
+    return list(names)
+
+
+_Named = tuple[tuple[str, ...], "str | None", tuple[str, ...]]
 
 
 @lru_cache(maxsize=64)  # the lines of a JSONL file mostly have the same keys
-def _wrong_columns(columns: tuple[str, ...]) -> str | None:
+def _named(columns: tuple[str, ...], wanted: Columns, or_hot: bool) -> _Named:
+    """Name the columns, say what is wrong with them, and which were guessed."""
+    names = [name.lower() if name.lower() in COLUMNS else name for name in columns]
+    guessed = []
+    for key, given, usual in (("path", wanted.path, PATH_NAMES), ("label", wanted.label, LABEL_NAMES)):
+        found = _found(columns, names, key, given, usual)
+        if isinstance(found, str):
+            return (), found, ()
+        if found is not None and names[found] not in (key, "labels" if key == "label" else key):
+            what = "images" if key == "path" else "labels"
+            guessed += [] if given else [f"the {what} are those of the column {printable(columns[found])!r}"]
+            names = [f" {name}" if name == key else name for name in names]  # the user's own
+            names[found] = key
+    return tuple(names), _wrong_columns(tuple(names), or_hot), tuple(guessed)
+
+
+def _found(
+    columns: tuple[str, ...], names: list[str], key: str, given: str | None, usual: tuple[str, ...]
+) -> int | str | None:
+    """Find the column of the paths or labels; or say why it is not known which that is."""
+    option = f"--{key}-column"
+    if given is not None:
+        if columns.count(given) == 1:
+            return columns.index(given)
+        there = nearest(given, columns) if given not in columns else "it is there several times: keep one"
+        return f"no column {printable(given)!r} for {option}, {there}" if given not in columns else f"{option}: {there}"
+    if key in names or (key == "label" and "labels" in names):
+        return None
+    near = [place for place, name in enumerate(names) if name.lower() in usual]
+    if len(near) > 1:
+        several = " or ".join(printable(columns[place]) for place in near)
+        return f"no column {key!r}, and which is it: {several}? Say it with {option}"
+    return near[0] if near else None
+
+
+def _wrong_columns(columns: tuple[str, ...], or_hot: bool) -> str | None:
     """Say what is wrong with the columns. One like a known one that is missing is a slip; others are the user's own."""
     there = ", ".join(map(printable, columns))
     twice = [name for name in COLUMNS if columns.count(name) > 1]
@@ -163,16 +355,19 @@ def _wrong_columns(columns: tuple[str, ...]) -> str | None:
     for name in columns:
         if name not in COLUMNS and difflib.get_close_matches(name.lower(), absent, cutoff=0.7):
             return f"unknown column {printable(name)!r}, {nearest(name.lower(), absent)}"
-    needed = [name for name in ("path", "label") if name in absent]
+    needed = [name for name in ("path", "label") if name in absent and not (or_hot and name == "label")]
     if needed:
-        return f"no column {needed[0]!r} (there are: {there}); it takes path, label, and split and group if you like"
+        return (
+            f"no column {needed[0]!r} (there are: {there}); it takes path, label, and split and group if you like; "
+            f"--{needed[0]}-column names another"
+        )
     return None
 
 
 # One row.
 
 
-def _row(source: Path, line: int, record: dict[str, Any]) -> Row:
+def _row(source: Path, line: int, record: dict[str, Any], notes: _Notes) -> Row:
     where = f"{source}:{line}"
     written = _text(where, record, "path")
     if not written or "\0" in written or not _can_be_encoded(written):
@@ -181,7 +376,9 @@ def _row(source: Path, line: int, record: dict[str, Any]) -> Row:
     split = (_text(where, record, "split") or "").strip() or None
     if split is not None and split not in SPLITS:
         raise DataError(f"{where}: unknown split {split!r}, {nearest(split, SPLITS)}; leave it empty to split here")
-    folder, name = source.parent, os.path.normpath(written)
+    folder = source.parent
+    written = _as_it_is_there(folder, written, notes)
+    name = os.path.normpath(written)
     path = folder / written
     return Row(
         line,
@@ -194,6 +391,16 @@ def _row(source: Path, line: int, record: dict[str, Any]) -> Row:
     )
 
 
+def _as_it_is_there(folder: Path, written: str, notes: _Notes) -> str:
+    """Give the path as written; with slashes, or without blanks around it, where only so there is a file."""
+    if "\\" not in written and written == written.strip():
+        return written
+    candidates = (written, written.strip(), written.strip().replace("\\", "/"))
+    found = next((each for each in candidates if os.path.isfile(folder / each)), written)  # noqa: PTH113
+    notes.turned += found != written and found == candidates[-1] != candidates[1]
+    return found
+
+
 def _text(where: str, record: dict[str, Any], key: str) -> str | None:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
@@ -202,11 +409,13 @@ def _text(where: str, record: dict[str, Any], key: str) -> str | None:
 
 
 def _labels(where: str, value: Any) -> tuple[str, ...]:
-    labels = [value] if isinstance(value, str) else value
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+    labels = value if isinstance(value, list) else [value]
+    if not all(isinstance(label, str) or type(label) is int for label in labels):
         got = printable(json.dumps(value)[:40])
-        raise DataError(f"{where}: label must be the name of a class in quotes, or a list of names, got {got}")
-    names = sorted({label.strip() for label in labels} - {""})
+        raise DataError(
+            f"{where}: label must be the name of a class in quotes, a whole number, or a list of such, got {got}"
+        )
+    names = sorted({str(label).strip() for label in labels} - {""})
     for name in names:
         if not name.isprintable():
             raise DataError(f"{where}: {name!r} cannot be the name of a class: it has characters that cannot be shown")
@@ -265,4 +474,23 @@ def _refuse_torn_groups(source: Path, rows: list[Row]) -> None:
         raise DataError(
             f"{source}: {len(torn)} group{'s are' if len(torn) > 1 else ' is'} torn apart by the splits: "
             f"{first_few(torn.values())}; pictures of one group belong to one split"
+        )
+
+
+def _check_labels(source: Path, rows: list[Row], multi_label: bool, tell: Tell) -> None:
+    """Say where several labels were read; refuse a row without one that nothing says is meant so."""
+    several = [row for row in rows if len(row.labels) > 1]
+    if several:
+        first = several[0]
+        tell(
+            f"{printable(str(source))}: {len(several):,} of {len(rows):,} images have several labels, so each label is "
+            f"learnt on its own; line {first.line} has {len(first.labels)} labels: {first_few(first.labels)}"
+        )
+        return
+    empty = [row for row in rows if not row.labels]
+    if empty and len(empty) < len(rows) and not multi_label:
+        more = f" (nor have {len(empty) - 1:,} more)" if len(empty) > 1 else ""
+        raise DataError(
+            f"{source}:{empty[0].line}: {printable(empty[0].name)} has no label{more}: give it one, or say with "
+            "--multi-label that an image may have none"
         )

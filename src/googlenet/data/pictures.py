@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 import numpy as np
 
+from googlenet.data.folders import BESIDE_SPLITS, LINKED, RUN, SPLIT_WORDS, Contents, case_doubles, images_below
 from googlenet.data.links import leading_out
-from googlenet.data.listing import LISTS, read_list
+from googlenet.data.listing import LISTS, Columns, read_list
 from googlenet.data.named import NAMED, find_named
-from googlenet.data.sources import pictures_below
 from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
@@ -26,7 +27,7 @@ from googlenet.text import first_few, printable
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
-SPLIT_WORDS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+_LISTS = f"{', '.join(LISTS[:-1])} or {LISTS[-1]}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class LabelledData:
     """``DATA`` of a command, split. ``made_here``: drawn, not as it was given.
 
     What was found and not split yet (:func:`find_data`) has the images of which DATA says no split under ``""``.
-    ``notes`` are lines that whoever uses it should read.
+    ``notes`` say what was left out of it, and what was taken otherwise than as written, a sentence each.
     """
 
     name: str
@@ -107,7 +108,7 @@ class LabelledData:
     splits: dict[str, Pictures]
     made_here: bool
     multi_label: bool = False  # whether a picture may be of several classes, or of none
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Raise :class:`DataError` where a picture has not one class and nobody said that it may."""
@@ -144,24 +145,36 @@ def open_data(
     val_fraction: float = VAL_FRACTION,
     test_fraction: float = 0.0,
     channels: int = COLOURS,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
 ) -> LabelledData:
     """Find the labelled pictures of ``source``, to learn from; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
-    have one; a list (``.csv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that
-    was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
-    ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash of ``seed`` and of the
-    name of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy`` files are pictures
-    for other ``channels`` than 1 and 3 only.
+    have one; a list (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a
+    set that was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
+    ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash of ``seed`` and of the name
+    of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy`` files are pictures for
+    other ``channels`` than 1 and 3 only.
+
+    What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
+    files, or to the folder of a class, inside ``source``; with ``follow_links`` wherever they lead, to folders as well,
+    and each file is there once.
+
+    Of a list, ``path_column`` and ``label_column`` name the columns where they are not called ``path`` and ``label``;
+    ``multi_label`` says that a picture may be of several classes, or of none, where the list does not show it.
 
     Raises:
         DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks, a
-            link that leads out, a list that is wrong, a set that was not fetched; a ``test_fraction`` of what says
-            itself what is held out.
+            link that leads out, a folder that may not be read, splits inside of classes, a list that is wrong, a set
+            that was not fetched; a ``test_fraction`` of what says itself what is held out.
     """
     if isinstance(source, LabelledData):
         return source
-    data = _find(source, channels, to_learn=True)
+    how = _How(channels, follow_links, Columns(path_column, label_column), multi_label)
+    data = _find(source, how, to_learn=True)
     pool = _pool(data)
     if test_fraction and (pool is None or "test" in data.splits):
         raise DataError(
@@ -175,13 +188,23 @@ def open_data(
     return data
 
 
-def find_data(source: str | Path | LabelledData, channels: int = COLOURS) -> LabelledData:
+def find_data(
+    source: str | Path | LabelledData,
+    channels: int = COLOURS,
+    *,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
+) -> LabelledData:
     """Find the labelled pictures of ``source``, to be measured on: any number of classes and pictures will do.
 
     Nothing is held out here: pictures of which DATA does not say train, val or test are under the split ``""``.
-    Raises :class:`DataError` as :func:`open_data` does, but for what only learning needs.
+    Arguments and errors are those of :func:`open_data`, but for what only learning needs.
     """
-    return source if isinstance(source, LabelledData) else _find(source, channels, to_learn=False)
+    if isinstance(source, LabelledData):
+        return source
+    return _find(source, _How(channels, follow_links, Columns(path_column, label_column), multi_label), to_learn=False)
 
 
 def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: float | None) -> LabelledData:
@@ -214,23 +237,34 @@ def _split_pool(data: LabelledData, pool: str, drawn: Sequence[str]) -> Labelled
     return replace(data, splits=parts, made_here=True)
 
 
-def _find(source: str | Path, channels: int, to_learn: bool) -> LabelledData:
+class _How(NamedTuple):
+    """How DATA is to be read."""
+
+    channels: int
+    follow_links: bool
+    columns: Columns
+    multi_label: bool
+
+
+def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
     root = Path(source)
-    if root.is_dir():
-        data = _open_folder(root, channels, to_learn)
-        _refuse_links_out(root, ((i.path, root) for part in data.splits.values() for i in part.items if i.path))
-    elif str(source) == DIGITS:
-        data = LabelledData(DIGITS, (pictures := _digits()).class_names, {"": pictures}, made_here=False)
-    elif str(source) in NAMED:
-        data = replace(_open_list(find_named(str(source))), name=str(source))
-    elif root.is_file() and root.suffix.lower() in LISTS:
-        data = _open_list(root)
+    if _is_list(root):
+        data = _open_list(root, how)
     else:
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(
-            f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, "
-            f"a list ({' or '.join(LISTS)}), or one of {', '.join((DIGITS, *NAMED))}"
-        )
+        _refuse_list_options(root, how)
+        if root.is_dir():
+            data = _open_folder(root, Contents(how.channels, follow_links=how.follow_links), to_learn)
+        elif str(source) == DIGITS:
+            data = LabelledData(DIGITS, (pictures := _digits()).class_names, {"": pictures}, made_here=False)
+        elif str(source) in NAMED:
+            listed = _open_list(find_named(str(source)), _How(how.channels, False, Columns(), False))
+            data = replace(listed, name=str(source))
+        else:
+            what = "is not a folder" if root.exists() else "does not exist"
+            raise DataError(
+                f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({_LISTS}), "
+                f"or one of {', '.join((DIGITS, *NAMED))}"
+            )
     data = _in_one_form(data, by_class=root.is_dir())
     if to_learn:
         _require_classes(data.name, data.class_names)
@@ -291,26 +325,80 @@ def _case_doubles(source: str, parts: Mapping[str, Pictures]) -> Iterator[str]:
             )
 
 
-def _open_folder(root: Path, channels: int, to_learn: bool) -> LabelledData:
-    names = [entry.name for entry in _folders(root)]
-    known = [name for name in SPLITS if name in names]
-    if ("train" in names and "val" in names) or (
-        known and len(names) == len(known) and (to_learn <= ("train" in names))
-    ):
-        return _given_splits(root, known, channels, to_learn)
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() in LISTS and path.exists() and not path.is_dir()
+
+
+def _refuse_list_options(source: Path, how: _How) -> None:
+    options = {"--path-column": how.columns.path, "--label-column": how.columns.label, "--multi-label": how.multi_label}
+    for option, given in options.items():
+        if given:
+            raise DataError(f"{option} is for lists ({_LISTS}), and {source} is none: leave it out")
+
+
+def _open_folder(root: Path, contents: Contents, to_learn: bool) -> LabelledData:
+    names = contents.sub_folders(str(root))
+    _refuse_closed(root, contents)
+    given = _given(root, names, to_learn)
+    contents.left_out[BESIDE_SPLITS] += [str(root / name) for name in names if given and name not in given]
+    parts = _read_parts(root, [root / name for name in given] or [root], contents, names, to_learn)
+    _refuse_links_out(root, parts, contents)
+    data = _by_split(root, dict(zip(given or [""], parts, strict=True)), to_learn)
+    left_out = (f"{printable(str(root))}: {note}" for note in contents.notes(str(root)))
+    return replace(data, notes=(*left_out, *_notes_of_names(root, data.class_names)))
+
+
+def _given(root: Path, names: list[str], to_learn: bool) -> list[str]:
+    """Say which of the folders are splits, if any are."""
+    given = [name for name in SPLITS if name in names]
+    alone = 0 < len(given) == len(names)  # with classes beside them they are classes, too
+    if {"train", "val"} <= set(given) or (alone and ("train" in given or not to_learn)):
+        return given
     splits = [name for name in names if name.lower() in SPLIT_WORDS]
     if len(splits) > 1:  # else Train/ and Test/, or train/ and valid/, would silently be learnt as two classes
         raise DataError(
             f"{root} has the folders {', '.join(splits)}, which look like splits, not classes: "
             "name them train/, val/ and test/, train/ at least, with no class beside them"
         )
-    pictures = _read_folder(root, channels, to_learn)
-    return LabelledData(str(root), pictures.class_names, {"": pictures}, made_here=False)
+    return []
 
 
-def _open_list(path: Path) -> LabelledData:
-    rows = sorted(read_list(path), key=lambda row: row.name)
-    _refuse_links_out(path, ((row.path, row.home) for row in rows))
+def _read_parts(root: Path, places: list[Path], contents: Contents, names: list[str], to_learn: bool) -> list[Pictures]:
+    """Read the folders of splits, or the one of all classes."""
+    classes = {place: contents.sub_folders(str(place)) if place != root else names for place in places}
+    contents.add([str(place / name) for place, names in classes.items() for name in names])
+    _refuse_closed(root, contents)
+    for folder, splits in contents.inner_splits.items():
+        raise DataError(
+            f"{printable(folder)} is in a class and has the folders {first_few(splits)}, which look like splits: "
+            f"put them above the classes, as {splits[0]}/{printable(Path(folder).relative_to(root).parts[-1])}"
+        )
+    return [_read_folder(place, names, contents, to_learn) for place, names in classes.items()]
+
+
+def _refuse_closed(root: Path, contents: Contents) -> None:
+    for folder, why in contents.closed.items():
+        more = f", nor {len(contents.closed) - 1:,} more" if len(contents.closed) > 1 else ""
+        raise DataError(
+            f"{printable(folder)} may not be read: {why.lower()}{more}: allow it, or take it out of "
+            f"{printable(str(root))}"
+        )
+
+
+def _notes_of_names(source: Path, class_names: Iterable[str]) -> Iterator[str]:
+    for names in case_doubles(list(class_names)):
+        yield (
+            f"{printable(str(source))}: the classes {' and '.join(map(printable, names))} differ in capitals alone and "
+            "are learnt as several: give them one name if they are one"
+        )
+
+
+def _open_list(path: Path, how: _How) -> LabelledData:
+    notes: list[str] = []
+    rows = read_list(path, how.columns, multi_label=how.multi_label, tell=notes.append)
+    rows.sort(key=lambda row: row.name)
+    if not how.follow_links:
+        _refuse_leading_out(path, ((row.path, row.home) for row in rows))
     class_names = tuple(sorted({label for row in rows for label in row.labels}))
     number = {name: label for label, name in enumerate(class_names)}
     told = {row.group: row.split for row in rows if row.group and row.split}  # one of a group tells for all of it
@@ -319,20 +407,20 @@ def _open_list(path: Path) -> LabelledData:
         item = Picture(row.name, tuple(number[label] for label in row.labels), row.path, group=row.group)
         parts.setdefault(row.split or told.get(row.group or "") or "", []).append(item)
     splits = {name: Pictures(class_names, tuple(parts[name])) for name in ("", *SPLITS) if name in parts}
-    multi_label = any(len(row.labels) != 1 for row in rows)
-    return LabelledData(str(path), class_names, splits, made_here=False, multi_label=multi_label)
+    multi_label = how.multi_label or any(len(row.labels) != 1 for row in rows)
+    notes += _notes_of_names(path, class_names)
+    return LabelledData(str(path), class_names, splits, False, multi_label, tuple(notes))
 
 
 def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
     """List every picture below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
-    return [Path(path) for path in pictures_below(str(folder), channels)]
+    return [Path(path) for path in images_below(str(folder), channels)]
 
 
-def _given_splits(root: Path, names: list[str], channels: int, to_learn: bool) -> LabelledData:
-    parts = {name: _read_folder(root / name, channels, to_learn) for name in names}
-    class_names = parts["train"].class_names if to_learn else _all_classes(parts.values())
-    for name in names:
-        unknown = sorted(set(parts[name].class_names) - set(class_names))
+def _by_split(root: Path, parts: dict[str, Pictures], to_learn: bool) -> LabelledData:
+    class_names = parts["train"].class_names if to_learn and "train" in parts else _all_classes(parts.values())
+    for name, part in parts.items():
+        unknown = sorted(set(part.class_names) - set(class_names))
         if unknown:
             raise DataError(
                 f"{root / name} has classes that {root / 'train'} lacks: {first_few(unknown)}; "
@@ -362,13 +450,21 @@ def _require_both_sides(data: LabelledData) -> None:
             )
 
 
-def _refuse_links_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
+def _refuse_links_out(root: Path, parts: list[Pictures], contents: Contents) -> None:
+    if contents.follow_links:
+        return
+    linked = (Path(path) for path in contents.left_out[LINKED])
+    pictures = (item.path for part in parts for item in part.items if item.path)
+    _refuse_leading_out(root, ((path, root) for path in (*pictures, *linked)))
+
+
+def _refuse_leading_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
     found = leading_out(places)
     if found:
         named = first_few(f"{printable(str(path))} → {printable(os.path.realpath(path))}" for path in found)
         raise DataError(
-            f"{source}: {len(found):,} of its pictures lead elsewhere by a link: {named}; "
-            f"put them there as files, or name them by their own paths in a list ({' or '.join(LISTS)})"
+            f"{source}: {len(found):,} of its pictures lead elsewhere by a link: {named}; put them there as files, "
+            f"name them by their own paths in a list ({_LISTS}), or allow it with --follow-links"
         )
 
 
@@ -380,22 +476,31 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _read_folder(root: Path, channels: int, to_learn: bool) -> Pictures:
-    class_names = tuple(entry.name for entry in _folders(root))
+def _read_folder(root: Path, names: list[str], contents: Contents, to_learn: bool) -> Pictures:
+    """Take the pictures of each class; a folder in which there is nothing but runs of ``train`` is no class."""
+    class_names = tuple(name for name in names if not _holds_runs_alone(root / name, contents))
     items = []
     for label, class_name in enumerate(class_names):
-        paths = find_pictures(root / class_name, channels)
+        paths = [Path(path) for path in contents.images[str(root / class_name)]]
         if not paths and to_learn:
-            raise DataError(
-                f"{root / class_name} is a class without pictures: put some into it ({_kinds(channels)}) "
-                "or remove the folder"
-            )
+            raise DataError(_why_empty(root / class_name, contents))
         items += [Picture(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
     if not class_names:
-        loose = len(find_pictures(root, channels))
+        loose = len(images_below(str(root), contents.channels))
         found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
         raise DataError(f"{root} has {found}: make one sub-folder per class and put its pictures into it")
     return Pictures(class_names, tuple(items))
+
+
+def _holds_runs_alone(folder: Path, contents: Contents) -> bool:
+    if contents.images[str(folder)] or contents.unread[str(folder)]:
+        return False
+    return any(folder in Path(path).parents for path in contents.left_out[RUN])
+
+
+def _why_empty(folder: Path, contents: Contents) -> str:
+    what = f"{folder} is a class without pictures: put some into it ({_kinds(contents.channels)}) or remove the folder"
+    return "; ".join((what, *contents.notes(str(folder), below=f"{folder}{os.sep}")))
 
 
 def _relabelled(part: Pictures, class_names: tuple[str, ...]) -> Pictures:
@@ -408,14 +513,6 @@ def _require_classes(name: str, class_names: tuple[str, ...]) -> None:
     if len(class_names) < 2:
         found = f"one class only, {class_names[0]!r}" if class_names else "no class at all"
         raise DataError(f"{name} has {found}: a classifier needs two or more")
-
-
-def _folders(root: Path) -> list[Path]:
-    try:
-        found = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    except PermissionError as error:
-        raise DataError(f"{root} may not be read: permission denied") from error
-    return sorted(found, key=lambda entry: entry.name)
 
 
 def _kinds(channels: int) -> str:

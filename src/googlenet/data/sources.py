@@ -5,24 +5,38 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from googlenet.data.listing import csv_rows
+from googlenet.data.folders import Contents, sort_paths
+from googlenet.data.listing import SEPARATED, csv_rows
 from googlenet.errors import DataError
-from googlenet.images.decode import COLOURS, suffixes
+from googlenet.images.decode import COLOURS
+from googlenet.images.kinds import suffix_of
 from googlenet.text import nearest, printable
 
 STDIN = "-"
 LIST = ".csv"
 
 
-def find_sources(paths: Sequence[str], *, column: str | None = None, channels: int = COLOURS) -> list[str]:
+def find_sources(
+    paths: Sequence[str],
+    *,
+    column: str | None = None,
+    channels: int = COLOURS,
+    follow_links: bool = False,
+    tell: Callable[[str], object] = lambda note: None,
+) -> list[str]:
     """Give the path of every picture that ``paths`` name, each once, in the order given.
 
     A folder stands for the pictures below it, by their suffixes for so many ``channels``, sorted; ``-`` for those
-    named on standard input, one a line; a ``.csv`` file for those in its ``column``, which are absolute or relative
-    to its folder. A glob is what it matches. A file that is not there is no error here: reading it will be.
+    named on standard input, one a line; a ``.csv`` or ``.tsv`` file for those in its ``column``, which are absolute or
+    relative to its folder. A glob is what it matches. A file that is not there is no error here: reading it will be.
+
+    Of a folder, images of kinds that are not read, and folders that may not be read, are named as well: each will be
+    an error of its own. What else is left out is told to ``tell``, a sentence for each reason. Linked folders are
+    looked into only with ``follow_links``; then each file is there once.
 
     Raises:
         DataError: nothing found; a CSV file without ``column`` or the other way round; no such column.
@@ -34,45 +48,53 @@ def find_sources(paths: Sequence[str], *, column: str | None = None, channels: i
     ...     [Path(path).name for path in found]
     ['a.jpg', 'b.jpg']
     """
-    if column is not None and not any(map(_is_list, paths)):
+    if column is not None and not any(map(is_list, paths)):
         raise DataError(f"--column {column} names a column of a {LIST} file, and none is given: leave it out")
-    return list(dict.fromkeys(found for path in paths for found in _each(path, column, channels)))
+    find = _Finder(column, channels, follow_links, tell)
+    return list(dict.fromkeys(found for path in paths for found in find(path)))
 
 
-def pictures_below(folder: str, channels: int = COLOURS) -> list[str]:
-    """List the path of every picture below ``folder`` by its suffix, sorted; what is hidden is ignored."""
-    found: list[str] = []
-    known = suffixes(channels)
-    for directory, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = str(Path(directory, "x"))[:-1]  # as Path writes it, up to the name
-        found += [here + name for name in files if not name.startswith(".") and _suffix(name) in known]
-    return sorted(found, key=None if os.sep == "/" else lambda path: path.replace(os.sep, "/"))
-
-
-def _suffix(name: str) -> str:
-    return name[name.rfind(".") :].lower()
+def is_list(path: str) -> bool:
+    """Whether a path is that of a list of pictures for ``column``."""
+    return suffix_of(path) in SEPARATED and not _is_folder(path)
 
 
 def _is_folder(path: str) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises on odd names
 
 
-def _is_list(path: str) -> bool:
-    return _suffix(path) == LIST and not _is_folder(path)
+@dataclass
+class _Finder:
+    column: str | None
+    channels: int
+    follow_links: bool
+    tell: Callable[[str], object]
 
+    def __call__(self, path: str) -> Iterable[str]:
+        if path == STDIN:
+            return _some(_lines_of_stdin(), "standard input (-) names no pictures: give it one path a line")
+        if _is_folder(path):
+            return self._below(path)
+        if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110 - as above
+            matches = (match for match in glob.iglob(path, recursive=True) if not _is_folder(match))
+            found = (str(Path(match)) for match in sorted(matches))
+            if not any(wild in path for wild in "*?"):  # `photo [1].jpg` is the name of a file, more likely
+                return list(found) or [str(Path(path))]
+            return _some(found, f"{path} matches no file")
+        if is_list(path):
+            return _some(_column_of(Path(path), self.column), f"{path} names no pictures: it has a heading only")
+        return [str(Path(path))]
 
-def _each(path: str, column: str | None, channels: int) -> Iterable[str]:
-    if path == STDIN:
-        return _some(_lines_of_stdin(), "standard input (-) names no pictures: give it one path a line")
-    if _is_folder(path):
-        return _some(pictures_below(path, channels), f"{path} holds no pictures")
-    if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110 - as above
-        matches = (match for match in glob.iglob(path, recursive=True) if not _is_folder(match))
-        return _some((str(Path(match)) for match in sorted(matches)), f"{path} matches no file")
-    if _is_list(path):
-        return _some(_column_of(Path(path), column), f"{path} names no pictures: it has a heading only")
-    return [str(Path(path))]
+    def _below(self, folder: str) -> Iterable[str]:
+        contents = Contents(self.channels, follow_links=self.follow_links)
+        contents.add([folder])
+        every = [*contents.images[folder], *contents.unread[folder], *contents.closed]
+        notes = contents.notes(folder, unread=False)
+        for note in notes:
+            self.tell(f"{printable(folder)}: {note}")
+        for closed, why in contents.closed.items():
+            self.tell(f"{printable(closed)} may not be read: {why.lower()}")
+        return _some(sort_paths(every), "; ".join((f"{folder} holds no pictures", *notes)))
 
 
 def _some(found: Iterable[str], otherwise: str) -> Iterator[str]:
@@ -91,7 +113,7 @@ def _lines_of_stdin() -> Iterator[str]:
 
 
 def _column_of(path: Path, column: str | None) -> Iterator[str]:
-    rows = csv_rows(path)
+    rows = csv_rows(path, [column] if column else ())
     _, header = next(rows, (1, []))
     names = [name.strip() for name in header]
     if column is None:

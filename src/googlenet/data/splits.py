@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from googlenet.data.listing import csv_rows
 from googlenet.errors import DataError
 from googlenet.files import open_regular
 from googlenet.stages import stage
@@ -26,6 +25,7 @@ SPLITS = ("train", "val", "test")  # to learn from, to choose the best epoch by,
 DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were split, on cards; by name in 0.1.0
 RECORD = "split.csv"
 COLUMNS = ("split", "sha256", "name")
+MAX_RECORD = 1 << 30  # bytes: of ten million images
 AT_ONCE = 256  # images that are hashed before it is looked whether something is to be said
 TELL_EVERY = 10.0  # seconds
 CHUNK = 1 << 20  # bytes of a file that are hashed at a time
@@ -207,22 +207,21 @@ def record_of(splits: Mapping[str, Sequence[Picture]], hashes: Iterable[str]) ->
 
 def read_record(path: Path, sha256: str) -> list[Recorded]:
     """Read split.csv of a run. Raises :class:`DataError` where it is not the one whose hash its card has."""
-    rows = []
     try:
         with open_regular(path) as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
+            content = file.read(MAX_RECORD)
     except OSError as error:
         raise DataError(f"{printable(str(path))} cannot be read: {error.strerror or error}") from error
-    if digest.hexdigest() == sha256:
-        rows = [Recorded(*fields) for _, fields in csv_rows(path) if len(fields) == len(COLUMNS)][1:]
-    if not rows:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(
             f"{printable(str(path))} is not the record that was written with this run: its sha256 is another one; "
             "put back the file that was there"
         )
-    return rows
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{printable(str(path))} is no record of images: {error}") from error
+    return [Recorded(*fields) for fields in lines[1:] if len(fields) == len(COLUMNS)]
 
 
 class Record:

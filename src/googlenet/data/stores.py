@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, BinaryIO
 
 from googlenet.errors import DataError, MissingExtraError
+from googlenet.files import open_regular
 from googlenet.images.decode import COLOURS, suffixes
 from googlenet.text import printable
 
@@ -61,8 +62,10 @@ def stored_below(address: str, channels: int = COLOURS) -> list[str]:
 @contextmanager
 def opened(address: str) -> Iterator[BinaryIO]:
     """Open a file for reading anywhere in it. Raises :class:`FileNotFoundError`, or as :func:`stored_below` does."""
-    with _reaching(address) as (system, path), system.open_input_file(path) as file:
-        yield file
+    with _reaching(address) as (system, path):
+        on_this_disk = address.startswith("file://")
+        with open_regular(path) if on_this_disk else system.open_input_file(path) as file:
+            yield file
 
 
 def _shown(below: str, known: frozenset[str]) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from googlenet.data.sources import LIST, find_sources
+from googlenet.data.sources import LIST, find_sources, is_list
 from googlenet.data.stores import ENOUGH, is_address, opened, stored_below
 from googlenet.errors import DataError, MissingExtraError
+from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images.decode import COLOURS
 from googlenet.text import nearest, printable
 
@@ -32,7 +33,14 @@ class Pictures:
     tables: dict[str, str] = field(default_factory=dict)
 
 
-def find_pictures(paths: Sequence[str], *, column: str | None = None, channels: int = COLOURS) -> Pictures:
+def find_pictures(
+    paths: Sequence[str],
+    *,
+    column: str | None = None,
+    channels: int = COLOURS,
+    follow_links: bool = False,
+    tell: Callable[[str], object] = lambda note: None,
+) -> Pictures:
     """Give the id of every picture that ``paths`` name, each once, in the order given.
 
     What :func:`googlenet.data.sources.find_sources` takes, addresses of object stores, and Parquet files: their
@@ -51,13 +59,19 @@ def find_pictures(paths: Sequence[str], *, column: str | None = None, channels: 
     ['a.parquet#0', 'a.parquet#1']
     """
     pictures = Pictures([])
-    listed = [path for path in paths if path.lower().endswith(LIST)]
+    listed = [path for path in paths if not is_address(path) and is_list(path)]
     named: list[str] = []
     for path in paths:
         if is_address(path):
             named += [path] if _is_table(path) else stored_below(path, channels)
         else:
-            named += find_sources([path], column=column if path in listed else None, channels=channels)
+            named += find_sources(
+                [path],
+                column=column if path in listed else None,
+                channels=channels,
+                follow_links=follow_links,
+                tell=tell,
+            )
     tables = any(map(_is_table, named))
     if column is not None and not listed and not tables:
         raise DataError(
@@ -177,9 +191,11 @@ def _open(table: str) -> Iterator[Any]:
     except ImportError as error:
         raise MissingExtraError("ray", "pyarrow") from error
     try:
-        with opened(table) if is_address(table) else nullcontext(table) as source, pq.ParquetFile(source) as file:
+        with opened(table) if is_address(table) else open_regular(table) as source, pq.ParquetFile(source) as file:
             yield file
     except FileNotFoundError as error:
         raise DataError(f"{table} does not exist") from error
+    except NotARegularFileError as error:
+        raise DataError(f"{table} {error.strerror}") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{table} cannot be read as Parquet: {printable(str(error))[:ENOUGH]}") from error

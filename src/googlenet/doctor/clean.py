@@ -19,7 +19,7 @@ from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures
 from googlenet.doctor.findings import AILMENTS, Findings
 from googlenet.doctor.look import SUFFIXES_OF, Look
 from googlenet.errors import DataError, ImageError
-from googlenet.files import write_error
+from googlenet.files import open_regular, write_error
 from googlenet.images.decode import decode
 from googlenet.inference.pipeline import in_batches
 from googlenet.text import printable
@@ -217,7 +217,7 @@ def _write(fresh: Path, place: str, seen: Look) -> Deed:
     name, source = seen.entry.name, seen.entry.source
     assert isinstance(source, Path)
     try:
-        content = _upright(seen, source) if seen.turned else source.read_bytes()
+        content = _upright(seen, source) if seen.turned else _bytes_of(source)
     except (OSError, ImageError) as error:  # it was whole a moment ago
         raise DataError(f"{source} cannot be read any more: it changed while it was examined") from error
     target = fresh / place
@@ -225,6 +225,11 @@ def _write(fresh: Path, place: str, seen: Look) -> Deed:
     target.write_bytes(content)
     renamed = PurePosixPath(name).name != target.name
     return Deed(printable(name), "turned" if seen.turned else "renamed" if renamed else "copied", printable(place))
+
+
+def _bytes_of(source: Path) -> bytes:
+    with open_regular(source) as file:
+        return file.read()
 
 
 def _upright(seen: Look, source: Path) -> bytes:

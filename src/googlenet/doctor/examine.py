@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from googlenet.data.pictures import LabelledData, find_pictures, open_data
+from googlenet.data.folders import Contents
+from googlenet.data.pictures import LabelledData, open_data
 from googlenet.doctor.findings import AILMENTS, Finding, Findings
 from googlenet.doctor.look import SUFFIXES_OF, Entry, Look, look
 from googlenet.doctor.near import near_pairs
 from googlenet.errors import DataError
-from googlenet.images.decode import SUFFIXES
+from googlenet.images.kinds import advice_for
 from googlenet.inference.pipeline import in_batches
 from googlenet.text import printable
 
@@ -33,7 +34,15 @@ Progress = Callable[[str, int, int], None]
 
 
 def examine(
-    data: str | Path, *, seed: int = 0, image_size: int | None = None, progress: Progress | None = None
+    data: str | Path,
+    *,
+    seed: int = 0,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
 ) -> Findings:
     """Look at every picture and list all that is wrong with them, whether or not ``train`` would take them.
 
@@ -42,6 +51,7 @@ def examine(
         seed: as in training: where DATA has no ``val/``, it decides which pictures are held out.
         image_size: also name the pictures that are smaller than this, in pixels of the shorter side.
         progress: called with what is being done, how much of it is done, and how much there is.
+        follow_links, path_column, label_column, multi_label: how to read ``data``, as ``train`` takes them.
 
     Raises:
         DataError: there is no such folder.
@@ -52,7 +62,10 @@ def examine(
         [finding.names for finding in findings.of("leak")]
     """
     report = progress or (lambda what, done, total: None)
-    layout = _open(data, seed)
+    layout = _open(
+        data, seed=seed, follow_links=follow_links, path_column=path_column, label_column=label_column,
+        multi_label=multi_label,
+    )  # fmt: skip
     looks: list[Look] = []
     found: list[Finding] = []
     for batch in in_batches(look, layout.entries, BATCH):
@@ -77,6 +90,7 @@ def examine(
         tuple(found),
         seed,
         tuple(looks),
+        layout.notes,
     )
 
 
@@ -85,25 +99,31 @@ def examine(
 
 @dataclass(frozen=True)
 class _Layout:
-    """``classes`` of each split, those without pictures too; ``refusal`` is what ``train`` would say."""
+    """``classes`` of each split, those without pictures too; ``refusal`` is what ``train`` would say.
+
+    ``ignored`` says of each file or folder that is passed over why.
+    """
 
     entries: list[Entry]
     classes: dict[str, tuple[str, ...]]
-    ignored: list[str]
+    ignored: dict[str, str]
     refusal: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def _open(data: str | Path, seed: int) -> _Layout:
+def _open(data: str | Path, **how: Any) -> _Layout:
     root = Path(data)
     try:
-        labelled = open_data(data, seed=seed)
+        labelled = open_data(data, **how)
     except DataError as refused:
         if not root.is_dir():
             raise
-        return _refused(root, str(refused))
-    entries = list(_entries(labelled, root if root.is_dir() else None))
+        return _refused(root, str(refused), how["follow_links"])
+    is_folder = root.is_dir()
+    entries = list(_entries(labelled, root if is_folder else None))
     classes = dict.fromkeys(labelled.splits, labelled.class_names)
-    return _Layout(entries, classes, _ignored(root, entries))
+    ignored = _ignored(root, entries, how["follow_links"]) if is_folder else {}
+    return _Layout(entries, classes, ignored, notes=() if is_folder else labelled.notes)
 
 
 def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
@@ -114,37 +134,31 @@ def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
             yield Entry(name, source, split, tuple(labelled.class_names[label] for label in item.labels))
 
 
-def _refused(root: Path, refusal: str) -> _Layout:
+def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
     """Take the folders as they are where ``train`` refuses them: then no picture is held out unless it lies in val/."""
     splits = [name for name in SPLITS if (root / name).is_dir()] if (root / "train").is_dir() else [""]
-    entries, classes = [], {}
-    for split in splits:
-        folders = _folders(root / split)
-        classes[split] = tuple(folder.name for folder in folders)
-        entries += [
-            Entry(path.relative_to(root).as_posix(), path, split, (folder.name,))
-            for folder in folders
-            for path in find_pictures(folder)
-        ]
-    return _Layout(entries, classes, _ignored(root, entries), refusal)
+    contents = Contents(follow_links=follow_links)
+    classes = {split: tuple(contents.sub_folders(str(root / split))) for split in splits}
+    contents.add([str(root / split / name) for split, names in classes.items() for name in names])
+    entries = [
+        Entry(Path(path).relative_to(root).as_posix(), Path(path), split, (name,))
+        for split, names in classes.items()
+        for name in names
+        for path in contents.images[str(root / split / name)]
+    ]
+    return _Layout(entries, classes, _ignored(root, entries, follow_links), refusal)
 
 
-def _folders(parent: Path) -> list[Path]:
-    try:
-        return sorted(each for each in parent.iterdir() if each.is_dir() and not each.name.startswith("."))
-    except OSError:
-        return []  # why is in the refusal
-
-
-def _ignored(root: Path, entries: Iterable[Entry]) -> list[str]:
-    """List what lies in the folder and is not among the pictures, but for hidden files and our own report."""
-    taken = {entry.name for entry in entries} | {REPORT}
-    found = []
-    for directory, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(directory).relative_to(root)
-        found += [(here / name).as_posix() for name in files if not name.startswith(".")]
-    return sorted(set(found) - taken)
+def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[str, str]:
+    """Say of all that lies in the folder and is not among the pictures, but for our own report, why that is."""
+    contents = Contents(follow_links=follow_links)
+    contents.add([str(root)])
+    found = dict.fromkeys(contents.images[str(root)], "not in the folder of a class")
+    found |= {path: f"not of a kind that is read: {advice_for(path)}" for path in contents.unread[str(root)]}
+    found |= {path: reason.told for reason, paths in contents.left_out.items() for path in paths}
+    named = {Path(path).relative_to(root).as_posix(): why for path, why in sorted(found.items())}
+    taken = {REPORT}.union(*({entry.name, *map(str, PurePosixPath(entry.name).parents)} for entry in entries))
+    return {name: why for name, why in named.items() if name not in taken}
 
 
 # What is wrong.
@@ -163,9 +177,7 @@ def _of_folders(layout: _Layout) -> Iterator[Finding]:
             elif split in ("val", "test") and name not in train:
                 known = printable(", ".join(train))
                 yield Finding("class_mismatch", (place,), f"train has no {printable(name)}, it has {known}")
-    for name in layout.ignored:
-        misplaced = Path(name).suffix.lower() in SUFFIXES
-        why = "not in the folder of a class" if misplaced else "not of a kind that is read"
+    for name, why in layout.ignored.items():
         yield Finding("ignored", (printable(name),), why)
 
 

@@ -77,7 +77,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything :func:`~googlenet.doctor.examine.examine` found, the worst first. ``looks`` are what it saw."""
+    """Everything :func:`~googlenet.doctor.examine.examine` found, the worst first. ``looks`` are what it saw.
+
+    ``notes`` say what of a list was taken otherwise than as written.
+    """
 
     data: str
     pictures: int
@@ -86,6 +89,7 @@ class Findings:
     items: tuple[Finding, ...]
     seed: int = 0
     looks: tuple[Look, ...] = field(default=(), repr=False, compare=False)
+    notes: tuple[str, ...] = ()
 
     def of(self, kind: str) -> tuple[Finding, ...]:
         """Give the findings of one kind of :data:`AILMENTS`."""

@@ -10,7 +10,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from googlenet.errors import UnreadableImageError
+from googlenet.files import open_regular
 from googlenet.images.decode import FORMATS, Pixels, decode, orientation
 
 HASH_SIDE = 16  # the perceptual hash has 16 × 16 bits
@@ -63,10 +63,8 @@ def look(entry: Entry) -> Look:
     source = entry.source
     kind, turned, file = "", False, b""
     if isinstance(source, Path):
-        if source.exists() and not source.is_file():  # reading a pipe or a device would never end
-            raise UnreadableImageError(f"{source} is not a file")
         pixels = decode(source)
-        with Image.open(source, formats=FORMATS) as image:
+        with open_regular(source) as opened, Image.open(opened, formats=FORMATS) as image:
             kind, turned = image.format or "", orientation(image) != 1
         file = _sha256(source)
     else:
@@ -86,7 +84,7 @@ def look(entry: Entry) -> Look:
 
 def _sha256(path: Path) -> bytes:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.digest()

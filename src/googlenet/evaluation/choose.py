@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
 from googlenet.data.pictures import VAL_FRACTION, LabelledData, Picture, Pictures, find_data, redraw
-from googlenet.data.splits import BY_NAME, RECORD, Record, hashes_told, read_record
+from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_told, read_record
 from googlenet.errors import DataError
 from googlenet.text import first_few, printable
 
@@ -32,18 +33,19 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = None) -> Chosen:
+def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = None, **how: Any) -> Chosen:
     """Choose the images of ``data`` to measure on: those of a ``split``, or, by default, what is fair.
 
     By default these are, of the data that the run was trained on, the images that it held out (``val``), and of any
-    other data all images that it did not learn from, as it knows them by their content.
+    other data all images that it did not learn from, as it knows them by their content. ``how`` to read ``data``
+    goes to :func:`~googlenet.data.pictures.find_data`.
 
     Raises:
         DataError: there are none, they have classes or several labels that the classifier does not know, or the
             record of the run was altered.
     """
-    found = find_data(data, bundle.card.preprocessing.channels)
-    run = printable(str(bundle.path))
+    found = find_data(data, bundle.card.preprocessing.channels, **how)
+    run = printable(str(bundle.path.parent if bundle.path.name == IN_RUN else bundle.path))
     if found.multi_label and not bundle.card.multi_label:
         raise DataError(
             f"{found.name} has pictures with several labels or none, {run} names one of each picture: "
@@ -80,6 +82,9 @@ def _by_record(record: Record, found: LabelledData, split: str | None, run: str)
     pairs = list(zip(splits, (item for _, item in items), strict=True))
     name, count = printable(found.name), Counter(splits)
     if split is not None and (count[None] == 0 or split not in found.splits):
+        if not count[split]:
+            there = ", ".join(each for each in SPLITS if count[each])
+            raise DataError(f"{name} has no split {split!r}; it has {there + ' and ' if there else ''}all")
         return _made(found, split, (item for each, item in pairs if each == split))
     if split is not None:
         learnt = sum(each == "train" for each, (given, _) in zip(splits, items, strict=True) if given == split)

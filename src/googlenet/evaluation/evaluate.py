@@ -23,7 +23,8 @@ class Evaluation:
 
     ``metrics`` are :class:`MultiLabelMetrics` where the classifier names several labels of a picture, or none.
     ``split`` is the one that was measured: ``"val"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"`` where
-    ``left_out`` pictures were not, since the run learnt from them. ``notes`` say this and more to people, a line each.
+    ``left_out`` pictures were not, since the run learnt from them. ``notes`` say this, what else
+    of the data was left out, and what was taken otherwise than as written, a sentence each.
     """
 
     metrics: Metrics | MultiLabelMetrics
@@ -43,6 +44,10 @@ def evaluate(
     split: str | None = None,
     precision: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled pictures.
 
@@ -54,6 +59,7 @@ def evaluate(
             pictures it learnt from by their content, whatever they are called now; a bundle without its run does not.
         precision: what to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of pictures done and of all pictures.
+        follow_links, path_column, label_column, multi_label: how to read ``data``, as ``train`` takes them.
 
     Raises:
         BundleError, DataError, DeviceError: before any work is done.
@@ -62,8 +68,10 @@ def evaluate(
 
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
+    how = {"follow_links": follow_links, "path_column": path_column, "label_column": label_column,
+           "multi_label": multi_label}  # fmt: skip
     classifier = load(run, precision)
-    return evaluate_on(classifier, choose(classifier.bundle, data, split), progress)
+    return evaluate_on(classifier, choose(classifier.bundle, data, split, **how), progress)
 
 
 def evaluate_on(

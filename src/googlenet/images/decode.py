@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageSequence, UnidentifiedImageError
 
 from googlenet.errors import ImageTooLargeError, UnreadableImageError
+from googlenet.files import NotARegularFileError, open_regular
+from googlenet.images.kinds import PREVIEWED, advice_for, suffix_of
 
 Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | Pixels
@@ -89,11 +91,28 @@ def open_picture(
             return _Stored(channels, name, max_pixels).read(stream)
         if isinstance(stream, np.ndarray):
             stream = _from_array(stream)
-        with nullcontext(stream) if isinstance(stream, Image.Image) else Image.open(stream, formats=FORMATS) as image:
+        with _opened(stream) as image:
+            _refuse_preview(image, name)
             _check_size(image.width, image.height, channels, name, max_pixels)
             if at_least and stream is not image:  # a picture that was given is not changed
                 image.draft(image.mode, (at_least, at_least))
             return _converted(image, channels)
+
+
+@contextmanager
+def _opened(source: str | Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+    if isinstance(source, Image.Image):
+        yield source
+        return
+    opening = open_regular(source) if isinstance(source, (str, Path)) else nullcontext(source)
+    with opening as file, Image.open(file, formats=FORMATS) as image:
+        yield image
+
+
+def _refuse_preview(image: Image.Image, name: str) -> None:
+    """Refuse a camera's raw file: what opens as its first page is a small preview."""
+    if image.format == "TIFF" and suffix_of(name) in PREVIEWED:
+        raise UnreadableImageError(f"{name} is of a kind that is not read: {advice_for(name)}")
 
 
 def _check_size(width: int, height: int, channels: int, name: str, max_pixels: int) -> None:
@@ -128,7 +147,7 @@ class _Stored:
             return np.ascontiguousarray(source, np.uint8)
         if isinstance(source, Image.Image):
             return self._bands(source)
-        with Path(source).open("rb") if isinstance(source, (str, Path)) else nullcontext(source) as file:
+        with open_regular(source) if isinstance(source, (str, Path)) else nullcontext(source) as file:
             file.seek(0)
             if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
                 return self._array(file)
@@ -286,18 +305,21 @@ def _errors_of(name: str, max_pixels: int) -> Iterator[None]:
     except (UnreadableImageError, ImageTooLargeError, MemoryError):
         raise
     except Exception as error:
-        raise UnreadableImageError(f"{name} {_what_is_wrong(error)}") from error
+        raise UnreadableImageError(f"{name} {_what_is_wrong(error, name)}") from error
 
 
 _WRONG: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist",
-    IsADirectoryError: "is a folder, not a picture",
     PermissionError: "may not be read: permission denied",
     UnidentifiedImageError: "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF)",
 }
 
 
-def _what_is_wrong(error: Exception) -> str:
+def _what_is_wrong(error: Exception, name: str) -> str:
+    if isinstance(error, UnidentifiedImageError) and (advice := advice_for(name)):
+        return f"is of a kind that is not read: {advice}"
+    if isinstance(error, NotARegularFileError):
+        return str(error.strerror).replace("a file", "a picture")  # a folder, a FIFO, a device, …
     if type(error) in _WRONG:
         return _WRONG[type(error)]
     if isinstance(error, OSError) and error.errno:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.errors import MissingExtraError, ResultsError
-from googlenet.files import sync_directory, write_error
-from googlenet.inference.results import WHEN_FULL, Lines, Results, in_the_way
+from googlenet.files import NotARegularFileError, open_regular, sync_directory, write_error
+from googlenet.inference.results import WHEN_FULL, Lines, Results, in_the_way, no_longer_there
 from googlenet.inference.rows import JSONLForm, Layout, Row
 
 ROWS = 8192  # of a row group: what is in memory at a time
@@ -42,11 +42,14 @@ class ParquetResults(Results):
         next(rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
         journal = path.with_name(f".{path.name}.journal.jsonl")
         lines = Lines(journal, JSONLForm(layout), path, resume)
+        self.begun = os.path.exists(path)  # noqa: PTH110 - as above
         super().__init__(path, layout, lines, rows_of(path, self.schema))
 
     def finish(self) -> None:
         """Turn the journal into Parquet, after what is there already. A file under the name is always whole."""
         self.flush()
+        if self.begun and not self.path.exists():
+            raise no_longer_there(self.path, "add --resume to do again what it had, the new rows are kept")
         stored = {row["path"] for row in rows_of(self.path, self.schema)}
         new = (row for row in self.lines.rows() if row["path"] not in stored)
         first = next(new, None)
@@ -131,7 +134,7 @@ def rows_of(path: Path, schema: Any) -> Iterator[Row]:
     if not os.path.exists(path):  # noqa: PTH110 - as above
         return
     try:
-        with pq.ParquetFile(path) as file:
+        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             if not file.schema_arrow.equals(schema, check_metadata=True):
                 raise ResultsError(
                     f"{path} has other columns ({_told(file.schema_arrow)}) than are to be written "
@@ -139,5 +142,7 @@ def rows_of(path: Path, schema: Any) -> Iterator[Row]:
                 )
             for batch in file.iter_batches(ROWS, columns=[name for name in COUNTED if name in schema.names]):
                 yield from batch.to_pylist()
+    except NotARegularFileError as error:
+        raise ResultsError(f"{path} {error.strerror}: give another name") from error
     except (pa.ArrowException, OSError) as error:
         raise ResultsError(f"{path} is damaged or not Parquet: delete it, or give another name") from error

@@ -16,9 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from googlenet.errors import ResultsError
-from googlenet.files import lock, sync_directory, write_error
+from googlenet.errors import ResultsError, RunError
+from googlenet.files import NotARegularFileError, lock, open_regular, refuse_irregular, sync_directory, write_error
 from googlenet.inference.rows import Answer, CSVForm, JSONLForm, Layout, Row
+from googlenet.text import printable
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 ROWS_A_WRITE = 32
@@ -144,9 +145,12 @@ class Lines:
     def _open(self) -> BinaryIO:
         flags = os.O_RDWR | os.O_CREAT | (0 if self.resume else os.O_EXCL)
         try:
+            refuse_irregular(self.path)
             if not self.path.parent.is_dir():
                 self.path.parent.mkdir(parents=True)
             file = open(os.open(self.path, flags, 0o666), "r+b", buffering=0)  # noqa: PTH123, SIM115 - by its handle
+        except NotARegularFileError as error:
+            raise ResultsError(f"{self.path} {error.strerror}: give another name") from error
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.exists():  # not a file in its folder's place
                 raise in_the_way(self.path, self.name) from error
@@ -161,7 +165,7 @@ class Lines:
     def rows(self) -> Iterator[Row]:
         """Give the rows that are there, then cut off what is left of one more."""
         self.size = 0
-        with self.path.open("rb") as reader:
+        with open_regular(self.path) as reader:
             head = reader.read(len(self.form.start))
             if not self.form.start.startswith(head):
                 raise self._foreign()
@@ -198,6 +202,8 @@ class Lines:
 
     def flush(self, *, synced: bool = False) -> None:
         """Write the rows that wait; ``synced``: so that they survive a power cut as well."""
+        if not self._is_there():
+            raise no_longer_there(self.name, "begin again, its rows are lost")
         content = b"".join(self.waiting)
         try:
             self._write(content)
@@ -208,6 +214,15 @@ class Lines:
             raise write_error(self.name, error, WHEN_FULL) from error
         self.waiting.clear()
         self.written_at = time.monotonic()
+
+    def _is_there(self) -> bool:
+        """Whether the file is still under its name, so that what is written is not lost."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno()))  # noqa: PTH116 - an odd name
+        except FileNotFoundError:
+            return False
+        except OSError:  # of a disk that does not answer, which writing tells better
+            return True
 
     def _write(self, content: bytes) -> None:
         left = memoryview(content)
@@ -223,6 +238,11 @@ class Lines:
     def close(self) -> None:
         """Let go of the file; rows that wait are lost."""
         self.file.close()
+
+
+def no_longer_there(name: Path, what_to_do: str) -> RunError:
+    """Say that a file went away while it was written."""
+    return RunError(f"{printable(str(name))} was deleted, moved or replaced while rows were added to it: {what_to_do}")
 
 
 def in_the_way(path: Path, name: Path) -> ResultsError:

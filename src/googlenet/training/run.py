@@ -80,6 +80,10 @@ def train(
     on_bad_image: OnBadImage = "skip",
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
 ) -> Bundle:
     """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
 
@@ -117,6 +121,11 @@ def train(
         workers: processes that read and augment pictures, 0 or more; unless given, one a core and at most 8. They
             change no weight, and may differ when a run is resumed.
         checkpoint_minutes: save so often within an epoch; at its end a run is saved anyway.
+        follow_links: take in what links in ``data`` lead to, wherever that is; linked folders too, and each file once.
+        path_column, label_column: the columns of a list, where they are not called ``path`` and ``label``.
+        multi_label: an image of a list may have several labels, or none where the label is empty.
+
+    What of ``data`` is left out, or taken otherwise than as written, is named on stderr.
 
     Where ``torchrun`` started several processes they train as one: ``batch_size`` is split among them, the first
     one writes, and all return the same bundle (docs/scaling.md).
@@ -144,7 +153,8 @@ def train(
     if torchrun.is_launched():
         resume = _work().of_first(device, resume or _is_to_go_on(run))
     plan = look(run, recipe, overrides, start, resume=resume, overwrite=overwrite)
-    plan = look_at_data(plan, data)
+    plan = look_at_data(plan, data, follow_links=follow_links, path_column=path_column, label_column=label_column,
+                        multi_label=multi_label)  # fmt: skip
     if val_fraction is not None and not resume and not plan.data.made_here:
         raise DataError(
             f"{plan.data.name} says itself which pictures are {' and '.join(plan.data.splits)}: "
@@ -250,16 +260,16 @@ def look(
     return Plan(run, settings, network, rule, origin, start, asked, resume, overwrite, before)
 
 
-def look_at_data(plan: Plan, data: str | Path | LabelledData) -> Plan:
-    """Look at the pictures, too: at their names, and at a few of them."""
+def look_at_data(plan: Plan, data: str | Path | LabelledData, **how: Any) -> Plan:
+    """Look at the pictures, too: at their names, and at a few of them. ``how`` to read them goes to ``open_data``."""
     settings = plan.settings
     name = data.name if isinstance(data, LabelledData) else data
     with stage(f"reading {name}"):
         if plan.resume:
-            pictures = _data_of_run(plan, data)
+            pictures = _data_of_run(plan, data, how)
         else:
             pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction,
-                                 test_fraction=settings.test_fraction, channels=plan.rule.channels)  # fmt: skip
+                                 test_fraction=settings.test_fraction, channels=plan.rule.channels, **how)  # fmt: skip
         _check_balance(settings, pictures)
         described = _describe(pictures)
         if plan.resume:
@@ -321,10 +331,10 @@ def _describe(data: LabelledData) -> dict[str, Any]:
     }
 
 
-def _data_of_run(plan: Plan, data: str | Path | LabelledData) -> LabelledData:
+def _data_of_run(plan: Plan, data: str | Path | LabelledData, how: Mapping[str, Any]) -> LabelledData:
     """Find the images of a run that goes on, wherever they are now, split and ordered as they were recorded."""
     before, settings = plan.before["data"], plan.settings
-    found = find_data(data, plan.rule.channels)
+    found = find_data(data, plan.rule.channels, **how)
     if "record" not in before:  # it was begun by version 0.1.0
         by_name = before["split"] == BY_NAME
         return redraw(found, settings.seed, settings.val_fraction, None if by_name else settings.test_fraction)

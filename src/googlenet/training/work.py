@@ -71,6 +71,7 @@ def train(plan: Plan) -> Bundle:
     computer = _device(plan.device)
     memory.keep_freed()
     processes = distributed.join(computer)
+    _say_notes(plan, processes)
     source = None
     if plan.start is not None and not plan.resume:
         with stage(f"reading {plan.start}"):
@@ -92,9 +93,7 @@ def train(plan: Plan) -> Bundle:
             fit.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
         if plan.resume:
             fit.restore(Checkpoints(run / CHECKPOINTS), say)
-        if plan.goes_on_longer and processes.is_first:
-            directory.write_settings(run, plan.before | {"recipe": plan.settings.model_dump(mode="json")})
-            say(f"going on for longer, at a learning rate of {fit.learning_rate:.3g}: as a run of this length has here")
+            _lengthen(plan, fit)
         if isinstance(fit.pace, Minutes):
             with stage("trying what the end will take"):
                 fit.pace.foresee(*_foresee_the_end(fit, run, plan.described))
@@ -104,6 +103,18 @@ def train(plan: Plan) -> Bundle:
             _finish(fit, run, plan.described)
     processes.wait()
     return bundles.read(run)
+
+
+def _say_notes(plan: Plan, processes: Processes) -> None:
+    for note in plan.data.notes if processes.is_first else ():
+        say(note)
+
+
+def _lengthen(plan: Plan, fit: Fit) -> None:
+    """Note that a run which is resumed is to go on for longer, if it is: the next --resume knows of it then."""
+    if plan.goes_on_longer and fit.processes.is_first:
+        directory.write_settings(plan.run, plan.before | {"recipe": plan.settings.model_dump(mode="json")})
+        say(f"going on for longer, at a learning rate of {fit.learning_rate:.3g}: as a run of this length has here")
 
 
 def _begin(plan: Plan, built: ConvNet, computer: str) -> Fit:

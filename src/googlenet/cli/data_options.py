@@ -1,0 +1,20 @@
+"""Options about DATA that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Take in what links lead to, linked folders too; each file once.")
+]
+PathColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column of a list that names the images, if it is not 'path'.")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column of a list that names the classes, if it is not 'label'.")
+]
+MultiLabel = Annotated[
+    bool, typer.Option("--multi-label", help="An image of a list may have several labels, or none where it is empty.")
+]

@@ -1,0 +1,60 @@
+"""Kinds of files by their names: images that are not read and what to do about them, and what systems leave behind.
+
+The suffixes that are read are those of :func:`googlenet.images.decode.suffixes`.
+"""
+
+from __future__ import annotations
+
+import os
+
+_RAW = "crw cr2 cr3 nef nrw arw srf sr2 dng orf rw2 raf pef srw 3fr fff iiq mos mrw x3f erf kdc dcr rwl raw"
+_ADVICE = {
+    "heic heif hif": "pip install 'googlenet[heic]', or convert them to JPEG",
+    "avif avifs": "convert them to JPEG or PNG, or install a newer Pillow",
+    _RAW: "they are raw files of cameras: export them as JPEG or TIFF",
+    "svg svgz eps ai emf wmf cdr": "they are drawings: export them as PNG",
+    "psd psb xcf kra clip afphoto ora": "they are files of an image editor: export them as PNG",
+    "dcm dicom nii mha mhd nrrd": "they are medical images: export each as PNG or TIFF",
+    "czi nd2 lif oib oif vsi svs ndpi mrxs scn lsm": "they are files of a microscope: export each image as PNG or TIFF",
+    "jxl jp2 j2k jpf jpx jpc jls jxr wdp ppm pgm pbm pnm pfm pam tga icb pcx ico icns cur dds exr hdr pic qoi sgi rgb "
+    "bpg flif fits fit fts xbm xpm dib apng mng pict pct ras heics": "convert them to JPEG or PNG",
+}
+_NOT_READ = {f".{suffix}": advice for kinds, advice in _ADVICE.items() for suffix in kinds.split()}
+# Files whose first page, a small preview, opens as a TIFF: taking it for the image would be silently wrong.
+PREVIEWED = frozenset(f".{suffix}" for suffix in _RAW.split())
+
+_SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini"})
+_SYSTEM_FOLDERS = frozenset(
+    {
+        "__macosx", "lost+found", "__pycache__", "system volume information", "$recycle.bin", "recycler",
+        "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@eadir", "@tmp", "@sharebin",
+    }
+)  # fmt: skip
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix in lower case with its dot; nothing for a name without one, or one that begins with it.
+
+    >>> suffix_of("a/IMG.1.JPG"), suffix_of("v1.2/readme"), suffix_of(".bashrc")
+    ('.jpg', '', '')
+    """
+    last = name[max(name.rfind("/"), name.rfind(os.sep)) + 1 :]
+    return last[last.rfind(".") :].lower() if last.rfind(".") > 0 else ""
+
+
+def advice_for(name: str) -> str | None:
+    """Say what to do with an image of a kind that is not read; nothing where the suffix is that of no such kind.
+
+    >>> advice_for("IMG_1.CR2"), advice_for("notes.txt")
+    ('they are raw files of cameras: export them as JPEG or TIFF', None)
+    """
+    return _NOT_READ.get(suffix_of(name))
+
+
+def is_left_by_a_system(name: str, is_folder: bool) -> bool:
+    """Whether a system made it: thumbnails of a NAS, trash, resource forks, what a notebook saves by itself.
+
+    >>> is_left_by_a_system("@eaDir", is_folder=True), is_left_by_a_system("Thumbs.db", is_folder=False)
+    (True, True)
+    """
+    return name.lower() in (_SYSTEM_FOLDERS if is_folder else _SYSTEM_FILES)
