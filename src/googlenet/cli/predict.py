@@ -151,7 +151,16 @@ def _refuse_places(
     if out is not None:
         results.refuse(out)
     if sort_into is not None:
+        _refuse_archives(paths)
         sorting.refuse(sort_into, paths)
+
+
+def _refuse_archives(paths: list[str]) -> None:
+    from googlenet.data.archives import is_archive
+    from googlenet.errors import DataError
+
+    for path in filter(is_archive, paths):
+        raise DataError(f"--sort-into copies files, and {path} is an archive: unpack it first")
 
 
 def _sorter(
@@ -200,10 +209,12 @@ class Job:
     def answers(self) -> Iterator[tuple[str, Answer]]:
         """Give each picture with its answer, sorted where it belongs, and show how far it is."""
         from googlenet.cli.output import progress
+        from googlenet.data.sources import readable
 
         total = len(self.sources)
         with progress("predicting", total) as report:
-            pairs = zip(self.sources, _answers(self.classifier, self.sources, self.embeddings), strict=True)
+            answers = _answers(self.classifier, map(readable, self.sources), self.embeddings)
+            pairs = zip(self.sources, answers, strict=True)
             for done, (source, answer) in enumerate(pairs, start=1):
                 yield source, self._sorted(source, answer)
                 report(done, total)

@@ -15,7 +15,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from googlenet.data.folders import BESIDE_SPLITS, LINKED, RUN, SPLIT_WORDS, Contents, case_doubles, images_below
+from googlenet.data.archives import ARCHIVES, unpack
+from googlenet.data.folders import (
+    BESIDE_CLASSES,
+    BESIDE_SPLITS,
+    LINKED,
+    RUN,
+    SPLIT_WORDS,
+    Contents,
+    case_doubles,
+    images_below,
+)
 from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, Columns, read_list
 from googlenet.data.named import NAMED, find_named
@@ -148,10 +158,11 @@ def open_data(
     """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
-    have one; a list (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a
-    set that was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
-    each file is held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the
-    other side. In a folder, ``.npy`` files are pictures for other ``channels`` than 1 and 3 only.
+    have one; an archive (zip, tar) of such a folder; a list (``.csv``, ``.tsv`` or ``.jsonl``: see
+    :func:`~googlenet.data.listing.read_list`); the name of a set that was fetched; or the word ``digits``. A folder goes
+    before a set of its name. Where no ``val`` is given, each file is held out or not by a hash of ``seed`` and its name
+    (or group) alone: adding files moves no other file to the other side. In a folder, ``.npy`` files are pictures for
+    other ``channels`` than 1 and 3 only.
 
     What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
     files, or to the folder of a class, inside ``source``; with ``follow_links`` wherever they lead, to folders as well,
@@ -174,6 +185,8 @@ def open_data(
     _refuse_list_options(
         root, {"--path-column": path_column, "--label-column": label_column, "--multi-label": multi_label}
     )
+    if is_archive(str(source)) and root.exists():
+        return _open_archive(str(source), seed, val_fraction, Contents(channels))
     if root.is_dir():
         return _open_folder(root, seed, val_fraction, Contents(channels, follow_links=follow_links))
     if str(source) == DIGITS:
@@ -184,8 +197,32 @@ def open_data(
     what = "is not a folder" if root.exists() else "does not exist"
     raise DataError(
         f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({_LISTS}), "
-        f"or one of {', '.join((DIGITS, *NAMED))}"
+        f"an archive ({', '.join(ARCHIVES)}), or one of {', '.join((DIGITS, *NAMED))}"
     )
+
+
+def _open_archive(archive: str, seed: int, val_fraction: float, contents: Contents) -> LabelledData:
+    unpacked = unpack(archive)
+    root = _outermost(unpacked.folder)
+    note = f"{printable(archive)}: left out {unpacked.left_out:,} links or devices in it"
+    try:
+        data = _open_folder(root, seed, val_fraction, contents)
+    except DataError as error:
+        raise DataError(str(error).replace(str(root), archive)) from error
+    notes = (*([note] if unpacked.left_out else []), *(note.replace(str(root), archive) for note in data.notes))
+    return replace(data, name=archive, notes=notes)
+
+
+def _outermost(folder: Path) -> Path:
+    """Go into the one folder that an archive often holds everything in."""
+    while True:
+        contents = Contents()
+        names = contents.sub_folders(str(folder))
+        if len(names) != 1 or names[0].lower() in SPLIT_WORDS or contents.left_out[BESIDE_CLASSES]:
+            return folder
+        if not Contents().sub_folders(str(folder / names[0])):
+            return folder
+        folder = folder / names[0]
 
 
 def _is_list(path: Path) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from googlenet.data.archives import is_archive, place_of, unpack
 from googlenet.data.folders import Contents, sort_paths
 from googlenet.data.listing import SEPARATED, csv_rows
 from googlenet.errors import DataError
+from googlenet.files import open_regular
 from googlenet.images.decode import COLOURS
 from googlenet.images.kinds import suffix_of
 from googlenet.text import nearest, printable
@@ -32,7 +36,8 @@ def find_sources(
 
     A folder stands for the pictures below it, by their suffixes for so many ``channels``, sorted; ``-`` for those
     named on standard input, one a line; a ``.csv`` or ``.tsv`` file for those in its ``column``, which are absolute or
-    relative to its folder. A glob is what it matches. A file that is not there is no error here: reading it will be.
+    relative to its folder; a zip or tar archive for those in it, called ``photos.zip/a.jpg``. A glob is what it
+    matches. A file that is not there is no error here: reading it will be.
 
     Of a folder, images of kinds that are not read, and folders that may not be read, are named as well: each will be
     an error of its own. What else is left out is told to ``tell``, a sentence for each reason. Linked folders are
@@ -74,7 +79,9 @@ class _Finder:
         if path == STDIN:
             return _some(_lines_of_stdin(), "standard input (-) names no pictures: give it one path a line")
         if _is_folder(path):
-            return self._below(path)
+            return self._below(path, path)
+        if is_archive(path) and os.path.exists(path):  # noqa: PTH110 - as above
+            return self._in_archive(path)
         if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110 - as above
             matches = (match for match in glob.iglob(path, recursive=True) if not _is_folder(match))
             found = (str(Path(match)) for match in sorted(matches))
@@ -85,16 +92,40 @@ class _Finder:
             return _some(_column_of(Path(path), self.column), f"{path} names no pictures: it has a heading only")
         return [str(Path(path))]
 
-    def _below(self, folder: str) -> Iterable[str]:
+    def _in_archive(self, archive: str) -> Iterable[str]:
+        unpacked = unpack(archive)
+        if unpacked.left_out:
+            self.tell(f"{printable(archive)}: left out {unpacked.left_out:,} links or devices in it")
+        folder = str(unpacked.folder)
+        return [archive + path[len(folder) :] for path in self._below(folder, archive)]
+
+    def _below(self, folder: str, name: str) -> Iterable[str]:
         contents = Contents(self.channels, follow_links=self.follow_links)
         contents.add([folder])
-        every = [*contents.images[folder], *contents.unread[folder], *contents.closed]
         notes = contents.notes(folder, unread=False)
         for note in notes:
-            self.tell(f"{printable(folder)}: {note}")
+            self.tell(f"{printable(name)}: {note}")
         for closed, why in contents.closed.items():
             self.tell(f"{printable(closed)} may not be read: {why.lower()}")
-        return _some(sort_paths(every), "; ".join((f"{folder} holds no pictures", *notes)))
+        every = sort_paths([*contents.images[folder], *contents.unread[folder], *contents.closed])
+        return _some(every, "; ".join((f"{name} holds no pictures", *notes)))
+
+
+class Named(io.BytesIO):
+    """Bytes that messages call by a name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def readable(source: str) -> str | BinaryIO:
+    """Give what :func:`googlenet.images.decode.decode` takes: the path, or the bytes of what is in an archive."""
+    place = place_of(source)
+    if place is None:
+        return source
+    with open_regular(place) as file:
+        return Named(file.read(), source)
 
 
 def _some(found: Iterable[str], otherwise: str) -> Iterator[str]:
