@@ -136,8 +136,8 @@ class _Writer:
             raise DataError(f"{self.archive} holds more than {MAX_FILES:,} files: unpack it yourself")
         if self.bytes > self.budget:
             raise DataError(
-                f"{self.archive} unpacks to more than {self.budget:,} bytes ({MAX_RATIO} times its size, or what is free "
-                f"in {tempfile.gettempdir()}): unpack it yourself if you trust it, or set TMPDIR to a larger folder"
+                f"{self.archive} unpacks to more than {self.budget:,} bytes ({MAX_RATIO} times its size, or what "
+                f"is free in {tempfile.gettempdir()}): unpack it yourself if you trust it, or set TMPDIR to a larger folder"
             )
 
     def write(self, name: str, open_it: Callable[[], IO[bytes]]) -> None:
@@ -189,7 +189,7 @@ def _unpack_tar(path: str, file: BinaryIO, writer: _Writer) -> int:
             elif not member.isdir():
                 left_out += 1
             archive.members.clear()  # type: ignore[attr-defined] # else a million are kept
-        source.seek(archive.offset)  # type: ignore[attr-defined]
+        source.seek(archive.offset)
         if source.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile ends without a word where a header is damaged
             raise tarfile.ReadError("a header is damaged")
     return left_out

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from googlenet.data.archives import ARCHIVES, unpack
+from googlenet.data.archives import ARCHIVES, is_archive, unpack
 from googlenet.data.folders import (
     BESIDE_CLASSES,
     BESIDE_SPLITS,
@@ -159,8 +159,8 @@ def open_data(
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
     have one; an archive (zip, tar) of such a folder; a list (``.csv``, ``.tsv`` or ``.jsonl``: see
-    :func:`~googlenet.data.listing.read_list`); the name of a set that was fetched; or the word ``digits``. A folder goes
-    before a set of its name. Where no ``val`` is given, each file is held out or not by a hash of ``seed`` and its name
+    :func:`~googlenet.data.listing.read_list`); the name of a set that was fetched; or the word ``digits``. A folder
+    goes before a set of its name. Where no ``val`` is given, each file is held out or not by a hash of ``seed`` and its name
     (or group) alone: adding files moves no other file to the other side. In a folder, ``.npy`` files are pictures for
     other ``channels`` than 1 and 3 only.
 
