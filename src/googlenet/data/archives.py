@@ -137,7 +137,7 @@ class _Writer:
         if self.bytes > self.budget:
             raise DataError(
                 f"{self.archive} unpacks to more than {self.budget:,} bytes ({MAX_RATIO} times its size, or what "
-                f"is free in {tempfile.gettempdir()}): unpack it yourself if you trust it, or set TMPDIR to a larger folder"
+                f"is free in {tempfile.gettempdir()}): unpack it yourself if you trust it, or set TMPDIR"
             )
 
     def write(self, name: str, open_it: Callable[[], IO[bytes]]) -> None:

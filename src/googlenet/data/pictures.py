@@ -160,9 +160,9 @@ def open_data(
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
     have one; an archive (zip, tar) of such a folder; a list (``.csv``, ``.tsv`` or ``.jsonl``: see
     :func:`~googlenet.data.listing.read_list`); the name of a set that was fetched; or the word ``digits``. A folder
-    goes before a set of its name. Where no ``val`` is given, each file is held out or not by a hash of ``seed`` and its name
-    (or group) alone: adding files moves no other file to the other side. In a folder, ``.npy`` files are pictures for
-    other ``channels`` than 1 and 3 only.
+    goes before a set of its name. Where no ``val`` is given, each file is held out or not by a hash of ``seed`` and its
+    name (or group) alone: adding files moves no other file to the other side. In a folder, ``.npy`` files are pictures
+    for other ``channels`` than 1 and 3 only.
 
     What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
     files, or to the folder of a class, inside ``source``; with ``follow_links`` wherever they lead, to folders as well,
