@@ -108,9 +108,8 @@ def test_linked_folders_are_followed_on_demand_by_all(call, coloured, trained_ru
 
 def test_a_run_inside_of_data_is_no_class_and_goes_on(coloured, monkeypatch):
     monkeypatch.chdir(coloured)
-    # No plot of a run is ever learnt, and what is held out is the same before and after there is one.
     begun = subprocess.Popen(
-        [sys.executable, "-m", "googlenet", "train", ".", "--out", "runs/a", *TRAIN, "--epochs", "100000"],
+        [sys.executable, "-m", "googlenet", "train", ".", "--out", "runs/a", *TRAIN, "--epochs", "30"],
         stderr=subprocess.PIPE,
     )
     try:
@@ -121,9 +120,6 @@ def test_a_run_inside_of_data_is_no_class_and_goes_on(coloured, monkeypatch):
     finally:
         begun.kill()
         begun.stderr.close()
-    settings = json.loads((coloured / "runs/a/run.json").read_text())
-    settings["recipe"]["epochs"] = 1  # enough
-    (coloured / "runs/a/run.json").write_text(json.dumps(settings))
     done = run("train", ".", "--out", "runs/a", "--resume")
     assert done.returncode == 0, done.stderr
     assert ".: left out 1 run or bundle of googlenet (runs/a)" in done.stderr
@@ -155,15 +151,13 @@ def test_a_pipe_among_images_is_one_that_cannot_be_read(piped, trained_run, tmp_
     assert "is a FIFO" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet", ".out.parquet.journal.jsonl"])
-@pytest.mark.parametrize("options", [[], ["--resume"]])
-def test_a_pipe_in_place_of_results_is_refused(trained_run, coloured, tmp_path, name, options):
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", ".out.parquet.journal.jsonl"])
+def test_a_pipe_in_place_of_results_is_refused(trained_run, coloured, tmp_path, name):
     os.mkfifo(tmp_path / name)
     out = tmp_path / name.removeprefix(".").removesuffix(".journal.jsonl")
-    done = run("predict", trained_run, coloured, "--out", out, *options)
+    done = run("predict", trained_run, coloured, "--out", out, "--resume")
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "is a FIFO, not a file" in done.stderr or "is there already" in done.stderr
+    assert done.stderr == f"googlenet: {tmp_path / name} is a FIFO, not a file: give another name\n"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +213,7 @@ def test_an_archive_is_trained_on_evaluated_and_predicted(call, coloured, tmp_pa
 
 def test_a_bracketed_name_that_is_not_there_costs_one_row(call, coloured, trained_run, monkeypatch):
     monkeypatch.chdir(coloured)
-    code, out, err = call("predict", trained_run, "photo [1].jpg", "red/000.png", "--csv")
+    code, out, _ = call("predict", trained_run, "photo [1].jpg", "red/000.png", "--csv")
     assert code == 1
     rows = list(csv.DictReader(out.splitlines()))
     assert [(row["path"], bool(row["error"])) for row in rows] == [("photo [1].jpg", True), ("red/000.png", False)]
