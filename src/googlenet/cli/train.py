@@ -61,7 +61,7 @@ def train(
         typer.Option(help="For classes of unequal size: loss weighs the small ones more, sample draws all as often."),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch DATA, one of the named sets, or torchvision's weights, first.")
+        bool, typer.Option("--download", help="Fetch DATA, a named set or an address, or torchvision's weights, first.")
     ] = False,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[
@@ -91,9 +91,10 @@ def train(
     """
     import googlenet
     from googlenet.cli.output import progress, say, warn
+    from googlenet.data.downloads import is_url
     from googlenet.data.named import NAMED
 
-    if download and (start is None or data in NAMED):
+    if download and not is_url(data) and (start is None or data in NAMED):
         with progress(f"fetching {data}") as report:
             googlenet.fetch(data, report)
     bundle = googlenet.train(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from googlenet.data.archives import ARCHIVES, is_archive, unpack
+from googlenet.data.downloads import fetch_archive, is_url, refuse_url
 from googlenet.data.folders import (
     BESIDE_CLASSES,
     BESIDE_SPLITS,
@@ -154,15 +155,16 @@ def open_data(
     path_column: str | None = None,
     label_column: str | None = None,
     multi_label: bool = False,
+    download: bool = False,
 ) -> LabelledData:
     """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
-    have one; an archive (zip, tar) of such a folder; a list (``.csv``, ``.tsv`` or ``.jsonl``: see
-    :func:`~googlenet.data.listing.read_list`); the name of a set that was fetched; or the word ``digits``. A folder
-    goes before a set of its name. Where no ``val`` is given, each file is held out or not by a hash of ``seed`` and its
-    name (or group) alone: adding files moves no other file to the other side. In a folder, ``.npy`` files are pictures
-    for other ``channels`` than 1 and 3 only.
+    have one; an archive (zip, tar) of such a folder, or the address of one where ``download`` allows it; a list
+    (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that was
+    fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given, each file is
+    held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the other
+    side. In a folder, ``.npy`` files are pictures for other ``channels`` than 1 and 3 only.
 
     What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
     files, or to the folder of a class, inside ``source``; with ``follow_links`` wherever they lead, to folders as well,
@@ -185,8 +187,8 @@ def open_data(
     _refuse_list_options(
         root, {"--path-column": path_column, "--label-column": label_column, "--multi-label": multi_label}
     )
-    if is_archive(str(source)) and root.exists():
-        return _open_archive(str(source), seed, val_fraction, Contents(channels))
+    if is_url(str(source)) or (is_archive(str(source)) and root.exists()):
+        return _open_archive(str(source), seed, val_fraction, Contents(channels), download)
     if root.is_dir():
         return _open_folder(root, seed, val_fraction, Contents(channels, follow_links=follow_links))
     if str(source) == DIGITS:
@@ -201,8 +203,10 @@ def open_data(
     )
 
 
-def _open_archive(archive: str, seed: int, val_fraction: float, contents: Contents) -> LabelledData:
-    unpacked = unpack(archive)
+def _open_archive(archive: str, seed: int, val_fraction: float, contents: Contents, download: bool) -> LabelledData:
+    if is_url(archive) and not download:
+        raise refuse_url(archive)
+    unpacked = fetch_archive(archive) if is_url(archive) else unpack(archive)
     root = _outermost(unpacked.folder)
     note = f"{printable(archive)}: left out {unpacked.left_out:,} links or devices in it"
     try:

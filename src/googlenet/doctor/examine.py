@@ -43,6 +43,7 @@ def examine(
     path_column: str | None = None,
     label_column: str | None = None,
     multi_label: bool = False,
+    download: bool = False,
 ) -> Findings:
     """Look at every picture and list all that is wrong with them, whether or not ``train`` would take them.
 
@@ -51,7 +52,7 @@ def examine(
         seed: as in training: where DATA has no ``val/``, it decides which pictures are held out.
         image_size: also name the pictures that are smaller than this, in pixels of the shorter side.
         progress: called with what is being done, how much of it is done, and how much there is.
-        follow_links, path_column, label_column, multi_label: how to read ``data``, as ``train`` takes them.
+        follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
     Raises:
         DataError: there is no such folder.
@@ -64,7 +65,7 @@ def examine(
     report = progress or (lambda what, done, total: None)
     layout = _open(
         data, seed=seed, follow_links=follow_links, path_column=path_column, label_column=label_column,
-        multi_label=multi_label,
+        multi_label=multi_label, download=download,
     )  # fmt: skip
     looks: list[Look] = []
     found: list[Finding] = []

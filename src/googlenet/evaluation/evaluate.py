@@ -43,6 +43,7 @@ def evaluate(
     path_column: str | None = None,
     label_column: str | None = None,
     multi_label: bool = False,
+    download: bool = False,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled pictures.
 
@@ -53,7 +54,7 @@ def evaluate(
             ``"all"``.
         precision: what to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of pictures done and of all pictures.
-        follow_links, path_column, label_column, multi_label: how to read ``data``, as ``train`` takes them.
+        follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
     Raises:
         BundleError, DataError, DeviceError: before any work is done.
@@ -69,6 +70,7 @@ def evaluate(
     labelled = open_data(
         data, seed=seed, val_fraction=val_fraction, channels=channels,
         follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
+        download=download,
     )  # fmt: skip
     if labelled.multi_label and not classifier.card.multi_label:
         raise DataError(

@@ -112,7 +112,7 @@ def train(
         start: weights to begin with (``--from``): a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
             tensor whose name and shape fit is taken; classifiers only where the classes are the same.
         freeze: with ``start``, the last of the stages that do not learn; heads on these are left out.
-        download: allow torchvision's weights to be fetched where they are not on this machine.
+        download: allow torchvision's weights, and ``data`` that is an address, to be fetched.
         in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
             hold, as :func:`googlenet.images.decode.decode` tells.
         balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
@@ -175,6 +175,7 @@ def train(
     pictures = open_data(
         data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels,
         follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
+        download=download,
     )  # fmt: skip
     _check_balance(settings, pictures)
     _say_notes(pictures, processes)
