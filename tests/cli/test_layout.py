@@ -41,9 +41,9 @@ def test_predict_gives_a_row_to_images_that_it_does_not_read(call, trained_run, 
     rows = rows_of(tmp_path / "results.csv")
     assert len(rows) == 36 + 1 + 2
     assert rows["photos/red/upper.PNG"] == ""
-    raw = "is of a kind that is not read: they are raw files of cameras: export them as JPEG or TIFF"
+    raw = "is of a kind that is not read: export camera raw files as JPEG or TIFF"
     assert rows["photos/red/a.cr2"] == f"photos/red/a.cr2 {raw}"
-    assert "photos/red/b.jxl is of a kind that is not read: convert them" in rows["photos/red/b.jxl"]
+    assert "photos/red/b.jxl is of a kind that is not read: convert to" in rows["photos/red/b.jxl"]
     assert err.splitlines() == [
         "photos: left out 1 file or folder that a system made (red/Thumbs.db)",
         "photos: left out 1 file that is no image (.txt 1: red/notes.txt)",
@@ -57,7 +57,7 @@ def test_a_cameras_raw_file_is_not_taken_for_the_preview_in_it(call, trained_run
     Image.open(coloured / "red/000.png").save(tmp_path / "a.nef", format="TIFF")
     code, _, err = call("predict", trained_run, tmp_path / "a.nef")
     assert code == 1
-    assert "a.nef is of a kind that is not read: they are raw files of cameras" in err
+    assert "a.nef is of a kind that is not read: export camera raw files" in err
 
 
 def test_train_evaluate_and_doctor_name_what_they_leave_out(call, coloured, tmp_path):
@@ -66,8 +66,8 @@ def test_train_evaluate_and_doctor_name_what_they_leave_out(call, coloured, tmp_
     (coloured / "blue/@eaDir").mkdir()
     shutil.copy(coloured / "red/000.png", coloured / "blue/@eaDir/THUMB.png")
     left_out = [
-        f"{coloured}: left out 1 image (.cr2 1: red/a.cr2): they are raw files of cameras: export them as JPEG or TIFF",
-        f"{coloured}: left out 2 images (.jxl 2: red/b.jxl, red/c.jxl): convert them to JPEG or PNG",
+        f"{coloured}: left out 1 image (.cr2 1: red/a.cr2): export camera raw files as JPEG or TIFF",
+        f"{coloured}: left out 2 images (.jxl 2: red/b.jxl, red/c.jxl): convert to JPEG or PNG",
         f"{coloured}: left out 1 file or folder that a system made (blue/@eaDir)",
     ]
     code, _, err = call("train", coloured, "--out", tmp_path / "run", *TRAIN)
@@ -77,11 +77,12 @@ def test_train_evaluate_and_doctor_name_what_they_leave_out(call, coloured, tmp_
     assert code == 0, err
     assert err.splitlines() == left_out
     code, out, err = call("doctor", coloured, "--json")
+    assert err.splitlines() == left_out
     assert [(one["names"], one["detail"]) for one in json.loads(out)["findings"] if one["kind"] == "ignored"] == [
         (["blue/@eaDir"], "file or folder that a system made"),
-        (["red/a.cr2"], "not of a kind that is read: they are raw files of cameras: export them as JPEG or TIFF"),
-        (["red/b.jxl"], "not of a kind that is read: convert them to JPEG or PNG"),
-        (["red/c.jxl"], "not of a kind that is read: convert them to JPEG or PNG"),
+        (["red/a.cr2"], "not of a kind that is read: export camera raw files as JPEG or TIFF"),
+        (["red/b.jxl"], "not of a kind that is read: convert to JPEG or PNG"),
+        (["red/c.jxl"], "not of a kind that is read: convert to JPEG or PNG"),
     ]
 
 

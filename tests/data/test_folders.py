@@ -86,10 +86,10 @@ def test_what_is_no_image_of_a_class_is_left_out_and_named(photos: Path, kind: s
 
 def test_images_of_kinds_that_are_not_read_are_counted_with_what_to_do(photos: Path) -> None:
     touch(photos, "cat/a.CR2", "cat/b.nef", "dog/c.jxl", "d.svg")
-    raw = "they are raw files of cameras: export them as JPEG or TIFF"
+    raw = "export camera raw files as JPEG or TIFF"
     assert sorted(notes_of(photos)) == [
-        "left out 1 image (.jxl 1: dog/c.jxl): convert them to JPEG or PNG",
-        "left out 1 image (.svg 1: d.svg): they are drawings: export them as PNG",
+        "left out 1 image (.jxl 1: dog/c.jxl): convert to JPEG or PNG",
+        "left out 1 image (.svg 1: d.svg): export drawings as PNG",
         f"left out 2 images (.cr2 1, .nef 1: cat/a.CR2, cat/b.nef): {raw}",
     ]
     assert {"cat/a.CR2", "cat/b.nef", "dog/c.jxl", "d.svg"} < set(predicted(photos)[0])  # each a row with an error
@@ -100,7 +100,7 @@ def test_a_class_of_images_that_are_not_read_says_so(photos: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_data(photos)
     assert "cow is a class without pictures: put some into it (" in str(caught.value)
-    assert "; left out 1 image (.jxl 1: a.jxl): convert them to JPEG or PNG; left out 1 file" in str(caught.value)
+    assert "; left out 1 image (.jxl 1: a.jxl): convert to JPEG or PNG; left out 1 file" in str(caught.value)
 
 
 def test_splits_inside_of_classes_are_refused(photos: Path) -> None:

@@ -124,7 +124,7 @@ def _open(data: str | Path, **how: Any) -> _Layout:
     entries = list(_entries(labelled, root if is_folder else None))
     classes = dict.fromkeys(labelled.splits, labelled.class_names)
     ignored = _ignored(root, entries, how["follow_links"]) if is_folder else {}
-    return _Layout(entries, classes, ignored, notes=() if is_folder else labelled.notes)
+    return _Layout(entries, classes, ignored, notes=labelled.notes)
 
 
 def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
@@ -147,7 +147,8 @@ def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
         for name in names
         for path in contents.images[str(root / split / name)]
     ]
-    return _Layout(entries, classes, _ignored(root, entries, follow_links), refusal)
+    notes = tuple(f"{printable(str(root))}: {note}" for note in contents.notes(str(root)))
+    return _Layout(entries, classes, _ignored(root, entries, follow_links), refusal, notes)
 
 
 def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[str, str]:
