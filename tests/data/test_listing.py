@@ -185,6 +185,126 @@ def test_a_folder_may_be_called_like_a_list(tmp_path: Path) -> None:
     assert open_data(tmp_path / "photos.csv").class_names == ("cat", "dog")
 
 
+# Lists as others write them
+
+ROWS = [(f"img/{name}-{number}.jpg", name) for name in ("cat", "dog") for number in range(30)]
+
+
+def written(tmp_path: Path, content: str, encoding: str = "utf-8", name: str = "list.csv") -> Path:
+    for path, _ in ROWS:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / name).write_bytes(content.encode(encoding))
+    return tmp_path / name
+
+
+def lines(separator: str = ",", heading: str = "path,label", form: str = "{0}{s}{1}") -> str:
+    rows = [form.format(path, label, s=separator, hot=f"{int(label == 'cat')}{separator}{int(label == 'dog')}",
+                        back=path.replace("/", "\\")) for path, label in ROWS]  # fmt: skip
+    return "\n".join([heading.replace(",", separator), *rows, ""])
+
+
+AS_OTHERS_WRITE = {
+    "semicolons": (lines(";"), "utf-8", None),
+    "tabs": (lines("\t"), "utf-8", None),
+    "a line for spreadsheets": ("sep=;\n" + lines(";"), "utf-8", None),
+    "UTF-8 with a mark": (lines(), "utf-8-sig", None),
+    "UTF-16": (lines("\t"), "utf-16", None),
+    "UTF-16 without a mark": (lines(), "utf-16-be", None),
+    "UTF-16 without a mark, little": (lines(), "utf-16-le", None),
+    "blanks": (lines(form="{0}, {1} ", heading="path , label"), "utf-8", None),
+    "quotes after blanks": (lines(form='"{0}", "{1}"'), "utf-8", None),
+    "capitals": (lines(heading="Path,LABEL"), "utf-8", None),
+    "a comma too many": (lines(form="{0},{1},"), "utf-8", None),
+    "a comma too many in the heading as well": (lines(heading="path,label,", form="{0},{1},"), "utf-8", None),
+    "an index": (lines(heading=",path,label", form="7,{0},{1}"), "utf-8", None),
+    "backslashes": (lines(form="{back},{1}"), "utf-8", "60 of 60 paths have backslashes, which were read as slashes"),
+    "filename": (lines(heading="filename,label"), "utf-8", "the images are those of the column 'filename'"),
+    "Class": (lines(heading="path,Class"), "utf-8", "the labels are those of the column 'Class'"),
+    "others beside ours": (lines(heading="path,label,file,category", form="{0},{1},x,y"), "utf-8", None),
+    "columns of 0 and 1": (
+        lines(heading="path,cat,dog,year", form="{0},{hot},2026"),
+        "utf-8",
+        "the labels are the columns of 0 and 1: cat, dog",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AS_OTHERS_WRITE)
+def test_a_list_is_read_as_others_write_it_and_what_was_guessed_is_said(tmp_path: Path, kind: str) -> None:
+    content, encoding, note = AS_OTHERS_WRITE[kind]
+    path = written(tmp_path, content, encoding)
+    data = open_data(path)
+    assert [(item.name, data.class_names[item.label]) for item in data.split("all").items] != []
+    assert {(item.name, data.class_names[item.label]) for item in data.split("all").items} == set(ROWS)
+    assert not data.multi_label
+    assert data.notes == ((f"{path}: {note}",) if note else ())
+
+
+def test_columns_are_named_by_the_user(tmp_path: Path) -> None:
+    path = written(tmp_path, lines(heading="url;where,kind", form="{0},{1}").replace("url;", ""))
+    with pytest.raises(DataError, match="no column 'path'"):
+        open_data(path)
+    data = open_data(path, path_column="where", label_column="kind")
+    assert data.split("all").counts() == {"cat": 30, "dog": 30}
+    assert data.notes == ()
+    with pytest.raises(DataError, match=r"no column 'kin' for --label-column, did you mean 'kind'\?"):
+        open_data(path, path_column="where", label_column="kin")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="--path-column is for lists"):
+        open_data(tmp_path / "folder", path_column="where")
+
+
+def test_a_column_of_the_user_goes_before_ours(tmp_path: Path) -> None:
+    path = written(tmp_path, lines(heading="path,species,label", form="{0},{1},x"))
+    assert open_data(path, label_column="species").class_names == ("cat", "dog")
+
+
+def test_whole_numbers_and_texts_like_nothing_are_names_of_classes(tmp_path: Path) -> None:
+    names = {"cat": 1, "dog": 0}
+    content = "".join(json.dumps({"file_name": path, "label": names[label]}) + "\n" for path, label in ROWS)
+    data = open_data(written(tmp_path, content, name="list.jsonl"))
+    assert data.class_names == ("0", "1")
+    assert data.notes == (f"{tmp_path}/list.jsonl: the images are those of the column 'file_name'",)
+    content = lines().replace(",cat", ",NA").replace(",dog", ",nan")
+    assert open_data(written(tmp_path, content)).class_names == ("NA", "nan")
+
+
+def test_one_empty_label_is_an_error_with_its_line_unless_that_is_meant(tmp_path: Path) -> None:
+    content = lines().replace("img/cat-3.jpg,cat", "img/cat-3.jpg,")
+    path = written(tmp_path, content)
+    assert error_of(path).startswith(f"{path}:5: img/cat-3.jpg has no label: give it one, or say with --multi-label")
+    assert "img/cat-3.jpg has no label (nor have 1 more)" in error_of(
+        written(tmp_path, content.replace("dog-3.jpg,dog", "dog-3.jpg,"))
+    )
+    data = open_data(written(tmp_path, content), multi_label=True)
+    assert data.multi_label
+    assert data.split("all").counts() == {"cat": 29, "dog": 30}
+
+
+def test_several_labels_are_said(tmp_path: Path) -> None:
+    path = written(tmp_path, lines().replace(",cat", ",T-shirt|top"))
+    data = open_data(path)
+    assert data.multi_label
+    assert data.notes == (
+        f"{path}: 30 of 60 images have several labels, so each label is learnt on its own; "
+        "line 2 has 2 labels: T-shirt, top",
+    )
+
+
+def test_classes_of_a_list_that_differ_in_capitals_alone_are_said(tmp_path: Path) -> None:
+    path = written(tmp_path, lines().replace("cat-1", "Cat-1").replace("-1.jpg,cat", "-1.jpg,CAT"))
+    for number in ("1", *map(str, range(10, 20))):
+        (tmp_path / f"img/Cat-{number}.jpg").touch()
+    (note,) = open_data(path).notes
+    assert "the classes CAT and cat differ in capitals alone and are learnt as several" in note
+
+
+def test_a_pipe_as_a_list_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.csv")
+    assert error_of(tmp_path / "list.csv") == f"{tmp_path}/list.csv is a FIFO, not a file"
+
+
 # What a list may have wrong: one line that names file, line and cure
 
 WRONG_CSV = {

@@ -59,6 +59,21 @@ def test_a_name_with_the_characters_of_a_glob_is_a_file_where_there_is_one(photo
     assert find_sources(["photos/[1].png"]) == ["photos/[1].png"]
 
 
+def test_a_bracketed_name_that_is_not_there_is_a_file_that_is_not_there(photos):
+    assert find_sources(["photo [1].jpg", "photos/[ab]/*"]) == ["photo [1].jpg", "photos/a/1.png", "photos/b/2.JPG"]
+    assert find_sources(["photos/[a].tif"]) == ["photos/a.tif"]
+
+
+def test_lists_of_tabs_and_semicolons_and_in_utf_16(photos):
+    for name, content in (
+        ("t.tsv", b"file\tid\na.tif\t1\n"),
+        ("s.csv", b"id;a file\n1;a.tif\n".replace(b"a file", b"file")),
+        ("u.csv", "\ufeffid\tfile\n1\ta.tif\n".encode("utf-16-le")),
+    ):
+        (photos / name).write_bytes(content)
+        assert find_sources([f"photos/{name}"], column="file") == ["photos/a.tif"]
+
+
 def test_a_list_names_pictures_in_a_column_relative_to_its_folder(photos):
     rows = [("taken", " file "), ("2019", "a/1.png"), (), ("2020", "b/of\nJanuary, \"fine\".jpg"), ("2021", "/z.png"),
             ("2022", "a/1.png")]  # fmt: skip

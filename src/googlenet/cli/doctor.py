@@ -42,6 +42,7 @@ def doctor(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     multi_label: MultiLabel = False,
+    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, the address of an archive, first.")] = False,
 ) -> None:
     """Example: googlenet doctor photos/
 
@@ -76,6 +77,7 @@ def doctor(
         findings = examine(
             data, seed=seed, image_size=image_size, progress=report, follow_links=follow_links,
             path_column=path_column, label_column=label_column, multi_label=multi_label,
+            download=download,
         )  # fmt: skip
         if fix is not None:
             cleaned = clean(findings, fix, progress=report)

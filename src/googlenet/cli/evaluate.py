@@ -34,7 +34,7 @@ def evaluate(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in; unless told, the fastest that was measured to be as right as fp32."),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, one of the named sets, first.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, a named set or an address, first.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Where to draw the confusion matrix (or bars); unless told, into RUN.")
     ] = None,
@@ -57,14 +57,15 @@ def evaluate(
     bundle.read(run)
     import googlenet
     from googlenet.cli.output import progress, show_json, warn
+    from googlenet.data.downloads import is_url
     from googlenet.stages import stage
 
-    if download:
+    if download and not is_url(data):
         look.fetch(data)
     with stage(f"evaluating {run}"), progress("evaluating") as report:
         result = googlenet.evaluate(
             run, data, split=split, precision=precision, progress=report, follow_links=follow_links,
-            path_column=path_column, label_column=label_column, multi_label=multi_label,
+            path_column=path_column, label_column=label_column, multi_label=multi_label, download=download,
         )  # fmt: skip
     for note in result.notes:
         warn(note)

@@ -29,7 +29,8 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Pictures, folders of them, globs such as 'new/*.jpg', - for paths on stdin, list.csv with --column.",
+            help="Pictures, folders of them, globs such as 'new/*.jpg', - for paths on stdin, list.csv with --column, "
+            "photos.zip.",
             metavar="PATH…",
         ),
     ],
@@ -54,6 +55,9 @@ def predict(
         typer.Option(metavar="NAME", help="The column of list.csv that names the pictures; of a .parquet file, too."),
     ] = None,
     follow_links: FollowLinks = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch images and archives that are named by their https addresses.")
+    ] = False,
     sort_into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS/.")] = None,
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="P", help="Below this probability, into DIR/unsure/ instead.")
@@ -111,9 +115,11 @@ def predict(
         unread = write_parts(classifier, pictures, out, _layout(classifier, top, embeddings), resume, address)
     else:
         with stage("looking for pictures"):
-            sources = find_sources(paths, column=column, channels=channels, follow_links=follow_links, tell=warn)
+            sources = find_sources(
+                paths, column=column, channels=channels, follow_links=follow_links, download=download, tell=warn
+            )
         sorter = _sorter(classifier, sort_into, sources, min_confidence or 0.0, link)
-        job = Job(classifier, sources, embeddings, sorter)
+        job = Job(classifier, sources, embeddings, sorter, download)
         if out is not None:
             unread = _write(job, out, _layout(classifier, top, embeddings), resume)
         else:
@@ -140,6 +146,7 @@ def _refuse_places(
     engine: str, paths: list[str], out: Path | None, sort_into: Path | None, address: str | None, resume: bool
 ) -> None:
     """Raise where what is named cannot be read or written, or Ray is not there, before any work is done."""
+    from googlenet.data.downloads import is_url
     from googlenet.errors import DataError
     from googlenet.files import check_output_path
     from googlenet.inference import results, sorting
@@ -152,7 +159,7 @@ def _refuse_places(
         check_output_path(out)
         return
     for path in paths:
-        if "://" in path or path.lower().endswith(".parquet"):
+        if ("://" in path and not is_url(path)) or path.lower().endswith(".parquet"):
             raise DataError(f"{path}: pictures in stores and in Parquet files are read with --engine ray alone: add it")
     if out is not None:
         results.refuse(out)
@@ -160,8 +167,20 @@ def _refuse_places(
             raise results.in_the_way(out, out)
         check_output_path(out)
     if sort_into is not None:
+        _refuse_elsewhere(paths)
         sorting.refuse(sort_into, paths)
         check_output_path(sort_into)
+
+
+def _refuse_elsewhere(paths: list[str]) -> None:
+    from googlenet.data.archives import is_archive
+    from googlenet.data.downloads import is_url
+    from googlenet.errors import DataError
+
+    for path in paths:
+        if is_archive(path) or is_url(path):
+            what = "an address: fetch" if is_url(path) else "an archive: unpack"
+            raise DataError(f"--sort-into copies files, and {path} is {what} it first")
 
 
 def _sorter(
@@ -206,15 +225,19 @@ class Job:
     sources: Sequence[str]
     embeddings: bool
     sorter: Sorter | None
+    download: bool
 
     def answers(self) -> Iterator[tuple[str, Answer]]:
         """Give each picture with its answer, sorted where it belongs, and show how far it is."""
         from googlenet.cli.output import progress
+        from googlenet.data.sources import readable
         from googlenet.stages import stage
 
         total = len(self.sources)
         with stage("predicting"), progress("predicting", total) as report:
-            pairs = zip(self.sources, _answers(self.classifier, self.sources, self.embeddings), strict=True)
+            opened = (readable(source, download=self.download) for source in self.sources)
+            answers = _answers(self.classifier, opened, self.embeddings)
+            pairs = zip(self.sources, answers, strict=True)
             for done, (source, answer) in enumerate(pairs, start=1):
                 yield source, self._sorted(source, answer)
                 report(done, total)

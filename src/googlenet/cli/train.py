@@ -68,7 +68,7 @@ def train(
         typer.Option(help="For classes of unequal size: loss weighs the small ones more, sample draws all as often."),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch DATA, one of the named sets, or torchvision's weights, first.")
+        bool, typer.Option("--download", help="Fetch DATA, a named set or an address, or torchvision's weights, first.")
     ] = False,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[
@@ -101,6 +101,7 @@ def train(
     import googlenet
     from googlenet.cli import look
     from googlenet.cli.output import say, say_command, warn
+    from googlenet.data.downloads import is_url
     from googlenet.data.named import NAMED
 
     settings: dict[str, Any] = {
@@ -108,7 +109,7 @@ def train(
         "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed, "val_fraction": val_fraction,
         "test_fraction": test_fraction, "balance": balance, "precision": precision,
     }  # fmt: skip
-    if download and (start is None or data in NAMED):
+    if download and not is_url(data) and (start is None or data in NAMED):
         from googlenet.training import run
 
         run.look(out, recipe, settings, start, resume=resume, overwrite=overwrite)

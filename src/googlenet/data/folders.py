@@ -71,6 +71,7 @@ class Contents:
     def sub_folders(self, parent: str) -> list[str]:
         """List the names of the folders in ``parent`` that may be classes, sorted; all else is left out."""
         names = []
+        self._is_new(parent)  # a link to it leads to all the classes
         for entry in self._entries(parent):
             if reason := self._reason_to_leave(entry):
                 self._leave(reason, _path(entry))

@@ -16,7 +16,18 @@ from unicodedata import normalize
 
 import numpy as np
 
-from googlenet.data.folders import BESIDE_SPLITS, LINKED, RUN, SPLIT_WORDS, Contents, case_doubles, images_below
+from googlenet.data.archives import ARCHIVES, is_archive, unpack
+from googlenet.data.downloads import fetch_archive, is_url, refuse_url
+from googlenet.data.folders import (
+    BESIDE_CLASSES,
+    BESIDE_SPLITS,
+    LINKED,
+    RUN,
+    SPLIT_WORDS,
+    Contents,
+    case_doubles,
+    images_below,
+)
 from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, Columns, read_list
 from googlenet.data.named import NAMED, find_named
@@ -149,12 +160,14 @@ def open_data(
     path_column: str | None = None,
     label_column: str | None = None,
     multi_label: bool = False,
+    download: bool = False,
 ) -> LabelledData:
     """Find the labelled pictures of ``source``, to learn from; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
-    have one; a list (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a
-    set that was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
+    have one; an archive (zip, tar) of such a folder, or the address of one where ``download`` allows it; a list
+    (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that was
+    fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
     ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash of ``seed`` and of the name
     of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy`` files are pictures for
     other ``channels`` than 1 and 3 only.
@@ -173,7 +186,7 @@ def open_data(
     """
     if isinstance(source, LabelledData):
         return source
-    how = _How(channels, follow_links, Columns(path_column, label_column), multi_label)
+    how = _How(channels, follow_links, Columns(path_column, label_column), multi_label, download)
     data = _find(source, how, to_learn=True)
     pool = _pool(data)
     if test_fraction and (pool is None or "test" in data.splits):
@@ -196,6 +209,7 @@ def find_data(
     path_column: str | None = None,
     label_column: str | None = None,
     multi_label: bool = False,
+    download: bool = False,
 ) -> LabelledData:
     """Find the labelled pictures of ``source``, to be measured on: any number of classes and pictures will do.
 
@@ -204,7 +218,8 @@ def find_data(
     """
     if isinstance(source, LabelledData):
         return source
-    return _find(source, _How(channels, follow_links, Columns(path_column, label_column), multi_label), to_learn=False)
+    how = _How(channels, follow_links, Columns(path_column, label_column), multi_label, download)
+    return _find(source, how, to_learn=False)
 
 
 def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: float | None) -> LabelledData:
@@ -244,6 +259,7 @@ class _How(NamedTuple):
     follow_links: bool
     columns: Columns
     multi_label: bool
+    download: bool = False
 
 
 def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
@@ -252,7 +268,9 @@ def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
         data = _open_list(root, how)
     else:
         _refuse_list_options(root, how)
-        if root.is_dir():
+        if is_url(str(source)) or (is_archive(str(source)) and root.exists()):
+            data = _open_archive(str(source), how, to_learn)
+        elif root.is_dir():
             data = _open_folder(root, Contents(how.channels, follow_links=how.follow_links), to_learn)
         elif str(source) == DIGITS:
             data = LabelledData(DIGITS, (pictures := _digits()).class_names, {"": pictures}, made_here=False)
@@ -263,9 +281,9 @@ def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
             what = "is not a folder" if root.exists() else "does not exist"
             raise DataError(
                 f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({_LISTS}), "
-                f"or one of {', '.join((DIGITS, *NAMED))}"
+                f"an archive ({', '.join(ARCHIVES)}), or one of {', '.join((DIGITS, *NAMED))}"
             )
-    data = _in_one_form(data, by_class=root.is_dir())
+    data = _in_one_form(data, by_class=not _is_list(root) and str(source) not in NAMED)
     if to_learn:
         _require_classes(data.name, data.class_names)
     return data
@@ -323,6 +341,32 @@ def _case_doubles(source: str, parts: Mapping[str, Pictures]) -> Iterator[str]:
                 f"{printable(source)}: names that differ in capitals alone, which some disks take for one: "
                 f"{first_few(pairs)}"
             )
+
+
+def _open_archive(archive: str, how: _How, to_learn: bool) -> LabelledData:
+    if is_url(archive) and not how.download:
+        raise refuse_url(archive)
+    unpacked = fetch_archive(archive) if is_url(archive) else unpack(archive)
+    root = _outermost(unpacked.folder)
+    note = f"{printable(archive)}: left out {unpacked.left_out:,} links or devices in it"
+    try:
+        data = _open_folder(root, Contents(how.channels), to_learn)
+    except DataError as error:
+        raise DataError(str(error).replace(str(root), archive)) from error
+    notes = (*([note] if unpacked.left_out else []), *(note.replace(str(root), archive) for note in data.notes))
+    return replace(data, name=archive, notes=notes)
+
+
+def _outermost(folder: Path) -> Path:
+    """Go into the one folder that an archive often holds everything in."""
+    while True:
+        contents = Contents()
+        names = contents.sub_folders(str(folder))
+        if len(names) != 1 or names[0].lower() in SPLIT_WORDS or contents.left_out[BESIDE_CLASSES]:
+            return folder
+        if not Contents().sub_folders(str(folder / names[0])):
+            return folder
+        folder = folder / names[0]
 
 
 def _is_list(path: Path) -> bool:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from googlenet.data.archives import Unpacked, is_archive, place_of, unpack
+from googlenet.data.downloads import Unreachable, fetch_archive, fetch_image, is_archive_url, is_url, refuse_url
 from googlenet.data.folders import Contents, sort_paths
 from googlenet.data.listing import SEPARATED, csv_rows
 from googlenet.errors import DataError
+from googlenet.files import open_regular
 from googlenet.images.decode import COLOURS
 from googlenet.images.kinds import suffix_of
 from googlenet.text import nearest, printable
@@ -26,13 +31,15 @@ def find_sources(
     column: str | None = None,
     channels: int = COLOURS,
     follow_links: bool = False,
+    download: bool = False,
     tell: Callable[[str], object] = lambda note: None,
 ) -> list[str]:
     """Give the path of every picture that ``paths`` name, each once, in the order given.
 
     A folder stands for the pictures below it, by their suffixes for so many ``channels``, sorted; ``-`` for those
     named on standard input, one a line; a ``.csv`` or ``.tsv`` file for those in its ``column``, which are absolute or
-    relative to its folder. A glob is what it matches. A file that is not there is no error here: reading it will be.
+    relative to its folder; a zip or tar archive for those in it, called ``photos.zip/a.jpg``. A glob is what it
+    matches. A file that is not there is no error here: reading it will be.
 
     Of a folder, images of kinds that are not read, and folders that may not be read, are named as well: each will be
     an error of its own. What else is left out is told to ``tell``, a sentence for each reason. Linked folders are
@@ -50,7 +57,7 @@ def find_sources(
     """
     if column is not None and not any(map(is_list, paths)):
         raise DataError(f"--column {column} names a column of a {LIST} file, and none is given: leave it out")
-    find = _Finder(column, channels, follow_links, tell)
+    find = _Finder(column, channels, follow_links, download, tell)
     return list(dict.fromkeys(found for path in paths for found in find(path)))
 
 
@@ -68,13 +75,18 @@ class _Finder:
     column: str | None
     channels: int
     follow_links: bool
+    download: bool
     tell: Callable[[str], object]
 
     def __call__(self, path: str) -> Iterable[str]:
         if path == STDIN:
             return _some(_lines_of_stdin(), "standard input (-) names no pictures: give it one path a line")
+        if is_url(path):
+            return self._at(path)
         if _is_folder(path):
-            return self._below(path)
+            return self._below(path, path)
+        if is_archive(path) and os.path.exists(path):  # noqa: PTH110 - as above
+            return self._unpacked(path, unpack(path))
         if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110 - as above
             matches = (match for match in glob.iglob(path, recursive=True) if not _is_folder(match))
             found = (str(Path(match)) for match in sorted(matches))
@@ -85,16 +97,49 @@ class _Finder:
             return _some(_column_of(Path(path), self.column), f"{path} names no pictures: it has a heading only")
         return [str(Path(path))]
 
-    def _below(self, folder: str) -> Iterable[str]:
+    def _at(self, url: str) -> Iterable[str]:
+        if not self.download:
+            raise refuse_url(url)
+        return self._unpacked(url, fetch_archive(url)) if is_archive_url(url) else [url]
+
+    def _unpacked(self, archive: str, unpacked: Unpacked) -> Iterable[str]:
+        if unpacked.left_out:
+            self.tell(f"{printable(archive)}: left out {unpacked.left_out:,} links or devices in it")
+        folder = str(unpacked.folder)
+        return [archive + path[len(folder) :] for path in self._below(folder, archive)]
+
+    def _below(self, folder: str, name: str) -> Iterable[str]:
         contents = Contents(self.channels, follow_links=self.follow_links)
         contents.add([folder])
-        every = [*contents.images[folder], *contents.unread[folder], *contents.closed]
         notes = contents.notes(folder, unread=False)
         for note in notes:
-            self.tell(f"{printable(folder)}: {note}")
+            self.tell(f"{printable(name)}: {note}")
         for closed, why in contents.closed.items():
             self.tell(f"{printable(closed)} may not be read: {why.lower()}")
-        return _some(sort_paths(every), "; ".join((f"{folder} holds no pictures", *notes)))
+        every = sort_paths([*contents.images[folder], *contents.unread[folder], *contents.closed])
+        return _some(every, "; ".join((f"{name} holds no pictures", *notes)))
+
+
+class Named(io.BytesIO):
+    """Bytes that messages call by a name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def readable(source: str, *, download: bool = False) -> str | BinaryIO:
+    """Give what :func:`googlenet.images.decode.decode` takes: the path, or the bytes of what is in an archive.
+
+    What an address names is fetched where ``download`` allows it.
+    """
+    place = place_of(source)
+    if place is not None:
+        with open_regular(place) as file:
+            return Named(file.read(), source)
+    if is_url(source):
+        return cast(BinaryIO, fetch_image(source) if download else Unreachable(source, "--download fetches it"))
+    return source
 
 
 def _some(found: Iterable[str], otherwise: str) -> Iterator[str]:
@@ -109,7 +154,7 @@ def _some(found: Iterable[str], otherwise: str) -> Iterator[str]:
 def _lines_of_stdin() -> Iterator[str]:
     for line in sys.stdin.buffer:  # bytes, so that a name that is not UTF-8 is found as well
         if path := os.fsdecode(line.rstrip(b"\r\n")):
-            yield str(Path(path))
+            yield path if is_url(path) else str(Path(path))
 
 
 def _column_of(path: Path, column: str | None) -> Iterator[str]:
@@ -129,4 +174,5 @@ def _column_of(path: Path, column: str | None) -> Iterator[str]:
             raise DataError(f"{path}:{line}: {len(fields)} fields where the first line names {len(names)} columns")
         if not fields[place]:
             raise DataError(f"{path}:{line}: column {column} is empty: give a path, or leave the line out")
-        yield str(path.parent / fields[place])
+        named = fields[place]
+        yield named if is_url(named) else str(path.parent / named)

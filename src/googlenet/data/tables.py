@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from googlenet.data.sources import LIST, find_sources, is_list
+from googlenet.data.archives import is_archive
+from googlenet.data.sources import LIST, Named, find_sources, is_list
 from googlenet.data.stores import ENOUGH, is_address, opened, stored_below
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.files import NotARegularFileError, open_regular
@@ -62,6 +62,10 @@ def find_pictures(
     listed = [path for path in paths if not is_address(path) and is_list(path)]
     named: list[str] = []
     for path in paths:
+        if is_archive(path):
+            raise DataError(
+                f"{path} is an archive, which a cluster does not read: unpack it, or leave --engine ray out"
+            )
         if is_address(path):
             named += [path] if _is_table(path) else stored_below(path, channels)
         else:
@@ -114,17 +118,9 @@ def _place_of(id_: str, tables: Mapping[str, str]) -> str:
 def _fetched(address: str) -> BinaryIO | str:
     try:
         with opened(address) as file:
-            return _Named(file.read(), address)
+            return Named(file.read(), address)
     except FileNotFoundError:
         return address  # no file has such a path: the decoder says that it does not exist
-
-
-class _Named(io.BytesIO):
-    """Bytes that messages call by a name."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
 
 
 def _rows(table: str, column: str | None, pictures: Pictures) -> Iterator[str]:
@@ -176,7 +172,7 @@ def _read_rows(table: str, column: str, ids: Sequence[str]) -> Iterator[BinaryIO
                 values = chain.from_iterable(batch.column(0) for batch in batches)
                 for row, value in enumerate(values, start=first):
                     if row in wanted:
-                        yield _Named(value.as_py() or b"", wanted[row])
+                        yield Named(value.as_py() or b"", wanted[row])
             first = after
     if max(wanted) >= first:
         raise DataError(f"{table} was changed while it was read: it has {first:,} rows now; begin again")

@@ -43,6 +43,7 @@ def examine(
     path_column: str | None = None,
     label_column: str | None = None,
     multi_label: bool = False,
+    download: bool = False,
 ) -> Findings:
     """Look at every picture and list all that is wrong with them, whether or not ``train`` would take them.
 
@@ -51,7 +52,7 @@ def examine(
         seed: as in training: where DATA has no ``val/``, it decides which pictures are held out.
         image_size: also name the pictures that are smaller than this, in pixels of the shorter side.
         progress: called with what is being done, how much of it is done, and how much there is.
-        follow_links, path_column, label_column, multi_label: how to read ``data``, as ``train`` takes them.
+        follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
     Raises:
         DataError: there is no such folder.
@@ -64,7 +65,7 @@ def examine(
     report = progress or (lambda what, done, total: None)
     layout = _open(
         data, seed=seed, follow_links=follow_links, path_column=path_column, label_column=label_column,
-        multi_label=multi_label,
+        multi_label=multi_label, download=download,
     )  # fmt: skip
     looks: list[Look] = []
     found: list[Finding] = []
@@ -123,7 +124,7 @@ def _open(data: str | Path, **how: Any) -> _Layout:
     entries = list(_entries(labelled, root if is_folder else None))
     classes = dict.fromkeys(labelled.splits, labelled.class_names)
     ignored = _ignored(root, entries, how["follow_links"]) if is_folder else {}
-    return _Layout(entries, classes, ignored, notes=() if is_folder else labelled.notes)
+    return _Layout(entries, classes, ignored, notes=labelled.notes)
 
 
 def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
@@ -146,7 +147,8 @@ def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
         for name in names
         for path in contents.images[str(root / split / name)]
     ]
-    return _Layout(entries, classes, _ignored(root, entries, follow_links), refusal)
+    notes = tuple(f"{printable(str(root))}: {note}" for note in contents.notes(str(root)))
+    return _Layout(entries, classes, _ignored(root, entries, follow_links), refusal, notes)
 
 
 def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[str, str]:

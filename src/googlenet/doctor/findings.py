@@ -79,7 +79,7 @@ class Finding:
 class Findings:
     """Everything :func:`~googlenet.doctor.examine.examine` found, the worst first. ``looks`` are what it saw.
 
-    ``notes`` say what of a list was taken otherwise than as written.
+    ``notes`` say what of the data ``train`` leaves out, or takes otherwise than as written, a sentence each.
     """
 
     data: str

@@ -48,6 +48,7 @@ def evaluate(
     path_column: str | None = None,
     label_column: str | None = None,
     multi_label: bool = False,
+    download: bool = False,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled pictures.
 
@@ -59,7 +60,7 @@ def evaluate(
             pictures it learnt from by their content, whatever they are called now; a bundle without its run does not.
         precision: what to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of pictures done and of all pictures.
-        follow_links, path_column, label_column, multi_label: how to read ``data``, as ``train`` takes them.
+        follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
     Raises:
         BundleError, DataError, DeviceError: before any work is done.
@@ -69,7 +70,7 @@ def evaluate(
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
     how = {"follow_links": follow_links, "path_column": path_column, "label_column": label_column,
-           "multi_label": multi_label}  # fmt: skip
+           "multi_label": multi_label, "download": download}  # fmt: skip
     classifier = load(run, precision)
     return evaluate_on(classifier, choose(classifier.bundle, data, split, **how), progress)
 

@@ -9,15 +9,15 @@ import os
 
 _RAW = "crw cr2 cr3 nef nrw arw srf sr2 dng orf rw2 raf pef srw 3fr fff iiq mos mrw x3f erf kdc dcr rwl raw"
 _ADVICE = {
-    "heic heif hif": "pip install 'googlenet[heic]', or convert them to JPEG",
-    "avif avifs": "convert them to JPEG or PNG, or install a newer Pillow",
-    _RAW: "they are raw files of cameras: export them as JPEG or TIFF",
-    "svg svgz eps ai emf wmf cdr": "they are drawings: export them as PNG",
-    "psd psb xcf kra clip afphoto ora": "they are files of an image editor: export them as PNG",
-    "dcm dicom nii mha mhd nrrd": "they are medical images: export each as PNG or TIFF",
-    "czi nd2 lif oib oif vsi svs ndpi mrxs scn lsm": "they are files of a microscope: export each image as PNG or TIFF",
+    "heic heif hif": "pip install 'googlenet[heic]', or convert to JPEG",
+    "avif avifs": "convert to JPEG or PNG, or install a newer Pillow",
+    _RAW: "export camera raw files as JPEG or TIFF",
+    "svg svgz eps ai emf wmf cdr": "export drawings as PNG",
+    "psd psb xcf kra clip afphoto ora": "export files of an image editor as PNG",
+    "dcm dicom nii mha mhd nrrd": "export medical images as PNG or TIFF, one file each",
+    "czi nd2 lif oib oif vsi svs ndpi mrxs scn lsm": "export microscope files as PNG or TIFF, one file each",
     "jxl jp2 j2k jpf jpx jpc jls jxr wdp ppm pgm pbm pnm pfm pam tga icb pcx ico icns cur dds exr hdr pic qoi sgi rgb "
-    "bpg flif fits fit fts xbm xpm dib apng mng pict pct ras heics": "convert them to JPEG or PNG",
+    "bpg flif fits fit fts xbm xpm dib apng mng pict pct ras heics": "convert to JPEG or PNG",
 }
 _NOT_READ = {f".{suffix}": advice for kinds, advice in _ADVICE.items() for suffix in kinds.split()}
 # Files whose first page, a small preview, opens as a TIFF: taking it for the image would be silently wrong.
@@ -46,7 +46,7 @@ def advice_for(name: str) -> str | None:
     """Say what to do with an image of a kind that is not read; nothing where the suffix is that of no such kind.
 
     >>> advice_for("IMG_1.CR2"), advice_for("notes.txt")
-    ('they are raw files of cameras: export them as JPEG or TIFF', None)
+    ('export camera raw files as JPEG or TIFF', None)
     """
     return _NOT_READ.get(suffix_of(name))
 

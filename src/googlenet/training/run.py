@@ -101,7 +101,7 @@ def train(
         start: weights to begin with (``--from``): a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
             tensor whose name and shape fit is taken; classifiers only where the classes are the same.
         freeze: with ``start``, the last of the stages that do not learn; heads on these are left out.
-        download: allow torchvision's weights to be fetched where they are not on this machine.
+        download: allow torchvision's weights, and ``data`` that is an address, to be fetched.
         in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
             hold, as :func:`googlenet.images.decode.decode` tells.
         val_fraction: the share of each class, 0 to 1, that is held out to choose the best epoch by, where ``data`` does
@@ -154,7 +154,7 @@ def train(
         resume = _work().of_first(device, resume or _is_to_go_on(run))
     plan = look(run, recipe, overrides, start, resume=resume, overwrite=overwrite)
     plan = look_at_data(plan, data, follow_links=follow_links, path_column=path_column, label_column=label_column,
-                        multi_label=multi_label)  # fmt: skip
+                        multi_label=multi_label, download=download)  # fmt: skip
     if val_fraction is not None and not resume and not plan.data.made_here:
         raise DataError(
             f"{plan.data.name} says itself which pictures are {' and '.join(plan.data.splits)}: "

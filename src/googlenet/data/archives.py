@@ -1,0 +1,228 @@
+"""Archives of images, zip and tar: unpacked within limits into a temporary folder, which goes when this process ends.
+
+An archive is untrusted: no name in it leads out of the folder, no link is made, and what expands too far is refused.
+"""
+
+from __future__ import annotations
+
+import atexit
+import bz2
+import gzip
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, cast
+
+from googlenet.errors import DataError
+from googlenet.files import NotARegularFileError, open_regular
+from googlenet.images.decode import suffixes
+from googlenet.images.kinds import advice_for, suffix_of
+from googlenet.text import printable
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
+MAX_FILES = 2_000_000
+MAX_BYTES = 256 << 30
+MAX_RATIO = 100  # unpacked : packed; images hardly shrink
+ALWAYS_ALLOWED = 256 << 20  # bytes that any archive may unpack to, whatever their ratio
+MAX_HEADER = 1 << 20  # bytes of a name or of other facts about a file in a tar
+CHUNK = 1 << 20
+FREE_SHARE = 0.9  # of the free space that may be filled
+SHOWN = 240  # characters of what a library says of a damaged archive
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # the others' memory is chosen by the archive
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """Where an archive was unpacked to, and how many links and devices in it were left out."""
+
+    folder: Path
+    left_out: int
+
+
+_unpacked: dict[tuple[str, int, int], Unpacked] = {}  # by path, size and time: in one process each only once
+_folders: dict[str, str] = {}  # name of an archive as it was given → its folder
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path names an archive, by its suffix; a folder is none.
+
+    >>> is_archive("photos.zip"), is_archive("photos.tar.GZ"), is_archive("photos.gz")
+    (True, True, False)
+    """
+    return path.lower().endswith(ARCHIVES) and not os.path.isdir(path)  # noqa: PTH112 - takes any text
+
+
+def unpack(path: str, name: str = "") -> Unpacked:
+    """Unpack an archive; its images are then known as ``name/…``. Of what is no image the name alone is unpacked.
+
+    Raises :class:`DataError`: no archive, damaged, with a password, a name that leads out of it, or too much in it.
+    """
+    try:
+        with open_regular(path) as file:
+            facts = os.fstat(file.fileno())
+            key = (os.path.realpath(path), facts.st_size, facts.st_mtime_ns)
+            if key not in _unpacked:
+                _unpacked[key] = _unpack(path, file, facts.st_size)
+    except NotARegularFileError as error:
+        raise DataError(f"{printable(path)} {error.strerror}") from error
+    except OSError as error:
+        raise DataError(f"{printable(path)} cannot be unpacked: {error.strerror or error}") from error
+    _folders[name or path] = str(_unpacked[key].folder)
+    return _unpacked[key]
+
+
+def place_of(source: str) -> str | None:
+    """Say where an image of an archive that was unpacked here lies; nothing for any other image."""
+    for name, folder in _folders.items():
+        if source.startswith(f"{name}/"):
+            return folder + source[len(name) :]
+    return None
+
+
+def _unpack(path: str, file: BinaryIO, size: int) -> Unpacked:
+    folder = Path(tempfile.mkdtemp(prefix="googlenet-"))
+    atexit.register(_remove, folder, os.getpid())
+    free = int(shutil.disk_usage(folder).free * FREE_SHARE)
+    writer = _Writer(folder, path, min(MAX_BYTES, free, max(ALWAYS_ALLOWED, MAX_RATIO * size)))
+    try:
+        with _errors_of(path):
+            left_out = (_unpack_zip if path.lower().endswith(".zip") else _unpack_tar)(path, file, writer)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Unpacked(folder, left_out)
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a process that was forked from it ends earlier
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _errors_of(path: str) -> Iterator[None]:
+    damaged = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RuntimeError,
+               NotImplementedError, OverflowError)  # fmt: skip
+    try:
+        yield
+    except DataError:
+        raise
+    except damaged as error:
+        said = printable(str(error))[:SHOWN] or type(error).__name__
+        raise DataError(f"{printable(path)} is damaged or no archive: {said}") from error
+
+
+class _Writer:
+    """Puts files into a folder, as long as they are not too many or too large."""
+
+    def __init__(self, folder: Path, archive: str, budget: int) -> None:
+        self.folder, self.archive, self.budget = folder, printable(archive), budget
+        self.bytes = self.files = 0
+        self.read = suffixes(0)
+
+    def reserve(self, size: int) -> None:
+        """Raise where one more file of ``size`` bytes is too much, before it is read."""
+        self.files += 1
+        self.bytes += size
+        if self.files > MAX_FILES:
+            raise DataError(f"{self.archive} holds more than {MAX_FILES:,} files: unpack it yourself")
+        if self.bytes > self.budget:
+            raise DataError(
+                f"{self.archive} unpacks to more than {self.budget:,} bytes ({MAX_RATIO} times its size, or what "
+                f"is free in {tempfile.gettempdir()}): unpack it yourself if you trust it, or set TMPDIR"
+            )
+
+    def write(self, name: str, open_it: Callable[[], IO[bytes]]) -> None:
+        """Write one file; empty where it is no image."""
+        target = self.folder.joinpath(*self._parts(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with target.open("xb") as out:
+                if suffix_of(name) in self.read or advice_for(name):
+                    with open_it() as source:
+                        shutil.copyfileobj(source, out, CHUNK)
+        except FileExistsError as error:
+            raise DataError(f"{self.archive} holds {printable(name)} twice: unpack it yourself") from error
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        """Split a name in an archive; some that Windows made have backslashes."""
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
+            raise DataError(f"{self.archive} holds {printable(name)!r}, which leads out of it: it is not unpacked")
+        return parts
+
+
+def _unpack_zip(path: str, file: BinaryIO, writer: _Writer) -> int:
+    left_out = 0
+    with zipfile.ZipFile(file) as archive:
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+        for info in infos:  # all of them, before the first is written
+            writer.reserve(info.file_size)
+            if info.flag_bits & 1:
+                raise DataError(f"{printable(path)} needs a password: unpack it yourself")
+            if info.compress_type not in _METHODS:
+                raise DataError(f"{printable(path)} is packed in a way that is not read: unpack it yourself")
+        for info in infos:
+            if (info.external_attr >> 16) & 0o170000 == 0o120000:  # a link
+                left_out += 1
+            else:
+                writer.write(info.filename, partial(archive.open, info))
+    return left_out
+
+
+def _unpack_tar(path: str, file: BinaryIO, writer: _Writer) -> int:
+    left_out = 0
+    source = _Bounded(path, file, writer)
+    with tarfile.open(fileobj=cast(BinaryIO, source), mode="r:") as archive:
+        while member := archive.next():
+            if member.isreg():
+                writer.reserve(member.size)
+                writer.write(member.name, partial(cast("Callable[..., IO[bytes]]", archive.extractfile), member))
+            elif not member.isdir():
+                left_out += 1
+            archive.members.clear()  # type: ignore[attr-defined] # else a million are kept
+        source.seek(archive.offset)
+        if source.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile ends without a word where a header is damaged
+            raise tarfile.ReadError("a header is damaged")
+    return left_out
+
+
+class _Bounded(io.RawIOBase):
+    """What a tar reads from: unpacked on the way, never past the budget, and never much of it at once."""
+
+    def __init__(self, path: str, file: BinaryIO, writer: _Writer) -> None:
+        self.path, self.writer = printable(path), writer
+        start = file.read(3)
+        file.seek(0)
+        opened = gzip.GzipFile(fileobj=file) if start[:2] == b"\x1f\x8b" else file
+        self.file = cast(BinaryIO, bz2.BZ2File(file) if start == b"BZh" else opened)
+        self.most = writer.budget + MAX_HEADER * 64
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= max(MAX_HEADER, CHUNK):
+            raise DataError(f"{self.path} has a header of more than {MAX_HEADER:,} bytes: it is not unpacked")
+        content = self.file.read(size)
+        self._check()
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_SET and offset > self.most:
+            self.writer.reserve(offset)
+        place = self.file.seek(offset, whence)
+        self._check()
+        return place
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def _check(self) -> None:
+        if self.file.tell() > self.most:
+            self.writer.reserve(self.most)
