@@ -310,7 +310,7 @@ def test_a_dark_16_bit_picture_stays_dark() -> None:
 
 
 def test_infinite_and_missing_values_spoil_no_others() -> None:
-    values = np.array([[-np.inf, -0.1, 0.0, 0.2, 1.0, np.inf, np.nan]], np.float32)
+    values = np.array([[-np.inf, -0.05, 0.0, 0.2, 1.0, np.inf, np.nan]], np.float32)
     pixels = decode(encoded(Image.fromarray(values), "TIFF"))
     assert pixels[0, :, 0].tolist() == [0, 0, 0, 51, 255, 255, 0]
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from googlenet.cli.limits import MaxMegapixels
+
 if TYPE_CHECKING:
     from googlenet.doctor.clean import Cleaned
     from googlenet.doctor.findings import Finding, Findings
@@ -36,6 +38,7 @@ def doctor(
     image_size: Annotated[int | None, typer.Option(min=1, help="Also name pictures smaller than this.")] = None,
     seed: Annotated[int, typer.Option(help="As in training: decides what is held out where DATA has no val/.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet doctor photos/
 

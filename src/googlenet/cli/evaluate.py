@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from googlenet.cli.limits import MaxMegapixels
+
 if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation
     from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
@@ -32,6 +34,7 @@ def evaluate(
         Path | None, typer.Option(help="Where to draw the confusion matrix (or bars); unless told, into RUN.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from googlenet.card import Preprocessing
     from googlenet.inference.results import Summary
 
 CLASSES_SHOWN = 20
@@ -61,6 +62,14 @@ def show_csv(rows: Iterable[dict[str, Any]]) -> None:
 def warn(text: str) -> None:
     """Print a line on stderr."""
     Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+
+
+def warn_of_range(rule: Preprocessing) -> None:
+    """Say which values of deep images are black and white, where the card does."""
+    from googlenet.images.depth import described
+
+    if rule.value_range:
+        warn(described(rule.value_range))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from googlenet.cli.limits import MaxMegapixels
+
 if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier
     from googlenet.inference.results import Results
@@ -70,6 +72,7 @@ def predict(
         str | None,
         typer.Option(metavar="HOST:PORT", help="The cluster; unless told, RAY_ADDRESS, or one that is started here."),
     ] = None,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet predict runs/flowers daisy.jpg holiday/ 'new/*.png' --top 3
 
@@ -91,10 +94,12 @@ def predict(
          "--engine ray": engine == "ray", "--address": address}
     )  # fmt: skip
     _refuse_places(engine, paths, out, sort_into, address)
+    from googlenet.cli.output import warn_of_range
     from googlenet.data.sources import find_sources
     from googlenet.inference.classifier import load
 
     classifier = load(run, precision)
+    warn_of_range(classifier.card.preprocessing)
     channels = classifier.card.preprocessing.channels
     if engine == "ray" and out is not None:
         from googlenet.cli.cluster import write_parts

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from googlenet.cli.limits import MaxMegapixels
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -75,6 +77,7 @@ def train(
         int | None, typer.Option(help="Processes that read pictures; unless told, one a core, at most 8.")
     ] = None,
     checkpoint_minutes: Annotated[float, typer.Option(help="Save so often within a long epoch.")] = 10.0,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet train photos/ --out runs/flowers
 

@@ -104,7 +104,7 @@ def _size_of(file: BinaryIO) -> int:
 _BASELINE = frozenset({0xC0, 0xC1, 0xC9})
 _FRAMES = _BASELINE | {0xC2, 0xCA, 0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _SCAN, _END = 0xDA, 0xD9
-_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # but for what may stand between the blocks of a scan
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # but for what may stand between the blocks of a scan
 
 
 def _check_jpeg(file: BinaryIO, budget: Budget) -> None:

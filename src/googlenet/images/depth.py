@@ -87,6 +87,16 @@ def value_range(image: Image.Image, given: ValueRange | None) -> ValueRange:
     return said or extent(image).usual_range
 
 
+def described(given: ValueRange) -> str:
+    """Say a range in words.
+
+    >>> described((0.0, 4095.0))
+    'deep images: values 0 to 4095 are scaled to 0 to 255'
+    """
+    black, white = given
+    return f"deep images: values {black:.10g} to {white:.10g} are scaled to 0 to 255"
+
+
 def to_8_bits(image: Image.Image, given: ValueRange | None) -> Image.Image:
     """Bring deep grey onto 0 to 255, mode L. What lies beyond the range is clipped; what is no number is black."""
     image.load()

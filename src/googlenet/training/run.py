@@ -26,6 +26,7 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing, ToSquare
+from googlenet.data.depths import common_range
 from googlenet.data.pictures import LabelledData, Pictures, open_data
 from googlenet.errors import (
     CheckpointError,
@@ -39,7 +40,8 @@ from googlenet.errors import (
 )
 from googlenet.evaluation.report import draw_learning_curve
 from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import prepare
+from googlenet.images.depth import described
+from googlenet.images.preprocess import see
 from googlenet.inference.export import write_bundle
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
@@ -165,7 +167,8 @@ def train(
     _check_divisible(settings, processes)
     pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels)
     _check_balance(settings, pictures)
-    described = _describe(pictures)
+    data_described = _describe(pictures)
+    rule = _read_as(rule, pictures, before if resume else None, processes)
     _golden(pictures.val, rule)  # pictures of which none can be read are told of before any work
     with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
         torch.manual_seed(settings.seed)
@@ -174,11 +177,12 @@ def train(
             chosen = fastest(built, rule, settings.batch_size // processes.count, computer)
             settings = settings.model_copy(update={"precision": processes.first(chosen)})
         if resume:
-            _check_same_data(run, before["data"], described)
+            _check_same_data(run, before["data"], data_described)
         elif processes.is_first:
-            recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described,
+            recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": data_described,
                         "launch": distributed.launch_id()}  # fmt: skip
             recorded |= {"from": origin} if origin else {}
+            recorded |= {"reading": {"value_range": rule.value_range, "color_profiles": rule.color_profiles}}
             _start(run, recorded, overwrite)
         if processes.rank:  # each process drops out other units
             torch.manual_seed(int(np.random.SeedSequence((settings.seed, processes.rank)).generate_state(1)[0]))
@@ -189,10 +193,10 @@ def train(
         if resume:
             fitting.restore(Checkpoints(run / CHECKPOINTS), say)
         if isinstance(fitting.pace, Minutes):
-            fitting.pace.foresee(*_foresee_the_end(fitting, run, described))
+            fitting.pace.foresee(*_foresee_the_end(fitting, run, data_described))
         _run(fitting, run)
     if processes.is_first:
-        _finish(fitting, run, described)
+        _finish(fitting, run, data_described)
     processes.wait()
     return bundles.read(run)
 
@@ -325,7 +329,7 @@ def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
     stride = max(1, len(pictures) // GOLDEN_PICTURES)
     for item in (*pictures.items[::stride], *pictures.items):
         try:
-            found.append(prepare(item.read(rule.channels, rule.resize), rule))
+            found.append(see(item.source, rule))
         except ImageError as error:
             reason = str(error)
         if len(found) == GOLDEN_PICTURES:
@@ -340,6 +344,22 @@ def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
     return network.preprocessing(size, recipe.crop_fraction, recipe.fit)
+
+
+def _read_as(
+    rule: Preprocessing, data: LabelledData, before: dict[str, Any] | None, processes: Processes
+) -> Preprocessing:
+    """Settle how images are read: a run goes on as it began; before there was a choice, profiles were ignored."""
+    if before is None:
+        value_range = processes.first(common_range(data.train, rule.channels))
+        rule = replace(rule, value_range=value_range)
+    else:
+        reading = before.get("reading", {"value_range": None, "color_profiles": "ignored"})
+        found = reading["value_range"]
+        rule = replace(rule, **{**reading, "value_range": found and tuple(found)})
+    if rule.value_range and processes.is_first:
+        say(described(rule.value_range))
+    return rule
 
 
 def _check_balance(recipe: Recipe, data: LabelledData) -> None:
