@@ -250,7 +250,7 @@ def test_a_pipe_named_like_a_picture_does_not_hang(healthy):
     os.mkfifo(healthy / "train" / "cat" / "pipe.jpg")
     (finding,) = googlenet.examine(healthy).items
     assert finding.kind == "unreadable"
-    assert finding.detail == "is not a file"
+    assert finding.detail == "is a FIFO, not a file"
 
 
 # Near copies.

@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 SIDE = 10_000  # pixels: 100 megapixels, all that is allowed by default
+Tag = tuple[int, int, int, int]  # of a TIFF: number, type, count, and the value or where it is
 BOMBS: dict[str, Callable[[], bytes]] = {}
 
 
@@ -127,7 +128,9 @@ def exif_that_overlaps_jpg() -> bytes:
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
-    body = b"WEBP" + b"".join(name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks)
+    body = b"WEBP" + b"".join(
+        name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks
+    )
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
@@ -306,7 +309,7 @@ def runs_bmp() -> bytes:
 # TIFF
 
 
-def tiff(*tags: tuple[int, int, int, int], data: bytes = b"", next_at: int = 0) -> bytes:
+def tiff(*tags: Tag, data: bytes = b"", next_at: int = 0) -> bytes:
     """Write one directory of (tag, type, count, value or offset); ``data`` lies behind it: see :func:`behind`."""
     entries = b"".join(struct.pack("<HHII", *tag) for tag in sorted(tags))
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", next_at) + data
@@ -316,12 +319,12 @@ def behind(tags: int) -> int:
     return 8 + 2 + 12 * tags + 4
 
 
-def image_tags(side: int, bits_: int, samples: int, compression: int, photometric: int) -> list[tuple[int, int, int, int]]:
-    return [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, bits_), (259, 3, 1, compression),
+def image_tags(side: int, depth: int, samples: int, compression: int, photometric: int) -> list[Tag]:
+    return [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, depth), (259, 3, 1, compression),
             (262, 3, 1, photometric), (277, 3, 1, samples)]  # fmt: skip
 
 
-def strip_tags(at: int, length: int, rows: int) -> list[tuple[int, int, int, int]]:
+def strip_tags(at: int, length: int, rows: int) -> list[Tag]:
     return [(273, 4, 1, at), (278, 4, 1, rows), (279, 4, 1, length)]
 
 
@@ -389,7 +392,8 @@ def page_of_five_channels_tif() -> bytes:
     tags = image_tags(7000, 16, 1, 8, 1)
     size = behind(len(tags) + 3) - 8
     at = 8 + 5 * size
-    pages = [tiff(*tags, *strip_tags(at, len(data), 7000), next_at=8 + size * n if n < 5 else 0)[8:] for n in range(1, 6)]
+    tags += strip_tags(at, len(data), 7000)
+    pages = [tiff(*tags, next_at=8 + size * n if n < 5 else 0)[8:] for n in range(1, 6)]
     return b"II*\0" + struct.pack("<I", 8) + b"".join(pages) + data
 
 

@@ -20,7 +20,15 @@ EXAMPLES = 3  # of each kind that the terminal shows
 PAIRS = 12  # that are drawn
 DRAWN_SIDE = 256  # pixels
 DRAWN = ("leak", "two_classes", "near_leak", "near_two_classes", "duplicate", "near_duplicate")
-TOLD = ("refused", "class_mismatch", "empty_class", "imbalance", "similar_names", "crop_loss")  # by their detail alone
+TOLD = (
+    "refused",
+    "class_mismatch",
+    "empty_class",
+    "imbalance",
+    "similar_names",
+    "crop_loss",
+    "deep",
+)  # by their detail alone
 
 
 def register(app: typer.Typer) -> None:

@@ -43,13 +43,15 @@ def evaluate(
     Where pictures may have several labels: mean average precision, and precision, recall and F1 of every label.
     """
     import googlenet
-    from googlenet.cli.output import progress, say, show_json, warn
+    from googlenet.bundle import read
+    from googlenet.cli.output import progress, say, show_json, warn, warn_of_range
     from googlenet.evaluation.metrics import Metrics
     from googlenet.evaluation.report import draw_average_precisions, draw_confusion
 
     if download:
         with progress(f"fetching {data}") as report:
             googlenet.fetch(data, report)
+    warn_of_range(read(run).card.preprocessing)
     with progress("evaluating") as report:
         result = googlenet.evaluate(run, data, split=split, precision=precision, progress=report)
     if isinstance(result.metrics, Metrics):

@@ -28,7 +28,7 @@ def common_range(pictures: Pictures, channels: int) -> depth.ValueRange | None:
     with ThreadPoolExecutor(THREADS, "depths") as pool:
         extents = pool.map(lambda item: _extent(item, channels), deep[::step])
         found = depth.joined(each for each in extents if each is not None)
-    return found and found.usual_range
+    return None if found is None else found.usual_range
 
 
 def _extent(item: Picture, channels: int) -> depth.Extent | None:

@@ -168,7 +168,9 @@ def count_scans(data: bytes, enough: int) -> int:
             break
         scans += data[found.end() - 1] == _SCAN
         segments += 1
-        at = found.end() + (int.from_bytes(data[found.end() : found.end() + 2], "big") if found.end() < len(data) else 0)
+        at = found.end() + (
+            int.from_bytes(data[found.end() : found.end() + 2], "big") if found.end() < len(data) else 0
+        )
     return scans if segments < MAX_PARTS else enough + 1
 
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,7 +32,7 @@ from googlenet.card import ColorProfiles
 from googlenet.errors import ImageTooLargeError, UnreadableImageError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images import budget, colour, depth
-from googlenet.images.budget import COLOURS, Budget
+from googlenet.images.budget import Budget
 from googlenet.images.tiff import read_directory
 
 Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1
@@ -42,9 +42,9 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 )
 ARRAY = ".npy"
-GREY = 1  # channels that, like 3, any picture can be converted to
+GREY, COLOURS = 1, budget.COLOURS  # channels that any picture can be converted to
 PAGES_MORE = 64  # of a TIFF than it may have, that are counted to say how many there are
-STRIP = 1 << 24  # pixels that are converted at a time, so that no more than two whole copies are ever there
+STRIP = 1 << 22  # pixels that are converted at a time, so that no more than two whole copies are ever there
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC"
 
 # Pillow's warnings, and what it logs, are of no use to whoever gave a folder of pictures: what is wrong is an error
@@ -105,7 +105,12 @@ def decode(
     (2, 5, 7)
     """
     found = open_picture(
-        source, channels, at_least=at_least, max_pixels=max_pixels, value_range=value_range, color_profiles=color_profiles
+        source,
+        channels,
+        at_least=at_least,
+        max_pixels=max_pixels,
+        value_range=value_range,
+        color_profiles=color_profiles,
     )
     return found if isinstance(found, np.ndarray) else _array(found)
 
@@ -221,8 +226,8 @@ def _open(file: BinaryIO, limit: Budget, at_least: int | None) -> Image.Image:
     except SyntaxError as error:  # which is what Pillow's readers raise
         if kind == "TIFF" and (tags := read_directory(file)):
             raise UnreadableImageError(
-                f"{limit.name} is a TIFF of {tags.kind()}, which is not read: save it as grey of 8, 16 or 32 bits, as RGB "
-                "of 8 bits, or, for a network of as many channels, one grey page for each"
+                f"{limit.name} is a TIFF of {tags.kind()}, which is not read: save it as grey of 8, 16 or 32 bits, as "
+                "RGB of 8 bits, or, for a network of as many channels, one grey page for each"
             ) from error
         raise
     if at_least:
@@ -460,7 +465,7 @@ def _what_is_wrong(error: Exception) -> str:
     if type(error) in _WRONG:
         return _WRONG[type(error)]
     if isinstance(error, NotARegularFileError):
-        return error.strerror
+        return str(error.strerror)
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
     return f"is damaged: {' '.join(str(error).split()) or type(error).__name__}"

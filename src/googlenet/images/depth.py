@@ -121,7 +121,6 @@ class _Scale:
         return self._scaled(values) if self.table is None else self.table[values]
 
     def _scaled(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        # Of 32-bit floats as of 16-bit numbers the nearest level is the same as in 64 bits; larger ones lose nothing seen.
         scaled = values.astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             scaled -= np.float32(self.black)

@@ -43,7 +43,9 @@ class Directory:
 
     def strips(self, file: BinaryIO) -> Iterator[tuple[int, int]]:
         """Give where each strip, or tile, begins, and its length in bytes."""
-        offsets, counts = ((self._values(file, tag) for tag in tags if tag in self.tags) for tags in (_OFFSETS, _COUNTS))
+        offsets, counts = (
+            (self._values(file, tag) for tag in tags if tag in self.tags) for tags in (_OFFSETS, _COUNTS)
+        )
         yield from zip(next(offsets, ()), next(counts, ()), strict=False)
 
     def _values(self, file: BinaryIO, tag: int) -> tuple[int, ...]:
