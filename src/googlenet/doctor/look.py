@@ -46,8 +46,10 @@ class Look:
     """What was seen of a picture. ``file`` and ``pixels`` are sha256, of its bytes and as decoded.
 
     ``phash`` (32,) uint8 holds the 256 bits of its perceptual hash. ``format`` is Pillow's name, empty where there
-    is no file. Of an image deeper than 8 bits ``values`` are the lowest and the highest, and ``value_range`` what its
-    file says is black and white, ``None`` where it does not. ``ignored_profile`` says why its colour profile is not applied.
+    is no file.
+
+    Of an image deeper than 8 bits ``values`` are the lowest and the highest, and ``value_range`` what its file says is
+    black and white, ``None`` where it does not. ``ignored_profile`` says why its colour profile is not applied.
     """
 
     entry: Entry

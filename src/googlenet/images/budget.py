@@ -6,6 +6,7 @@ they are held by what decides both: pixels, weighed by what one costs in its for
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -108,7 +109,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # but for what may stand bet
 
 
 def _check_jpeg(file: BinaryIO, budget: Budget) -> None:
-    data = file.read(GAP_BYTES)
+    data = file.read(io.DEFAULT_BUFFER_SIZE)  # what is buffered anyway; most headers are shorter
     at = end = 2
     frame: tuple[int, int, int, bool] | None = None  # width, height, components, whether one scan may have all of it
     for _ in range(MAX_SEGMENTS):
