@@ -33,6 +33,8 @@ def to_srgb(image: Image.Image, *, in_place: bool) -> Image.Image:
     transform = _transform_of(image)
     if not isinstance(transform, Transform):
         return image
+    if transform.input_mode != image.mode:  # grey with a profile of colours
+        image, in_place = image.convert(transform.input_mode), True
     if in_place and transform.output_mode == image.mode:
         transform.apply_in_place(image)
         return image
@@ -64,6 +66,8 @@ def _transform(profile: bytes, mode: str) -> Transform | str | None:
     """Make the transform to sRGB, perceptual; ``None`` where it would change nothing by more than a level."""
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode == "L" and given.profile.xcolor_space.strip() == "RGB":
+            return _transform(profile, "RGB")
         out = "RGBA" if mode == "RGBA" else "RGB"
         transform = ImageCms.buildTransform(
             given, ImageCms.createProfile("sRGB"), mode, out, renderingIntent=ImageCms.Intent.PERCEPTUAL
