@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from googlenet.errors import BundleError
 
-FORMAT = 3  # raised when a bundle of today could not be read by the code of yesterday
+FORMAT = 4  # raised when a bundle of today could not be read by the code of yesterday
 
 # Mean and standard deviation of the pixels of ImageNet, RGB, on a scale of 0 to 1: what most published weights
 # were trained with, and as good as any for a network trained from scratch.
@@ -24,6 +25,7 @@ SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP", "exact": "exact match"}
 TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may cost and still be taken
 
 ToSquare = Literal["crop", "pad", "squash"]  # how a picture that is not square becomes square
+ColorProfiles = Literal["applied", "ignored"]  # what is done with the colour profile in an image file
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Preprocessing:
     ``mean`` and ``std`` have one number a channel: one for grey pictures, three for RGB, in the order R, G, B, always,
     and others for others. ``channel_order`` is the order in which the first layer sees the normalised colours:
     ``"BGR"`` for weights made with Caffe.
+
+    ``value_range`` says which values of images deeper than 8 bits become 0 and 255, where their files do not say it
+    themselves; ``None``: each image by its type or its own values. ``color_profiles`` says whether colours in another
+    space than sRGB are converted to it; bundles of format 3 and older were made without.
     """
 
     size: int
@@ -46,6 +52,8 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     channel_order: Literal["RGB", "BGR"] = "RGB"
     fit: ToSquare = "crop"
+    value_range: tuple[float, float] | None = None
+    color_profiles: ColorProfiles = "applied"
 
     @property
     def resize(self) -> int:
@@ -140,7 +148,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
-    found = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+    sequences = {name: tuple(fields[name]) for name in ("mean", "std", "value_range") if fields.get(name) is not None}
+    found = Preprocessing(**{"color_profiles": "ignored", **fields, **sequences})
     numbers = (found.size, found.crop_fraction, *found.mean, *found.std)
     as_many = 1 <= len(found.mean) == len(found.std)
     if not as_many or not all(map(_is_number, numbers)):
@@ -155,4 +164,14 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
         raise ValueError(f"channel_order BGR is for 3 channels, got {fields}")
     if found.fit not in get_args(ToSquare):
         raise ValueError(f"fit must be {', '.join(get_args(ToSquare))}, got {fields}")
+    _check_reading(found)
     return found
+
+
+def _check_reading(found: Preprocessing) -> None:
+    if found.color_profiles not in get_args(ColorProfiles):
+        raise ValueError(f"color_profiles must be applied or ignored, got {found.color_profiles!r}")
+    if found.value_range is not None:
+        finite = all(_is_number(each) and math.isfinite(each) for each in found.value_range)
+        if len(found.value_range) != 2 or not finite or not found.value_range[0] < found.value_range[1]:
+            raise ValueError(f"value_range must be two numbers, the lower one first, got {found.value_range}")

@@ -131,7 +131,7 @@ def test_what_cannot_be_trained_on_is_said_before_any_work(coloured, tmp_path, t
         googlenet.train(coloured, tmp_path / "run", network=tiny, in_channels=7)
     (tmp_path / "arrays/one").mkdir(parents=True)
     np.save(tmp_path / "arrays/one/x.npy", np.zeros((4, 4, 5), np.uint8))
-    with pytest.raises(DataError, match=r"is a class without pictures: put some into it \(bmp, gif, .*\) or remove"):
+    with pytest.raises(DataError, match=r"a class without pictures: put some into it \(avif, bmp, gif, .*\) or remove"):
         googlenet.train(tmp_path / "arrays", tmp_path / "run", network=tiny)
     assert not (tmp_path / "run").exists()
     for number in (0, 1025):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
     from googlenet.doctor.clean import Cleaned
@@ -20,7 +21,15 @@ EXAMPLES = 3  # of each kind that the terminal shows
 PAIRS = 12  # that are drawn
 DRAWN_SIDE = 256  # pixels
 DRAWN = ("leak", "two_classes", "near_leak", "near_two_classes", "duplicate", "near_duplicate")
-TOLD = ("refused", "class_mismatch", "empty_class", "imbalance", "similar_names", "crop_loss")  # by their detail alone
+TOLD = (
+    "refused",
+    "class_mismatch",
+    "empty_class",
+    "imbalance",
+    "similar_names",
+    "crop_loss",
+    "deep",
+)  # by their detail alone
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +52,7 @@ def doctor(
     label_column: LabelColumn = None,
     multi_label: MultiLabel = False,
     download: Annotated[bool, typer.Option("--download", help="Fetch DATA, the address of an archive, first.")] = False,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet doctor photos/
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation
@@ -43,6 +44,7 @@ def evaluate(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     multi_label: MultiLabel = False,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 
@@ -54,14 +56,15 @@ def evaluate(
     from googlenet.cli import look
 
     look.check_plot(plot)
-    bundle.read(run)
+    rule = bundle.read(run).card.preprocessing
     import googlenet
-    from googlenet.cli.output import progress, show_json, warn
+    from googlenet.cli.output import progress, show_json, warn, warn_of_range
     from googlenet.data.downloads import is_url
     from googlenet.stages import stage
 
     if download and not is_url(data):
         look.fetch(data)
+    warn_of_range(rule)
     with stage(f"evaluating {run}"), progress("evaluating") as report:
         result = googlenet.evaluate(
             run, data, split=split, precision=precision, progress=report, follow_links=follow_links,

@@ -22,6 +22,7 @@ from googlenet.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from googlenet.card import Preprocessing
     from googlenet.inference.results import Summary
 
 CLASSES_SHOWN = 20
@@ -207,6 +208,14 @@ def show_csv(rows: Iterable[dict[str, Any]]) -> None:
     if first is not None:
         writer.writerow(first)
     writer.writerows(coming)
+
+
+def warn_of_range(rule: Preprocessing) -> None:
+    """Say which values of deep images are black and white, where the card does."""
+    from googlenet.images.depth import described
+
+    if rule.value_range:
+        warn(described(rule.value_range))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks
+from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier
@@ -77,6 +78,7 @@ def predict(
         str | None,
         typer.Option(metavar="HOST:PORT", help="The cluster; unless told, RAY_ADDRESS, or one that is started here."),
     ] = None,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet predict runs/flowers daisy.jpg holiday/ 'new/*.png' --top 3
 
@@ -98,13 +100,14 @@ def predict(
          "--engine ray": engine == "ray", "--address": address}
     )  # fmt: skip
     _refuse_places(engine, paths, out, sort_into, address, resume)
-    from googlenet.cli.output import warn
+    from googlenet.cli.output import warn, warn_of_range
     from googlenet.data.sources import find_sources
     from googlenet.inference.classifier import load
     from googlenet.stages import stage
 
     with stage(f"loading {run}"):
         classifier = load(run, precision)
+    warn_of_range(classifier.card.preprocessing)
     top = top and min(top, len(classifier.class_names))  # which is how many columns there are
     channels = classifier.card.preprocessing.channels
     if engine == "ray" and out is not None:

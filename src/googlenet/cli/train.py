@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+from googlenet.cli.limits import MaxMegapixels
 
 
 def register(app: typer.Typer) -> None:
@@ -90,6 +91,7 @@ def train(
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     multi_label: MultiLabel = False,
+    max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet train photos/ --out runs/flowers
 

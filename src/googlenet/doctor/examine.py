@@ -17,6 +17,7 @@ from googlenet.doctor.findings import AILMENTS, Finding, Findings
 from googlenet.doctor.look import SUFFIXES_OF, Entry, Look, look
 from googlenet.doctor.near import near_pairs
 from googlenet.errors import DataError
+from googlenet.images.depth import described, joined
 from googlenet.images.kinds import advice_for
 from googlenet.inference.pipeline import in_batches
 from googlenet.text import printable
@@ -79,6 +80,7 @@ def examine(
                 )
         report("reading pictures", len(looks) + len(found), len(layout.entries))
     found += [*_of_folders(layout), *_of_classes(layout), *_of_pictures(looks, image_size), *_of_shapes(looks)]
+    found += _of_depths(looks)
     found += [*_copies(looks), *_near_copies(looks, lambda done, total: report("comparing pictures", done, total))]
     order = list(AILMENTS)
     found.sort(key=lambda finding: order.index(finding.kind))
@@ -223,12 +225,31 @@ def _of_pictures(looks: list[Look], image_size: int | None) -> Iterator[Finding]
             yield Finding("tiny", name, f"{seen.width}×{seen.height} pixels")
         if seen.turned:
             yield Finding("turned", name, "")
+        if seen.ignored_profile:
+            yield Finding("profile", name, printable(seen.ignored_profile))
         suffixes = SUFFIXES_OF.get(seen.format)
         if suffixes and Path(seen.entry.name).suffix.lower() not in suffixes:
             yield Finding("wrong_suffix", name, f"holds {seen.format}")
     if len(grey) <= sum(not seen.blank for seen in looks) / 2:
         for seen in grey:
             yield Finding("grey", (printable(seen.entry.name),), ", ".join(map(printable, seen.entry.classes)))
+
+
+def _of_depths(looks: list[Look]) -> Iterator[Finding]:
+    """Say which values ``train`` would take for black and white, and which images have others."""
+    silent = [seen for seen in looks if seen.values and seen.value_range is None]
+    learnt = [seen for seen in silent if seen.entry.split in ("train", "")]
+    common = joined(seen.values for seen in learnt or silent if seen.values)
+    if common:
+        names = tuple(printable(seen.entry.name) for seen in silent)
+        yield Finding("deep", names, described(common.usual_range))
+    for seen in looks:
+        allowed = seen.value_range or (common and common.usual_range)
+        if seen.values and allowed and not allowed[0] <= seen.values.lowest <= seen.values.highest <= allowed[1]:
+            has, may = (
+                f"{low:.10g} to {high:.10g}" for low, high in ((seen.values.lowest, seen.values.highest), allowed)
+            )
+            yield Finding("clipped", (printable(seen.entry.name),), f"values {has}, not {may}")
 
 
 def _of_shapes(looks: list[Look]) -> Iterator[Finding]:

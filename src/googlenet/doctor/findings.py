@@ -57,6 +57,11 @@ AILMENTS: dict[str, Ailment] = {
     "tiny": Ailment("very small pictures", "fetch larger ones, or train with a smaller --image-size"),
     "crop_loss": Ailment("much is lost to the centre crop", "train with --fit pad or --fit squash"),
     "grey": Ailment("grey pictures among coloured ones", "see that no class is mostly grey: it would be known by that"),
+    "deep": Ailment("deeper than 8 bits", "see that 0 and 255 are what is black and white in them"),
+    "clipped": Ailment(
+        "values beyond what is black or white", "scale them alike, or correct the highest sample value in their files"
+    ),
+    "profile": Ailment("colour profiles that are not applied", "save them anew in sRGB"),
     "turned": Ailment("turned by EXIF alone", "other programs may show them lying; --fix turns them", fixed=True),
     "wrong_suffix": Ailment("named for another format", "rename them; --fix does", fixed=True),
     "ignored": Ailment("files that train passes over", "convert what should be learnt to JPEG or PNG", fixed=True),

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from googlenet.files import open_regular
-from googlenet.images.decode import FORMATS, Pixels, decode, orientation
+from googlenet.images import colour, depth
+from googlenet.images.decode import Pixels, decode, opened, orientation
 
 HASH_SIDE = 16  # the perceptual hash has 16 × 16 bits
 SAMPLED = 256  # pixels a side that colour and contrast are told from
@@ -25,6 +26,8 @@ SUFFIXES_OF = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif"),
 }
 
 
@@ -44,6 +47,9 @@ class Look:
 
     ``phash`` (32,) uint8 holds the 256 bits of its perceptual hash. ``format`` is Pillow's name, empty where there
     is no file.
+
+    Of an image deeper than 8 bits ``values`` are the lowest and the highest, and ``value_range`` what its file says is
+    black and white, ``None`` where it does not. ``ignored_profile`` says why its colour profile is not applied.
     """
 
     entry: Entry
@@ -56,16 +62,23 @@ class Look:
     file: bytes
     pixels: bytes
     phash: Pixels
+    values: depth.Extent | None = None
+    value_range: depth.ValueRange | None = None
+    ignored_profile: str | None = None
 
 
 def look(entry: Entry) -> Look:
     """Look at one picture. Raises :class:`ImageError` when it cannot be read."""
     source = entry.source
     kind, turned, file = "", False, b""
+    values = value_range = ignored_profile = None
     if isinstance(source, Path):
         pixels = decode(source)
-        with open_regular(source) as opened, Image.open(opened, formats=FORMATS) as image:
+        with opened(source) as image:
             kind, turned = image.format or "", orientation(image) != 1
+            ignored_profile = colour.ignored_profile(image)
+            if depth.is_deep(image):
+                values, value_range = depth.extent(image), depth.range_in_file(image)
         file = _sha256(source)
     else:
         pixels = source
@@ -77,9 +90,18 @@ def look(entry: Entry) -> Look:
         grey=bool((some == some[:, :, :1]).all()),
         blank=bool(some.std(axis=(0, 1)).max() < BLANK),
         file=file,
-        pixels=hashlib.sha256(np.ascontiguousarray(pixels).tobytes() + f"{width}×{height}".encode()).digest(),
+        pixels=_sha256_of(pixels),
         phash=np.packbits(imagehash.phash(Image.fromarray(pixels), HASH_SIDE).hash),
+        values=values,
+        value_range=value_range,
+        ignored_profile=ignored_profile,
     )  # fmt: skip
+
+
+def _sha256_of(pixels: Pixels) -> bytes:
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    digest.update(f"{pixels.shape[1]}×{pixels.shape[0]}".encode())
+    return digest.digest()
 
 
 def _sha256(path: Path) -> bytes:

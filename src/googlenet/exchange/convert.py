@@ -166,7 +166,7 @@ def _preprocessing(size: int | None, found: WeightsFile, taken: Taken) -> Prepro
     if found.card is not None:
         rule = found.card.preprocessing
     else:
-        rule = replace(taken.network.preprocessing(), **_fed(found, taken))
+        rule = replace(taken.network.preprocessing(), color_profiles="ignored", **_fed(found, taken))
     if rule.channels != taken.network.in_channels:
         raise WeightsError(
             f"the weights take pictures of {taken.network.in_channels} channels, but they come with a mean for "

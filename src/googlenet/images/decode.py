@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,21 +15,43 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX, read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageSequence, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageSequence,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
+from googlenet.card import ColorProfiles
 from googlenet.errors import ImageTooLargeError, UnreadableImageError
 from googlenet.files import NotARegularFileError, open_regular
+from googlenet.images import budget, colour, depth
+from googlenet.images.budget import Budget
 from googlenet.images.kinds import PREVIEWED, advice_for, suffix_of
+from googlenet.images.tiff import read_directory
 
 Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | Pixels
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
 ARRAY = ".npy"
-MAX_PIXELS = 100_000_000
-MAX_PAGES = 4096  # of a TIFF that are looked at
-GREY, COLOURS = 1, 3  # channels that any picture can be converted to
+GREY, COLOURS = 1, budget.COLOURS  # channels that any picture can be converted to
+PAGES_MORE = 64  # of a TIFF than it may have, that are counted to say how many there are
+STRIP = 1 << 22  # pixels that are converted at a time, so that no more than two whole copies are ever there
+READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC"
+
+# Pillow's warnings, and what it logs, are of no use to whoever gave a folder of pictures: what is wrong is an error
+# here. For good, as to catch them for each picture would not be safe among threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def suffixes(channels: int = COLOURS) -> frozenset[str]:
@@ -40,92 +64,207 @@ def suffixes(channels: int = COLOURS) -> frozenset[str]:
 
 
 def decode(
-    source: ImageSource, channels: int = COLOURS, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS
+    source: ImageSource,
+    channels: int = COLOURS,
+    *,
+    at_least: int | None = None,
+    max_pixels: int | None = None,
+    value_range: depth.ValueRange | None = None,
+    color_profiles: ColorProfiles = "applied",
 ) -> Pixels:
     """Read a picture as (H, W, channels) uint8: RGB, or grey where ``channels`` is 1.
 
-    JPEG, PNG, WebP, BMP, GIF (first frame) and TIFF, from a path, bytes, an open binary file, a Pillow image or an
-    array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8. EXIF orientation is applied; grey, palette and CMYK
-    become RGB; 16-bit and floating-point pictures are scaled, not clipped; transparency lies over white. Grey is
-    the luma of that.
+    JPEG, PNG, WebP, BMP, GIF (first frame), TIFF, AVIF and (with the ``heic`` extra) HEIC, from a path, bytes, an open
+    binary file, a Pillow image or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8. EXIF orientation is
+    applied; grey, palette and CMYK become RGB; transparency lies over white. Grey is the luma of that. Colours of
+    another space than sRGB are converted from it, unless ``color_profiles`` is ``"ignored"``.
+
+    Deep grey, of 16 or 32 bits or floating-point, is scaled, from black to white: as the file says (a depth of 12 bits,
+    a highest sample value); else by ``value_range``; else from 0 to 65535, or, of 32 bits, numbers with a sign and
+    floating point, by its own values (see :class:`googlenet.images.depth.Extent`). What lies beyond is clipped. Of
+    RGB of 16 bits the upper 8 are read.
 
     With any other number, the channels are what is stored, and must be so many: the bands of a grey picture with
     alpha, RGB or RGBA, nothing composited; those of all pages of a TIFF, one after the other; or an array
-    (H, W, channels) of uint8, given or as a ``.npy`` file. Of deeper pages each is scaled on its own.
+    (H, W, channels) of uint8, given or as a ``.npy`` file. Of deeper pages each is scaled on its own, colour profiles
+    are not looked at.
 
     With ``at_least``, of a JPEG in a file or in bytes, fewer pixels are read: an eighth, a quarter or half of each
     side, as long as the shorter one keeps ``at_least`` of them. Of a photograph of 12 megapixels, for a network that
     sees 224, that takes a sixth of the time.
 
     Raises:
-        UnreadableImageError: not a picture, damaged, cut short, missing, or of a kind or number of channels not
-            supported.
-        ImageTooLargeError: more than ``max_pixels`` pixels, or, of more than 3 channels, more bytes than an RGB picture
-            of so many has; nothing was decoded.
+        UnreadableImageError: not a picture, damaged, cut short, missing, no regular file, or of a kind or number of
+            channels not supported.
+        ImageTooLargeError: more than ``max_pixels`` pixels (100 million, or what GOOGLENET_MAX_MEGAPIXELS says) are to
+            be decoded, half as many of WebP, AVIF and HEIC; too many passes over them; or, of more than 3 channels,
+            more bytes than an RGB picture of so many has. Nothing was decoded.
 
     >>> decode(np.zeros((2, 5), np.uint8)).shape
     (2, 5, 3)
     >>> decode(np.zeros((2, 5, 7), np.uint8), channels=7).shape
     (2, 5, 7)
     """
-    found = open_picture(source, channels, at_least=at_least, max_pixels=max_pixels)
-    return found if isinstance(found, np.ndarray) else np.atleast_3d(np.asarray(found))
+    found = open_picture(
+        source,
+        channels,
+        at_least=at_least,
+        max_pixels=max_pixels,
+        value_range=value_range,
+        color_profiles=color_profiles,
+    )
+    return found if isinstance(found, np.ndarray) else _array(found)
 
 
 def open_picture(
-    source: ImageSource, channels: int = COLOURS, *, at_least: int | None = None, max_pixels: int = MAX_PIXELS
+    source: ImageSource,
+    channels: int = COLOURS,
+    *,
+    at_least: int | None = None,
+    max_pixels: int | None = None,
+    value_range: depth.ValueRange | None = None,
+    color_profiles: ColorProfiles = "applied",
 ) -> Image.Image | Pixels:
     """Read what :func:`decode` reads, and raise what it raises, without copying what Pillow has decoded.
 
     Gives Pillow's image, of mode RGB or L; where ``channels`` is neither 1 nor 3, the array.
     """
-    name = _name_of(source)
-    with _errors_of(name, max_pixels), _pillow_limit(max_pixels):
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source
-        if not (isinstance(stream, (str, Path, Image.Image, np.ndarray)) or hasattr(stream, "read")):
-            raise UnreadableImageError(
-                f"a picture must be a path, bytes, an open binary file, a Pillow image or an array, "
-                f"got {type(source).__name__}"
-            )
-        if channels not in (GREY, COLOURS):
-            return _Stored(channels, name, max_pixels).read(stream)
-        if isinstance(stream, np.ndarray):
-            stream = _from_array(stream)
-        with _opened(stream) as image:
-            _refuse_preview(image, name)
-            _check_size(image.width, image.height, channels, name, max_pixels)
-            if at_least and stream is not image:  # a picture that was given is not changed
-                image.draft(image.mode, (at_least, at_least))
-            return _converted(image, channels)
+    stored = channels not in (GREY, COLOURS)
+    limit = Budget(_name_of(source), budget.max_pixels() if max_pixels is None else max_pixels)
+    with _errors_of(limit.name), _pillow_limit(limit.max_pixels):
+        if isinstance(source, np.ndarray):
+            if stored:
+                return _Stored(channels, limit, value_range).array(source)
+            source = _from_array(source)
+        if isinstance(source, Image.Image):
+            if stored:
+                return _Stored(channels, limit, value_range).bands(source)
+            limit.check_size(source.width, source.height)
+            return _converted(source, channels, value_range, color_profiles, ours=False)
+        with _file_of(source) as file:
+            if stored:
+                return _Stored(channels, limit, value_range).read(file)
+            image = _open(file, limit, at_least)
+            return _converted(image, channels, value_range, color_profiles, ours=True)
 
 
 @contextmanager
-def _opened(source: str | Path | BinaryIO | Image.Image) -> Iterator[Image.Image]:
-    if isinstance(source, Image.Image):
+def opened(source: str | Path, max_pixels: int | None = None) -> Iterator[Image.Image]:
+    """Open a picture without decoding it, to look at what it says of itself. Raises what :func:`decode` raises."""
+    limit = Budget(_name_of(source), budget.max_pixels() if max_pixels is None else max_pixels)
+    with _errors_of(limit.name), _pillow_limit(limit.max_pixels), _file_of(source) as file:
+        yield _open(file, limit, None)
+
+
+# Opening.
+
+
+@contextmanager
+def _file_of(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(source, (str, Path)):
+        with open_regular(source) as file:
+            yield file
+    elif isinstance(source, bytes):
+        yield io.BytesIO(source)
+    elif hasattr(source, "read"):
+        try:
+            source.seek(0)
+        except (AttributeError, io.UnsupportedOperation):
+            source = io.BytesIO(source.read())
         yield source
-        return
-    opening = open_regular(source) if isinstance(source, (str, Path)) else nullcontext(source)
-    with opening as file, Image.open(file, formats=FORMATS) as image:
-        yield image
-
-
-def _refuse_preview(image: Image.Image, name: str) -> None:
-    """Refuse a camera's raw file: what opens as its first page is a small preview."""
-    if image.format == "TIFF" and suffix_of(name) in PREVIEWED:
-        raise UnreadableImageError(f"{name} is of a kind that is not read: {advice_for(name)}")
-
-
-def _check_size(width: int, height: int, channels: int, name: str, max_pixels: int) -> None:
-    allowed = max_pixels * COLOURS // max(channels, COLOURS)
-    if width * height > allowed:
-        raise ImageTooLargeError(
-            f"{name} has {width}×{height} = {width * height:,} pixels, {allowed:,} are allowed: "
-            "shrink it, or raise max_pixels"
+    else:
+        raise UnreadableImageError(
+            f"a picture must be a path, bytes, an open binary file, a Pillow image or an array, "
+            f"got {type(source).__name__}"
         )
 
 
-def _converted(image: Image.Image, channels: int) -> Image.Image:
-    image = _as_deep_as_a_byte(_upright(image))
+def _heif(file: BinaryIO, name: str) -> Image.Image:
+    try:
+        from pi_heif import HeifImageFile
+    except ImportError as error:
+        raise UnreadableImageError(f"{name} is a HEIC image, which needs: pip install 'googlenet[heic]'") from error
+    return HeifImageFile(file, "")  # type: ignore[no-any-return]
+
+
+def _avif(file: BinaryIO, name: str) -> Image.Image:
+    if not AvifImagePlugin.SUPPORTED:
+        raise UnreadableImageError(
+            f"{name} is an AVIF image, which this build of Pillow does not read: pip install --upgrade pillow"
+        )
+    return AvifImagePlugin.AvifImageFile(file, "")
+
+
+# Pillow's own readers, called directly: Image.open would guess again, and warn of sizes that are allowed here.
+_READERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {
+    "JPEG": lambda file, _: JpegImagePlugin.jpeg_factory(file, ""),
+    "PNG": lambda file, _: PngImagePlugin.PngImageFile(file, ""),
+    "GIF": lambda file, _: GifImagePlugin.GifImageFile(file, ""),
+    "WEBP": lambda file, _: WebPImagePlugin.WebPImageFile(file, ""),
+    "BMP": lambda file, _: BmpImagePlugin.BmpImageFile(file, ""),
+    "TIFF": lambda file, _: TiffImagePlugin.TiffImageFile(file, ""),
+    "AVIF": _avif,
+    "HEIF": _heif,
+}
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP",
+    b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", b"MM*\0": "TIFF", b"II\0*": "TIFF",
+}  # fmt: skip
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIF"
+)
+_HEAD = 64  # bytes that tell the format
+
+
+def _open(file: BinaryIO, limit: Budget, at_least: int | None) -> Image.Image:
+    """Open a file with the reader of its format, once its header is known to cost no more than it may."""
+    kind = _format_of(file.read(_HEAD))
+    if kind is None:
+        advice = advice_for(limit.name)
+        what = f"is of a kind that is not read: {advice}" if advice else f"is not a picture ({READ})"
+        raise UnreadableImageError(f"{limit.name} {what}")
+    if kind == "TIFF" and suffix_of(limit.name) in PREVIEWED:  # what opens of a camera's raw file is a small preview
+        raise UnreadableImageError(f"{limit.name} is of a kind that is not read: {advice_for(limit.name)}")
+    budget.check_header(file, kind, limit)
+    try:
+        image = _READERS[kind](file, limit.name)
+    except SyntaxError as error:  # which is what Pillow's readers raise
+        if kind == "TIFF" and (tags := read_directory(file)):
+            raise UnreadableImageError(
+                f"{limit.name} is a TIFF of {tags.kind()}, which is not read: save it as grey of 8, 16 or 32 bits, as "
+                "RGB of 8 bits, or, for a network of as many channels, one grey page for each"
+            ) from error
+        raise
+    if at_least:
+        image.draft(image.mode, (at_least, at_least))
+    limit.check_size(image.width, image.height, kind=kind)
+    return image
+
+
+def _format_of(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp":
+        brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(_HEAD, int.from_bytes(head[:4], "big")), 4))]
+        return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+
+
+# Converting. At most two whole copies are there at a time.
+
+
+def _converted(
+    image: Image.Image,
+    channels: int,
+    value_range: depth.ValueRange | None,
+    color_profiles: ColorProfiles,
+    *,
+    ours: bool,
+) -> Image.Image:
+    """Make an image RGB or grey; ``ours`` says that nobody else has it, so that it may be changed."""
+    image = _as_deep_as_a_byte(_upright(image), value_range)
+    if color_profiles == "applied" and image.info.get("icc_profile"):
+        image = colour.to_srgb(image, in_place=ours)
     if image.has_transparency_data:
         image = _over_white(image)
     if channels == COLOURS:
@@ -133,34 +272,50 @@ def _converted(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == "L" else image.convert("RGB").convert("L")
 
 
+def _array(image: Image.Image) -> Pixels:
+    if image.width * image.height <= STRIP:
+        return np.atleast_3d(np.asarray(image))
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    for top, strip in _strips(image):
+        pixels[top : top + strip.height] = np.atleast_3d(np.asarray(strip))
+    return pixels
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, STRIP // image.width)
+    if rows >= image.height:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 class _Stored:
     """Reads a picture of just so many ``channels``, as they are stored: nothing is converted or composited."""
 
     MODES = ("L", "LA", "RGB", "RGBA")
 
-    def __init__(self, channels: int, name: str, max_pixels: int) -> None:
-        self.channels, self.name, self.max_pixels = channels, name, max_pixels
+    def __init__(self, channels: int, limit: Budget, value_range: depth.ValueRange | None) -> None:
+        self.channels, self.limit, self.value_range = channels, limit, value_range
+        self._most_pages = channels + PAGES_MORE
 
-    def read(self, source: str | Path | BinaryIO | Image.Image | NDArray[np.generic]) -> Pixels:
-        if isinstance(source, np.ndarray):
-            self._check_array(source.shape, source.dtype)
-            return np.ascontiguousarray(source, np.uint8)
-        if isinstance(source, Image.Image):
-            return self._bands(source)
-        with open_regular(source) if isinstance(source, (str, Path)) else nullcontext(source) as file:
-            file.seek(0)
-            if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
-                return self._array(file)
-            with Image.open(file, formats=FORMATS) as image:
-                return self._bands(image)
+    def read(self, file: BinaryIO) -> Pixels:
+        if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
+            return self._array_file(file)
+        file.seek(0)
+        return self.bands(_open(file, self.limit, None))
 
-    def _array(self, file: BinaryIO) -> Pixels:
+    def array(self, given: NDArray[np.generic]) -> Pixels:
+        self._check_array(given.shape, given.dtype)
+        return np.ascontiguousarray(given, np.uint8)
+
+    def _array_file(self, file: BinaryIO) -> Pixels:
         """Read what numpy.save wrote: its header, and the rest only where that is as it must be."""
         file.seek(0)
         version = read_magic(file)
         if version not in _HEADERS:
             raise UnreadableImageError(
-                f"{self.name} is a {ARRAY} file of version {version[0]}: write it with numpy.save"
+                f"{self.limit.name} is a {ARRAY} file of version {version[0]}: write it with numpy.save"
             )
         shape, _, dtype = _HEADERS[version](file)
         self._check_array(shape, dtype)
@@ -170,33 +325,47 @@ class _Stored:
     def _check_array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if dtype != np.uint8 or len(shape) != 3 or shape[2] != self.channels or 0 in shape:
             raise UnreadableImageError(
-                f"{self.name} is an array {dtype} {shape}, uint8 (H, W, {self.channels}) is needed"
+                f"{self.limit.name} is an array {dtype} {shape}, uint8 (H, W, {self.channels}) is needed"
             )
-        _check_size(shape[1], shape[0], self.channels, self.name, self.max_pixels)
+        self.limit.check_size(shape[1], shape[0], channels=self.channels)
 
-    def _bands(self, image: Image.Image) -> Pixels:
-        self._check_pages([(_kind(page), _samples(page), page.size) for page in _pages(image)])
-        upright = (np.asarray(_as_deep_as_a_byte(_upright(page))) for page in _pages(image))
-        return np.concatenate([np.atleast_3d(bands) for bands in upright], axis=2)
+    def bands(self, image: Image.Image) -> Pixels:
+        self._check_pages([(_kind(page), _samples(page), page.size) for page in self._pages(image)])
+        pixels: Pixels | None = None
+        first = 0
+        for page in self._pages(image):
+            bands = np.atleast_3d(np.asarray(_as_deep_as_a_byte(_upright(page), self.value_range)))
+            if pixels is None:
+                pixels = np.empty((*bands.shape[:2], self.channels), np.uint8)
+            pixels[:, :, first : first + bands.shape[2]] = bands
+            first += bands.shape[2]
+        assert pixels is not None
+        return pixels
+
+    def _pages(self, image: Image.Image) -> Iterable[Image.Image]:
+        """Give the pages of a TIFF, but not many more than there may be: each has a channel or more."""
+        return islice(ImageSequence.Iterator(image), self._most_pages) if image.format == "TIFF" else [image]
 
     def _check_pages(self, pages: list[tuple[str, int, tuple[int, int]]]) -> None:
         """Hold what the pages say of themselves against what is needed, before one is decoded."""
         kinds, samples, sizes = zip(*pages, strict=True)
-        if sum(samples) != self.channels or not all(kind in self.MODES or _is_deep(kind) for kind in kinds):
-            has = f"{sum(samples)} channel{'s' if sum(samples) > 1 else ''} ({', '.join(dict.fromkeys(kinds))})"
+        if sum(samples) != self.channels or not all(kind in (*self.MODES, _DEEP) for kind in kinds):
+            more = " or more" if len(pages) == self._most_pages else ""
+            has = f"{sum(samples)}{more} channel{'s' if sum(samples) > 1 else ''} ({', '.join(dict.fromkeys(kinds))})"
             rgba = "RGBA, " if self.channels == len("RGBA") else ""
             raise UnreadableImageError(
-                f"{self.name} has {has}, {self.channels} are needed: {rgba}a TIFF of {self.channels} grey pages, or a "
-                f"{ARRAY} array of uint8 (H, W, {self.channels})"
+                f"{self.limit.name} has {has}, {self.channels} are needed: {rgba}a TIFF of {self.channels} grey pages, "
+                f"or a {ARRAY} array of uint8 (H, W, {self.channels})"
             )
         if len(set(sizes)) > 1:
-            raise UnreadableImageError(f"{self.name} has pages of different sizes: its channels must lie on each other")
+            raise UnreadableImageError(
+                f"{self.limit.name} has pages of different sizes: its channels must lie on each other"
+            )
         width, height = sizes[0]
-        _check_size(width, height, self.channels, self.name, self.max_pixels)
+        self.limit.check_size(width, height, channels=self.channels)
 
 
-def _pages(image: Image.Image) -> Iterable[Image.Image]:
-    return islice(ImageSequence.Iterator(image), MAX_PAGES) if image.format == "TIFF" else [image]
+_DEEP = "deep grey"
 
 
 def _samples(page: Image.Image) -> int:
@@ -206,7 +375,8 @@ def _samples(page: Image.Image) -> int:
 
 def _kind(page: Image.Image) -> str:
     """Give the mode, and whether the page stores more than Pillow reads: near infrared beside R, G and B, say."""
-    return page.mode if _samples(page) == len(page.getbands()) else f"{page.mode} and more"
+    kind = _DEEP if depth.is_deep(page) else page.mode
+    return kind if _samples(page) == len(page.getbands()) else f"{kind} and more"
 
 
 _SAMPLES_PER_PIXEL = 277
@@ -243,31 +413,17 @@ def orientation(image: Image.Image) -> int:
     return found if found in _TURNS else 1
 
 
-def _is_deep(mode: str) -> bool:
-    return mode in ("I", "F") or mode.startswith("I;")
-
-
-def _as_deep_as_a_byte(image: Image.Image) -> Image.Image:
-    return _scaled_to_8_bits(image) if _is_deep(image.mode) else image
-
-
-def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit, 32-bit and floating-point grey onto 0 to 255: Pillow's own conversion would clip to white."""
-    values = np.array(image, dtype=np.float32)
-    highest = float(values.max(initial=0.0, where=np.isfinite(values)))
-    # What white is: 65535 in 16 bits; for the wider kinds, which do not say, the nearest usual value above.
-    usual = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}.get(image.mode, (65535.0,))
-    white = next((value for value in usual if highest <= value), highest)
-    if isinstance(transparent := image.info.get("transparency"), int):
-        values[values == transparent] = white
-    scaled = np.nan_to_num(np.clip(values / white, 0.0, 1.0)) * 255.0
-    return Image.fromarray(scaled.round().astype(np.uint8))
+def _as_deep_as_a_byte(image: Image.Image, value_range: depth.ValueRange | None) -> Image.Image:
+    return depth.to_8_bits(image, value_range) if depth.is_deep(image) else image
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
+    whole = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        rgba = strip.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        whole.paste(Image.alpha_composite(white, rgba).convert("RGB"), (0, top))
+    return whole
 
 
 def _from_array(array: NDArray[np.generic]) -> Image.Image:
@@ -294,53 +450,50 @@ def _name_of(source: ImageSource) -> str:
 
 
 @contextmanager
-def _errors_of(name: str, max_pixels: int) -> Iterator[None]:
+def _errors_of(name: str) -> Iterator[None]:
     """Turn whatever Pillow raises on a bad file into one typed, one-line error."""
     try:
         yield
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(
-            f"{name} has too many pixels, {max_pixels:,} are allowed: shrink it, or raise max_pixels"
-        ) from error
     except (UnreadableImageError, ImageTooLargeError, MemoryError):
         raise
     except Exception as error:
-        raise UnreadableImageError(f"{name} {_what_is_wrong(error, name)}") from error
+        raise UnreadableImageError(f"{name} {_what_is_wrong(error)}") from error
 
 
 _WRONG: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist",
     PermissionError: "may not be read: permission denied",
-    UnidentifiedImageError: "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF)",
 }
 
 
-def _what_is_wrong(error: Exception, name: str) -> str:
-    if isinstance(error, UnidentifiedImageError) and (advice := advice_for(name)):
-        return f"is of a kind that is not read: {advice}"
-    if isinstance(error, NotARegularFileError):
-        return str(error.strerror).replace("a file", "a picture")  # a folder, a FIFO, a device, …
+def _what_is_wrong(error: Exception) -> str:
     if type(error) in _WRONG:
         return _WRONG[type(error)]
+    if isinstance(error, NotARegularFileError):
+        return str(error.strerror).replace("a file", "a picture")  # a folder, a FIFO, a device, …
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
     return f"is damaged: {' '.join(str(error).split()) or type(error).__name__}"
 
 
-# Pillow warns above 89 megapixels and refuses above 179, by a global of its own. The check in _check_size is ours;
-# Pillow's limit is only lifted, under a lock, by a caller who asked for more than our own limit, which is within
-# Pillow's. The global is read under the lock too: outside of it, it may be what another thread lifted it to.
+# Some of Pillow's readers refuse more than 179 megapixels, by a global of its own. Our limit is checked before they are
+# asked; theirs is only lifted while a caller who allows more is reading, and comes back with the last of them.
 _lifting = threading.Lock()
+_lifted: list[int | None] = []  # what it was, once for each that reads
 
 
 @contextmanager
 def _pillow_limit(max_pixels: int) -> Iterator[None]:
-    if max_pixels <= MAX_PIXELS:
+    if max_pixels <= budget.MEGAPIXELS * 1_000_000:
         yield
         return
     with _lifting:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+        _lifted.append(_lifted[-1] if _lifted else Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _lifting:
+            before = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = before

@@ -9,15 +9,13 @@ import os
 
 _RAW = "crw cr2 cr3 nef nrw arw srf sr2 dng orf rw2 raf pef srw 3fr fff iiq mos mrw x3f erf kdc dcr rwl raw"
 _ADVICE = {
-    "heic heif hif": "pip install 'googlenet[heic]', or convert to JPEG",
-    "avif avifs": "convert to JPEG or PNG, or install a newer Pillow",
     _RAW: "export camera raw files as JPEG or TIFF",
     "svg svgz eps ai emf wmf cdr": "export drawings as PNG",
     "psd psb xcf kra clip afphoto ora": "export files of an image editor as PNG",
     "dcm dicom nii mha mhd nrrd": "export medical images as PNG or TIFF, one file each",
     "czi nd2 lif oib oif vsi svs ndpi mrxs scn lsm": "export microscope files as PNG or TIFF, one file each",
     "jxl jp2 j2k jpf jpx jpc jls jxr wdp ppm pgm pbm pnm pfm pam tga icb pcx ico icns cur dds exr hdr pic qoi sgi rgb "
-    "bpg flif fits fit fts xbm xpm dib apng mng pict pct ras heics": "convert to JPEG or PNG",
+    "bpg flif fits fit fts xbm xpm dib hif heics avifs apng mng pict pct ras": "convert to JPEG or PNG",
 }
 _NOT_READ = {f".{suffix}": advice for kinds, advice in _ADVICE.items() for suffix in kinds.split()}
 # Files whose first page, a small preview, opens as a TIFF: taking it for the image would be silently wrong.

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from googlenet.card import Preprocessing, ToSquare
-from googlenet.images.decode import COLOURS, ImageSource, Pixels, open_picture
+from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, open_picture
 
 MID_GREY = 127  # of every channel: what stands where there is no picture
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -17,10 +17,20 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 def see(source: ImageSource, rule: Preprocessing) -> Pixels:
     """Read, resize and crop a picture to (size, size, C) uint8: what a network sees of it.
 
-    The pixels of ``prepare(decode(source, rule.channels, at_least=rule.resize), rule)``, with less copying. Raises
-    :class:`ImageError` where the picture cannot be read.
+    The pixels of ``prepare(read(source, rule, rule.resize), rule)``, with less copying. Raises :class:`ImageError`
+    where the picture cannot be read.
     """
-    return prepare(open_picture(source, rule.channels, at_least=rule.resize), rule)
+    opened = open_picture(
+        source, rule.channels, at_least=rule.resize, value_range=rule.value_range, color_profiles=rule.color_profiles
+    )
+    return prepare(opened, rule)
+
+
+def read(source: ImageSource, rule: Preprocessing, at_least: int | None = None) -> Pixels:
+    """Decode a picture as the rule says of its channels, values and colours: (H, W, C) uint8, of its own size."""
+    return decode(
+        source, rule.channels, at_least=at_least, value_range=rule.value_range, color_profiles=rule.color_profiles
+    )
 
 
 def prepare(pixels: Pixels | Image.Image, rule: Preprocessing) -> Pixels:

@@ -16,7 +16,7 @@ from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import prepare
+from googlenet.images.preprocess import see
 from googlenet.inference.engine import Engine
 
 GOLDEN_PICTURES = 4
@@ -67,7 +67,7 @@ def golden_inputs(pictures: Pictures, rule: Preprocessing) -> Pixels:
     stride = max(1, len(pictures) // GOLDEN_PICTURES)
     for item in (*pictures.items[::stride], *pictures.items):
         try:
-            found.append(prepare(item.read(rule.channels, rule.resize), rule))
+            found.append(see(item.source, rule))
         except ImageError as error:
             reason = str(error)
         if len(found) == GOLDEN_PICTURES:

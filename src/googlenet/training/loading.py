@@ -31,7 +31,7 @@ from googlenet.card import Preprocessing
 from googlenet.data.pictures import Pictures
 from googlenet.errors import ImageError, MachineError
 from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import prepare, whole_square
+from googlenet.images.preprocess import prepare, read, whole_square
 from googlenet.training.augment import smallest_side, vary
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
@@ -172,7 +172,7 @@ class PictureDataset(Dataset[Any]):
         """Decode a picture, or find it among those that were kept: the first ones, while there is room."""
         pixels = self.decoded.get(index)
         if pixels is None:
-            pixels = self.pictures.items[index].read(self.rule.channels, self.at_least)
+            pixels = read(self.pictures.items[index].source, self.rule, self.at_least)
             if pixels.nbytes <= self.room:
                 self.decoded[index], self.room = pixels, self.room - pixels.nbytes
         return pixels

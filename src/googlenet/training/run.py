@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing, ToSquare
+from googlenet.data.depths import common_range
 from googlenet.data.pictures import LabelledData, Picture, Pictures, find_data, open_data, redraw
 from googlenet.data.splits import (
     BY_NAME,
@@ -48,6 +49,7 @@ from googlenet.training import directory, inherit, torchrun
 from googlenet.training.directory import SETTINGS
 from googlenet.training.recipe import Recipe, load_recipe
 
+READING = ("value_range", "color_profiles")  # of the preprocessing: how files are read, which the images decide
 Balance = Literal["none", "loss", "sample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
@@ -207,6 +209,7 @@ class Plan:
     def begun_with(self, card: ModelCard | None, origin: dict[str, Any]) -> Plan:
         """Note the weights that were read, and take over what was not known of published ones before."""
         settings, network, rule = _settled(self.settings, self.network, card, origin)
+        rule = replace(rule, value_range=self.rule.value_range, color_profiles=self.rule.color_profiles)
         return replace(self, settings=settings, network=network, rule=rule, origin=origin)
 
     def with_hashes(self, hashes: Sequence[str]) -> Plan:
@@ -222,7 +225,8 @@ class Plan:
     def recorded(self) -> dict[str, Any]:
         """Give what ``run.json`` holds, for JSON."""
         recorded = {"recipe": self.settings.model_dump(mode="json"), "network": to_json(self.network),
-                    "data": self.described, "launch": torchrun.launch_id()}  # fmt: skip
+                    "data": self.described, "launch": torchrun.launch_id(),
+                    "reading": {name: getattr(self.rule, name) for name in READING}}  # fmt: skip
         return recorded | ({"from": self.origin} if self.origin else {})
 
 
@@ -275,8 +279,18 @@ def look_at_data(plan: Plan, data: str | Path | LabelledData, **how: Any) -> Pla
         if plan.resume:
             _check_same_data(plan.run, plan.before["data"], described)
             described |= {key: plan.before["data"][key] for key in ("split", "record") if key in plan.before["data"]}
-        golden_inputs(pictures.val, plan.rule)  # pictures of which none can be read are told of before any work
-    return replace(plan, data=pictures, described=described)
+        rule = _read_as(plan, pictures)
+        golden_inputs(pictures.val, rule)  # pictures of which none can be read are told of before any work
+    return replace(plan, data=pictures, described=described, rule=rule)
+
+
+def _read_as(plan: Plan, data: LabelledData) -> Preprocessing:
+    """Settle how images are read: a run goes on as it began; before there was a choice, profiles were ignored."""
+    if not plan.resume:
+        return replace(plan.rule, value_range=common_range(data.train, plan.rule.channels))
+    reading = plan.before.get("reading", {"value_range": None, "color_profiles": "ignored"})
+    found = reading["value_range"]
+    return replace(plan.rule, **{**reading, "value_range": found and tuple(found)})
 
 
 def _begun(

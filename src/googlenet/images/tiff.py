@@ -1,0 +1,102 @@
+"""What the first directory of a TIFF says: enough to bound what it costs, and to say what kind it is."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+JPEG_COMPRESSIONS = (6, 7)
+MAX_TAGS = 4096
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # of whole numbers without a sign
+_TAGS = {
+    "width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "samples": 277, "format": 339,
+    "tile_width": 322, "tile_height": 323,
+}  # fmt: skip
+_OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips, of tiles
+_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+
+
+@dataclass(frozen=True)
+class Directory:
+    """``tags`` maps each to its type, how many values it has, and where they lie."""
+
+    order: str
+    tags: dict[int, tuple[int, int, int]]
+    small: dict[int, tuple[int, ...]]  # the values of those that have few
+
+    @property
+    def total_bytes(self) -> int:
+        """How long all values are, as far as they say."""
+        return sum(_SIZES.get(kind, 0) * count for kind, count, _ in self.tags.values())
+
+    @property
+    def parts(self) -> int:
+        """How many strips or tiles there are."""
+        return max((self.tags[tag][1] for tag in _OFFSETS if tag in self.tags), default=0)
+
+    def first(self, name: str) -> int:
+        """Return the first value of a tag, 0 where it has none."""
+        return next(iter(self.small.get(_TAGS[name], ())), 0)
+
+    def strips(self, file: BinaryIO) -> Iterator[tuple[int, int]]:
+        """Give where each strip, or tile, begins, and its length in bytes."""
+        offsets, counts = (
+            (self._values(file, tag) for tag in tags if tag in self.tags) for tags in (_OFFSETS, _COUNTS)
+        )
+        yield from zip(next(offsets, ()), next(counts, ()), strict=False)
+
+    def _values(self, file: BinaryIO, tag: int) -> tuple[int, ...]:
+        if tag in self.small:
+            return self.small[tag]
+        kind, count, at = self.tags[tag]
+        file.seek(at)
+        return _unpack(self.order, kind, file.read(count * _SIZES.get(kind, 1)))
+
+    def kind(self) -> str:
+        """Say what pixels it holds: "3 samples of 32 bits, floating-point"."""
+        samples = self.first("samples") or 1
+        bits = "/".join(map(str, sorted(set(self.small.get(_TAGS["bits"], (1,))))))
+        return f"{samples} sample{'s' * (samples > 1)} of {bits} bits, {_FORMATS.get(self.first('format'), 'unsigned')}"
+
+
+def read_directory(file: BinaryIO) -> Directory | None:
+    """Read where the tags of the first page are; ``None`` where that is no TIFF, or is damaged."""
+    file.seek(0)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    try:
+        if order is None:
+            return None
+        big = struct.unpack_from(order + "H", head, 2)[0] == 43
+        file.seek(*struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4))
+        (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
+        width = 20 if big else 12
+        entries = file.read(min(count, MAX_TAGS) * width)
+        return _directory(file, order, big, [entries[at : at + width] for at in range(0, len(entries), width)])
+    except (struct.error, OSError, ValueError, OverflowError):
+        return None
+
+
+def _directory(file: BinaryIO, order: str, big: bool, entries: list[bytes]) -> Directory:
+    tags, small = {}, {}
+    for entry in entries:
+        tag, kind, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), entry)
+        inside = entry[12:] if big else entry[8:]
+        length = count * _SIZES.get(kind, 0)
+        (at,) = struct.unpack(order + ("Q" if big else "I"), inside)
+        tags[tag] = kind, count, at
+        if length <= len(inside):
+            small[tag] = _unpack(order, kind, inside[:length])
+        elif count <= MAX_TAGS and tag in _TAGS.values():
+            file.seek(at)
+            small[tag] = _unpack(order, kind, file.read(length))
+    return Directory(order, tags, small)
+
+
+def _unpack(order: str, kind: int, data: bytes) -> tuple[int, ...]:
+    letter = _LETTERS.get(kind)
+    count = len(data) // _SIZES.get(kind, 1)
+    return struct.unpack(f"{order}{count}{letter}", data[: count * _SIZES[kind]]) if letter else ()
