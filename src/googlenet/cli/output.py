@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
 
 if TYPE_CHECKING:
     from googlenet.inference.results import Summary
@@ -26,7 +26,7 @@ def show_table(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Se
     for heading, side in columns:
         table.add_column(heading, justify=side, no_wrap=side == "right")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else escape_surrogates(str(cell)) for cell in row))
     out().print(table)
 
 
@@ -38,24 +38,30 @@ def out() -> Console:
 
 def say(text: str = "") -> None:
     """Print a line for people on stdout."""
-    out().print(text, soft_wrap=True, markup=False)
+    out().print(escape_surrogates(text), soft_wrap=True, markup=False)
 
 
 def show_json(value: Any) -> None:
     """Print JSON on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 def show_csv(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows of the same keys as CSV on stdout, each as it comes."""
+    """Print rows of the same keys as CSV on stdout, each as it comes. No cell is a formula to a spreadsheet.
+
+    On a terminal, which would obey them, control characters are escaped; into a file or a pipe they go as they are.
+    """
     stdout = sys.stdout  # now: once a bar is shown on stderr, what is printed goes there
-    coming = iter(rows)
-    first = next(coming, None)
-    writer = csv.DictWriter(stdout, list(first or ()), lineterminator="\n")
-    writer.writeheader()
-    if first is not None:
-        writer.writerow(first)
-    writer.writerows(coming)
+    shown = printable if stdout.isatty() else str
+    for number, row in enumerate(rows):
+        if not number:
+            stdout.write(csv_line(row))
+        stdout.write(csv_line(shown(_cell(name, value)) for name, value in row.items()))
+
+
+def _cell(name: str, value: Any) -> str:
+    text = "" if value is None else str(value)
+    return no_formula_path(text) if name == "path" else no_formula(text)
 
 
 def warn(text: str) -> None:

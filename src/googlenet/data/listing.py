@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.errors import DataError
-from googlenet.text import first_few, nearest, printable
+from googlenet.text import first_few, from_no_formula, nearest, printable
 
 LISTS = (".csv", ".jsonl")
 COLUMNS = ("path", "label", "labels", "split", "group")
@@ -119,7 +119,7 @@ def _csv_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise DataError(f"{path}:{start}: {len(fields)} fields where the first line names {len(header)} columns")
         record: dict[str, Any] = dict(zip(header, fields, strict=True))
         for key in record.keys() & {"label", "labels"}:
-            record[key] = record[key].split(BETWEEN_LABELS)
+            record[key] = from_no_formula(record[key]).split(BETWEEN_LABELS)
         yield start, record
 
 

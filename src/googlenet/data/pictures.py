@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from googlenet.data.named import NAMED, find_named
 from googlenet.data.sources import pictures_below
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
-from googlenet.text import first_few, printable
+from googlenet.text import escape_surrogates, first_few, printable
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
@@ -103,7 +103,13 @@ class LabelledData:
     multi_label: bool = False  # whether a picture may be of several classes, or of none
 
     def __post_init__(self) -> None:
-        """Raise :class:`DataError` where a picture has not one class and nobody said that it may."""
+        """Raise :class:`DataError` where a picture has not one class and nobody said that it may.
+
+        Classes are refused, too, whose names no file can hold.
+        """
+        for name in self.class_names:
+            if name != escape_surrogates(name):
+                raise DataError(f"{self.name}: the class {printable(name)} is not UTF-8: give it another name")
         for item in () if self.multi_label else self.split("all").items:
             if len(item.labels) != 1:
                 raise DataError(
@@ -280,14 +286,15 @@ def _size(path: Path | None) -> int:
 
 
 def _read_folder(root: Path, channels: int) -> Pictures:
-    class_names = tuple(entry.name for entry in _folders(root))
+    folders = _folders(root)
+    class_names = tuple(escape_surrogates(folder.name) for folder in folders)
+    _refuse_one_name(root, folders, class_names)
     items = []
-    for label, class_name in enumerate(class_names):
-        paths = find_pictures(root / class_name, channels)
+    for label, folder in enumerate(folders):
+        paths = find_pictures(folder, channels)
         if not paths:
             raise DataError(
-                f"{root / class_name} is a class without pictures: put some into it ({_kinds(channels)}) "
-                "or remove the folder"
+                f"{folder} is a class without pictures: put some into it ({_kinds(channels)}) or remove the folder"
             )
         items += [Picture(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
     if not class_names:
@@ -295,6 +302,14 @@ def _read_folder(root: Path, channels: int) -> Pictures:
         found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
         raise DataError(f"{root} has {found}: make one sub-folder per class and put its pictures into it")
     return Pictures(class_names, tuple(items))
+
+
+def _refuse_one_name(root: Path, folders: Sequence[Path], class_names: Sequence[str]) -> None:
+    """Raise where bytes that are not UTF-8 are written in one folder's name as another spells them out."""
+    for name, times in Counter(class_names).items():
+        if times > 1:
+            alike = first_few(repr(folder.name) for folder in folders if escape_surrogates(folder.name) == name)
+            raise DataError(f"{root}: the folders {alike} would be one class, {name}: rename one of them")
 
 
 def _relabelled(part: Pictures, class_names: tuple[str, ...]) -> Pictures:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import os
 import shutil
 from collections import Counter
@@ -22,7 +20,7 @@ from googlenet.errors import DataError, ImageError
 from googlenet.files import write_error
 from googlenet.images.decode import decode
 from googlenet.inference.pipeline import in_batches
-from googlenet.text import printable
+from googlenet.text import csv_line, json_text, no_formula, no_formula_path, printable
 
 LIST = ".csv"
 BETWEEN_LABELS = "|"  # in a list, where a picture has several
@@ -238,9 +236,7 @@ def _upright(seen: Look, source: Path) -> bytes:
 
 
 def _list_of(kept: list[Look]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split"])
+    lines = [csv_line(["path", "label", "split"])]
     for seen in kept:
         assert isinstance(seen.entry.source, Path)
         path, classes = str(seen.entry.source.absolute()), seen.entry.classes
@@ -249,8 +245,8 @@ def _list_of(kept: list[Look]) -> str:
                 f"{printable(seen.entry.name)} cannot be named in a list, which is UTF-8 with {BETWEEN_LABELS} between "
                 "classes: rename it, or give --fix a folder"
             )
-        writer.writerow([path, BETWEEN_LABELS.join(classes), seen.entry.split])
-    return text.getvalue()
+        lines.append(csv_line([no_formula_path(path), no_formula(BETWEEN_LABELS.join(classes)), seen.entry.split]))
+    return "".join(lines)
 
 
 def _is_utf8(text: str) -> bool:
@@ -259,4 +255,4 @@ def _is_utf8(text: str) -> bool:
 
 def _report(findings: Findings, deeds: list[Deed]) -> str:
     ordered = [asdict(deed) for deed in sorted(deeds, key=lambda deed: deed.name)]
-    return json.dumps({**findings.to_json(), "done": ordered}, indent=2, ensure_ascii=False) + "\n"
+    return json_text({**findings.to_json(), "done": ordered}, indent=2) + "\n"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import json
 import logging
 import shutil
@@ -12,6 +10,7 @@ import signal
 import tempfile
 import time
 import warnings
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +45,7 @@ from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
 from googlenet.stopping import stop_signals
+from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path
 from googlenet.training import checkpoint, distributed, memory, transfer
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.display import Display, say
@@ -188,8 +188,9 @@ def train(
             fitting.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
         if resume:
             fitting.restore(Checkpoints(run / CHECKPOINTS), say)
+        writing = _try_the_end(fitting, run, described, new=not resume)
         if isinstance(fitting.pace, Minutes):
-            fitting.pace.foresee(*_foresee_the_end(fitting, run, described))
+            fitting.pace.foresee(_foresee_validation(fitting, run), writing)
         _run(fitting, run)
     if processes.is_first:
         _finish(fitting, run, described)
@@ -240,7 +241,7 @@ def _run(fit: Fit, run: Path) -> None:
         _write_unreadable(run, fit.progress.unreadable)
     if not finished:
         if fit.processes.is_first:
-            _draw(run, fit)
+            _draw(run, fit.progress.history, fit.task.metric)
         again = f"googlenet train {fit.data.name} --out {run} --resume"
         raise StoppedError(
             f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
@@ -264,22 +265,48 @@ class _Recorder:
         return bool(self.caught)
 
 
-def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[float, float]:
-    """Go through the end once before the beginning: the seconds of validation with its checkpoints, and of the bundle.
+def _try_the_end(fit: Fit, run: Path, described: dict[str, Any], *, new: bool) -> float:
+    """Write once, before the first epoch, all that is written after the last; give the seconds that it took.
 
-    A network that cannot be shipped is found out here too, before time is spent on it.
+    A network that cannot be shipped, names that cannot be written and a disk that is full are found out here, before
+    time is spent. What was written is deleted, and where it fails all of a ``new`` run.
     """
+    begun = time.perf_counter()
+    if fit.processes.is_first:
+        try:
+            with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
+                _write_the_end(fit, Path(folder), described)
+        except BaseException as error:
+            if new:
+                _clear(run)
+            if isinstance(error, OSError):
+                raise checkpoint.explain(error, run) from error
+            raise
+    return fit.processes.first(time.perf_counter() - begun)
+
+
+def _write_the_end(fit: Fit, folder: Path, described: dict[str, Any]) -> None:
+    history = fit.progress.history or [_made_up_epoch(fit)]
+    _write_log(folder / LOG, history)
+    _draw(folder, history, fit.task.metric)
+    odd = {item.name: "unread" for item in fit.data.split("all").items if not item.name.isascii()}
+    _write_unreadable(folder, {**odd, **fit.progress.unreadable})
+    network = copy.deepcopy(fit.best_network)  # what is shipped is moved to the processor
+    _write_bundle(fit, folder / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+
+
+def _made_up_epoch(fit: Fit) -> EpochResult:
+    scores = {fit.task.metric: 0.5}
+    losses = (1.0,) * (1 + len(fit.network.network.aux))
+    return EpochResult(1, fit.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
+
+
+def _foresee_validation(fit: Fit, run: Path) -> float:
+    """Give the seconds of a validation with its checkpoints."""
     begun = time.perf_counter()
     fit.save(Checkpoints(run / CHECKPOINTS))
     saving = CHECKPOINTS_GROW * (time.perf_counter() - begun)
-    begun = time.perf_counter()
-    if fit.processes.is_first:
-        with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
-            # A copy: what is shipped is moved to the processor.
-            network = copy.deepcopy(fit.best_network)
-            _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
-    writing = time.perf_counter() - begun
-    return fit.processes.first((fit.foresee_validation() + saving, writing))
+    return fit.processes.first(fit.foresee_validation() + saving)
 
 
 def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
@@ -292,7 +319,7 @@ def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
     checkpoint.restore_module(network, tensors, path)
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
     card = _card(fit, described, metrics, tuple(state["thresholds"]))
-    _draw(run, fit)
+    _draw(run, fit.progress.history, fit.task.metric)
     _write_bundle(fit, run / bundles.IN_RUN, network, card)
 
 
@@ -352,7 +379,7 @@ def _check_balance(recipe: Recipe, data: LabelledData) -> None:
 
 def _describe(data: LabelledData) -> dict[str, Any]:
     return {
-        "name": data.name,
+        "name": escape_surrogates(data.name),
         "split": "by file name" if data.made_here else "as given",
         "train": len(data.train),
         "val": len(data.val),
@@ -373,12 +400,16 @@ def _start(run: Path, settings: dict[str, Any], overwrite: bool) -> None:
     if there and not overwrite:
         raise RunError(f"{run} holds a run: go on with --resume, replace it with --overwrite, or choose another --out")
     try:
-        for name in _CONTENTS:
-            shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
+        _clear(run)
         (run / CHECKPOINTS).mkdir(parents=True)
     except OSError as error:
         raise checkpoint.explain(error, run) from error
-    checkpoint.write_whole(run / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False).encode())
+    checkpoint.write_whole(run / SETTINGS, json_text(settings, indent=2).encode())
+
+
+def _clear(run: Path) -> None:
+    for name in _CONTENTS:
+        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
 
 
 def _settings(run: Path) -> dict[str, Any]:
@@ -457,26 +488,23 @@ def _write_log(path: Path, history: list[EpochResult]) -> None:
         row = result.to_row()
         losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
         rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
-    _write_csv(path, rows)
+    _write_csv(path, rows[0], (row.values() for row in rows))
 
 
 def _write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
     if unreadable:
-        rows = [{"picture": name, "reason": reason} for name, reason in sorted(unreadable.items())]
-        _write_csv(run / UNREADABLE, rows)
+        rows = ((no_formula_path(name), no_formula(reason)) for name, reason in sorted(unreadable.items()))
+        _write_csv(run / UNREADABLE, ("picture", "reason"), rows)
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    checkpoint.write_whole(path, text.getvalue().encode())
+def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    text = "".join(map(csv_line, (columns, *rows)))
+    checkpoint.write_whole(path, escape_surrogates(text).encode())
 
 
-def _draw(run: Path, fit: Fit) -> None:
-    if fit.progress.history:
-        draw_learning_curve([result.to_row() for result in fit.progress.history], run / CURVE, fit.task.metric)
+def _draw(run: Path, history: list[EpochResult], metric: str) -> None:
+    if history:
+        draw_learning_curve([result.to_row() for result in history], run / CURVE, metric)
 
 
 # The machine.
