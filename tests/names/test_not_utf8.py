@@ -54,8 +54,8 @@ def test_answers_are_found_again_by_the_name(latin, tiny, tmp_path, call):
         out = tmp_path / os.fsdecode(b"r\xe9sultats." + kind.encode())
         code, said, err = call("predict", run, everything, "--out", out)
         assert code == 0, err
-        code, said, _ = call("predict", run, everything, "--out", out, "--resume")
-        assert code == 0
+        code, said, err = call("predict", run, everything, "--out", out, "--resume")
+        assert code == 0, err
         assert f"{12:,} pictures, 12 of them from before" in said
         rows = {"csv": lambda file: list(csv.DictReader(file.open(encoding="utf-8"))),
                 "jsonl": lambda file: [json.loads(line) for line in file.open(encoding="utf-8")],
