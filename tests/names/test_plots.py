@@ -154,7 +154,7 @@ def write_font(path, letter):
     font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "letter": pen.glyph()})
     font.setupHorizontalMetrics({".notdef": (500, 0), "letter": (600, 0)})
     font.setupHorizontalHeader(ascent=800, descent=-200)
-    font.setupNameTable({"familyName": f"Only {letter}", "styleName": "Regular"})
+    font.setupNameTable({"familyName": f"Only {ord(letter)}", "styleName": "Regular"})
     font.setupOS2()
     font.setupPost()
     font.save(path)
