@@ -25,6 +25,7 @@ from googlenet.errors import (
     StoppedError,
     WeightsError,
 )
+from googlenet.text import printable
 
 VERBS = (
     "demo",
@@ -109,7 +110,7 @@ def _usage(error: typer.TyperException) -> str:
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     print(f"googlenet: {line}", file=sys.stderr)  # noqa: T201
     _exit(code)
 

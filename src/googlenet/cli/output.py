@@ -11,8 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
+from googlenet.text import csv_line, json_text, no_formula, no_formula_path, printable
 
 if TYPE_CHECKING:
     from googlenet.inference.results import Summary
@@ -24,9 +25,9 @@ def show_table(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Se
     """Print a table. A column is its heading and ``"left"`` or ``"right"``."""
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, side in columns:
-        table.add_column(heading, justify=side, no_wrap=side == "right")  # type: ignore[arg-type]
+        table.add_column(Text(_plain(heading)), justify=side, no_wrap=side == "right")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*("" if cell is None else escape_surrogates(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else Text(_plain(str(cell))) for cell in row))
     out().print(table)
 
 
@@ -36,9 +37,13 @@ def out() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=200)
 
 
+def _plain(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def say(text: str = "") -> None:
     """Print a line for people on stdout."""
-    out().print(escape_surrogates(text), soft_wrap=True, markup=False)
+    out().print(_plain(text), soft_wrap=True, markup=False, emoji=False)
 
 
 def show_json(value: Any) -> None:
@@ -66,7 +71,7 @@ def _cell(name: str, value: Any) -> str:
 
 def warn(text: str) -> None:
     """Print a line on stderr."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+    Console(stderr=True, highlight=False).print(_plain(text), soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager

@@ -208,7 +208,7 @@ def _labels(where: str, value: Any) -> tuple[str, ...]:
         raise DataError(f"{where}: label must be the name of a class in quotes, or a list of names, got {got}")
     names = sorted({label.strip() for label in labels} - {""})
     for name in names:
-        if not name.isprintable():
+        if printable(name) != name:
             raise DataError(f"{where}: {name!r} cannot be the name of a class: it has characters that cannot be shown")
     return tuple(names)
 

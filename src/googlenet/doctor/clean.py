@@ -245,13 +245,17 @@ def _list_of(kept: list[Look]) -> str:
     for seen in kept:
         assert isinstance(seen.entry.source, Path)
         path, classes = str(seen.entry.source.absolute()), seen.entry.classes
-        if any(BETWEEN_LABELS in name for name in classes) or not _is_utf8("".join((path, *classes))):
+        if not all(map(_can_be_listed, classes)) or not _is_utf8(path):
             raise DataError(
                 f"{printable(seen.entry.name)} cannot be named in a list, which is UTF-8 with {BETWEEN_LABELS} between "
-                "classes: rename it, or give --fix a folder"
+                "classes, without blanks around them: rename it, or give --fix a folder"
             )
         lines.append(csv_line([no_formula_path(path), no_formula(BETWEEN_LABELS.join(classes)), seen.entry.split]))
     return "".join(lines)
+
+
+def _can_be_listed(name: str) -> bool:
+    return BETWEEN_LABELS not in name and name == name.strip() == printable(name)
 
 
 def _is_utf8(text: str) -> bool:

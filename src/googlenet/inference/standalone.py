@@ -92,7 +92,7 @@ def _describe(model: Any, card: ModelCard) -> None:
 
 
 def _one_word(name: str) -> str:
-    return "_".join(name.split())
+    return "_".join(name.split()) or "_"
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:

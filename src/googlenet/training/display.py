@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from googlenet.card import SHOWN
-from googlenet.text import first_few
+from googlenet.text import first_few, printable
 from googlenet.training.fit import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 
@@ -153,12 +153,12 @@ class Display:
         return f"{number:>{width}}" if self.minutes is not None else f"{number:>{width}}/{self.epochs}"
 
     def _print(self, text: str, style: str = "") -> None:
-        self.console.print(text, style=style, soft_wrap=True, markup=False)
+        self.console.print(printable(text), style=style, soft_wrap=True, markup=False, emoji=False)
 
 
 def say(text: str) -> None:
     """Print a line on stderr, where there is no display yet."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+    Console(stderr=True, highlight=False).print(printable(text), soft_wrap=True, markup=False, emoji=False)
 
 
 class _Speed(ProgressColumn):
