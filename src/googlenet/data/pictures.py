@@ -286,7 +286,7 @@ def _size(path: Path | None) -> int:
 
 
 def _read_folder(root: Path, channels: int) -> Pictures:
-    folders = _folders(root)
+    folders = sorted(_folders(root), key=lambda folder: escape_surrogates(folder.name))
     class_names = tuple(escape_surrogates(folder.name) for folder in folders)
     _refuse_one_name(root, folders, class_names)
     items = []
