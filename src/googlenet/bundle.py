@@ -23,7 +23,7 @@ from pathlib import Path
 
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError
-from googlenet.files import sync_directory
+from googlenet.files import sibling, sync_directory
 from googlenet.models.spec import Network, from_json
 
 CARD = "card.json"
@@ -111,7 +111,7 @@ def write(path: str | Path, card: ModelCard, files: Mapping[str, bytes]) -> Bund
     path = Path(path)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     card = dataclasses.replace(card, files=hashes)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fresh = sibling(path, f".{os.getpid()}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
@@ -132,7 +132,7 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def _swap(fresh: Path, path: Path) -> None:
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = sibling(path, f".{os.getpid()}.old")
     if path.exists():
         path.rename(old)
     fresh.rename(path)

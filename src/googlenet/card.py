@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from googlenet.errors import BundleError
+from googlenet.text import json_text
 
 FORMAT = 4  # raised when a bundle of today could not be read by the code of yesterday
 
@@ -104,7 +105,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Give the text of ``card.json``."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json_text(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

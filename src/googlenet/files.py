@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import sys
@@ -92,7 +93,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Put what ``write`` writes to a temporary sibling under ``path``, down to the disk: whole, or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fresh = sibling(path, f".{os.getpid()}.new")
     try:
         write(fresh)
         with fresh.open("rb") as file:
@@ -102,6 +103,31 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with contextlib.suppress(OSError):  # on a disk that became read-only this fails even where there is none
             fresh.unlink()
+
+
+def sibling(path: Path, ending: str) -> Path:
+    """Name a hidden file beside ``path``, after it.
+
+    >>> sibling(Path("runs/results.parquet"), ".new").name
+    '.results.parquet.new'
+    """
+    return path.with_name(fitting_name(f".{path.name}", ending))
+
+
+def fitting_name(stem: str, ending: str = "") -> str:
+    """Return ``stem + ending``; where that is longer than a file system takes, some of the stem, and a hash of it.
+
+    >>> len(fitting_name(300 * "x", ".png")), fitting_name("x", ".png")
+    (255, 'x.png')
+    """
+    whole = os.fsencode(stem + ending)
+    if len(whole) <= MAX_NAME_BYTES:
+        return stem + ending
+    mark = f"-{hashlib.sha256(whole).hexdigest()[:12]}"
+    room = MAX_NAME_BYTES - len(mark) - len(os.fsencode(ending))
+    if room < 0:  # what looks like an ending is no such thing
+        return fitting_name(stem + ending)
+    return os.fsencode(stem)[:room].decode("utf-8", "ignore") + mark + ending
 
 
 def sync_directory(path: Path) -> None:

@@ -5,12 +5,21 @@ Standard library only. Whatever a user or a file named reaches a terminal, a mes
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
+import json
+import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 FIRST_FEW = 5  # names that a message lists before it counts the rest
 MAX_LISTED_WORDS = 16  # allowed words that are all listed even where some are near
 _JOINERS = "\u200c\u200d"  # not printable to Python, but part of Persian words and of emoji
+_NOT_ASCII = re.compile(r"[^\n -~]")
+_COMPUTED = r"[=+\-@\t\r\n＝＋－＠]"  # how a cell begins that some spreadsheet takes for a formula
+_FORMULA, _FORMULA_PATH = re.compile(f"'*{_COMPUTED}"), re.compile(rf"(\./)*{_COMPUTED}")
+_NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -61,3 +70,67 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
         return f"allowed: {listing}"
     meant = " or ".join(f"'{each}'" for each in close)
     return f"did you mean {meant}?" + (f" ({listing})" if len(words) <= MAX_LISTED_WORDS else "")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    r"""Return JSON that UTF-8 can hold and a terminal can show, from which every text is read back as it was.
+
+    Letters stay letters; what :func:`printable` would escape is escaped as JSON does it. Bytes of a name that are not
+    UTF-8 are the exception: they are read back as :func:`escape_surrogates` writes them.
+
+    >>> print(json_text("caf\udce9\x9b 猫"))
+    "caf\\udce9\u009b 猫"
+    """
+    return _NOT_ASCII.sub(_json_letter, json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def _json_letter(match: re.Match[str]) -> str:
+    letter = match[0]
+    if letter.isprintable() or letter in _JOINERS:
+        return letter
+    return ("\\" if "\ud800" <= letter <= "\udfff" else "") + json.dumps(letter)[1:-1]
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    r"""Return a line of CSV, its line end too. A cell that has a line end of any kind in it is in quotes.
+
+    >>> csv_line(["a\rb", 1, None])
+    '"a\rb",1,\n'
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # only what is in the terminator is quoted
+    return line.getvalue()[:-2] + "\n"
+
+
+def no_formula(text: str) -> str:
+    """Return a text for a cell of CSV that no spreadsheet takes for a formula: such a one begins with an apostrophe.
+
+    >>> [no_formula(text) for text in ("=1+1", "-rf", "-1", "cat", "'=1+1")]
+    ["'=1+1", "'-rf", '-1', 'cat', "''=1+1"]
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def from_no_formula(cell: str) -> str:
+    """Return the text of which :func:`no_formula` made a cell.
+
+    >>> [from_no_formula(cell) for cell in ("'=1+1", "-1", "cat", "''=1+1", "'n' Sync")]
+    ['=1+1', '-1', 'cat', "'=1+1", "'n' Sync"]
+    """
+    text = cell.removeprefix("'")
+    return text if no_formula(text) == cell else cell
+
+
+def no_formula_path(path: str) -> str:
+    """Return a path for a cell of CSV that no spreadsheet takes for a formula, and that leads to the same file.
+
+    >>> no_formula_path("=1+1.jpg"), no_formula_path("photos/=1+1.jpg")
+    ('./=1+1.jpg', 'photos/=1+1.jpg')
+    """
+    return f"./{path}" if _FORMULA_PATH.match(path) else path
+
+
+def from_no_formula_path(cell: str) -> str:
+    """Return the path of which :func:`no_formula_path` made a cell."""
+    path = cell.removeprefix("./")
+    return path if no_formula_path(path) == cell else cell

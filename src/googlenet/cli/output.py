@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 import sys
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from googlenet import terminal
-from googlenet.text import printable
+from googlenet.text import csv_line, json_text, no_formula, no_formula_path, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -191,23 +190,26 @@ def _print_list(columns: list[Column], size: int, console: Console) -> None:
 
 def show_json(value: Any) -> None:
     """Print JSON on stdout. What a terminal would obey, and what stdout cannot encode, is escaped as JSON does."""
-    text = json.dumps(value, indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
-    escaped = (c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
-    sys.stdout.write("".join(escaped) + "\n")
+    is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write((json_text(value, indent=2) if is_utf else json.dumps(value, indent=2)) + "\n")
 
 
 def show_csv(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows of the same keys as CSV on stdout: each as it comes; on a terminal once all are there, escaped."""
+    """Print rows of the same keys as CSV on stdout, each as it comes. No cell is a formula to a spreadsheet.
+
+    On a terminal, which would obey them, control characters are escaped, and the rows come once all are there.
+    """
     stdout = sys.stdout  # now: once a bar is shown on stderr, what is printed goes there
-    if terminal.console().is_terminal:
-        rows = [{key: printable(str(cell)) for key, cell in row.items()} for row in rows]
-    coming = iter(rows)
-    first = next(coming, None)
-    writer = csv.DictWriter(stdout, list(first or ()), lineterminator="\n")
-    writer.writeheader()
-    if first is not None:
-        writer.writerow(first)
-    writer.writerows(coming)
+    shown = printable if stdout.isatty() else str
+    for number, row in enumerate(list(rows) if stdout.isatty() else rows):
+        if not number:
+            stdout.write(csv_line(row))
+        stdout.write(csv_line(shown(_csv_cell(name, value)) for name, value in row.items()))
+
+
+def _csv_cell(name: str, value: Any) -> str:
+    text = "" if value is None else str(value)
+    return no_formula_path(text) if name == "path" else no_formula(text)
 
 
 def warn_of_range(rule: Preprocessing) -> None:

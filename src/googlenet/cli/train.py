@@ -126,11 +126,12 @@ def train(
 
     if not is_first_process():
         return
+    from googlenet.data.listing import csv_rows
     from googlenet.training.directory import UNREADABLE
 
     metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"
     if (out / UNREADABLE).exists():
-        count = len((out / UNREADABLE).read_text("utf-8").splitlines()) - 1
+        count = sum(1 for _ in csv_rows(out / UNREADABLE)) - 1
         warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
     say(f"{bundle.card.name}: {SHOWN[score]} {metrics[score]:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
     say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")

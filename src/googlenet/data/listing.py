@@ -19,7 +19,7 @@ from googlenet.errors import DataError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images.decode import suffixes
 from googlenet.images.kinds import suffix_of
-from googlenet.text import first_few, nearest, printable
+from googlenet.text import first_few, from_no_formula, nearest, printable
 
 SEPARATED = (".csv", ".tsv")
 SEPARATORS = ",;\t"
@@ -231,7 +231,7 @@ def _csv_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple[i
         return
     for line, record in records:
         for key in record.keys() & {"label", "labels"}:
-            yield line, {**record, key: record[key].split(BETWEEN_LABELS)}
+            yield line, {**record, key: from_no_formula(record[key]).split(BETWEEN_LABELS)}
 
 
 def _fields(path: Path, line: int, fields: list[str], names: list[str]) -> list[str]:
@@ -417,7 +417,7 @@ def _labels(where: str, value: Any) -> tuple[str, ...]:
         )
     names = sorted({str(label).strip() for label in labels} - {""})
     for name in names:
-        if not name.isprintable():
+        if printable(name) != name:
             raise DataError(f"{where}: {name!r} cannot be the name of a class: it has characters that cannot be shown")
     return tuple(names)
 

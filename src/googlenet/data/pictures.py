@@ -34,7 +34,7 @@ from googlenet.data.named import NAMED, find_named
 from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
-from googlenet.text import first_few, printable
+from googlenet.text import escape_surrogates, first_few, printable
 
 VAL_FRACTION = 0.2
 DIGITS = "digits"
@@ -122,7 +122,13 @@ class LabelledData:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """Raise :class:`DataError` where a picture has not one class and nobody said that it may."""
+        """Raise :class:`DataError` where a picture has not one class and nobody said that it may.
+
+        Classes are refused, too, whose names no file can hold.
+        """
+        for name in self.class_names:
+            if name != escape_surrogates(name):
+                raise DataError(f"{self.name}: the class {printable(name)} is not UTF-8: give it another name")
         for item in () if self.multi_label else self.split("all").items:
             if len(item.labels) != 1:
                 raise DataError(
@@ -522,18 +528,28 @@ def _size(path: Path | None) -> int:
 
 def _read_folder(root: Path, names: list[str], contents: Contents, to_learn: bool) -> Pictures:
     """Take the pictures of each class; a folder in which there is nothing but runs of ``train`` is no class."""
-    class_names = tuple(name for name in names if not _holds_runs_alone(root / name, contents))
+    folders = sorted((name for name in names if not _holds_runs_alone(root / name, contents)), key=escape_surrogates)
+    class_names = tuple(map(escape_surrogates, folders))
+    _refuse_one_class(root, folders)
     items = []
-    for label, class_name in enumerate(class_names):
-        paths = [Path(path) for path in contents.images[str(root / class_name)]]
+    for label, folder in enumerate(folders):
+        paths = [Path(path) for path in contents.images[str(root / folder)]]
         if not paths and to_learn:
-            raise DataError(_why_empty(root / class_name, contents))
+            raise DataError(_why_empty(root / folder, contents))
         items += [Picture(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
     if not class_names:
         loose = len(images_below(str(root), contents.channels))
         found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
         raise DataError(f"{root} has {found}: make one sub-folder per class and put its pictures into it")
     return Pictures(class_names, tuple(items))
+
+
+def _refuse_one_class(root: Path, folders: Sequence[str]) -> None:
+    """Raise where bytes that are not UTF-8 are written in one folder's name as another spells them out."""
+    for name, times in Counter(map(escape_surrogates, folders)).items():
+        if times > 1:
+            alike = first_few(repr(folder) for folder in folders if escape_surrogates(folder) == name)
+            raise DataError(f"{printable(str(root))}: the folders {alike} would be one class, {name}: rename one")
 
 
 def _holds_runs_alone(folder: Path, contents: Contents) -> bool:

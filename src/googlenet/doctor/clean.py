@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import os
 import shutil
 from collections import Counter
@@ -19,10 +17,10 @@ from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures
 from googlenet.doctor.findings import AILMENTS, Findings
 from googlenet.doctor.look import SUFFIXES_OF, Look
 from googlenet.errors import DataError, ImageError
-from googlenet.files import open_regular, write_error
+from googlenet.files import fitting_name, open_regular, sibling, write_error
 from googlenet.images.decode import decode
 from googlenet.inference.pipeline import in_batches
-from googlenet.text import printable
+from googlenet.text import csv_line, json_text, no_formula, no_formula_path, printable
 
 LIST = ".csv"
 BETWEEN_LABELS = "|"  # in a list, where a picture has several
@@ -76,9 +74,9 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
     refuse(findings.data, out)
     kept, deeds = _sorted_out(findings)
     as_list = out.suffix.lower() == LIST
-    report = out.with_suffix(f".{REPORT}") if as_list else out / REPORT
+    report = _report_beside(out) if as_list else out / REPORT
     plan = {} if as_list else _places(findings, kept)
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
+    fresh = sibling(out, f".{os.getpid()}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
@@ -101,12 +99,16 @@ def refuse(data: str | Path, out: Path) -> None:
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
         raise DataError(f"--fix {out} lies inside {data}, which is never written to: choose a place outside of it")
     as_list = out.suffix.lower() == LIST
-    in_the_way = [place for place in (out, out.with_suffix(f".{REPORT}")) if as_list and place.exists()]
+    in_the_way = [place for place in (out, _report_beside(out)) if as_list and place.exists()]
     if in_the_way or (out.exists() and not as_list and not _is_empty_folder(out)):
         raise DataError(
             f"--fix {out}: {in_the_way[0] if in_the_way else out} is there already: "
             f"give a new or empty folder, or a new file that ends in {LIST}"
         )
+
+
+def _report_beside(out: Path) -> Path:
+    return out.with_name(fitting_name(out.stem, f".{REPORT}"))
 
 
 def _is_empty_folder(path: Path) -> bool:
@@ -173,7 +175,7 @@ def _places(findings: Findings, kept: list[Look]) -> dict[str, Look]:
         place = PurePosixPath(seen.entry.name if in_folder else _listed_place(seen))
         right = SUFFIXES_OF[_format_written(seen)]
         if place.suffix.lower() not in right or not in_folder:
-            place = _free(place if place.suffix.lower() in right else place.with_suffix(right[0]), taken)
+            place = _free(place, place.suffix if place.suffix.lower() in right else right[0], taken)
         plan[place.as_posix()] = seen
     return plan
 
@@ -189,11 +191,12 @@ def _listed_place(seen: Look) -> str:
     return f"{seen.entry.split}/{classes[0]}/{PurePosixPath(seen.entry.name).name}"
 
 
-def _free(place: PurePosixPath, taken: set[str]) -> PurePosixPath:
-    candidate, number = place, 0
+def _free(place: PurePosixPath, suffix: str, taken: set[str]) -> PurePosixPath:
+    """Return ``place`` with this suffix, and a number where another picture has that name already."""
+    candidate, number = place.with_name(fitting_name(place.stem, suffix)), 0
     while candidate.as_posix().casefold() in taken:
         number += 1
-        candidate = place.with_name(f"{place.stem}_{number}{place.suffix}")
+        candidate = place.with_name(fitting_name(place.stem, f"_{number}{suffix}"))
     taken.add(candidate.as_posix().casefold())
     return candidate
 
@@ -243,19 +246,21 @@ def _upright(seen: Look, source: Path) -> bytes:
 
 
 def _list_of(kept: list[Look]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split"])
+    lines = [csv_line(["path", "label", "split"])]
     for seen in kept:
         assert isinstance(seen.entry.source, Path)
         path, classes = str(seen.entry.source.absolute()), seen.entry.classes
-        if any(BETWEEN_LABELS in name for name in classes) or not _is_utf8("".join((path, *classes))):
+        if not all(map(_can_be_listed, classes)) or not _is_utf8(path):
             raise DataError(
                 f"{printable(seen.entry.name)} cannot be named in a list, which is UTF-8 with {BETWEEN_LABELS} between "
-                "classes: rename it, or give --fix a folder"
+                "classes, without blanks around them: rename it, or give --fix a folder"
             )
-        writer.writerow([path, BETWEEN_LABELS.join(classes), seen.entry.split])
-    return text.getvalue()
+        lines.append(csv_line([no_formula_path(path), no_formula(BETWEEN_LABELS.join(classes)), seen.entry.split]))
+    return "".join(lines)
+
+
+def _can_be_listed(name: str) -> bool:
+    return BETWEEN_LABELS not in name and name == name.strip() == printable(name)
 
 
 def _is_utf8(text: str) -> bool:
@@ -264,4 +269,4 @@ def _is_utf8(text: str) -> bool:
 
 def _report(findings: Findings, deeds: list[Deed]) -> str:
     ordered = [asdict(deed) for deed in sorted(deeds, key=lambda deed: deed.name)]
-    return json.dumps({**findings.to_json(), "done": ordered}, indent=2, ensure_ascii=False) + "\n"
+    return json_text({**findings.to_json(), "done": ordered}, indent=2) + "\n"

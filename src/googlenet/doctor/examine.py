@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -203,15 +204,24 @@ def _of_classes(layout: _Layout) -> Iterator[Finding]:
             yield Finding("imbalance", (printable(most), printable(least)), detail)
     alike = defaultdict(list)
     for name in names:
-        alike[_stem(name)].append(printable(name))
+        alike[_stem(name)].append(name)
     for group in alike.values():
         if len(group) > 1:
-            yield Finding("similar_names", tuple(group), " and ".join(group))
+            yield Finding("similar_names", tuple(map(printable, group)), " and ".join(_told_apart(group)))
+
+
+def _told_apart(names: list[str]) -> Iterator[str]:
+    """Write names so that a reader sees in what they differ: accents may be letters of their own (NFD), or not."""
+    written_alike = Counter(unicodedata.normalize("NFC", name) for name in names)
+    for name in names:
+        nfc = unicodedata.normalize("NFC", name)
+        which = f" ({'NFC' if name == nfc else 'NFD'})" if written_alike[nfc] > 1 else ""
+        yield printable(name) + which
 
 
 def _stem(name: str) -> str:
-    """Give what is left of the name of a class without case, blanks, hyphens and the ending of a plural."""
-    plain = re.sub(r"[\s_-]+", "", name.casefold()) or name
+    """Give what is left of a class's name without case, NFC or NFD, blanks, hyphens and the ending of a plural."""
+    plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name).casefold()) or name
     return re.sub(r"(?<=..[^s])(es|s)$", "", plain)
 
 

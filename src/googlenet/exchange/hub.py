@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from googlenet.exchange.files import CONFIG, IN_FOLDER
 from googlenet.exchange.outwards import timm_files
 from googlenet.files import write_error
 from googlenet.models import weights
+from googlenet.text import json_text, printable
 
 README = "README.md"
 IN_RUN = "hub"  # where a run keeps its folder for the Hub, unless told otherwise
@@ -111,13 +112,13 @@ def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
         "# license: choose one, for example apache-2.0",
         "pipeline_tag: image-classification",
         "tags:",
-        *(f"- {json.dumps(tag)}" for tag in tags),
+        *(f"- {json_text(printable(tag))}" for tag in tags),
         "---",
         "",
         f"# {repo_id.rpartition('/')[2]}",
         "",
-        f"{network.name}, a classifier of pictures into {len(card.class_names)} classes."
-        + (f" The network is from: {network.paper}." if network.paper else ""),
+        f"{_plain(network.name)}, a classifier of pictures into {len(card.class_names)} classes."
+        + (f" The network is from: {_plain(network.paper)}." if network.paper else ""),
         "",
         *_classes(card.class_names),
         *_metrics(card.metrics),
@@ -129,19 +130,35 @@ def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
 
 
 _SHOWN_CLASSES = 20
+_WORDS = re.compile(r"[^\W_]+([ _-][^\W_]+)*")
 _SHARES = ("top1", "top5", "map", "exact")  # metrics that are fractions of 1
 
 
 def _classes(names: tuple[str, ...]) -> list[str]:
     more = len(names) - _SHOWN_CLASSES
-    listed = ", ".join(names[:_SHOWN_CLASSES]) + (f" and {more} more (in `card.json`)" if more > 0 else "")
+    listed = ", ".join(map(_code, names[:_SHOWN_CLASSES])) + (f" and {more} more (in `card.json`)" if more > 0 else "")
     return ["## Classes", "", listed, ""]
+
+
+def _code(name: str) -> str:
+    """Write a name as it is: one that Markdown, HTML or the Hub might take for more than words, as code."""
+    text = printable(name)
+    if _WORDS.fullmatch(text):
+        return text
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    room = " " if text.strip(" ") and (text[0] in "` " or text[-1] in "` ") else ""
+    return f"{fence}{room}{text}{room}{fence}" if text else "(empty)"
+
+
+def _plain(text: str) -> str:
+    """Write prose without any markup of Markdown or HTML in it."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~$@:])", r"\\\1", printable(text))
 
 
 def _metrics(metrics: Mapping[str, float]) -> list[str]:
     if not metrics:
         return ["## Metrics", "", "Not measured here: the weights were converted.", ""]
-    rows = [f"| {name} | {value:.2%} |" if name in _SHARES else f"| {name} | {value:.6g} |"
+    rows = [f"| {_plain(name)} | {value:.2%} |" if name in _SHARES else f"| {_plain(name)} | {value:.6g} |"
             for name, value in metrics.items()]  # fmt: skip
     return ["## Metrics", "", "On held-out pictures.", "", "| metric | value |", "|---|---:|", *rows, ""]
 
@@ -189,7 +206,9 @@ def _use(repo_id: str, for_timm: bool) -> list[str]:
 
 
 def _differences(differences: Sequence[str]) -> list[str]:
-    return ["## Differences from the paper", "", *(f"- {each}" for each in differences), ""] if differences else []
+    if not differences:
+        return []
+    return ["## Differences from the paper", "", *(f"- {_plain(each)}" for each in differences), ""]
 
 
 # The client.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from googlenet.exchange.files import CONFIG
 from googlenet.files import write_error
 from googlenet.models import weights
 from googlenet.models.spec import Network
+from googlenet.text import json_text
 
 TIMM_WEIGHTS = "model.safetensors"
 
@@ -49,7 +49,7 @@ def timm_files(bundle: Bundle) -> dict[str, bytes]:
     """Give the files of a folder that timm loads. Raises :class:`WeightsError` when timm has no such network."""
     ours = _tensors(bundle)
     given = weights.give(bundle.network, ours, "timm")
-    config = json.dumps(_timm_config(bundle, ours), indent=2, ensure_ascii=False) + "\n"
+    config = json_text(_timm_config(bundle, ours), indent=2) + "\n"
     return {CONFIG: config.encode(), TIMM_WEIGHTS: _safetensors(given)}
 
 

@@ -25,6 +25,7 @@ from googlenet.models.analysis import (
     pooled_size,
     uses_plain_windows,
 )
+from googlenet.text import printable
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -78,9 +79,13 @@ def to_onnx(
     graph.written.input.append(images)
     probabilities = _probabilities(x, shape, temperature, multi_label, graph)
     graph.written.output.extend([probabilities, *also])
-    helper.set_model_props(graph.model, {"class_names": "\n".join(class_names)})
+    helper.set_model_props(graph.model, {"class_names": "\n".join(map(_one_line, class_names))})
     content: bytes = graph.model.SerializeToString()
     return content
+
+
+def _one_line(name: str) -> str:
+    return name if len(name.splitlines()) < 2 else printable(name)
 
 
 class _Graph:

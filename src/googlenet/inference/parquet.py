@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.errors import MissingExtraError, ResultsError
-from googlenet.files import NotARegularFileError, open_regular, sync_directory, write_error
+from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory, write_error
 from googlenet.inference.results import WHEN_FULL, Lines, Results, in_the_way, no_longer_there
 from googlenet.inference.rows import JSONLForm, Layout, Row
 
@@ -40,7 +40,7 @@ class ParquetResults(Results):
             raise in_the_way(path, path)
         self.schema = schema_of(layout)
         next(rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
-        journal = path.with_name(f".{path.name}.journal.jsonl")
+        journal = sibling(path, ".journal.jsonl")
         lines = Lines(journal, JSONLForm(layout), path, resume)
         self.begun = os.path.exists(path)  # noqa: PTH110 - as above
         super().__init__(path, layout, lines, rows_of(path, self.schema))
@@ -65,14 +65,15 @@ class ParquetResults(Results):
     def _write(self, new: Iterable[Row]) -> None:
         import pyarrow.parquet as pq
 
-        fresh = self.path.with_name(f".{self.path.name}.new")
+        fresh = sibling(self.path, ".new")
         rows = iter(new)
         try:
             with fresh.open("wb") as file:
                 with pq.ParquetWriter(file, self.schema) as writer:
                     if self.path.exists():
-                        for batch in pq.ParquetFile(self.path).iter_batches(ROWS):
-                            writer.write_batch(batch)
+                        with self.path.open("rb") as earlier:  # opened here: Arrow takes no name that is not UTF-8
+                            for batch in pq.ParquetFile(earlier).iter_batches(ROWS):
+                                writer.write_batch(batch)
                     while group := list(islice(rows, ROWS)):
                         writer.write_batch(_batch(group, self.schema))
                 file.flush()

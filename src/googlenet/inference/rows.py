@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,14 @@ from numpy.typing import NDArray
 
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
-from googlenet.text import escape_surrogates
+from googlenet.text import (
+    csv_line,
+    escape_surrogates,
+    from_no_formula,
+    from_no_formula_path,
+    no_formula,
+    no_formula_path,
+)
 
 BETWEEN_LABELS = "|"  # in CSV, where a field is one text, as in lists
 PLACES = 6  # of a probability
@@ -85,28 +91,29 @@ def named(answer: Prediction, top: int | None = None) -> list[tuple[str, float]]
 
 
 class CSVForm:
-    """Rows as CSV. A path may have line ends in it: a row ends at the first one outside of quotes."""
+    """Rows as CSV. A path may have line ends in it: a row ends at the first one outside of quotes.
+
+    No cell is a formula to a spreadsheet; :meth:`decode` gives back what was written.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         spread = [f"f{number:04d}" for number in range(layout.dimension)]
         self.columns = (*layout.names[:2], *(spread or layout.columns))
-        self.header = self._line(self.columns)
+        self.header = csv_line(self.columns).encode()
         self.start = self.header
 
     def encode(self, row: Row) -> bytes:
         """Give a row as a line, or several where its path has line ends."""
-        return self._line([cell for name, value in row.items() for cell in self._cells(name, value)])
+        return csv_line(cell for name, value in row.items() for cell in self._cells(name, value)).encode()
 
     def _cells(self, name: str, value: Any) -> Sequence[Any]:
         if name == "embedding":
             return [""] * self.layout.dimension if value is None else _numbers(value).split(",")
-        return [BETWEEN_LABELS.join(map(str, value)) if isinstance(value, list) else value]
-
-    def _line(self, cells: Sequence[Any]) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that a lone \r is quoted, too
-        return text.getvalue()[:-2].encode() + b"\n"
+        text = BETWEEN_LABELS.join(map(str, value)) if isinstance(value, list) else value
+        if not isinstance(text, str):
+            return [text]
+        return [no_formula_path(text) if name == "path" else no_formula(text)]
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
         """Give what lies between line ends outside of quotes: up to these a record has an even number of quotes."""
@@ -128,7 +135,8 @@ class CSVForm:
             raise ValueError(str(error)) from error
         if len(fields) != len(self.columns):
             raise ValueError(f"{len(fields)} fields, not {len(self.columns)}")
-        row: Row = dict(zip(self.columns, fields, strict=True))
+        path, *others = fields
+        row: Row = dict(zip(self.columns, (from_no_formula_path(path), *map(from_no_formula, others)), strict=True))
         if "labels" in row:
             row["labels"] = row["labels"].split(BETWEEN_LABELS) if row["labels"] else []
         return row

@@ -8,17 +8,18 @@ import hashlib
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from googlenet.errors import ResultsError, UnreadableImageError
-from googlenet.files import write_error
+from googlenet.files import fitting_name, write_error
 from googlenet.inference.classifier import Prediction
 from googlenet.inference.rows import named
 
 UNSURE = "unsure"
-MAX_STEM = 200  # bytes, so that a longer name is still one that a file can have
 FOREIGN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')  # what some file system does not take in a name
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", re.IGNORECASE)  # devices of Windows
 
 
 class Sorter:
@@ -69,8 +70,7 @@ class Sorter:
         plain = where / name
         if source not in self.namesakes and (not plain.exists() or _same(source, plain)):
             return plain
-        stem = os.fsdecode(os.fsencode(Path(name).stem)[:MAX_STEM])
-        return where / f"{stem}-{_hash(source)}{Path(name).suffix}"
+        return where / fitting_name(Path(name).stem, f"-{_hash(source)}{Path(name).suffix}")
 
     def _put(self, source: str, target: Path) -> None:
         fresh = target.with_name(f".{_hash(source)}.new")  # the same after a kill, so that none is left behind
@@ -104,21 +104,26 @@ class Sorter:
 def folder_names(class_names: Iterable[str]) -> dict[str, str]:
     """Name a folder after each class: one that every file system takes, none the same, none hidden, none ``unsure``.
 
-    >>> folder_names(["cat", "Cat", "cat/dog", "..", "unsure"])
-    {'cat': 'cat', 'Cat': 'Cat-2', 'cat/dog': 'cat_dog', '..': '_', 'unsure': 'unsure-2'}
+    >>> folder_names(["cat", "Cat", "cat/dog", "..", "unsure", "NUL"])
+    {'cat': 'cat', 'Cat': 'Cat-2', 'cat/dog': 'cat_dog', '..': '_', 'unsure': 'unsure-2', 'NUL': '_NUL'}
     """
     taken = {UNSURE}
     names: dict[str, str] = {}
     for class_name in class_names:
         safe = FOREIGN.sub("_", class_name).rstrip(". ")
-        safe = f"_{safe[1:]}" if safe.startswith(".") else safe or "_"
-        name, number = safe, 1
-        while name.casefold() in taken:
+        safe = f"_{safe[1:]}" if safe.startswith(".") else f"_{safe}" if RESERVED.match(safe) else safe or "_"
+        name, number = fitting_name(safe), 1
+        while _alike(name) in taken:
             number += 1
-            name = f"{safe}-{number}"
-        taken.add(name.casefold())
+            name = fitting_name(safe, f"-{number}")
+        taken.add(_alike(name))
         names[class_name] = name
     return names
+
+
+def _alike(name: str) -> str:
+    """Return what is the same of names that some file system takes for one."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def refuse(folder: Path, inputs: Iterable[str]) -> None:
@@ -145,7 +150,7 @@ def _namesakes(sources: Iterable[str]) -> set[str]:
     seen: set[int] = set()
     later: set[str] = set()
     for source in sources:
-        name = hash(source[source.rfind(os.sep) + 1 :].casefold())  # a number is smaller than a name
+        name = hash(_alike(source[source.rfind(os.sep) + 1 :]))  # a number is smaller than a name
         if name in seen:
             later.add(source)
         seen.add(name)

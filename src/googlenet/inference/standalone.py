@@ -92,7 +92,7 @@ def _describe(model: Any, card: ModelCard) -> None:
 
 
 def _one_word(name: str) -> str:
-    return "_".join(name.split())
+    return "_".join(name.split()) or "_"
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
@@ -118,7 +118,9 @@ def _replayed(bundle: Bundle, files: tuple[Path, ...], int8: bool) -> Exported:
 
 
 def _by_openvino(file: Path, images: Pixels) -> Floats:
-    compiled = runtime().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    weights = b"" if file.suffix == ".onnx" else file.with_suffix(".bin").read_bytes()
+    model = runtime().read_model(file.read_bytes(), weights)  # by content: it takes no name that is not UTF-8
+    compiled = runtime().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.array(compiled([images])["probabilities"], dtype=np.float32)
 
 
@@ -131,5 +133,5 @@ def _has_onnxruntime() -> bool:
 def _by_onnxruntime(file: Path, images: Pixels) -> Floats:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(["probabilities"], {"images": images})[0], dtype=np.float32)

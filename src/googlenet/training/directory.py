@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from googlenet import bundle as bundles
 from googlenet.data.splits import RECORD
 from googlenet.errors import RunError
 from googlenet.files import check_output_path, lock, replace_file, write_error
-from googlenet.text import printable
+from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
@@ -59,8 +57,7 @@ def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -
     """
     _check_contents(run, overwrite)
     try:
-        for name in _CONTENTS:
-            shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
+        clear(run)
         (run / CHECKPOINTS).mkdir(parents=True)
     except OSError as error:
         raise explain(error, run) from error
@@ -68,9 +65,15 @@ def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -
     write_whole(run / RECORD, record)
 
 
+def clear(run: Path) -> None:
+    """Delete all of a run that is in ``run``. Raises :class:`OSError`."""
+    for name in _CONTENTS:
+        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
+
+
 def write_settings(run: Path, settings: dict[str, Any]) -> None:
     """Write what :func:`read_settings` reads. Raises as :func:`write_whole` does."""
-    write_whole(run / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False).encode())
+    write_whole(run / SETTINGS, json_text(settings, indent=2).encode())
 
 
 def read_settings(run: Path) -> dict[str, Any]:
@@ -92,17 +95,14 @@ def has_checkpoint(run: Path) -> bool:
 def write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
     """Name the pictures that could not be read, where there were any."""
     if unreadable:
-        rows = [{"picture": name, "reason": reason} for name, reason in sorted(unreadable.items())]
-        write_csv(run / UNREADABLE, rows)
+        rows = ((no_formula_path(name), no_formula(reason)) for name, reason in sorted(unreadable.items()))
+        write_csv(run / UNREADABLE, ("picture", "reason"), rows)
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows of the same keys. Raises as :func:`write_whole` does."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows below the names of their columns. Raises as :func:`write_whole` does."""
+    text = "".join(map(csv_line, (columns, *rows)))
+    write_whole(path, escape_surrogates(text).encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:

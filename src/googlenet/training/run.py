@@ -337,7 +337,7 @@ def _check_balance(recipe: Recipe, data: LabelledData) -> None:
 
 def _describe(data: LabelledData) -> dict[str, Any]:
     return {
-        "name": data.name,
+        "name": escape_surrogates(data.name),
         "split": DRAWN if data.made_here else "as given",
         **{split: len(part) for split, part in data.splits.items()},
         "multi_label": data.multi_label,

@@ -27,6 +27,7 @@ from googlenet.data.pictures import Picture
 from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
 from googlenet.errors import DeviceError, RunError, StoppedError
 from googlenet.evaluation.drawing import attempt
+from googlenet.images.depth import described as described_range
 from googlenet.inference.export import write_bundle
 from googlenet.inference.golden import golden_inputs
 from googlenet.models.build import ConvNet, create
@@ -94,9 +95,10 @@ def train(plan: Plan) -> Bundle:
         if plan.resume:
             fit.restore(Checkpoints(run / CHECKPOINTS), say)
             _lengthen(plan, fit)
-        if isinstance(fit.pace, Minutes):
-            with stage("trying what the end will take"):
-                fit.pace.foresee(*_foresee_the_end(fit, run, plan.described))
+        with stage("trying what is written at the end"):
+            writing = _try_the_end(fit, run, plan)
+            if isinstance(fit.pace, Minutes):
+                fit.pace.foresee(_foresee_validation(fit, run), writing)
         _run(fit, run)
     if processes.is_first:
         with stage("writing the bundle"):
@@ -108,6 +110,8 @@ def train(plan: Plan) -> Bundle:
 def _say_notes(plan: Plan, processes: Processes) -> None:
     for note in plan.data.notes if processes.is_first else ():
         say(note)
+    if plan.rule.value_range and processes.is_first:
+        say(described_range(plan.rule.value_range))
 
 
 def _lengthen(plan: Plan, fit: Fit) -> None:
@@ -168,7 +172,7 @@ def _run(fit: Fit, run: Path) -> None:
         directory.write_unreadable(run, fit.progress.unreadable)
     if not finished:
         if fit.processes.is_first:
-            _draw(run, fit)
+            _draw(run, fit.progress.history, fit.task.metric)
         again = shlex.join(["googlenet", "train", fit.data.name, "--out", str(run), "--resume"])
         raise StoppedError(
             f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
@@ -192,22 +196,48 @@ class _Recorder:
         return bool(self.caught)
 
 
-def _foresee_the_end(fit: Fit, run: Path, described: dict[str, Any]) -> tuple[float, float]:
-    """Go through the end once before the beginning: the seconds of validation with its checkpoints, and of the bundle.
+def _try_the_end(fit: Fit, run: Path, plan: Plan) -> float:
+    """Write once, before the first epoch, all that is written after the last; return the seconds that it took.
 
-    A network that cannot be shipped is found out here too, before time is spent on it.
+    A network that cannot be shipped, names that cannot be written and a disk that is full are found out here, before
+    time is spent. What was written is deleted, and where it fails all of a new run.
     """
+    begun = time.perf_counter()
+    if fit.processes.is_first:
+        try:
+            with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
+                _write_the_end(fit, Path(folder), plan.described)
+        except BaseException as error:
+            if not plan.resume:
+                directory.clear(run)
+            if isinstance(error, OSError):
+                raise directory.explain(error, run) from error
+            raise
+    return fit.processes.first(time.perf_counter() - begun)
+
+
+def _write_the_end(fit: Fit, folder: Path, described: dict[str, Any]) -> None:
+    history = fit.progress.history or [_made_up_epoch(fit)]
+    _write_log(folder / LOG, history)
+    _draw(folder, history, fit.task.metric)
+    odd = {item.name: "unread" for item in fit.data.split("all").items if not item.name.isascii()}
+    directory.write_unreadable(folder, {**odd, **fit.progress.unreadable})
+    network = copy.deepcopy(fit.best_network)  # what is shipped is moved to the processor
+    _write_bundle(fit, folder / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+
+
+def _made_up_epoch(fit: Fit) -> EpochResult:
+    scores = {fit.task.metric: 0.5}
+    losses = (1.0,) * (1 + len(fit.network.network.aux))
+    return EpochResult(1, fit.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
+
+
+def _foresee_validation(fit: Fit, run: Path) -> float:
+    """Return the seconds of a validation with its checkpoints."""
     begun = time.perf_counter()
     fit.save(Checkpoints(run / CHECKPOINTS))
     saving = CHECKPOINTS_GROW * (time.perf_counter() - begun)
-    begun = time.perf_counter()
-    if fit.processes.is_first:
-        with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
-            # A copy: what is shipped is moved to the processor.
-            network = copy.deepcopy(fit.best_network)
-            _write_bundle(fit, Path(folder) / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
-    writing = time.perf_counter() - begun
-    return fit.processes.first((fit.foresee_validation() + saving, writing))
+    return fit.processes.first(fit.foresee_validation() + saving)
 
 
 def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
@@ -220,7 +250,7 @@ def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
     checkpoint.restore_module(network, tensors, path)
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
     card = _card(fit, described, metrics, tuple(state["thresholds"]))
-    _draw(run, fit)
+    _draw(run, fit.progress.history, fit.task.metric)
     _write_bundle(fit, run / bundles.IN_RUN, network, card)
 
 
@@ -253,17 +283,17 @@ def _write_log(path: Path, history: list[EpochResult]) -> None:
         row = result.to_row()
         losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
         rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
-    directory.write_csv(path, rows)
+    directory.write_csv(path, rows[0], (row.values() for row in rows))
 
 
-def _draw(run: Path, fit: Fit) -> None:
-    if not fit.progress.history:
+def _draw(run: Path, history: list[EpochResult], metric: str) -> None:
+    if not history:
         return
 
     def draw() -> None:
         from googlenet.evaluation.report import draw_learning_curve
 
-        draw_learning_curve([result.to_row() for result in fit.progress.history], run / CURVE, fit.task.metric)
+        draw_learning_curve([result.to_row() for result in history], run / CURVE, metric)
 
     if why := attempt(draw, run / CURVE):
         say(why)
