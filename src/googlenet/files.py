@@ -1,17 +1,68 @@
-"""Files that are whole or absent: temporary siblings, syncing, locks, and why one could not be written."""
+"""Files that are whole or absent: temporary siblings, syncing, locks, and why one could not be written.
+
+And files of users that are opened for reading without waiting for what is no file.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from googlenet.errors import DiskFullError, RunError
 from googlenet.text import printable
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# What keeps the opening of a FIFO from waiting, and a handle from children; what a system lacks is left out.
+_READ_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
+
+
+class NotARegularFileError(OSError):
+    """A FIFO, device, socket or folder where a file was to be read; ``strerror`` says which."""
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file for reading, following links, and never wait: a FIFO, device, socket or folder is refused.
+
+    Every file that a user, a list or an archive named is opened through here.
+
+    Raises:
+        NotARegularFileError: it is no regular file; a device is not even opened.
+        OSError: it does not exist, may not be read, and so on, as ``open`` does.
+
+    >>> open_regular("/")
+    Traceback (most recent call last):
+    googlenet.files.NotARegularFileError: [Errno 22] is a folder, not a file: '/'
+    """
+    _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - takes any text; opening some devices does something
+    return open(path, "rb", opener=_open_regular)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    handle = os.open(path, flags | _READ_FLAGS)
+    try:
+        _require_regular(os.fstat(handle).st_mode, path)  # what is open now, not what was there before
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _require_regular(mode: int, path: str | Path) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise NotARegularFileError(errno.EINVAL, f"is {kind}, not a file", str(path))
 
 
 def write_error(path: Path, error: OSError, when_full: str = "") -> RunError:
