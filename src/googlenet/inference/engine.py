@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,17 @@ class Engine:
         if self._threads:  # not pinned: every process would take the first core
             config |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         if self._cached and (folder := _cache()):
-            config["CACHE_DIR"] = str(folder)
+            config["CACHE_DIR"] = str(folder / self._sha256_of(graph))
         return config
+
+    def _sha256_of(self, graph: str) -> str:
+        """Name the folder of what is compiled of a graph.
+
+        OpenVINO tells graphs apart by 64 bits that are easily made alike: in one folder, one bundle could leave there
+        what is later taken for another.
+        """
+        files = (INT8, INT8_WEIGHTS) if graph == INT8 else (graph,)
+        return hashlib.sha256("".join(self._bundle.card.files[name] for name in files).encode()).hexdigest()
 
     def _graph_of(self, output: str) -> str:
         """Say in which file of the bundle the graph for an output is: maps are not computed in int8."""
@@ -315,7 +325,8 @@ def _matches(shape: Any, wanted: tuple[int | None, ...]) -> bool:
 def _cache() -> Path | None:
     """Give the folder where compiled graphs are kept, or None where it cannot be written.
 
-    OpenVINO names what it keeps there by a hash of the graph, of its own version and of the processor.
+    Each graph has a folder in it. OpenVINO names what it keeps there by a hash of the graph, of its own version and
+    of the processor.
     """
     folder = user_cache_path("googlenet") / "compiled"
     try:
@@ -329,11 +340,14 @@ def _cache() -> Path | None:
 def _tidy(folder: Path) -> None:
     """Delete what was compiled longest ago, where all of it is more than the cache may hold."""
     left = CACHE
-    newest_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in newest_first:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
         left -= path.stat().st_size
         if left < 0:
             path.unlink(missing_ok=True)
+            if path.parent != folder:
+                with suppress(OSError):  # others are in it
+                    path.parent.rmdir()
 
 
 @cache
