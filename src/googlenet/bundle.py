@@ -143,7 +143,8 @@ def read(path: str | Path) -> Bundle:
     try:
         return Bundle(here, ModelCard.from_json(text.decode()))
     except (BundleError, UnicodeDecodeError) as error:
-        raise BundleError(f"{_shown(here)}: {printable(str(error))}") from error
+        what = "card.json is damaged: " if isinstance(error, UnicodeDecodeError) else ""
+        raise BundleError(f"{_shown(here)}: {what}{printable(str(error))}") from error
 
 
 def _read_file(folder: Path, name: str, most: int) -> bytes:
@@ -167,7 +168,7 @@ def _lies_in(path: Path, folder: Path) -> bool:
     """Whether a file is in the folder itself; or where the Hub's cache keeps it, which holds only links."""
     if not path.is_symlink():
         return True
-    here, there = folder.resolve(), path.resolve()
+    here, there = (Path(os.path.realpath(each)) for each in (folder, path))  # realpath: never raises, as of a loop
     blobs = here.parents[1] / _BLOBS if here.parent.name == "snapshots" else here
     return there.is_relative_to(here) or there.parent == blobs
 

@@ -121,7 +121,7 @@ class ModelCard:
     def from_json(cls, text: str) -> ModelCard:
         """Read ``card.json``. Raises :class:`BundleError` when it is damaged, altered, foreign or too new."""
         try:
-            fields = _parsed(text)
+            fields = parse_json(text)
             if not isinstance(fields, dict) or not _is_whole(fields.get("format"), 1, math.inf):
                 raise BundleError("card.json is not the card of a bundle: it names no format")
             if fields["format"] > FORMAT:
@@ -143,8 +143,11 @@ class ModelCard:
         return card
 
 
-def _parsed(text: str) -> Any:
-    """Parse JSON strictly: no key twice, no numbers that are not finite, no text that UTF-8 cannot hold."""
+def parse_json(text: str) -> Any:
+    """Parse JSON from elsewhere strictly: bounded, no key twice, only finite numbers and text that UTF-8 can hold.
+
+    Raises :class:`ValueError` or :class:`RecursionError`.
+    """
     if len(text) > MAX_CARD_BYTES:
         raise ValueError(f"more than {MAX_CARD_BYTES:,} characters")
     value = json.loads(text, object_pairs_hook=_table, parse_constant=_finite, parse_float=_finite)

@@ -54,6 +54,7 @@ from googlenet.training.fit import EpochResult, Fit
 from googlenet.training.pace import Minutes
 from googlenet.training.precision import fastest
 from googlenet.training.recipe import Recipe, load_recipe
+from googlenet.training.settings import read_settings
 
 Balance = Literal["none", "loss", "sample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -383,12 +384,9 @@ def _start(run: Path, settings: dict[str, Any], overwrite: bool) -> None:
 
 def _settings(run: Path) -> dict[str, Any]:
     try:
-        settings: dict[str, Any] = json.loads((run / SETTINGS).read_text("utf-8"))
-        return settings
+        return read_settings(run / SETTINGS)
     except FileNotFoundError as error:
         raise RunError(f"{run} holds no run to resume: leave --resume out to start one") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{run / SETTINGS} is damaged: {error}") from error
 
 
 def _resumed(
