@@ -39,6 +39,7 @@ IN_RUN = "bundle"  # where a run keeps its bundle
 
 MAX_FILE_BYTES = 2**31 - 1  # what one message of protocol buffers may hold
 MAX_HEAD_WEIGHTS = 2**28  # of auxiliary heads, which are not in the graph; GoogLeNet's have 2**23
+MAX_ERROR = 300  # characters of what is said to be wrong
 _BLOBS = "blobs"  # where the cache of the Hugging Face Hub keeps the files that a snapshot links to
 
 # What is read is checked here, and the engine is given the very bytes that were.
@@ -61,7 +62,8 @@ class Bundle:
                 raise NetworkError("it is none")
             self._check_size(network)
         except NetworkError as error:
-            raise BundleError(f"{_shown(self.path / CARD)} holds a network that cannot be: {error}") from error
+            reason = printable(str(error))[:MAX_ERROR]
+            raise BundleError(f"{_shown(self.path / CARD)} holds a network that cannot be: {reason}") from error
         return network
 
     def _check_size(self, network: Network) -> None:

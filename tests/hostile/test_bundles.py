@@ -693,6 +693,20 @@ def archive(bundle, images):
     bundle.files["golden.npz"] = content.getvalue()
 
 
+@hostile("golden.npz is damaged: File name in directory", "verify")
+def golden_images_under_a_long_name(bundle):
+    """Of which an error of Python's would quote all sixty thousand letters."""
+    name = b"images.npy"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr("x" * 60_000, b"")
+    written = content.getvalue()
+    at = written.index(b"PK\x01\x02")
+    directory = written[at : at + 28] + len(name).to_bytes(2, "little") + written[at + 30 : at + 46] + name
+    end = b"PK\x05\x06" + bytes(4) + b"\x01\x00\x01\x00" + len(directory).to_bytes(4, "little")
+    bundle.files["golden.npz"] = written[:at] + directory + end + at.to_bytes(4, "little") + bytes(2)
+
+
 @hostile("more than 16 arrays", "verify")
 def golden_images_among_ten_thousand_names(bundle):
     content = io.BytesIO()

@@ -115,7 +115,7 @@ CHECKPOINTS = {
 def test_a_damaged_checkpoint_is_one_line(run, trained_run, name):
     for path in (run / "checkpoints").glob("step-*"):
         CHECKPOINTS[name](path)
-    with pytest.raises(CheckpointError, match="step-|another version") as caught:
+    with pytest.raises(CheckpointError, match=r"step-|another version") as caught:
         resume(run, trained_run)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500

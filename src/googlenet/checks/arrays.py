@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 MAX_HEADER_BYTES = 2**24  # of a safetensors file: the largest network here has a hundredth of it
 MAX_MEMBERS = 16  # of an .npz
+MAX_ERROR = 200  # characters
 _NPY = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([<|][a-z]\d)', 'fortran_order': False, 'shape': \((\d+(?:, \d+)*),?\), \} *\n",
     re.DOTALL,
@@ -73,7 +74,8 @@ def read_npz(content: bytes, wanted: Mapping[str, tuple[str, tuple[int | None, .
                 raise ValueError(f"it holds more than {MAX_MEMBERS} arrays")
             return {name: _array(archive, name, *of) for name, of in wanted.items()}
     except (KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(str(error)) from error  # RuntimeError: encrypted, or packed as zipfile does not know
+        # RuntimeError: encrypted, or packed as zipfile does not know. Some errors quote the file at length.
+        raise ValueError(" ".join(str(error).split())[:MAX_ERROR]) from error
 
 
 def _array(archive: zipfile.ZipFile, name: str, kinds: str, wanted: tuple[int | None, ...], most: int) -> NDArray[Any]:

@@ -33,6 +33,7 @@ _PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8
 _FASTEST_FIRST = ("int8", "bf16", "fp32")
 _alone = threading.RLock()  # held by the thread of this process that reads or compiles a graph, or answers first
 _answered = threading.Event()
+_FREE = ("Constant", "Result", "ShapeOf")  # layers that hold nothing of their own
 IN_TURNS = 8  # layers, of whose results but one is held at a time, or more
 CACHE = 2**30  # bytes of compiled graphs that are kept
 
@@ -271,10 +272,9 @@ def _check_cost(model: Any, bundle: Bundle) -> None:
     held = macs = 0
     for operation in one.get_ops():
         kind = operation.get_type_name()
-        if kind == "Constant":
-            continue
-        values = max(math.prod(output.get_shape()) for output in operation.outputs()) if operation.outputs() else 0
-        held, macs = held + values, macs + values * _work_of(operation, kind)
+        if kind not in _FREE:
+            values = math.prod(operation.get_output_shape(0))
+            held, macs = held + values, macs + values * _work_of(operation, kind)
     try:
         Budget(rule.size).check(held // IN_TURNS, macs)
     except ValueError as error:

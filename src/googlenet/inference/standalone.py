@@ -70,6 +70,7 @@ def export(run: str | Path, out: str | Path, to: Format = "onnx", *, int8: bool 
 
 
 def _onnx(bundle: Bundle) -> dict[str, bytes]:
+    read_graph(bundle, MODEL)  # is held against its card
     return {MODEL: bundle.read(MODEL)}
 
 
