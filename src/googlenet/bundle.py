@@ -8,7 +8,7 @@
     golden.npz           a few inputs and the outputs they must give
 
 A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on
-reading, and a graph that refers to files outside itself is refused.
+reading, and what no bundle of ours holds is refused before a library reads it (``googlenet.checks``).
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from googlenet.card import ModelCard
-from googlenet.errors import BundleError
-from googlenet.files import sibling, sync_directory
+from googlenet.card import FORMAT, MAX_CARD_BYTES, ModelCard
+from googlenet.checks.arrays import check_safetensors
+from googlenet.checks.onnx_graph import check_onnx
+from googlenet.errors import BundleError, NetworkError
+from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory
+from googlenet.models.analysis import cost_of
 from googlenet.models.spec import Network, from_json
+from googlenet.text import first_few, printable
 
 CARD = "card.json"
 MODEL = "model.onnx"
@@ -33,8 +37,13 @@ WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 IN_RUN = "bundle"  # where a run keeps its bundle
 
-# A tensor of an ONNX file that lies outside of it names its place under the key "location".
-_EXTERNAL_DATA = b"\x0a\x08location"
+MAX_FILE_BYTES = 2**31 - 1  # what one message of protocol buffers may hold
+MAX_HEAD_WEIGHTS = 2**28  # of auxiliary heads, which are not in the graph; GoogLeNet's have 2**23
+MAX_ERROR = 300  # characters of what is said to be wrong
+_BLOBS = "blobs"  # where the cache of the Hugging Face Hub keeps the files that a snapshot links to
+
+# What is read is checked here, and the engine is given the very bytes that were.
+_CHECKS: dict[str, Callable[[bytes], None]] = {MODEL: check_onnx, WEIGHTS: check_safetensors}
 
 
 @dataclass(frozen=True)
@@ -46,30 +55,55 @@ class Bundle:
 
     @property
     def network(self) -> Network:
-        """The network as data."""
-        network = from_json(self.card.network)
-        if not isinstance(network, Network):
-            raise BundleError(f"{self.path / CARD} holds no network")
+        """The network as data. Raises :class:`BundleError` where the card's cannot be, or is not the graph's."""
+        try:
+            network = from_json(self.card.network)
+            if not isinstance(network, Network):
+                raise NetworkError("it is none")
+            self._check_size(network)
+        except NetworkError as error:
+            reason = printable(str(error))[:MAX_ERROR]
+            raise BundleError(f"{_shown(self.path / CARD)} holds a network that cannot be: {reason}") from error
         return network
 
+    def _check_size(self, network: Network) -> None:
+        """A card could ask for any number of filters: there are no more than the graph has bytes for."""
+        shape = (network.in_channels, *2 * (self.card.preprocessing.size,))
+        after, weights, of_heads = {}, 0, 0
+        for stage in network.stages:
+            cost = cost_of(stage.layers, shape, network)
+            shape = after[stage.name] = cost.shape
+            weights += cost.weights
+        for tap in network.aux:
+            of_heads += cost_of(tap.layers, after[tap.after], network).weights
+        if 4 * weights > self._size(MODEL) or of_heads > MAX_HEAD_WEIGHTS:
+            raise NetworkError(f"{weights:,} weights and {of_heads:,} of its heads are more than {MODEL} has bytes for")
+
     def read(self, name: str) -> bytes:
-        """Read one file and check its hash. Raises :class:`BundleError` when it is missing or altered."""
-        path = self.path / name
+        """Read one file, check its hash and what is in it.
+
+        Raises :class:`BundleError` when it is missing, altered, no file, or holds what no bundle of ours does.
+        """
+        path = _shown(self.path / name)
         if name not in self.card.files:
-            raise BundleError(f"{self.path} holds no {name}: it has {', '.join(sorted(self.card.files))}")
+            raise BundleError(f"{_shown(self.path)} holds no {name}: it has {first_few(sorted(self.card.files))}")
         content = self._content(name)
         if hashlib.sha256(content).hexdigest() != self.card.files[name]:
             raise BundleError(f"{path} was altered or damaged: its sha256 is not the one of {CARD}; copy it again")
-        if name == MODEL and _EXTERNAL_DATA in content:
-            raise BundleError(f"{path} refers to data outside of itself: only single-file graphs are read")
+        try:
+            _CHECKS.get(name, len)(content)
+        except ValueError as error:
+            raise BundleError(f"{path} {error}") from error
         return content
 
     def _content(self, name: str) -> bytes:
-        path = self.path / name
+        return _read_file(self.path, name, MAX_FILE_BYTES)
+
+    def _size(self, name: str) -> int:
         try:
-            return path.read_bytes()
+            return (self.path / name).stat().st_size
         except OSError as error:
-            raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+            raise BundleError(f"{_shown(self.path / name)} cannot be read: {error.strerror}") from error
 
     def packed(self, *names: str) -> PackedBundle:
         """Take some of the files along, for a machine that does not see this disk. Raises as :meth:`read` does."""
@@ -84,8 +118,11 @@ class PackedBundle(Bundle):
 
     def _content(self, name: str) -> bytes:
         if name not in self.files:
-            raise BundleError(f"{self.path / name} was not packed: {', '.join(sorted(self.files))} were")
+            raise BundleError(f"{_shown(self.path / name)} was not packed: {first_few(sorted(self.files))} were")
         return self.files[name]
+
+    def _size(self, name: str) -> int:
+        return len(self._content(name))
 
 
 def read(path: str | Path) -> Bundle:
@@ -93,24 +130,60 @@ def read(path: str | Path) -> Bundle:
 
     Raises :class:`BundleError` when there is none or its card is damaged, foreign or too new.
     """
-    here = Path(path)
-    if not (here / CARD).is_file() and (here / IN_RUN / CARD).is_file():
-        here = here / IN_RUN
-    if not (here / CARD).is_file():
-        what = f"holds no {CARD}" if here.exists() else "does not exist"
-        raise BundleError(f"{path} {what}: give a run of `googlenet train`, or the bundle inside it")
+    here, found = Path(path), False
     try:
-        text = (here / CARD).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{here / CARD} cannot be read: {error}") from error
-    return Bundle(here, ModelCard.from_json(text))
+        for folder in (here, here / IN_RUN):
+            if (folder / CARD).exists():
+                here, found = folder, True
+                break
+        what = f"holds no {CARD}" if here.exists() else "does not exist"
+    except OSError as error:
+        raise BundleError(f"{_shown(here)} cannot be read: {error.strerror}") from error
+    if not found:
+        raise BundleError(f"{_shown(here)} {what}: give a run of `googlenet train`, or the bundle inside it")
+    text = _read_file(here, CARD, MAX_CARD_BYTES)
+    try:
+        return Bundle(here, ModelCard.from_json(text.decode()))
+    except (BundleError, UnicodeDecodeError) as error:
+        what = "card.json is damaged: " if isinstance(error, UnicodeDecodeError) else ""
+        raise BundleError(f"{_shown(here)}: {what}{printable(str(error))}") from error
+
+
+def _read_file(folder: Path, name: str, most: int) -> bytes:
+    """Read a file of a bundle: a regular one, of no more than ``most`` bytes, that lies in the folder."""
+    path = folder / name
+    try:
+        if not _lies_in(path, folder):
+            raise BundleError(f"{_shown(path)} is a link that leads out of the bundle: copy the file itself")
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise BundleError(f"{_shown(path)} has {size:,} bytes, a bundle's has {most:,} at most")
+            return file.read(size)
+    except NotARegularFileError as error:
+        raise BundleError(f"{_shown(path)} {error.strerror}") from error
+    except OSError as error:
+        raise BundleError(f"{_shown(path)} cannot be read: {error.strerror}") from error
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a file is in the folder itself; or where the Hub's cache keeps it, which holds only links."""
+    if not path.is_symlink():
+        return True
+    here, there = (Path(os.path.realpath(each)) for each in (folder, path))  # realpath: never raises, as of a loop
+    blobs = here.parents[1] / _BLOBS if here.parent.name == "snapshots" else here
+    return there.is_relative_to(here) or there.parent == blobs
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
 
 
 def write(path: str | Path, card: ModelCard, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle, replacing one that is there: to a temporary sibling, synced to disk, then renamed."""
     path = Path(path)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    card = dataclasses.replace(card, files=hashes)
+    card = dataclasses.replace(card, files=hashes, format=FORMAT)
     fresh = sibling(path, f".{os.getpid()}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -6,8 +6,10 @@ Standard library only, so that whoever receives a bundle can read its card with 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -15,6 +17,17 @@ from googlenet.errors import BundleError
 from googlenet.text import json_text
 
 FORMAT = 4  # raised when a bundle of today could not be read by the code of yesterday
+SEALED = 4  # the format from which on the card holds its own sha256
+
+# What a card may hold: far more than any of ours, and little enough to be read in no time.
+MAX_CARD_BYTES = 2**23
+MAX_CLASSES = 100_000
+MAX_CHANNELS = 1024
+MAX_NAME = 1024  # characters of a class, a network, a file, a version
+MAX_TEXT = 2**16  # characters of any other text
+MAX_DEPTH = 64  # of lists and tables in each other
+MAX_FILES = 64
+MAX_ERROR = 300  # characters of what is said to be wrong
 
 # Mean and standard deviation of the pixels of ImageNet, RGB, on a scale of 0 to 1: what most published weights
 # were trained with, and as good as any for a network trained from scratch.
@@ -104,28 +117,145 @@ class ModelCard:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        """Give the text of ``card.json``."""
-        return json_text(dataclasses.asdict(self), indent=2) + "\n"
+        """Give the text of ``card.json``. From format 4 on its last line is the sha256 of all else."""
+        fields = json.loads(json_text(dataclasses.asdict(self)))  # as it will be read: lists, and keys that are text
+        for table in (fields["metrics"], *fields["precisions"].values()):
+            for name in [name for name, value in table.items() if not math.isfinite(value)]:
+                del table[name]  # a loss that overflowed is nothing that was measured
+        seal = {"sha256": _digest(fields)} if self.format >= SEALED else {}
+        return json_text(fields | seal, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read ``card.json``. Raises :class:`BundleError` when it is damaged, foreign or too new."""
+        """Read ``card.json``. Raises :class:`BundleError` when it is damaged, altered, foreign or too new."""
         try:
-            fields = json.loads(text)
-            if not isinstance(fields, dict) or not isinstance(fields.get("format"), int):
+            fields = parse_json(text)
+            if not isinstance(fields, dict) or not _is_whole(fields.get("format"), 1, math.inf):
                 raise BundleError("card.json is not the card of a bundle: it names no format")
             if fields["format"] > FORMAT:
                 raise BundleError(
                     f"the bundle has format {fields['format']}, this version reads up to {FORMAT}: "
                     "pip install --upgrade googlenet"
                 )
-            names, thresholds = tuple(fields["class_names"]), tuple(fields.get("thresholds", ()))
+            seal = fields.pop("sha256", None)
+            names, thresholds = _names(fields["class_names"]), tuple(fields.get("thresholds", ()))
             card = cls(**{**fields, "class_names": names, "thresholds": thresholds})
+            _check_kinds(card)
             _check_thresholds(card)
             _check_precisions(card)
-            return dataclasses.replace(card, preprocessing=_preprocessing(fields["preprocessing"]))
+            card = dataclasses.replace(card, preprocessing=_preprocessing(fields["preprocessing"]))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise BundleError(f"card.json is damaged: {type(error).__name__}: {error}") from error
+            raise BundleError(f"card.json is damaged: {type(error).__name__}: {_cut(error)}") from error
+        if card.format >= SEALED and seal != _digest(fields):
+            raise BundleError("card.json was altered or damaged: its sha256 is not the one of its text; copy it again")
+        return card
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON from elsewhere strictly: bounded, no key twice, only finite numbers and text that UTF-8 can hold.
+
+    Raises :class:`ValueError` or :class:`RecursionError`.
+    """
+    if len(text) > MAX_CARD_BYTES:
+        raise ValueError(f"more than {MAX_CARD_BYTES:,} characters")
+    value = json.loads(text, object_pairs_hook=_table, parse_constant=_finite, parse_float=_finite)
+    _check_plain(value)
+    return value
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key is there twice")
+    return table
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
+
+
+def _check_plain(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"deeper than {MAX_DEPTH}")
+    if isinstance(value, dict):
+        _check_all(value, depth)
+        _check_all(value.values(), depth)
+    elif isinstance(value, list):
+        _check_all(value, depth)
+    elif isinstance(value, str):
+        value.encode()
+        if len(value) > MAX_TEXT:
+            raise ValueError(f"a text of more than {MAX_TEXT:,} characters")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError("a number of more than 63 bits")
+
+
+def _check_all(values: Iterable[Any], depth: int) -> None:
+    for each in values:
+        _check_plain(each, depth + 1)
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    """Hash what a card says, however it is laid out: JSON with sorted keys and nothing between."""
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _cut(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= MAX_ERROR else text[:MAX_ERROR] + "…"
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not 1 <= len(found) <= MAX_CLASSES or not all(map(_is_name, found)):
+        raise ValueError(f"class_names must be a list of 1 to {MAX_CLASSES:,} names of up to {MAX_NAME:,} characters")
+    return tuple(found)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME
+
+
+def _check_kinds(card: ModelCard) -> None:
+    wrong = [name for name, fits in _KINDS.items() if not fits(getattr(card, name))]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} cannot be {', '.join(repr(getattr(card, name))[:80] for name in wrong)}")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_files(value: Any) -> bool:
+    """Whether these are names of files beside the card, none a way to another place, each with a sha256."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= MAX_FILES
+        and all(isinstance(digest, str) and len(digest) == 64 for digest in value.values())
+        and all(0 < len(name.encode()) <= 255 and not set(name) & set("/\\:\0") for name in value)
+        and not {".", ".."} & set(value)
+    )
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_name,
+    "network": _is_table,
+    "metrics": lambda value: _is_table(value) and all(map(_is_number, value.values())),
+    "measured_on": _is_name,
+    "temperature": lambda value: _is_number(value) and value > 0,
+    "data": lambda value: _is_table(value) and isinstance(value.get("name", ""), str),
+    "recipe": lambda value: (
+        _is_table(value)
+        and _is_whole(value.get("seed", 0), 0, math.inf)
+        and _is_number(value.get("val_fraction", 0.5))
+        and 0 < value.get("val_fraction", 0.5) < 1
+    ),
+    "versions": lambda value: _is_table(value) and all(map(_is_name, value.values())),
+    "files": _is_files,
+}
 
 
 def _check_thresholds(card: ModelCard) -> None:
@@ -145,19 +275,25 @@ def _check_precisions(card: ModelCard) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any, least: float, most: float) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
     sequences = {name: tuple(fields[name]) for name in ("mean", "std", "value_range") if fields.get(name) is not None}
     found = Preprocessing(**{"color_profiles": "ignored", **fields, **sequences})
     numbers = (found.size, found.crop_fraction, *found.mean, *found.std)
-    as_many = 1 <= len(found.mean) == len(found.std)
+    as_many = 1 <= len(found.mean) == len(found.std) <= MAX_CHANNELS
     if not as_many or not all(map(_is_number, numbers)):
         raise ValueError(
             f"preprocessing needs a size, a crop_fraction, a mean and a std for each channel, got {fields}"
         )
-    if not 1 <= found.size <= 4096 or not 0.1 <= found.crop_fraction <= 1:
+    if min(found.std) <= 0 or max(map(abs, (*found.mean, *found.std))) > 1e6:
+        raise ValueError(f"std must be above 0, and neither it nor mean above 10⁶, got {fields}")
+    if not _is_whole(found.size, 1, 4096) or not 0.1 <= found.crop_fraction <= 1:
         raise ValueError(f"size must be 1 to 4096 and crop_fraction 0.1 to 1, got {fields}")
     if found.channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be RGB or BGR, got {fields}")

@@ -1,6 +1,7 @@
 """A bundle at work: prediction, maps, many pictures at once, and everything a bundle from elsewhere can hide."""
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -36,6 +37,13 @@ def copy(trained_run, tmp_path):
         return bundles.write(tmp_path / "bundle", bundle.card, changed)
 
     return rewrite
+
+
+def sealed(card):
+    """Give the text of a card whose hash fits what it says."""
+    fields = {key: value for key, value in card.items() if key != "sha256"}
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return json.dumps(fields | {"sha256": hashlib.sha256(canonical.encode()).hexdigest()})
 
 
 def test_what_a_prediction_says(trained_run, photos):
@@ -223,9 +231,9 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda card: "{", "card.json is damaged"),
-        (lambda card: "[]", "names no format"),
-        (lambda card: card | {"format": 99}, "format 99, this version reads up to 3: pip install --upgrade"),
+        (lambda card: "no table", "names no format"),
+        (lambda card: [], "names no format"),
+        (lambda card: card | {"format": 99}, "format 99, this version reads up to 4: pip install --upgrade"),
         (lambda card: {k: v for k, v in card.items() if k != "class_names"}, "card.json is damaged"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [0, 0], "std": [1]}}, "a mean and a std for each"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [], "std": []}}, "a mean and a std for each"),
@@ -250,21 +258,56 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
         (lambda card: card | {"files": {}}, "holds no model.onnx"),
     ],
 )
-def test_a_wrong_card_is_said(copy, change, says):
+def test_a_wrong_card_is_said_even_where_its_hash_fits(copy, change, says):
     path = copy().path / "card.json"
     changed = change(json.loads(path.read_text("utf-8")))
-    path.write_text(changed if isinstance(changed, str) else json.dumps(changed), "utf-8")
+    path.write_text(sealed(changed) if isinstance(changed, dict) else json.dumps(changed), "utf-8")
     with pytest.raises(BundleError, match=says) as caught:
         googlenet.load(path.parent)
     assert "\n" not in str(caught.value)
 
 
-def test_a_card_of_before_several_labels_is_read(copy):
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "", '{"format": 4, "format": 4}'])
+def test_a_card_that_is_none_is_said(copy, text):
+    path = copy().path / "card.json"
+    path.write_text(text)
+    with pytest.raises(BundleError, match=r"card.json is (damaged|not the card of a bundle)"):
+        googlenet.load(path.parent)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: card | {"class_names": card["class_names"][::-1]},
+        lambda card: card | {"temperature": 2.0},
+        lambda card: card | {"sha256": "0" * 64},
+        lambda card: {key: value for key, value in card.items() if key != "sha256"},
+    ],
+)
+def test_a_card_that_was_changed_is_refused(copy, change):
+    path = copy().path / "card.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text("utf-8")))), "utf-8")
+    with pytest.raises(BundleError, match=r"card.json was altered or damaged: its sha256 is not the one of its text"):
+        googlenet.load(path.parent)
+
+
+def test_a_card_that_was_only_laid_out_anew_is_read(copy):
     path = copy().path / "card.json"
     card = json.loads(path.read_text("utf-8"))
-    old = {key: value for key, value in card.items() if key not in ("multi_label", "thresholds")} | {"format": 1}
+    path.write_text(json.dumps(dict(reversed(card.items()))), "utf-8")
+    googlenet.verify(path.parent)
+
+
+@pytest.mark.parametrize("format_", [1, 2, 3])
+def test_a_card_of_before_several_labels_is_read(copy, format_):
+    path = copy().path / "card.json"
+    card = json.loads(path.read_text("utf-8"))
+    newer = ("multi_label", "thresholds", "sha256")
+    old = {key: value for key, value in card.items() if key not in newer} | {"format": format_}
     path.write_text(json.dumps(old), "utf-8")
-    assert not googlenet.load(path.parent).card.multi_label
+    classifier = googlenet.load(path.parent)
+    assert not classifier.card.multi_label
+    assert "sha256" not in json.loads(classifier.card.to_json())  # whoever wrote it can still read it
 
 
 def test_rubbish_with_a_fitting_hash_is_still_refused(copy):

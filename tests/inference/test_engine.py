@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from googlenet import bundle as bundles
@@ -78,11 +79,27 @@ def test_a_damaged_cache_is_compiled_anew(bundle, pictures, tmp_path, damage, mo
     expected = Engine(bundle).probabilities(pictures)
     monkeypatch.setattr(engine, "_cache", lambda: tmp_path)
     assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), expected)
-    (kept,) = tmp_path.iterdir()
+    (kept,) = tmp_path.glob("*/*.blob")
     content = kept.read_bytes()
     kept.chmod(0o600)
     kept.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"rubbish" * 100, "empty": b""}[damage])
     assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), expected)
+
+
+def test_what_one_graph_leaves_in_the_cache_is_never_taken_for_another(bundle, pictures, tmp_path, monkeypatch):
+    # OpenVINO's names of what it keeps have 64 bits and can be made alike: each graph has a folder of its own.
+    monkeypatch.setattr(engine, "_cache", lambda: tmp_path / "cache")
+    other = onnx.load_from_string(bundle.read("model.onnx"))
+    weights = next(each for each in other.graph.initializer if each.name.endswith("conv.weight"))
+    weights.raw_data = bytes(len(weights.raw_data))
+    files = {name: bundle.read(name) for name in bundle.card.files} | {"model.onnx": other.SerializeToString()}
+    changed = bundles.write(tmp_path / "other", bundle.card, files)
+    ours = Engine(bundle, cached=True).probabilities(pictures)
+    theirs = Engine(changed, cached=True).probabilities(pictures)
+    assert np.abs(ours - theirs).max() > 0.01
+    assert len({path.parent for path in (tmp_path / "cache").glob("*/*.blob")}) == 2
+    assert all(path.parent.parent == tmp_path / "cache" for path in (tmp_path / "cache").glob("**/*.blob"))
+    assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), ours)
 
 
 def test_no_place_for_a_cache_is_no_trouble(bundle, pictures, tmp_path):

@@ -549,7 +549,9 @@ def _refuse_one_class(root: Path, folders: Sequence[str]) -> None:
     for name, times in Counter(map(escape_surrogates, folders)).items():
         if times > 1:
             alike = first_few(repr(folder) for folder in folders if escape_surrogates(folder) == name)
-            raise DataError(f"{printable(str(root))}: the folders {alike} would be one class, {name}: rename one")
+            raise DataError(
+                f"{printable(str(root))}: the folders {alike} would be one class, {name}: rename one of them"
+            )
 
 
 def _holds_runs_alone(folder: Path, contents: Contents) -> bool:

@@ -80,6 +80,8 @@ def read(source: str | Path) -> WeightsFile:
     if path == Path(source):
         return WeightsFile(path, sha256, tensors)
     card = bundles.read(source).card if (Path(source) / bundles.CARD).is_file() else None
+    if card and path.name == bundles.WEIGHTS and card.files.get(path.name) != sha256:
+        raise WeightsError(f"{path} was altered or damaged: its sha256 is not the one of {bundles.CARD}; copy it again")
     return WeightsFile(path, sha256, tensors, _config(Path(source)), card)
 
 

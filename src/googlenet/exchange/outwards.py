@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
+from googlenet.errors import BundleError
 from googlenet.exchange.check import check_weights_file
 from googlenet.exchange.files import CONFIG
 from googlenet.files import write_error
 from googlenet.models import weights
 from googlenet.models.spec import Network
-from googlenet.text import json_text
+from googlenet.text import json_text, printable
 
 TIMM_WEIGHTS = "model.safetensors"
 
@@ -47,14 +49,14 @@ def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
 
 def timm_files(bundle: Bundle) -> dict[str, bytes]:
     """Give the files of a folder that timm loads. Raises :class:`WeightsError` when timm has no such network."""
-    ours = _tensors(bundle)
+    ours = tensors_of(bundle)
     given = weights.give(bundle.network, ours, "timm")
     config = json_text(_timm_config(bundle, ours), indent=2) + "\n"
     return {CONFIG: config.encode(), TIMM_WEIGHTS: _safetensors(given)}
 
 
 def _one_file(bundle: Bundle, path: Path, layout: str) -> bytes:
-    given = weights.give(bundle.network, _tensors(bundle), layout)
+    given = weights.give(bundle.network, tensors_of(bundle), layout)
     if path.suffix == ".safetensors":
         return _safetensors(given)
     content = io.BytesIO()
@@ -62,8 +64,13 @@ def _one_file(bundle: Bundle, path: Path, layout: str) -> bytes:
     return content.getvalue()
 
 
-def _tensors(bundle: Bundle) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = parse_safetensors(bundle.read(bundles.WEIGHTS))
+def tensors_of(bundle: Bundle) -> dict[str, Tensor]:
+    """Give a bundle's weights by our names. Raises :class:`BundleError` where they are missing or damaged."""
+    content = bundle.read(bundles.WEIGHTS)
+    try:
+        tensors: dict[str, Tensor] = parse_safetensors(content)
+    except SafetensorError as error:
+        raise BundleError(f"{bundle.path / bundles.WEIGHTS} is damaged: {printable(str(error))}") from error
     return tensors
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,12 @@ from numpy.typing import NDArray
 
 from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
 from googlenet.card import TOLERANCE, ModelCard
+from googlenet.checks.cost import Budget
+from googlenet.checks.openvino_ir import check_ir
 from googlenet.errors import BundleError, DeviceError
 from googlenet.files import user_cache
 from googlenet.images.decode import Pixels
+from googlenet.text import printable
 
 Floats = NDArray[np.float32]
 
@@ -26,6 +33,8 @@ _PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8
 _FASTEST_FIRST = ("int8", "bf16", "fp32")
 _alone = threading.RLock()  # held by the thread of this process that reads or compiles a graph, or answers first
 _answered = threading.Event()
+_FREE = ("Constant", "Result", "ShapeOf")  # layers that hold nothing of their own
+IN_TURNS = 8  # layers, of whose results but one is held at a time, or more
 CACHE = 2**30  # bytes of compiled graphs that are kept
 
 
@@ -82,6 +91,14 @@ class Engine:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.picture:
             wanted = ", ".join(map(str, self.picture))
             raise ValueError(f"a batch is uint8 (N, {wanted}), got {batch.dtype} {batch.shape}")
+        with _said_of(self._bundle, self._graph_of(output), "cannot be computed here"):
+            answer = self._answer(output, batch, at_once)
+        if len(answer) != len(batch) or not np.isfinite(answer).all():
+            where = _shown(self._bundle, self._graph_of(output))
+            raise BundleError(f"{where} gives no finite {output} for each image: train it again, or get another copy")
+        return answer
+
+    def _answer(self, output: str, batch: Pixels, at_once: int) -> Floats:
         request = self._request(output, at_once)
         if not _answered.is_set():
             # What OpenVINO sets up when it first meets an array waits for Python's lock while it holds one of its own:
@@ -122,8 +139,17 @@ class Engine:
         if self._threads:  # not pinned: every process would take the first core
             config |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         if self._cached and (folder := _cache()):
-            config["CACHE_DIR"] = str(folder)
+            config["CACHE_DIR"] = str(folder / self._sha256_of(graph))
         return config
+
+    def _sha256_of(self, graph: str) -> str:
+        """Name the folder of what is compiled of a graph.
+
+        OpenVINO tells graphs apart by 64 bits that are easily made alike: in one folder, one bundle could leave there
+        what is later taken for another.
+        """
+        files = (INT8, INT8_WEIGHTS) if graph == INT8 else (graph,)
+        return hashlib.sha256("".join(self._bundle.card.files[name] for name in files).encode()).hexdigest()
 
     def _graph_of(self, output: str) -> str:
         """Say in which file of the bundle the graph for an output is: maps are not computed in int8."""
@@ -189,7 +215,8 @@ def _checked(precision: str, bundle: Bundle) -> str:
     if precision == "fp32":  # every processor has it: nothing need be asked
         return precision
     if precision == "int8" and INT8 not in bundle.card.files:
-        raise DeviceError(f"{bundle.path} has no int8 graph: make one with `googlenet export {bundle.path} --int8`")
+        path = printable(str(bundle.path))
+        raise DeviceError(f"{path} has no int8 graph: make one with `googlenet export {path} --int8`")
     here = precisions_for(bundle)
     if precision not in here:
         known = f"this processor has {', '.join(here)}"
@@ -200,16 +227,68 @@ def _checked(precision: str, bundle: Bundle) -> str:
 
 
 def read_graph(bundle: Bundle, graph: str) -> Any:
-    """Read one of a bundle's graphs, as an ``openvino.Model``, and hold it against the card."""
+    """Read one of a bundle's graphs, as an ``openvino.Model``, and hold it against the card.
+
+    OpenVINO gets bytes that were checked, and no path: what it reads is what was looked at.
+    """
     content = bundle.read(graph)
     weights = bundle.read(INT8_WEIGHTS) if graph == INT8 else b""
-    try:
+    with _said_of(bundle, graph, "is not a graph OpenVINO can read"):
+        if graph == INT8:
+            _check_int8(bundle, content, weights)
         model = runtime().read_model(content, weights)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise BundleError(f"{bundle.path / graph} is not a graph OpenVINO can read: {reason}") from error
-    _check_signature(model, bundle, graph)
+        _check_signature(model, bundle, graph)
+        if graph == INT8:
+            _check_cost(model, bundle)
     return model
+
+
+@contextmanager
+def _said_of(bundle: Bundle, graph: str, what: str) -> Iterator[None]:
+    """Turn what OpenVINO raises into one line about a graph."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        reason = (str(error).strip().splitlines() or ["not enough memory"])[-1]
+        raise BundleError(f"{_shown(bundle, graph)} {what}: {printable(reason)[:200]}") from error
+
+
+def _shown(bundle: Bundle, graph: str) -> str:
+    return printable(str(bundle.path / graph))
+
+
+def _check_int8(bundle: Bundle, content: bytes, weights: bytes) -> None:
+    try:
+        check_ir(content, weights)
+    except ValueError as error:
+        raise BundleError(f"{_shown(bundle, INT8)} {error}") from error
+
+
+def _check_cost(model: Any, bundle: Bundle) -> None:
+    """Hold against a budget what one image costs in a graph of OpenVINO, whose shapes only it knows."""
+    rule = bundle.card.preprocessing
+    one = model.clone()
+    one.reshape([1, rule.size, rule.size, rule.channels])
+    held = macs = 0
+    for operation in one.get_ops():
+        kind = operation.get_type_name()
+        if kind not in _FREE:
+            values = math.prod(operation.get_output_shape(0))
+            held, macs = held + values, macs + values * _work_of(operation, kind)
+    try:
+        Budget(rule.size).check(held // IN_TURNS, macs)
+    except ValueError as error:
+        raise BundleError(f"{_shown(bundle, INT8)} {error}") from error
+
+
+def _work_of(operation: Any, kind: str) -> int:
+    """Multiply-accumulates, or comparisons, for each value that comes out."""
+    if kind in ("Convolution", "GroupConvolution"):
+        weights = operation.input(1).get_shape()
+        return int(math.prod(weights[2:] if kind == "GroupConvolution" else weights[1:]))
+    if kind == "MatMul":
+        return int(max(operation.input(0).get_shape()[-2:]))
+    return int(math.prod(operation.get_attributes().get("kernel", (1,)))) if "Pool" in kind else 1
 
 
 def _outputs(model: Any) -> dict[str, Any]:
@@ -227,9 +306,11 @@ def _check_signature(model: Any, bundle: Bundle, graph: str) -> None:
         and _matches(model.input().get_partial_shape(), (None, rule.size, rule.size, rule.channels))
         and "probabilities" in outputs
         and _matches(outputs["probabilities"].get_partial_shape(), (None, classes))
+        and ("maps" not in outputs or _matches(outputs["maps"].get_partial_shape(), (None, classes, None, None)))
+        and ("embeddings" not in outputs or _matches(outputs["embeddings"].get_partial_shape(), (None, None)))
     )
     if not ok:
-        raise BundleError(f"{bundle.path / graph} does not fit its card, which says {wanted}")
+        raise BundleError(f"{_shown(bundle, graph)} does not fit its card, which says {wanted}")
 
 
 def _matches(shape: Any, wanted: tuple[int | None, ...]) -> bool:
@@ -244,7 +325,8 @@ def _matches(shape: Any, wanted: tuple[int | None, ...]) -> bool:
 def _cache() -> Path | None:
     """Give the folder where compiled graphs are kept, or None where it cannot be written.
 
-    OpenVINO names what it keeps there by a hash of the graph, of its own version and of the processor.
+    Each graph has a folder in it. OpenVINO names what it keeps there by a hash of the graph, of its own version and
+    of the processor.
     """
     cache = user_cache()
     if cache is None:
@@ -261,11 +343,14 @@ def _cache() -> Path | None:
 def _tidy(folder: Path) -> None:
     """Delete what was compiled longest ago, where all of it is more than the cache may hold."""
     left = CACHE
-    newest_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in newest_first:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
         left -= path.stat().st_size
         if left < 0:
             path.unlink(missing_ok=True)
+            if path.parent != folder:
+                with suppress(OSError):  # others are in it
+                    path.parent.rmdir()
 
 
 @cache

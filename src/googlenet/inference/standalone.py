@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from googlenet import bundle as bundles
-from googlenet.bundle import GOLDEN, INT8, MODEL, Bundle
+from googlenet.bundle import INT8, MODEL, Bundle
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError, DeviceError
 from googlenet.files import write_error, write_whole
 from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Engine, Floats, read_graph, runtime
-from googlenet.inference.golden import TOLERANCE
+from googlenet.inference.golden import TOLERANCE, golden
 
 Format = Literal["onnx", "openvino"]
 
@@ -71,6 +70,7 @@ def export(run: str | Path, out: str | Path, to: Format = "onnx", *, int8: bool 
 
 
 def _onnx(bundle: Bundle) -> dict[str, bytes]:
+    read_graph(bundle, MODEL)  # is held against its card
     return {MODEL: bundle.read(MODEL)}
 
 
@@ -103,8 +103,7 @@ def _write(folder: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
 
 
 def _replayed(bundle: Bundle, files: tuple[Path, ...], int8: bool) -> Exported:
-    with np.load(io.BytesIO(bundle.read(GOLDEN)), allow_pickle=False) as golden:
-        images, expected = golden["images"], golden["probabilities"]
+    images, expected = golden(bundle)
     if int8:
         expected = Engine(bundle, "int8").probabilities(images)
     engines: dict[str, Callable[[Path, Pixels], Floats]] = {"OpenVINO": _by_openvino}

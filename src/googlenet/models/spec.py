@@ -22,13 +22,16 @@ never typed: they follow from what comes before.
 from __future__ import annotations
 
 import dataclasses
+import math
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ToSquare
 from googlenet.errors import NetworkError
-from googlenet.text import nearest
+from googlenet.text import nearest, printable
 
 Size = int | tuple[int, int]  # one number for a square, or (height, width)
 
@@ -390,21 +393,72 @@ def to_json(value: Any) -> Any:
     return [to_json(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
+# What is read back may come from anywhere. No network has more; what has fewer can be built.
+MAX_PARTS = 20_000
+MAX_NUMBER = 4096  # of kernels, strides, padding, sizes
+MAX_WIDTHS = {"out": 2**20, "num_classes": 2**20, "groups": 2**20, "in_channels": 2**20, "multiplier": 2**10}
+MAX_TEXT = 2**16
+
+
 def from_json(value: Any) -> Any:
     """Read back what :func:`to_json` gave. Raises :class:`NetworkError` on anything else.
 
     >>> from_json({"Conv": {"out": 64, "kernel": 7, "stride": 2}})
     Conv(out=64, kernel=7, stride=2, padding=None, groups=1, norm=True, relu=True)
+    >>> from_json({"Conv": {"out": 64, "kernel": "7"}})
+    Traceback (most recent call last):
+    googlenet.errors.NetworkError: Conv: kernel cannot be '7'
     """
-    if isinstance(value, list):
-        return tuple(from_json(item) for item in value)
-    if not isinstance(value, dict):
-        return value
-    (name, fields), *more = value.items() or [("", {})]
-    if more or name not in _NOUN_BY_NAME or not isinstance(fields, dict):
-        raise NetworkError(f"not a part of a network: {str(value)[:80]!r}; allowed: {', '.join(_NOUN_BY_NAME)}")
-    try:
-        noun: Any = _NOUN_BY_NAME[name]
-        return noun(**{key: from_json(item) for key, item in fields.items()})
-    except (TypeError, AttributeError) as error:
-        raise NetworkError(f"not a {name}: {error}") from error
+    return _Parts().read(value)
+
+
+class _Parts:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(self.read, value))
+        if not isinstance(value, dict):
+            return value
+        self.count += 1
+        if self.count > MAX_PARTS:
+            raise NetworkError(f"a network of more than {MAX_PARTS:,} parts")
+        (name, fields), *more = value.items() or [("", {})]
+        if more or name not in _NOUN_BY_NAME or not isinstance(fields, dict):
+            what = printable(str(value)[:80])
+            raise NetworkError(f"not a part of a network: {what!r}; allowed: {', '.join(_NOUN_BY_NAME)}")
+        try:
+            return self.part(_NOUN_BY_NAME[name], {key: self.read(item) for key, item in fields.items()})
+        except (TypeError, AttributeError, RecursionError) as error:
+            raise NetworkError(f"not a {name}: {printable(str(error))[:200]}") from error
+
+    def part(self, noun: Any, fields: dict[str, Any]) -> Any:
+        kinds = _kinds(noun)
+        for name, value in fields.items():
+            if name in kinds and not _is_of(kinds[name], value, MAX_WIDTHS.get(name, MAX_NUMBER)):
+                raise NetworkError(f"{noun.__name__}: {name} cannot be {printable(repr(value))[:80]}")
+        return noun(**fields)
+
+
+@cache
+def _kinds(noun: Any) -> dict[str, Any]:
+    return get_type_hints(noun)
+
+
+def _is_of(kind: Any, value: Any, most: int) -> bool:
+    """Whether a value is what a field of a noun is declared to be, and in range."""
+    origin, of = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return any(_is_of(each, value, most) for each in of)
+    if origin is Literal:
+        return value in of
+    if origin is tuple and of[-1] is not ...:
+        return isinstance(value, tuple) and len(value) == len(of) and all(map(_is_of, of, value, [most] * len(of)))
+    if origin is not None:  # a sequence of one kind
+        return isinstance(value, tuple) and all(_is_of(of[0], each, most) for each in value)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value) and abs(value) <= most
+    if kind is int:
+        return type(value) is int and 0 <= value <= most
+    return type(value) is kind and (kind is not str or len(value) <= MAX_TEXT)

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from googlenet.errors import CheckpointError
-from googlenet.files import replace_file
+from googlenet.files import open_regular, replace_file
+from googlenet.text import first_few, printable
 from googlenet.training.directory import explain
 
 SHA256 = "sha256"
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError)
 KEPT = 2  # the newest, and the one before it for the case that it is damaged
 
 
@@ -96,7 +99,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read back what :func:`save` wrote. Raises :class:`CheckpointError` on a damaged or foreign file."""
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
         header_size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
         tensors = load_tensors(content)
@@ -105,9 +109,26 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         state: dict[str, Any] = json.loads(metadata["state"])
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist: there is nothing to resume") from error
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
+    except (*_DAMAGE, SafetensorError) as error:
+        raise CheckpointError(f"{printable(str(path))} is damaged or not a checkpoint: {_line(error)}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{printable(str(path))} is damaged or not a checkpoint: it holds no table")
     return tensors, state
+
+
+@contextmanager
+def damage_in(path: Path) -> Iterator[None]:
+    """Turn what wrong names, types and shapes in a checkpoint lead to into :class:`CheckpointError`."""
+    try:
+        yield
+    except (*_DAMAGE, RuntimeError) as error:
+        raise CheckpointError(f"{printable(str(path))} is damaged: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -158,7 +179,10 @@ def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load a module's state. Raises :class:`CheckpointError` naming what does not fit."""
+    """Load a module's state. Raises :class:`CheckpointError` naming what does not fit, or is not finite."""
+    broken = [name for name, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+    if broken:
+        raise CheckpointError(f"{printable(str(path))} has weights that are not finite: {first_few(broken)}")
     try:
         module.load_state_dict(dict(tensors))
     except RuntimeError as error:

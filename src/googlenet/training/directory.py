@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from googlenet.data.splits import RECORD
 from googlenet.errors import RunError
 from googlenet.files import check_output_path, lock, replace_file, write_error
 from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
+from googlenet.training.settings import read_run_json
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
@@ -79,12 +79,9 @@ def write_settings(run: Path, settings: dict[str, Any]) -> None:
 def read_settings(run: Path) -> dict[str, Any]:
     """Read what :func:`start` wrote. Raises :class:`RunError` where there is none, or it is damaged."""
     try:
-        settings: dict[str, Any] = json.loads((run / SETTINGS).read_text("utf-8"))
-        return settings
+        return read_run_json(run / SETTINGS)
     except FileNotFoundError as error:
         raise RunError(f"{_name(run)} holds no run to resume: leave --resume out to start one") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{_name(run / SETTINGS)} is damaged: {error}") from error
 
 
 def has_checkpoint(run: Path) -> bool:

@@ -280,7 +280,8 @@ class Fit:
         paths = checkpoints.newest_first()
         for path in paths:
             try:
-                self._restore(checkpoints, path, say)
+                with checkpoint.damage_in(path):
+                    self._restore(checkpoints, path, say)
             except CheckpointError as error:
                 if path == paths[-1]:
                     raise

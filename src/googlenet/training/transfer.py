@@ -21,6 +21,7 @@ from googlenet.card import IMAGENET_STD, ModelCard, Preprocessing
 from googlenet.errors import WeightsError
 from googlenet.exchange import files
 from googlenet.exchange.convert import read_weights
+from googlenet.exchange.outwards import tensors_of
 from googlenet.exchange.published import published
 from googlenet.images.decode import COLOURS
 from googlenet.models import zoo
@@ -114,9 +115,7 @@ def open_source(source: str | Path, network: str | Network | None = None, downlo
         found = files.read(source)
         return Source(str(source), found.sha256, found.tensors)
     bundle = bundles.read(source)
-    bundle.read(bundles.WEIGHTS)  # is what the card says it is
-    found = files.read(bundle.path / bundles.WEIGHTS)
-    return Source(str(source), found.sha256, found.tensors, card)
+    return Source(str(source), bundle.card.files[bundles.WEIGHTS], tensors_of(bundle), card)
 
 
 def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Preprocessing) -> Taken:

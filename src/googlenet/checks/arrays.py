@@ -1,0 +1,100 @@
+"""Arrays from elsewhere, in safetensors and .npz: types, shapes and sizes are looked at before memory is taken.
+
+numpy's own reader takes what an archive promises, unpacks it and evaluates Python literals; here an array is read only
+where it has the name, type and shape that are asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_HEADER_BYTES = 2**24  # of a safetensors file: the largest network here has a hundredth of it
+MAX_MEMBERS = 16  # of an .npz
+MAX_ERROR = 200  # characters
+_NPY = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<|][a-z]\d)', 'fortran_order': False, 'shape': \((\d+(?:, \d+)*),?\), \} *\n",
+    re.DOTALL,
+)
+_NPY_HEADER = 128  # bytes that numpy pads a short header to
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+_ITEM_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+               "I8": 1, "U8": 1, "BOOL": 1}  # fmt: skip
+
+
+def check_safetensors(content: bytes) -> None:
+    """Raise :class:`ValueError` unless the tensors lie side by side, fill the file, and are finite."""
+    size = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or not 2 <= size <= min(MAX_HEADER_BYTES, len(content) - 8):
+        raise ValueError("is not a file of safetensors, or it is cut")
+    try:
+        header = json.loads(content[8 : 8 + size])
+        header.pop("__metadata__", None)
+        spans = sorted(_span(entry) for entry in header.values())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"has a damaged header: {type(error).__name__}") from error
+    body, at = memoryview(content)[8 + size :], 0
+    for start, end, dtype in spans:
+        if start != at or end > len(body):
+            raise ValueError("has tensors that overlap, or end beyond the file")
+        at = end
+        if dtype in _FLOATS and not np.isfinite(np.frombuffer(body[start:end], _FLOATS[dtype])).all():
+            raise ValueError("has weights that are not finite: train it again, or get another copy")
+    if at != len(body):
+        raise ValueError("has bytes that belong to no tensor")
+
+
+def _span(entry: Mapping[str, Any]) -> tuple[int, int, str]:
+    dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    numbers = [start, end, *shape]
+    if len(shape) > 8 or any(type(number) is not int or not 0 <= number < 2**48 for number in numbers):
+        raise ValueError(f"shape {shape}")
+    if end - start != math.prod(shape) * _ITEM_BYTES[dtype]:
+        raise ValueError(f"{end - start} bytes for shape {shape}")
+    return start, end, dtype
+
+
+def read_npz(content: bytes, wanted: Mapping[str, tuple[str, tuple[int | None, ...], int]]) -> dict[str, NDArray[Any]]:
+    """Read arrays of an .npz by name, each of the types (``"u1"``, ``"f4 f8"``) and shape that are ``wanted`` of it.
+
+    ``None`` in a shape is any number from 1 to the third of what is wanted. Raises :class:`ValueError`.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if len(archive.namelist()) > MAX_MEMBERS:
+                raise ValueError(f"it holds more than {MAX_MEMBERS} arrays")
+            return {name: _array(archive, name, *of) for name, of in wanted.items()}
+    except (KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: encrypted, or packed as zipfile does not know. Some errors quote the file at length.
+        raise ValueError(" ".join(str(error).split())[:MAX_ERROR]) from error
+
+
+def _array(archive: zipfile.ZipFile, name: str, kinds: str, wanted: tuple[int | None, ...], most: int) -> NDArray[Any]:
+    with archive.open(f"{name}.npy") as file:
+        start = file.read(_NPY_HEADER)
+        found = _NPY.fullmatch(start)
+        if found is None:
+            raise ValueError(f"{name} is not an array of numbers as numpy writes it")
+        dtype, shape = np.dtype(found[1].decode()), tuple(map(int, found[2].split(b", ")))
+        fits = len(shape) == len(wanted) and all(
+            side == want or (want is None and 1 <= side <= most) for side, want in zip(shape, wanted, strict=True)
+        )
+        if not fits or dtype.str[1:] not in kinds.split():
+            raise ValueError(f"{name} is of {dtype} {shape}, not of {kinds} {wanted}".replace("None", "N"))
+        size = math.prod(shape) * dtype.itemsize
+        values = file.read(size)
+    if len(values) != size:
+        raise ValueError(f"{name} is cut")
+    array = np.frombuffer(values, dtype).reshape(shape)
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite")
+    return array
