@@ -109,8 +109,7 @@ def _single(path: Path) -> WeightsFile:
         _check_regular(path, MAX_BYTES)
         with path.open("rb") as file:
             tensors, objects = reader(file)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = _sha256(file)
     except OSError as error:
         raise WeightsError(f"{name} cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -120,6 +119,14 @@ def _single(path: Path) -> WeightsFile:
     if not tensors:
         raise WeightsError(f"{name} holds no weights: is it damaged, or a file of another kind?")
     return WeightsFile(path, sha256, tensors, objects=objects)
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _check_regular(path: Path, most: int) -> None:

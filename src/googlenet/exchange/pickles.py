@@ -229,6 +229,10 @@ class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
     del dispatch[pickle.BYTEARRAY8[0]]  # takes memory before it looks whether there is so much to read
 
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
     def __init__(self, file: Any) -> None:
         super().__init__(file, fix_imports=False, encoding="utf-8", errors="replace")
         self._names: dict[str, None] = {}

@@ -217,8 +217,9 @@ def _first_halves(layer: Layer) -> Layer:
     """Let the first convolution of a block halve the map."""
     if not isinstance(layer, Residual) or not any(isinstance(each, Conv) and each.stride > 1 for each in layer.body):
         return layer
-    reduce, conv, *rest = layer.body
-    return replace(layer, body=[replace(reduce, stride=2), replace(conv, stride=1), *rest])
+    strides = (2, 1)
+    body = [replace(each, stride=stride) for each, stride in zip(layer.body, strides) if isinstance(each, Conv)]
+    return replace(layer, body=[*body, *layer.body[len(strides) :]])
 
 
 RESNET50_CAFFE = replace(

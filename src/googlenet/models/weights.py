@@ -268,7 +268,7 @@ def _completed(match: Match, names: Mapping[str, str], tensors: Mapping[str, Ten
 def _inside_sequential(match: Match, names: Mapping[str, str]) -> dict[str, str]:
     """Find a classifier that was put behind a dropout: fc.1.weight for fc.weight, where there is but one such layer."""
     last = (match.network.stages[-1].name, *(tap.name for tap in match.network.aux))
-    found = {}
+    found: dict[str, str] = {}
     for key, name in match.wanted.items():
         if key not in match.found and key.startswith(tuple(f"{stage}." for stage in last)):
             stem, _, kind = name.rpartition(".")
