@@ -112,13 +112,20 @@ def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
     _ = googlenet.convert  # says which extra is missing, if one is
     from googlenet import bundle as bundles
     from googlenet.exchange.outwards import export_weights
+    from googlenet.exchange.program import loading
 
     written = export_weights(run, out, layout)
     if as_json:
         show_json({"path": str(written), "layout": layout})
         return
     rule = bundles.read(run).card.preprocessing
-    say(f"{written}: weights of {run} as {layout} names them")
+    say(f"{printable(str(written))}: weights of {printable(run)} as {layout} names them")
+    if layout == "torch":
+        program = written.with_suffix(".py")
+        say(
+            f'build:  network = runpy.run_path({program.name!a})["build"]()      with torch alone: {printable(str(program))}'
+        )
+        say(f"load:   network.load_state_dict({loading(written.name)})")
     if layout == "timm":
         say(f'load:   timm.create_model("local-dir:{written}", pretrained=True)')
     say(f"input:  {rule.size}×{rule.size}, mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")

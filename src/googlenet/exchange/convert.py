@@ -36,13 +36,18 @@ IMAGENET_LAYOUTS = ("torchvision", "timm", "caffe", "caffe2")  # whose 1000 clas
 _ONE = (1 / 255, 1 / 255, 1 / 255)
 _HALF = (0.5, 0.5, 0.5)
 
-# How the makers of these files fed their networks: pixels of 0 to 255 less a mean.
+# How the makers of these files fed their networks: mostly pixels of 0 to 255 less a mean.
+_CAFFE: dict[str, Any] = {"mean": (123 / 255, 117 / 255, 104 / 255), "std": _ONE, "channel_order": "BGR"}
 _BY_LAYOUT: dict[str, dict[str, Any]] = {
-    "caffe": {"mean": (123 / 255, 117 / 255, 104 / 255), "std": _ONE, "channel_order": "BGR"},
-    "caffe2": {"channel_order": "BGR"},
+    "caffe": _CAFFE,
+    "caffe2": _CAFFE,
     "tensorflow": {"mean": (117 / 255, 117 / 255, 117 / 255), "std": _ONE},
 }
-_VGG_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+_VGG = {**_CAFFE, "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255)}
+_BY_NETWORK: dict[tuple[str, str], dict[str, Any]] = {
+    ("resnet50", "caffe2"): {"channel_order": "BGR"},
+    **{(name, "caffe"): _VGG for name in ("vgg11", "vgg16", "vgg19")},
+}
 
 # torchvision's published GoogLeNet and Inception v3 came from TensorFlow and saw (pixel / 255 - 0.5) / 0.5; its modules
 # turn ImageNet's normalisation into that (transform_input), which no state dict tells. The published files are known by
@@ -305,9 +310,7 @@ def _fed(found: WeightsFile, taken: Taken, transform_input: bool | None) -> tupl
         return _from_config(settings, taken.network.in_channels), ()
     if may_transform and taken.network.in_channels == COLOURS:
         return _transformed(found, transform_input)
-    fed = _BY_LAYOUT.get(taken.layout, {})
-    if taken.layout == "caffe" and taken.network.name.startswith("vgg"):
-        fed = {**fed, "mean": _VGG_MEAN}
+    fed = _BY_NETWORK.get((taken.network.name, taken.layout), _BY_LAYOUT.get(taken.layout, {}))
     return fed if taken.network.in_channels == COLOURS else {}, ()
 
 

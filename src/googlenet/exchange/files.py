@@ -278,7 +278,9 @@ def _read_onnx(file: BinaryIO) -> Found:
     except DecodeError as error:
         raise ValueError("not an ONNX file, or cut off: copy it again") from error
     turned = {name for node in graph.node for name in _multiplied_from_the_right(node)}
-    named = ((_onnx_name(each.name), _initializer(each, each.name in turned)) for each in graph.initializer)
+    used = {name for node in graph.node for name in node.input}
+    initializers = [each for each in graph.initializer if each.name in used or not used]
+    named = ((_onnx_name(each.name), _initializer(each, each.name in turned)) for each in initializers)
     return _scaled(_each_once(named)), ()
 
 

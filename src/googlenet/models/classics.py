@@ -217,9 +217,9 @@ def _first_halves(layer: Layer) -> Layer:
     """Let the first convolution of a block halve the map."""
     if not isinstance(layer, Residual) or not any(isinstance(each, Conv) and each.stride > 1 for each in layer.body):
         return layer
-    strides = (2, 1)
-    body = [replace(each, stride=stride) for each, stride in zip(layer.body, strides) if isinstance(each, Conv)]
-    return replace(layer, body=[*body, *layer.body[len(strides) :]])
+    strides = (2, *(1 for _ in layer.body[1:]))
+    pairs = zip(layer.body, strides, strict=True)
+    return replace(layer, body=[replace(each, stride=n) if isinstance(each, Conv) else each for each, n in pairs])
 
 
 RESNET50_CAFFE = replace(

@@ -132,6 +132,8 @@ def fitting(tensors: Mapping[str, Tensor], key: str | None = None) -> list[str]:
 
 def _take(network: Network, tensors: Mapping[str, Tensor], key: str | None) -> Taken:
     match = find_match(network, tensors, key)
+    if 2 * len(match.found) < min(len(match.wanted), len(match.found) + len(match.left)):
+        raise _no_weights_of(network, tensors)
     known = match.state(tensors)
     fitted = _without_missing_heads(_adapted(match.network, known), known)
     whole = laid_out(fitted)
@@ -201,11 +203,7 @@ def find_match(network: Network, tensors: Mapping[str, Tensor], key: str | None 
     names = _plain_names(tensors, key)
     options = [each for layout in layouts_of(network) for each in _options(network, layout, names)]
     if not options:
-        theirs = first_few(_names(network, layouts_of(network)[-1], _keys(network)).values())
-        raise _UnfitError(
-            f"these are no weights of {network.name}: they have {first_few(tensors)}; it has {theirs} "
-            f"(layouts: {', '.join(layouts_of(network))})"
-        )
+        raise _no_weights_of(network, tensors)
     updates = {each.prefix: _updates(each.prefix, names, tensors) for each in options}
     shapes = {each.layout: laid_out(each.network) for each in options}
 
@@ -216,6 +214,14 @@ def find_match(network: Network, tensors: Mapping[str, Tensor], key: str | None 
     best = max(options, key=rank)
     alike = [each.place for each in options if each.layout == best.layout and len(each.found) == len(best.found)]
     return _completed(best, names, tensors, _choice(best, alike, names, tensors))
+
+
+def _no_weights_of(network: Network, tensors: Mapping[str, Tensor]) -> _UnfitError:
+    theirs = first_few(_names(network, layouts_of(network)[-1], _keys(network)).values())
+    return _UnfitError(
+        f"these are no weights of {network.name}: they have {first_few(tensors)}; it has {theirs} "
+        f"(layouts: {', '.join(layouts_of(network))})"
+    )
 
 
 def _plain_names(tensors: Mapping[str, Tensor], key: str | None) -> dict[str, str]:
