@@ -86,10 +86,8 @@ def test_names_of_classes_cannot_become_code(tiny):
     assert not any(
         alias.name == "os" for node in ast.walk(module) if isinstance(node, ast.Import) for alias in node.names
     )
-    (classes,) = [
-        node.value for node in module.body if isinstance(node, ast.Assign) and node.targets[0].id == "CLASSES"
-    ]
-    assert ast.literal_eval(classes) == names
+    assigned = {ast.unparse(node.targets[0]): node.value for node in module.body if isinstance(node, ast.Assign)}
+    assert ast.literal_eval(assigned["CLASSES"]) == names
 
 
 def test_other_endings_are_refused(trained_run, tmp_path):

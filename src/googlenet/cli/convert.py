@@ -122,9 +122,7 @@ def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
     say(f"{printable(str(written))}: weights of {printable(run)} as {layout} names them")
     if layout == "torch":
         program = written.with_suffix(".py")
-        say(
-            f'build:  network = runpy.run_path({program.name!a})["build"]()      with torch alone: {printable(str(program))}'
-        )
+        say(f'build:  network = runpy.run_path({program.name!a})["build"]()      # needs torch, not this project')
         say(f"load:   network.load_state_dict({loading(written.name)})")
     if layout == "timm":
         say(f'load:   timm.create_model("local-dir:{written}", pretrained=True)')
