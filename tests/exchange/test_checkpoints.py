@@ -1,4 +1,4 @@
-"""Checkpoints as people save them: where in a file the weights lie, what is taken of several, and what is said of it."""
+"""Checkpoints as people save them: where in a file the weights lie, which are taken, and what is said of it."""
 
 import argparse
 import collections
@@ -41,16 +41,17 @@ class Mode:
 
 WRAPPED = {
     "plain": lambda s: s,
-    "examples/imagenet": lambda s: {"epoch": 3, "arch": "x", "state_dict": under("module.", s), "best_acc1": torch.tensor(7.0)},
-    "Lightning": lambda s: {"state_dict": under("model.", s), "hyper_parameters": Config(lr=0.1), "callbacks": {Mode: 1}},
-    "Lightning, compiled, with a loss of its own": lambda s: {"state_dict": {**under("net._orig_mod.", s), "loss.w": torch.ones(3)}},
+    "examples/imagenet": lambda s: {"arch": "x", "state_dict": under("module.", s), "best_acc1": torch.tensor(7.0)},
+    "Lightning": lambda s: {"state_dict": under("model.", s), "hyper_parameters": Config(lr=0.1), "calls": {Mode: 1}},
+    "with a loss of its own": lambda s: {"state_dict": {**under("net._orig_mod.", s), "loss.w": torch.ones(3)}},
     "compiled, in parallel": lambda s: under("module._orig_mod.", s),
     "parallel inside": lambda s: {key.replace("c1.", "c1.module."): tensor for key, tensor in s.items()},
     "DeepSpeed": lambda s: {"module": s, "ds_config": {"a": [1, (2, 3)]}},
     "detectron2": lambda s: {"model": under("backbone.bottom_up.", s)},
     "deep": lambda s: {"a": {"b": {"c": [None, {"net": s}]}}, "optimizer": {"state": {0: {"exp_avg": torch.ones(9)}}}},
-    "Namespace and others": lambda s: {"net": s, "args": argparse.Namespace(lr=1, mode=Mode()), "m": np.float64(3), "n": np.ones(3),
-                                       "c": collections.Counter("ab"), "d": collections.defaultdict(list, a=[1])},
+    "Namespace and others": lambda s: {"net": s, "args": argparse.Namespace(lr=1, mode=Mode()), "m": np.float64(3),
+                                       "n": np.ones(3), "c": collections.Counter("ab"),
+                                       "d": collections.defaultdict(list, a=[1])},
     "in a mapping of a project": lambda s: Config(weights=Config(s)),
     "SimpleNamespace": lambda s: {"args": types.SimpleNamespace(a=1), "params": s},
     "parameters": lambda s: {"model": {key: torch.nn.Parameter(tensor) for key, tensor in s.items()}},
@@ -59,7 +60,7 @@ WRAPPED = {
     "behind a dropout": lambda s: {key.replace("output.", "output.1."): tensor for key, tensor in s.items()},
     "a number beside": lambda s: {**s, "epoch": torch.tensor(3)},
     "views": lambda s: {key: torch.stack([tensor, tensor])[1] for key, tensor in s.items()},
-    "transposed in memory": lambda s: {key: tensor.T.contiguous().T if tensor.ndim == 2 else tensor for key, tensor in s.items()},
+    "transposed in memory": lambda s: {k: t.T.contiguous().T if t.ndim == 2 else t for k, t in s.items()},
 }  # fmt: skip
 FORMATS = {
     "zip": {},
@@ -116,7 +117,7 @@ def test_which_of_several_is_taken(state, make, place, tmp_path):
 def test_modules_are_refused_with_what_to_do(tmp_path, state):
     torch.save({"model": torchvision.models.resnet18(), "optimizer": {"state": {0: torch.ones(2)}}}, tmp_path / "w.pth")
     with pytest.raises(
-        WeightsError, match=r"no weights of lenet5.*holds objects \(torchvision.*\).*save module.state_dict\(\)"
+        WeightsError, match=r"no weights of lenet5.*holds objects \(torchvision.*\).*module.state_dict\(\)"
     ):
         googlenet.convert(tmp_path / "w.pth", tmp_path / "run", network="lenet5")
     torch.save(torchvision.models.resnet18(), tmp_path / "w.pth")
@@ -140,9 +141,7 @@ def test_npz_and_weights_in_several_files(tmp_path, state):
     (tmp_path / "secret.safetensors").write_bytes((folder / "model-1-of-2.safetensors").read_bytes())
     for strange in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), 3, "model-1-of-2.bin", ""):
         index.write_text(json.dumps({"weight_map": {"a": strange}}))
-        with pytest.raises(
-            WeightsError, match=r"is damaged: its weight_map must name .safetensors files beside it, got"
-        ):
+        with pytest.raises(WeightsError, match=r"its weight_map must name .safetensors files beside it, got"):
             files.read(folder)
 
 
@@ -151,9 +150,7 @@ def test_nan_and_infinite_weights_are_refused(tmp_path, state):
         bad = {key: tensor.clone() for key, tensor in state.items()}
         bad["output.bias"][0] = value
         torch.save(bad, tmp_path / "w.pth")
-        with pytest.raises(
-            WeightsError, match=r"1 of 14 tensors hold NaN or infinite values.*output.bias|1 of \d+ tensors"
-        ):
+        with pytest.raises(WeightsError, match=r"1 of 10 tensors hold NaN or infinite values.*: output.bias;"):
             googlenet.convert(tmp_path / "w.pth", tmp_path / "run", network="lenet5")
     large = {key: tensor.double() for key, tensor in state.items()}
     large["c1.conv.bias"][0] = 1e200  # infinite as float32
@@ -161,7 +158,7 @@ def test_nan_and_infinite_weights_are_refused(tmp_path, state):
     with pytest.raises(WeightsError, match=r"c1.conv.bias"):
         googlenet.convert(tmp_path / "w.pth", tmp_path / "run", network="lenet5")
     torch.save({key: tensor.to(torch.int8) for key, tensor in state.items()}, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"no floating point: c1.conv.weight"):
+    with pytest.raises(WeightsError, match=r"not of floating point: c1.conv.weight"):
         googlenet.convert(tmp_path / "w.pth", tmp_path / "run", network="lenet5")
 
 
@@ -210,9 +207,7 @@ def test_transform_input_is_known_of_published_files_and_refused_elsewhere(tmp_p
         "transform_input: yes, as torchvision's published weights have it; --transform-input chooses"
     ]
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "r.pth")
-    with pytest.raises(
-        WeightsError, match="--transform-input is for weights of torchvision's googlenet_torchvision and"
-    ):
+    with pytest.raises(WeightsError, match="--transform-input is for weights of torchvision's googlenet_torchvision"):
         converting.read_weights(tmp_path / "r.pth", zoo.find("resnet18"), "x", transform_input=True)
 
 

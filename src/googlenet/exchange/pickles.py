@@ -96,20 +96,23 @@ def _read_archive(file: BinaryIO) -> Pickled:
 
 def _read_stream(file: BinaryIO) -> Pickled:
     first = _Unpickler(file).load_all()
+    if first.names:
+        raise _RefusedError(_no_tensors(first.names))
     if first.value != _MAGIC:
-        raise _RefusedError(
-            _no_tensors(first.names) if first.names else "not a file of torch.save, or damaged: copy it again"
-        )
+        raise ValueError("not a file of torch.save")
     _Unpickler(file).load_all()  # the version of the protocol
     system = _Unpickler(file).load_all().value
     if not system["little_endian"]:
         raise _RefusedError("written on a big-endian machine: load and save it again on another one")
     found = _Unpickler(file).load_all()
+    keys, here = _Unpickler(file).load_all().value, file.tell()
     contents = {}
-    for key in _Unpickler(file).load_all().value:
+    end = file.seek(0, io.SEEK_END)
+    file.seek(here)
+    for key in keys:
         (count,) = struct.unpack("<q", file.read(8))
         size = count * found.storages[str(key)].dtype.itemsize
-        contents[str(key)] = file.read(size) if count >= 0 and size < 2**62 else b""
+        contents[str(key)] = file.read(size) if 0 <= size <= end - file.tell() else b""
     return _collected(found, lambda storage: contents[storage.key])
 
 
@@ -227,9 +230,9 @@ class _Unpickler(pickle._Unpickler):
     """The unpickler of the standard library that is written in Python: its every step can be changed."""
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
-    del dispatch[pickle.BYTEARRAY8[0]]  # takes memory before it looks whether there is so much to read
 
     stack: list[Any]
+    read: Callable[[int], bytes]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
@@ -282,6 +285,11 @@ class _Unpickler(pickle._Unpickler):
         self.pop_mark()
         self.append(_Inert())
 
+    def _load_bytearray(self) -> None:
+        (count,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(count))  # which is no longer than what there is
+
+    dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray
     dispatch[pickle.SETITEM[0]] = _load_setitem
     dispatch[pickle.SETITEMS[0]] = _load_setitems
     dispatch[pickle.DICT[0]] = _load_dict
