@@ -37,7 +37,8 @@ def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
         there = [file.rfilename for file in info.siblings or ()]
         wanted = next((name for name in IN_FOLDER if name in there), None)
         if wanted is None:
-            raise WeightsError(f"{PREFIX}{repo_id} holds none of {', '.join(IN_FOLDER)}: download its weights by hand")
+            known = ", ".join(name for name in IN_FOLDER if not name.endswith(INDEX))
+            raise WeightsError(f"{PREFIX}{repo_id} holds none of {known}: download its weights by hand")
         beside = [name for name in (CONFIG, bundles.CARD) if name in there]
         stem, dot, kind = wanted.removesuffix(INDEX).rpartition(".")
         parts = [f"{stem}-*-of-*{dot}{kind}"] if wanted.endswith(INDEX) else []
