@@ -1,6 +1,7 @@
 """Fine-tuning: what is taken, what learns and what does not, and every way it can go wrong."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 import googlenet
 from googlenet.card import Preprocessing
@@ -379,3 +380,50 @@ def test_the_command_line(call, trained_run, shapes, tmp_path):
     code, out, err = call("train", shapes, "--out", tmp_path / "no", "--freeze", "conv1")
     assert (code, out) == (2, "")
     assert err.startswith("googlenet: --freeze conv1 without --from")
+
+
+# Files of other projects: one reader for `convert` and for --from.
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth", ".ckpt"])
+@pytest.mark.parametrize("network", ["resnet18", None])
+def test_files_of_others_are_read_as_convert_reads_them(tmp_path, ending, network):
+    torch.manual_seed(0)
+    module = torchvision.models.resnet18(num_classes=3)
+    state = {f"model.{key}": tensor for key, tensor in module.state_dict().items()}
+    path = tmp_path / f"theirs{ending}"
+    save_file(state, path) if ending == ".safetensors" else torch.save({"epoch": 1, "state_dict": state}, path)
+    source = open_source(path, network)
+    assert source.network.name == "resnet18"
+    built = create("resnet18", num_classes=2)
+    taken = take(built, source, ("a", "b"), RULE)
+    assert torch.equal(built.conv1.conv.weight, module.conv1.weight)
+    assert {key.partition(".")[0] for key in taken.new} == {"fc"}
+
+
+def test_of_files_of_others_what_fits_is_taken_and_notes_are_said(tmp_path):
+    module = torchvision.models.googlenet(num_classes=3, init_weights=False)
+    state = {key: tensor for key, tensor in module.state_dict().items() if not key.startswith("inception5b")}
+    torch.save({"model": state, "model_ema": state | {"n_averaged": torch.tensor(4)}}, tmp_path / "w.pth")
+    source = open_source(tmp_path / "w.pth", "googlenet_torchvision")
+    text = str(take(create("googlenet_torchvision", num_classes=3), source, ("a", "b", "c"), RULE))
+    assert re.search(r"^new: .*inception_5b, fc", text, re.MULTILINE)
+    assert text.splitlines()[-1].startswith("note: took model_ema (EMA of 4 updates) rather than model")
+
+
+@pytest.mark.parametrize("kind", ["run", ".pth", ".safetensors"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused_before_any_work(trained_run, shapes, tmp_path, tiny, kind, value):
+    state = {key: tensor.clone() for key, tensor in weights(trained_run).items()}
+    state["conv1.conv.weight"][0, 0, 0, 0] = value
+    path = tmp_path / f"w{kind}"
+    if kind == "run":
+        card = googlenet.load(trained_run).card
+        contents = {name: (trained_run / "bundle" / name).read_bytes() for name in card.files}
+        contents["weights.safetensors"] = save(state)
+        googlenet.bundle.write(path, card, contents)
+    else:
+        save_file(state, path) if kind == ".safetensors" else torch.save(state, path)
+    with pytest.raises(WeightsError, match=r"1 of \d+ tensors hold NaN or infinite values.*: conv1.conv.weight; take"):
+        googlenet.train(shapes, tmp_path / "out", start=path, network=None if kind == "run" else tiny)
+    assert not (tmp_path / "out").exists()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from googlenet.text import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -17,8 +19,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .pth, .pt, .bin, .safetensors, .caffemodel, .onnx or .pb file, a folder of timm or the "
-            "Hugging Face Hub, hf:OWNER/NAME; with --to, a run or bundle."
+            help="A .pth, .pth.tar, .pt, .bin, .ckpt, .safetensors, .npz, .caffemodel, .onnx, .pb or .index.json file, "
+            "a folder of timm or the Hugging Face Hub, hf:OWNER/NAME; with --to, a run or bundle."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the new run; with --to, what to write.")],
@@ -27,10 +29,20 @@ def convert(
     image_size: Annotated[
         int | None, typer.Option(help="Side of the pictures the network sees, in pixels; unless told, the source's.")
     ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Where in a checkpoint with several the weights lie: model_ema, state_dict, …")
+    ] = None,
+    transform_input: Annotated[
+        Literal["yes", "no"] | None,
+        typer.Option(help="Whether torchvision's module had it: yes where it began with weights=…, as published."),
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch hf:OWNER/NAME over the network.")] = False,
     to: Annotated[
-        Literal["torchvision", "timm"] | None,
-        typer.Option(help="Outwards: a state dict for torchvision (.pth, .safetensors) or a folder for timm."),
+        Literal["torch", "torchvision", "timm"] | None,
+        typer.Option(
+            help="Outwards: weights for plain PyTorch, with a file that builds the network, or for torchvision "
+            "(.pth, .safetensors), or a folder for timm."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -38,14 +50,17 @@ def convert(
 
     Turn weights of other projects into a run that predict, evaluate and verify read.
 
-    The way out: googlenet convert runs/flowers --to timm --out flowers_timm
+    The way out: googlenet convert runs/flowers --to torch --out flowers.pth
 
     No code of a source is run: a pickle that holds more than tensors is refused.
     """
     if to is None:
-        _inwards(source, out, network, classes, image_size, download, as_json)
+        transform = None if transform_input is None else transform_input == "yes"
+        options = {"image_size": image_size, "download": download, "key": key, "transform_input": transform}
+        _inwards(source, out, network, classes, options, as_json)
         return
-    inwards = {"--network": network, "--classes": classes, "--image-size": image_size, "--download": download or None}
+    inwards = {"--network": network, "--classes": classes, "--image-size": image_size, "--download": download or None,
+               "--key": key, "--transform-input": transform_input}  # fmt: skip
     given = [option for option, value in inwards.items() if value is not None]
     if given:
         raise typer.BadParameter(f"--to takes what the run is; leave out {', '.join(given)}")
@@ -53,7 +68,7 @@ def convert(
 
 
 def _inwards(
-    source: str, out: Path, network: str | None, classes: Path | None, size: int | None, download: bool, as_json: bool
+    source: str, out: Path, network: str | None, classes: Path | None, options: dict[str, Any], as_json: bool
 ) -> None:
     if network is None:
         raise typer.BadParameter(
@@ -63,29 +78,35 @@ def _inwards(
     from googlenet.extras import TRAINING, require
 
     require("train", *TRAINING)
-    check.check_network(network, size)
+    check.check_network(network, options["image_size"])
     check.check_free(out)
-    check.check_source(source, download)
+    check.check_source(source, options["download"])
     import googlenet
-    from googlenet.cli.output import say, say_command, show_json
+    from googlenet.cli.output import say, say_command, show_json, warn
     from googlenet.stages import stage
 
-    names = None if classes is None else check.read_class_names(classes)
+    listed = None if classes is None else check.read_class_names(classes)
+    names = None if listed is None else listed.names
     with stage("loading PyTorch"):
         convert = googlenet.convert
     with stage(f"converting {source}"):
-        bundle = convert(source, out, network=network, class_names=names, image_size=size, download=download)
+        bundle = convert(source, out, network=network, class_names=names, **options)
+    if listed is not None and listed.encoding != "UTF-8":
+        warn(f"{classes} was read as {listed.encoding}")
+    for note in bundle.card.data["notes"]:
+        warn(note)
     card, rule = bundle.card, bundle.card.preprocessing
     if as_json:
         show_json({
             "bundle": str(bundle.path), "network": card.name, "layout": card.data["layout"],
-            "sha256": card.data["sha256"],
+            "sha256": card.data["sha256"], "place": card.data.get("place", ""), "notes": card.data["notes"],
             "classes": list(card.class_names), "size": rule.size, "crop_fraction": rule.crop_fraction,
             "mean": list(rule.mean), "std": list(rule.std), "channel_order": rule.channel_order,
         })  # fmt: skip
         return
-    say(f"{card.name} with {len(card.class_names)} classes ({card.class_names[0]}, …), from weights of "
-        f"{card.data['layout']}: every tensor has its place")  # fmt: skip
+    where = f" ({printable(card.data['place'])})" if "place" in card.data else ""
+    say(f"{card.name} with {len(card.class_names)} classes ({printable(card.class_names[0])}, …), from weights of "
+        f"{card.data['layout']}{where}: every tensor has its place")  # fmt: skip
     kind = "BGR" if rule.channel_order == "BGR" else rule.kind
     say(f"input:  {kind} {rule.size}×{rule.size}, crop {rule.crop_fraction:g}, "
         f"mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")  # fmt: skip
@@ -107,13 +128,18 @@ def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
 
     with stage("loading PyTorch"):
         from googlenet.exchange.outwards import export_weights
+        from googlenet.exchange.program import loading
     with stage(f"converting {run}"):
         written = export_weights(run, out, layout)
     if as_json:
         show_json({"path": str(written), "layout": layout})
         return
     rule = bundles.read(run).card.preprocessing
-    say(f"{written}: weights of {run} as {layout} names them")
+    say(f"{printable(str(written))}: weights of {printable(run)} as {layout} names them")
+    if layout == "torch":
+        program = written.with_suffix(".py")
+        say(f'build:  network = runpy.run_path({program.name!a})["build"]()      # needs torch, not this project')
+        say(f"load:   network.load_state_dict({loading(written.name)})")
     if layout == "timm":
         say(f'load:   timm.create_model("local-dir:{written}", pretrained=True)')
     say(f"input:  {rule.size}×{rule.size}, mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")

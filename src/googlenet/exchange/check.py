@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from googlenet.errors import DataError, InputSizeError, RunError, WeightsError
 from googlenet.extras import require
-from googlenet.files import check_output_path
+from googlenet.files import check_output_path, open_regular
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.text import printable
@@ -54,18 +56,53 @@ def check_network(name: str, image_size: int | None) -> None:
 def check_weights_file(path: Path, layout: str) -> None:
     """Raise where weights in another project's ``layout`` cannot be written to ``path``."""
     check_output_path(path)
-    if path.exists() and not (layout == "timm" and path.is_dir() and not any(path.iterdir())):
-        raise RunError(f"{printable(str(path))} is there already: choose another --out")
+    is_free_folder = layout == "timm" and path.is_dir() and not any(path.iterdir())
+    written = [path, *([path.with_suffix(".py")] if layout == "torch" else [])]  # and the program that builds it
+    for there in () if is_free_folder else filter(Path.exists, written):
+        raise RunError(f"{printable(str(there))} is there already: choose another --out")
     if layout != "timm" and path.suffix not in (".pth", ".pt", ".safetensors"):
         raise WeightsError(
             f"--out {printable(str(path))}: {layout} weights are written to a .pth or a .safetensors file"
         )
 
 
-def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """Read a text file with one class a line. Raises :class:`DataError` when it cannot be read."""
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a text file, in its order, and the ``encoding`` it was read in."""
+
+    names: tuple[str, ...]
+    encoding: str = "UTF-8"
+
+
+def read_class_names(path: str | Path) -> ClassList:
+    """Read a text file with one class a line: UTF-8, UTF-16 with a mark, or else Latin-1.
+
+    Lines end as files end them, with a line feed, perhaps a carriage return before it; whatever else may be in a name
+    stays. Raises :class:`DataError` when it cannot be read or has no names.
+    """
+    name = printable(str(path))
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: --classes names a text file with one class a line") from error
-    return tuple(line.strip() for line in lines if line.strip())
+        with open_regular(path) as file:
+            content = file.read(_MAX_CLASS_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name} cannot be read: --classes names a text file with one class a line") from error
+    text, encoding = _decoded(content)
+    names = tuple(line.strip(" \t") for line in re.split(r"\r\n|\n|\r", text))
+    names = tuple(line for line in names if line)
+    if not names or "\0" in text or len(content) > _MAX_CLASS_BYTES:
+        raise DataError(f"{name} holds no class names: --classes names a text file with one class a line")
+    return ClassList(names, encoding)
+
+
+_MAX_CLASS_BYTES = 2**24
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    marks = ((codecs.BOM_UTF8, "UTF-8"), (codecs.BOM_UTF16_LE, "UTF-16-LE"), (codecs.BOM_UTF16_BE, "UTF-16-BE"))
+    for mark, encoding in marks:
+        if content.startswith(mark):
+            return content.removeprefix(mark).decode(encoding, "replace"), encoding
+    try:
+        return content.decode("utf-8"), "UTF-8"
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), "Latin-1"

@@ -19,30 +19,42 @@ from googlenet.exchange import files, hub
 from googlenet.exchange.check import HUB, check_free
 from googlenet.exchange.files import WeightsFile
 from googlenet.files import write_error
-from googlenet.images.decode import Pixels
+from googlenet.images.decode import COLOURS, Pixels
 from googlenet.inference.export import write_bundle
 from googlenet.models import weights, zoo
-from googlenet.models.analysis import minimum_size, too_small
+from googlenet.models.analysis import analyse, minimum_size, too_small
 from googlenet.models.build import create
 from googlenet.models.spec import Network, to_json
 from googlenet.models.weights import Taken
+from googlenet.text import first_few
 
 GOLDEN_PICTURES = 4
 IMAGENET_CLASSES = 1000
-IMAGENET_LAYOUTS = ("torchvision", "timm", "caffe")  # whose 1000 classes are ImageNet's, in its order
+IMAGENET_LAYOUTS = ("torchvision", "timm", "caffe", "caffe2")  # whose 1000 classes are ImageNet's, in its order
 
 _ONE = (1 / 255, 1 / 255, 1 / 255)
 _HALF = (0.5, 0.5, 0.5)
 
-# How the makers of these files fed their networks: pixels of 0 to 255 less a mean.
+# How the makers of these files fed their networks: mostly pixels of 0 to 255 less a mean.
+_CAFFE: dict[str, Any] = {"mean": (123 / 255, 117 / 255, 104 / 255), "std": _ONE, "channel_order": "BGR"}
 _BY_LAYOUT: dict[str, dict[str, Any]] = {
-    "caffe": {"mean": (123 / 255, 117 / 255, 104 / 255), "std": _ONE, "channel_order": "BGR"},
+    "caffe": _CAFFE,
+    "caffe2": _CAFFE,
     "tensorflow": {"mean": (117 / 255, 117 / 255, 117 / 255), "std": _ONE},
+}
+_VGG = {**_CAFFE, "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255)}
+_BY_NETWORK: dict[tuple[str, str], dict[str, Any]] = {
+    ("resnet50", "caffe2"): {"channel_order": "BGR"},
+    **{(name, "caffe"): _VGG for name in ("vgg11", "vgg16", "vgg19")},
 }
 
 # torchvision's published GoogLeNet and Inception v3 came from TensorFlow and saw (pixel / 255 - 0.5) / 0.5; its modules
-# turn ImageNet's normalisation into that (transform_input). The published files are known by how their sha256 begins.
+# turn ImageNet's normalisation into that (transform_input), which no state dict tells. The published files are known by
+# how their sha256 begins, which is also in their names.
 _PUBLISHED = ("1378be20", "0cc3c7bd", "1a9a5a14")
+_TRANSFORMED = ("googlenet_torchvision", "inception_v3")
+
+LABELS_5H, OUTPUTS_5H = 1001, 1008  # the list that TensorFlow gives away with inception5h, and its outputs
 
 
 def convert(
@@ -53,20 +65,29 @@ def convert(
     class_names: Sequence[str] | None = None,
     image_size: int | None = None,
     download: bool = False,
+    key: str | None = None,
+    transform_input: bool | None = None,
 ) -> Bundle:
     """Turn weights of another project into a bundle in the new directory ``out``. No code of the source is run.
 
     Args:
-        source: a .pth, .pt, .bin, .safetensors, .caffemodel, .onnx or .pb file, a folder in the style of timm or the
-            Hugging Face Hub, or ``"hf:OWNER/NAME"``.
+        source: a .pth, .pt, .bin, .ckpt, .pth.tar, .safetensors, .npz, .caffemodel, .onnx, .pb or .index.json file, a
+            folder in the style of timm or the Hugging Face Hub, or ``"hf:OWNER/NAME"``.
         out: the directory to write; it must be new or empty.
         network: the name of the zoo whose weights these are.
         class_names: the classes in the order of the weights; unless given, what the source or ImageNet says.
         image_size: side of the pictures the network sees, in pixels; unless given, what the source or the network says.
         download: allow ``hf:`` sources to be fetched.
+        key: where in a checkpoint that holds several the weights lie, ``"model_ema"``; unless given, those are taken
+            that fit best, of equals an average (EMA), else the first.
+        transform_input: whether torchvision's GoogLeNet or Inception v3 was built with ``transform_input=True``, as
+            ``weights=`` does; unless given, only its published files are taken to be.
+
+    What was chosen or assumed is in ``bundle.card.data["notes"]``.
 
     Raises:
-        WeightsError: the source cannot be read or fetched, or does not fit; every wrong tensor is named.
+        WeightsError: the source cannot be read or fetched, or does not fit, every wrong tensor is named; or it holds
+            NaN or infinite values.
         NetworkError, RunError, MissingExtraError: no such network, ``out`` is in the way, ``hf:`` without its extra.
 
     ::
@@ -77,7 +98,7 @@ def convert(
     spec = zoo.find(network)
     check_free(run)
     origin, path = _fetched(source, download)
-    card, taken = read_weights(path, spec, origin, class_names, image_size)
+    card, taken = read_weights(path, spec, origin, class_names, image_size, key, transform_input)
     with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
         built = create(taken.network)
     built.load_state_dict(taken.state)
@@ -93,22 +114,51 @@ def read_weights(
     origin: str,
     class_names: Sequence[str] | None = None,
     image_size: int | None = None,
+    key: str | None = None,
+    transform_input: bool | None = None,
 ) -> tuple[ModelCard, Taken]:
     """Read weights of another project for ``network``: what a card says of them, and the tensors.
 
     ``origin`` is what the card calls them. Raises :class:`WeightsError` as :func:`convert` does.
     """
-    found = files.read(path)
-    taken = weights.take(network, found.tensors)
+    return describe(files.read(path), network, origin, class_names, image_size, key, transform_input)
+
+
+def describe(
+    found: WeightsFile,
+    network: Network,
+    origin: str,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    key: str | None = None,
+    transform_input: bool | None = None,
+) -> tuple[ModelCard, Taken]:
+    """Do as :func:`read_weights` for a file that was read."""
+    try:
+        taken = weights.take(network, found.tensors, key)
+    except WeightsError as error:
+        raise WeightsError(f"{error}{_beside(found)}") from error
+    names, named = _class_names(class_names, found, taken)
+    rule, fed = _preprocessing(image_size, found, taken, transform_input)
+    data = {"source": origin, "sha256": found.sha256, "layout": taken.layout}
+    data |= {"place": taken.place} if taken.place else {}
     card = ModelCard(
         name=taken.network.name,
         network=to_json(taken.network),
-        class_names=_class_names(class_names, found, taken),
-        preprocessing=_preprocessing(image_size, found, taken),
-        data={"source": origin, "sha256": found.sha256, "layout": taken.layout},
+        class_names=names,
+        preprocessing=rule,
+        data={**data, "notes": [*taken.notes, *named, *fed]},
         versions={"googlenet": googlenet.__version__},
     )
     return card, taken
+
+
+def _beside(found: WeightsFile) -> str:
+    """Say what of a file was not looked into, where its weights may have been."""
+    modules = [name for name in found.objects if not name.startswith(("argparse.", "numpy.", "collections."))]
+    if not modules:
+        return ""
+    return f"; it also holds objects ({first_few(modules, 2)}), which are not opened: save module.state_dict()"
 
 
 def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:
@@ -122,19 +172,31 @@ def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:
 # What the classes are called.
 
 
-def _class_names(given: Sequence[str] | None, found: WeightsFile, taken: Taken) -> tuple[str, ...]:
+def _class_names(
+    given: Sequence[str] | None, found: WeightsFile, taken: Taken
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the names, and what there is to say of them."""
     count = taken.network.num_classes
     source, names = ("--classes", tuple(given)) if given is not None else _told(found)
     if names is None:
-        return _imagenet(taken) if count == IMAGENET_CLASSES else tuple(f"class {n}" for n in range(count))
+        return _imagenet(taken) if count == IMAGENET_CLASSES else _numbered(0, count), ()
+    notes: tuple[str, ...] = ()
+    if taken.layout == "tensorflow" and (len(names), count) == (LABELS_5H, OUTPUTS_5H):
+        names += tuple(f"unused {number}" for number in range(len(names) + 1, count + 1))
+        unused = f"{names[LABELS_5H]} to {names[-1]}"
+        notes = (f"{source} names {LABELS_5H:,} classes of {OUTPUTS_5H:,} outputs: the others are {unused}",)
     if len(names) != count:
         raise WeightsError(
             f"{source} names {len(names)} classes, the weights have {count}: give --classes with {count}"
         )
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise WeightsError(f"{source} names classes twice: {', '.join(twice[:5])}; each needs a name of its own")
-    return names
+        raise WeightsError(f"{source} names classes twice: {first_few(twice)}; each needs a name of its own")
+    return names, notes
+
+
+def _numbered(first: int, end: int) -> tuple[str, ...]:
+    return tuple(f"class {number}" for number in range(first, end))
 
 
 def _told(found: WeightsFile) -> tuple[str, tuple[str, ...] | None]:
@@ -151,7 +213,7 @@ def _told(found: WeightsFile) -> tuple[str, tuple[str, ...] | None]:
 
 def _imagenet(taken: Taken) -> tuple[str, ...]:
     if taken.layout not in IMAGENET_LAYOUTS:
-        return tuple(f"class {n}" for n in range(IMAGENET_CLASSES))
+        return _numbered(0, IMAGENET_CLASSES)
     from torchvision.models import ResNet18_Weights  # the names only: nothing is downloaded
 
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
@@ -160,29 +222,57 @@ def _imagenet(taken: Taken) -> tuple[str, ...]:
 # How the network is fed.
 
 
-def _preprocessing(size: int | None, found: WeightsFile, taken: Taken) -> Preprocessing:
+def _preprocessing(
+    size: int | None, found: WeightsFile, taken: Taken, transform_input: bool | None
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Give the rule, and what was assumed."""
     if size is not None and size < minimum_size(taken.network):
         raise InputSizeError(f"--image-size {size}: {too_small(taken.network, size, size)}")
-    if found.card is not None:
+    notes: tuple[str, ...] = ()
+    if found.card is not None and transform_input is None:
         rule = found.card.preprocessing
     else:
-        rule = replace(taken.network.preprocessing(), color_profiles="ignored", **_fed(found, taken))
+        fed, notes = _fed(found, taken, transform_input)
+        rule = replace(taken.network.preprocessing(), color_profiles="ignored", **fed)
     if rule.channels != taken.network.in_channels:
         raise WeightsError(
             f"the weights take pictures of {taken.network.in_channels} channels, but they come with a mean for "
             f"{rule.channels}: give one for each channel in a {files.CONFIG} beside them"
         )
-    return rule if size is None else replace(rule, size=size)
+    rule = rule if size is None else replace(rule, size=size)
+    analyse(taken.network, max(rule.size, minimum_size(taken.network)))  # holds together at this size
+    return rule, notes
 
 
-def _fed(found: WeightsFile, taken: Taken) -> dict[str, Any]:
-    """Say what of the preprocessing is another one than the network's own."""
+def _fed(found: WeightsFile, taken: Taken, transform_input: bool | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Say what of the preprocessing is another one than the network's own, and what of that was assumed."""
     settings = _settings(found.config)
-    if "mean" in settings or "input_size" in settings:
-        return _from_config(settings, taken.network.in_channels)
-    if taken.layout == "torchvision" and found.sha256.startswith(_PUBLISHED):
-        return {"mean": _HALF, "std": _HALF}
-    return _BY_LAYOUT.get(taken.layout, {})
+    told = "mean" in settings or "input_size" in settings
+    may_transform = taken.layout == "torchvision" and taken.network.name in _TRANSFORMED and not told
+    if transform_input is not None and not may_transform:
+        raise WeightsError(
+            f"--transform-input is for weights of torchvision's {' and '.join(_TRANSFORMED)}; these are of "
+            f"{taken.network.name} ({taken.layout}), or come with how they are fed"
+        )
+    if told:
+        return _from_config(settings, taken.network.in_channels), ()
+    if may_transform and taken.network.in_channels == COLOURS:
+        return _transformed(found, transform_input)
+    fed = _BY_NETWORK.get((taken.network.name, taken.layout), _BY_LAYOUT.get(taken.layout, {}))
+    return fed if taken.network.in_channels == COLOURS else {}, ()
+
+
+def _transformed(found: WeightsFile, transform_input: bool | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    published = found.sha256.startswith(_PUBLISHED) or any(f"-{start}." in found.path.name for start in _PUBLISHED)
+    fed = {"mean": _HALF, "std": _HALF} if transform_input or (transform_input is None and published) else {}
+    if transform_input is not None:
+        return fed, ()
+    if published:
+        return fed, ("transform_input: yes, as torchvision's published weights have it; --transform-input chooses",)
+    return fed, (
+        "transform_input: no, which the weights do not tell; if they were fine-tuned from torchvision's published ones "
+        "it is --transform-input yes",
+    )
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,25 +1,30 @@
-"""Any file of weights → its tensors by name. Nothing in a file is ever run.
+"""Any file of weights → its tensors by name. Nothing in a file is ever run, and no more is read than a file has.
 
-.pth .pt .bin    PyTorch: a state dict, alone or inside a checkpoint
-.safetensors
-.caffemodel      Caffe: LAYER.weight and LAYER.bias
-.onnx            the initializers
-.pb              a frozen TensorFlow graph: its constants
-a folder         in the style of timm and the Hugging Face Hub, with config.json
+.pth .pt .bin .ckpt .tar    PyTorch: a state dict, alone or anywhere inside a checkpoint
+.safetensors .npz           tensors by name
+.caffemodel                 Caffe: LAYER.weight and LAYER.bias
+.onnx                       the initializers
+.pb                         a frozen TensorFlow graph: its constants
+.index.json                 in several files, as the Hugging Face Hub splits them
+a folder                    in the style of timm and the Hugging Face Hub, with config.json
+
+A tensor inside dictionaries is called by the keys that lead to it, ``model.conv1.weight``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -32,13 +37,19 @@ from torch import Tensor
 from googlenet import bundle as bundles
 from googlenet.card import ModelCard
 from googlenet.errors import WeightsError
-from googlenet.exchange import protobufs
+from googlenet.exchange import pickles, protobufs
+from googlenet.text import first_few, printable
 
 CONFIG = "config.json"
+INDEX = ".index.json"  # of weights in several files: "weight_map" says which tensor lies in which
 # What a folder's weights are called, the safest first. The last is a bundle of this project.
-IN_FOLDER = ("model.safetensors", "pytorch_model.bin", bundles.WEIGHTS)
+IN_FOLDER = (
+    "model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}", bundles.WEIGHTS,
+)  # fmt: skip
 
-_NESTED_UNDER = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+MAX_BYTES = 4 * 2**30  # of a file: the largest network of the zoo with all that its training keeps has 2.3 GB
+MAX_CONFIG_BYTES = 2**24
+_MAX_HEADER_BYTES = 10**8  # of safetensors, as their own library has it
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class WeightsFile:
     """What a file of weights held.
 
     Of a folder, ``config`` is its ``config.json``, empty where there is none, and ``card`` its card, where it has one.
+    ``objects`` names what lay beside the tensors and was not read.
     """
 
     path: Path
@@ -53,122 +65,204 @@ class WeightsFile:
     tensors: dict[str, Tensor] = field(repr=False)
     config: dict[str, Any] = field(default_factory=dict, repr=False)
     card: ModelCard | None = field(default=None, repr=False)
+    objects: tuple[str, ...] = ()
 
 
 def read(source: str | Path) -> WeightsFile:
     """Read a file of weights, or a folder that holds one.
 
-    Raises :class:`WeightsError` when it is missing, damaged, of no known kind, or would have to run code.
+    Raises :class:`WeightsError` when it is missing, damaged, too large, of no known kind, or would have to run code.
     """
     path = _file_of(Path(source))
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise WeightsError(f"{path} is of no known kind: weights are read from {', '.join(_READERS)}, or a folder")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    if not content:
-        raise WeightsError(f"{path} is empty: copy it again")
-    try:
-        tensors = reader(content)
-    except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from error
-    if not tensors:
-        raise WeightsError(f"{path} holds no weights: is it damaged, or a file of another kind?")
-    sha256 = hashlib.sha256(content).hexdigest()
+    found = _sharded(path) if path.name.endswith(INDEX) else _single(path)
     if path == Path(source):
-        return WeightsFile(path, sha256, tensors)
+        return found
     card = bundles.read(source).card if (Path(source) / bundles.CARD).is_file() else None
-    if card and path.name == bundles.WEIGHTS and card.files.get(path.name) != sha256:
-        raise WeightsError(f"{path} was altered or damaged: its sha256 is not the one of {bundles.CARD}; copy it again")
-    return WeightsFile(path, sha256, tensors, _config(Path(source)), card)
+    if card and path.name == bundles.WEIGHTS and card.files.get(path.name) != found.sha256:
+        name = printable(str(path))
+        raise WeightsError(f"{name} was altered or damaged: its sha256 is not the one of {bundles.CARD}; copy it again")
+    return WeightsFile(path, found.sha256, found.tensors, _config(Path(source)), card, found.objects)
 
 
 def _file_of(source: Path) -> Path:
-    if not source.exists():
-        raise WeightsError(f"{source} does not exist: give a file or a folder of weights, or hf:OWNER/NAME")
-    if not source.is_dir():
+    name = printable(str(source))
+    try:
+        exists, is_folder = source.exists(), source.is_dir()
+    except OSError as error:
+        raise WeightsError(f"{name} cannot be read: {error.strerror}") from error
+    if not exists:
+        raise WeightsError(f"{name} does not exist: give a file or a folder of weights, or hf:OWNER/NAME")
+    if not is_folder:
         return source
-    for name in IN_FOLDER:
-        if (source / name).is_file():
-            return source / name
-    raise WeightsError(f"{source} holds no weights: a folder needs {' or '.join(IN_FOLDER[:2])}")
+    for inside in IN_FOLDER:
+        if (source / inside).is_file():
+            return source / inside
+    raise WeightsError(f"{name} holds no weights: a folder needs {IN_FOLDER[0]} or {IN_FOLDER[2]}")
+
+
+def _single(path: Path) -> WeightsFile:
+    name = printable(str(path))
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise WeightsError(
+            f"{name} is of no known kind: weights are read from {', '.join(_READERS)}, or a folder; "
+            "save those of Keras or TensorFlow as ONNX or as a frozen .pb"
+        )
+    try:
+        _check_regular(path, MAX_BYTES)
+        with path.open("rb") as file:
+            tensors, objects = reader(file)
+            sha256 = _sha256(file)
+    except OSError as error:
+        raise WeightsError(f"{name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise WeightsError(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise WeightsError(f"{name} needs more memory than there is") from error
+    if not tensors:
+        raise WeightsError(f"{name} holds no weights: is it damaged, or a file of another kind?")
+    return WeightsFile(path, sha256, tensors, objects=objects)
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_regular(path: Path, most: int) -> None:
+    """Refuse, before it is opened, what is no file, empty or too large: a pipe would be waited for without end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("a pipe or a device, not a file: copy what comes out of it to a file first")
+    if not found.st_size:
+        raise ValueError("the file is empty: copy it again")
+    if found.st_size > most:
+        raise ValueError(
+            f"it has {found.st_size:,} bytes, more than the {most:,} that are read: save the weights alone"
+        )
+
+
+def _sharded(index: Path) -> WeightsFile:
+    """Read the files that an index names. They lie beside it: it may name no others."""
+    shards = _json(index).get("weight_map")
+    names = sorted(set(shards.values()), key=str) if isinstance(shards, dict) else []
+    suffix = Path(index.name.removesuffix(INDEX)).suffix.lower()
+    strange = [str(name) for name in names if not _is_beside(name, suffix)]
+    if not names or strange:
+        raise WeightsError(
+            f"{printable(str(index))} is damaged: its weight_map must name {suffix} files beside it, "
+            f"got {first_few(strange)}"
+        )
+    parts = [_single(index.parent / name) for name in names]
+    tensors = _each_once((name, tensor) for part in parts for name, tensor in part.tensors.items())
+    sha256 = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    return WeightsFile(index, sha256, tensors, objects=tuple(name for part in parts for name in part.objects))
+
+
+def _is_beside(name: Any, suffix: str) -> bool:
+    return isinstance(name, str) and Path(name).name == name and Path(name).suffix.lower() == suffix
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    return _json(folder / CONFIG) if (folder / CONFIG).exists() else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    name = printable(str(path))
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
+        _check_regular(path, MAX_CONFIG_BYTES)
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{folder / CONFIG} is damaged: {error}") from error
-    if not isinstance(config, dict):
-        raise WeightsError(f"{folder / CONFIG} is damaged: it is no JSON object")
-    return config
+        raise WeightsError(f"{name} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{name} is damaged: it is no JSON object")
+    return content
 
 
-# The readers: bytes → tensors by name. What is wrong with the bytes is a ValueError.
+# The readers: a file → tensors by name, and what objects lay beside them. What is wrong with it is a ValueError.
+
+Found = tuple[dict[str, Tensor], tuple[str, ...]]
 
 
-def _read_torch(content: bytes) -> dict[str, Tensor]:
+def _read_torch(file: BinaryIO) -> Found:
+    found = pickles.read_torch(file)
+    return found.tensors, found.objects
+
+
+def _read_safetensors(file: BinaryIO) -> Found:
+    start = file.read(8)
+    (header,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
+    if not 2 <= header <= _MAX_HEADER_BYTES or file.read(1) != b"{":
+        raise ValueError("not a safetensors file, or damaged (its header is no JSON): copy it again")
+    file.seek(0)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle may raise anything
-        raise ValueError(_torch_refusal(error)) from error
-    return _without_prefix(_unwrapped(loaded))
-
-
-def _torch_refusal(error: Exception) -> str:
-    text = str(error)
-    if "TorchScript" in text:
-        return "a TorchScript program, which would have to be run: save the weights alone, module.state_dict()"
-    wanted = re.search(r"unsupported (?:global: )?GLOBAL (\S+)", text, re.IGNORECASE)
-    if wanted:
-        return (
-            f"its pickle holds more than tensors ({wanted[1]}) and could run code: save the weights alone, "
-            "torch.save(module.state_dict(), …)"
-        )
-    return "not a file of torch.save, or damaged: copy it again"
-
-
-def _unwrapped(loaded: Any) -> dict[str, Tensor]:
-    while isinstance(loaded, Mapping):
-        tensors = {str(name): value.detach() for name, value in loaded.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-        loaded = next((loaded[name] for name in _NESTED_UNDER if name in loaded), None)
-    return {}
-
-
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # DistributedDataParallel puts it before every name.
-    if all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def _read_safetensors(content: bytes) -> dict[str, Tensor]:
-    try:
-        return _without_prefix(parse_safetensors(content))
+        return parse_safetensors(file.read()), ()
     except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"not a safetensors file, or damaged ({error}): copy it again") from error
+        raise ValueError(f"not a safetensors file, or damaged ({printable(str(error))}): copy it again") from error
 
 
-def _read_caffe(content: bytes) -> dict[str, Tensor]:
-    net = protobufs.parse("NetParameter", content)
-    found = []
+def _read_npz(file: BinaryIO) -> Found:
+    """Read arrays by name. Those of Python objects would have to be unpickled: they are refused."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            pickles.check_members(archive, file.seek(0, 2))
+            named = [(member.filename.removesuffix(".npy"), _array(archive, member)) for member in archive.infolist()]
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, KeyError, zlib.error, RuntimeError) as error:
+        raise ValueError("not a file of numpy.savez, or damaged: copy it again") from error
+    return _each_once(named), ()
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Tensor | None:
+    name = printable(member.filename)
+    with archive.open(member) as content:
+        version = np.lib.format.read_magic(content)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(content)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects and could run code: save arrays of numbers alone")
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(
+            f"{name} is damaged: it should be {_shape(shape)} of {dtype}, and has {member.file_size:,} bytes"
+        )
+    if dtype.kind not in "fiub":
+        return None  # text, or dates
+    with archive.open(member) as content:
+        array = np.lib.format.read_array(content, allow_pickle=False)
+    return torch.from_numpy(np.ascontiguousarray(array, dtype.newbyteorder("=")))
+
+
+def _protobuf(file: BinaryIO) -> bytes:
+    """Read what may be a protocol buffer: none begins with field number 0, as files that were never written do."""
+    if file.read(1) < b"\x08":
+        raise ValueError("not the protocol buffer it should be, or cut off")
+    file.seek(0)
+    return file.read()
+
+
+def _read_caffe(file: BinaryIO) -> Found:
+    net = protobufs.parse("NetParameter", _protobuf(file))
+    found: list[tuple[str, Tensor | None]] = []
     for layer in (*net.layers, *net.layer):
-        for number, blob in enumerate(layer.blobs):
-            name = f"{layer.name}.{_BLOBS[number] if number < len(_BLOBS) else f'blob{number}'}"
-            tensor = _blob(name, blob)
-            found.append((name, tensor.flatten() if number == 1 else tensor))
-    return _each_once(found)
+        blobs = [_blob(f"{layer.name}.{kind}", blob) for kind, blob in zip(_BLOBS, layer.blobs, strict=False)]
+        is_norm = len(blobs) == 3 and blobs[2].numel() == 1 and blobs[0].numel() == blobs[1].numel()
+        for kind, blob in zip(
+            _BLOBS_OF_NORM if is_norm else _BLOBS, _unscaled(blobs) if is_norm else blobs, strict=False
+        ):
+            found.append((f"{layer.name}.{kind}", blob if kind == "weight" else blob.flatten()))
+    return _each_once(found), ()
 
 
-_BLOBS = ("weight", "bias")
+_BLOBS = ("weight", "bias", "blob2", "blob3")
+_BLOBS_OF_NORM = ("running_mean", "running_var")
+
+
+def _unscaled(blobs: Sequence[Tensor]) -> list[Tensor]:
+    """Caffe keeps sums of means and of variances in a BatchNorm layer, and last by what to divide them."""
+    factor = float(blobs[2])
+    return [blob / factor if factor else torch.zeros_like(blob) for blob in blobs[:2]]
 
 
 def _blob(name: str, blob: Any) -> Tensor:
@@ -181,24 +275,40 @@ def _blob(name: str, blob: Any) -> Tensor:
     return _tensor(name, np.array(values, np.float32), shape)
 
 
-def _read_onnx(content: bytes) -> dict[str, Tensor]:
+def _read_onnx(file: BinaryIO) -> Found:
     try:
-        graph = onnx.load_model_from_string(content).graph
+        graph = onnx.load_model_from_string(_protobuf(file)).graph
     except DecodeError as error:
         raise ValueError("not an ONNX file, or cut off: copy it again") from error
     turned = {name for node in graph.node for name in _multiplied_from_the_right(node)}
-    return _each_once((_onnx_name(each.name), _initializer(each, each.name in turned)) for each in graph.initializer)
+    used = {name for node in graph.node for name in node.input}
+    initializers = [each for each in graph.initializer if each.name in used or not used]
+    named = ((_onnx_name(each.name), _initializer(each, each.name in turned)) for each in initializers)
+    return _scaled(_each_once(named)), ()
+
+
+def _scaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Merge what Caffe writes as two layers, a normalisation X and a scale X/sc after it, into one."""
+    for name in [name for name in tensors if name.endswith("/sc.weight")]:
+        scale, norm = name.removesuffix(".weight"), name.removesuffix("/sc.weight")
+        if {f"{norm}.weight", f"{norm}.bias", f"{scale}.bias"} <= tensors.keys():
+            factor = tensors.pop(name)
+            tensors[f"{norm}.weight"] = tensors[f"{norm}.weight"] * factor
+            tensors[f"{norm}.bias"] = tensors[f"{norm}.bias"] * factor + tensors.pop(f"{scale}.bias")
+    return tensors
 
 
 def _initializer(initializer: Any, turned: bool) -> Tensor | None:
     if initializer.data_location == onnx.TensorProto.EXTERNAL:
-        raise ValueError(f"{initializer.name} lies outside of the file: only single-file ONNX models are read")
+        raise ValueError(
+            f"{printable(initializer.name)} lies outside of the file: only single-file ONNX models are read"
+        )
     if initializer.data_type not in _ONNX_FLOATS:
         return None  # a shape, or an axis
     try:
         array = onnx.numpy_helper.to_array(initializer)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{initializer.name} is damaged: {error}") from error
+        raise ValueError(f"{printable(initializer.name)} is damaged: {error}") from error
     tensor = _tensor(initializer.name, array.astype(np.float32), array.shape)
     if tensor.dim() == 4 and tensor.shape[:2] == (1, 1):
         tensor = tensor[0, 0]  # Caffe's fully connected layers, as above
@@ -222,31 +332,55 @@ def _onnx_name(name: str) -> str:
     """
     name = re.sub(r":\d+$", "", name)
     name = re.sub(r"(_[wb])/.*$", r"\1", name)
-    return re.sub(r"_([wb])_0$", lambda match: ".weight" if match[1] == "w" else ".bias", name)
+    return re.sub(
+        r"_([a-z]+)_0$", lambda match: f".{_ONNX_KINDS[match[1]]}" if match[1] in _ONNX_KINDS else match[0], name
+    )
 
 
-def _read_tensorflow(content: bytes) -> dict[str, Tensor]:
-    graph = protobufs.parse("GraphDef", content)
-    constants = [(node.name, _constant(node)) for node in graph.node if node.op == "Const"]
-    return _each_once(constants)
+# How Caffe2 calls what a layer has. What it calls the inverse variance is the variance once it is written as ONNX.
+_ONNX_KINDS = {
+    "w": "weight", "b": "bias", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var",
+    "s": "weight", "rm": "running_mean", "riv": "running_var",
+}  # fmt: skip
+
+
+def _read_tensorflow(file: BinaryIO) -> Found:
+    graph = protobufs.parse("GraphDef", _protobuf(file))
+    constants = [node for node in graph.node if node.op == "Const"]
+    protos = {node.name: _tensor_proto(node) for node in constants}
+    filled = sum(math.prod(_dims(proto)) for proto in protos.values() if proto and len(proto.float_val) == 1)
+    if filled > _MAX_FILLED:
+        raise ValueError(
+            f"it has single values that stand for {filled:,}, at most {_MAX_FILLED:,} are allowed: no weights do"
+        )
+    return _each_once((node.name, _constant(node.name, protos[node.name])) for node in constants), ()
 
 
 _DT_FLOAT = 1
-_MOST_VALUES = 10**8  # that a single one may stand for: more would be an attack on the memory
+_MAX_FILLED = 10**7  # values that single ones of a file may stand for
 
 
-def _constant(node: Any) -> Tensor | None:
+def _tensor_proto(node: Any) -> Any:
+    """Return the value of a constant where it may be weights: not of a shape, an axis or a single number."""
     proto = next((entry.value.tensor for entry in node.attr if entry.key == "value"), None)
-    if proto is None or proto.dtype != _DT_FLOAT or not proto.tensor_shape.dim:
-        return None  # a shape, an axis or a single number: no weights
+    return None if proto is None or proto.dtype != _DT_FLOAT or not proto.tensor_shape.dim else proto
+
+
+def _dims(proto: Any) -> list[int]:
+    return [max(0, dim.size) for dim in proto.tensor_shape.dim]
+
+
+def _constant(name: str, proto: Any) -> Tensor | None:
+    if proto is None:
+        return None
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_content:
         values = np.frombuffer(proto.tensor_content[: len(proto.tensor_content) // 4 * 4], "<f4").copy()
     else:
         values = np.array(proto.float_val, np.float32)
-    if len(values) == 1 and 0 < math.prod(shape) <= _MOST_VALUES:
-        values = np.full(math.prod(shape), values[0])  # one value stands for all
-    tensor = _tensor(node.name, values, shape)
+        if len(values) == 1 and min(shape) > 0:
+            values = np.full(math.prod(shape), values[0])  # one value stands for all
+    tensor = _tensor(name, values, shape)
     if tensor.dim() == 4:
         return tensor.permute(3, 2, 0, 1).contiguous()  # (H, W, I, O) → (O, I, H, W)
     return tensor.T.contiguous() if tensor.dim() == 2 else tensor
@@ -254,9 +388,12 @@ def _constant(node: Any) -> Tensor | None:
 
 def _tensor(name: str, values: np.ndarray[Any, Any], shape: Sequence[int]) -> Tensor:
     if min(shape, default=1) < 0 or math.prod(shape) != values.size:
-        said = "×".join(map(str, shape))
-        raise ValueError(f"{name} is damaged: it has {values.size:,} values and should be {said}")
+        raise ValueError(f"{printable(name)} is damaged: it has {values.size:,} values and should be {_shape(shape)}")
     return torch.from_numpy(values.reshape(tuple(shape)).copy())
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "one number"
 
 
 def _each_once(found: Iterable[tuple[str, Tensor | None]]) -> dict[str, Tensor]:
@@ -265,16 +402,19 @@ def _each_once(found: Iterable[tuple[str, Tensor | None]]) -> dict[str, Tensor]:
         if tensor is None:
             continue
         if name in tensors:
-            raise ValueError(f"two tensors are called {name}")
+            raise ValueError(f"two tensors are called {printable(name)}")
         tensors[name] = tensor
     return tensors
 
 
-_READERS: dict[str, Callable[[bytes], dict[str, Tensor]]] = {
+_READERS: dict[str, Callable[[BinaryIO], Found]] = {
     ".pth": _read_torch,
     ".pt": _read_torch,
     ".bin": _read_torch,
+    ".ckpt": _read_torch,
+    ".tar": _read_torch,
     ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
     ".caffemodel": _read_caffe,
     ".onnx": _read_onnx,
     ".pb": _read_tensorflow,

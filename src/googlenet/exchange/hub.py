@@ -11,7 +11,7 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.errors import MissingExtraError, RunError, WeightsError
 from googlenet.exchange.check import HUB, check_repository, check_source
-from googlenet.exchange.files import CONFIG, IN_FOLDER
+from googlenet.exchange.files import CONFIG, IN_FOLDER, INDEX
 from googlenet.exchange.outwards import timm_files
 from googlenet.files import write_error
 from googlenet.models import weights
@@ -33,9 +33,12 @@ def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
         there = [file.rfilename for file in info.siblings or ()]
         wanted = next((name for name in IN_FOLDER if name in there), None)
         if wanted is None:
-            raise WeightsError(f"{HUB}{repo_id} holds none of {', '.join(IN_FOLDER)}: download its weights by hand")
+            known = ", ".join(name for name in IN_FOLDER if not name.endswith(INDEX))
+            raise WeightsError(f"{HUB}{repo_id} holds none of {known}: download its weights by hand")
         beside = [name for name in (CONFIG, bundles.CARD) if name in there]
-        folder = hub.snapshot_download(repo_id, revision=info.sha, allow_patterns=[wanted, *beside])
+        stem, dot, kind = wanted.removesuffix(INDEX).rpartition(".")
+        parts = [f"{stem}-*-of-*{dot}{kind}"] if wanted.endswith(INDEX) else []
+        folder = hub.snapshot_download(repo_id, revision=info.sha, allow_patterns=[wanted, *parts, *beside])
     except WeightsError:
         raise
     except Exception as error:  # the client and what it stands on raise exceptions of many families

@@ -1,8 +1,9 @@
-"""Bundles → weights that torchvision and timm load."""
+"""Bundles → weights that plain PyTorch, torchvision and timm load."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +18,36 @@ from googlenet.bundle import Bundle
 from googlenet.errors import BundleError
 from googlenet.exchange.check import check_weights_file
 from googlenet.exchange.files import CONFIG
-from googlenet.files import write_error
+from googlenet.exchange.program import program_of
+from googlenet.files import write_error, write_whole
 from googlenet.models import weights
+from googlenet.models.build import create
 from googlenet.models.spec import Network
 from googlenet.text import json_text, printable
 
 TIMM_WEIGHTS = "model.safetensors"
+TORCH = "torch"  # the layout of our own names, for PyTorch alone
 
 
 def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
     """Write the weights of a run or bundle as another project names them. Gives the path written.
 
-    ``"torchvision"`` writes a state dict, to a .pth or a .safetensors file; ``"timm"`` a folder with ``config.json``
-    and ``model.safetensors`` for ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
+    ``"torch"`` writes a state dict, to a .pth or a .safetensors file, and beside it a .py file of the same name that
+    builds the network with PyTorch alone, for every network; ``"torchvision"`` a state dict for its module of that
+    name; ``"timm"`` a folder with ``config.json`` and ``model.safetensors`` for
+    ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
 
     Raises :class:`BundleError` when there is no bundle, :class:`WeightsError` when its network is not known in that
     layout, and :class:`RunError` when ``out`` is in the way or cannot be written.
     """
     bundle, path = bundles.read(run), Path(out)
     check_weights_file(path, layout)
-    contents = timm_files(bundle) if layout == "timm" else {path.name: _one_file(bundle, path, layout)}
+    contents = timm_files(bundle) if layout == "timm" else _one_file(bundle, path, layout)
     folder = path if layout == "timm" else path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            (folder / name).write_bytes(content)
+            write_whole(folder / name, content)
     except OSError as error:
         raise write_error(path, error) from error
     return path
@@ -55,12 +61,22 @@ def timm_files(bundle: Bundle) -> dict[str, bytes]:
     return {CONFIG: config.encode(), TIMM_WEIGHTS: _safetensors(given)}
 
 
-def _one_file(bundle: Bundle, path: Path, layout: str) -> bytes:
-    given = weights.give(bundle.network, tensors_of(bundle), layout)
+def _one_file(bundle: Bundle, path: Path, layout: str) -> dict[str, bytes]:
+    """Give the weights file, and of ``"torch"`` the program beside it."""
+    tensors = tensors_of(bundle)
+    if layout != TORCH:
+        return {path.name: _state_dict(weights.give(bundle.network, tensors, layout), path)}
+    built = create(replace(bundle.network, aux=()))
+    built.load_state_dict({key: tensors[key] for key in built.state_dict()})  # the heads give no answers
+    program = program_of(built, bundle.card, path.name)
+    return {path.name: _state_dict(built.state_dict(), path), f"{path.stem}.py": program.encode()}
+
+
+def _state_dict(tensors: dict[str, Tensor], path: Path) -> bytes:
     if path.suffix == ".safetensors":
-        return _safetensors(given)
+        return _safetensors(tensors)
     content = io.BytesIO()
-    torch.save(given, content)
+    torch.save(dict(tensors), content)
     return content.getvalue()
 
 

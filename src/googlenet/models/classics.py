@@ -73,6 +73,12 @@ ALEXNET = Network(
     ],
 )
 
+ALEXNET_CAFFE = replace(
+    ALEXNET.rewrite(lambda layer: LRN() if isinstance(layer, LRN) else layer),
+    name="alexnet_caffe",
+    differences=[*ALEXNET.differences, "k of the local response normalisation is 1, as in Caffe"],
+)
+
 ALEXNET_TORCHVISION = replace(
     ALEXNET,
     name="alexnet_torchvision",
@@ -203,5 +209,24 @@ RESNET50 = replace(
         *RESNET18.differences,
         "the 3×3 of a block halves the map where the paper's first 1×1 does, as in torchvision: 4.1 instead of "
         "3.8 billion MACs",
+    ],
+)
+
+
+def _first_halves(layer: Layer) -> Layer:
+    """Let the first convolution of a block halve the map."""
+    if not isinstance(layer, Residual) or not any(isinstance(each, Conv) and each.stride > 1 for each in layer.body):
+        return layer
+    strides = (2, *(1 for _ in layer.body[1:]))
+    pairs = zip(layer.body, strides, strict=True)
+    return replace(layer, body=[replace(each, stride=n) if isinstance(each, Conv) else each for each, n in pairs])
+
+
+RESNET50_CAFFE = replace(
+    RESNET50.rewrite(_first_halves).change("maxpool", [Pool("max", 3, stride=2)]),
+    name="resnet50_caffe",
+    differences=[
+        *RESNET18.differences,
+        "the pool after the first convolution has no padding and rounds up, as in the authors' Caffe network",
     ],
 )

@@ -72,3 +72,27 @@ INCEPTION_V2_SMALL = replace(
     crop_fraction=1.0,
     differences=[*INCEPTION_V2.differences, "for small pictures: the stem halves once where the paper's halves thrice"],
 )
+
+
+def _unpadded(layer: Layer) -> Layer:
+    """Let pools that halve the map have no padding and round up; others count theirs, as Caffe does."""
+    if not isinstance(layer, Pool) or not layer.padding:
+        return layer
+    return replace(layer, padding=0, ceil=True) if layer.stride == 2 else replace(layer, count_padding=True)
+
+
+INCEPTION_BN = replace(
+    INCEPTION_V2.change("conv1", [Conv(64, 7, stride=2)]).rewrite(_unpadded),
+    name="inception_bn",
+    norm=BatchNorm(),
+    differences=[
+        *INCEPTION_V2.differences,
+        "an ordinary 7×7 convolution first, pools that halve without padding, averages that count it, and an epsilon "
+        "of 0.00001, as in the networks of Caffe and MXNet that are called Inception-BN",
+    ],
+)
+
+# As it was turned into ONNX, which leaves the padding out of averages.
+INCEPTION_BN_ONNX = INCEPTION_BN.rewrite(
+    lambda layer: replace(layer, count_padding=False) if isinstance(layer, Pool) else layer
+)

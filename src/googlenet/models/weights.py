@@ -9,16 +9,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from googlenet.errors import WeightsError
+from googlenet.models import zoo
 from googlenet.models.build import create
-from googlenet.models.classics import VGG11, VGG11_BN, VGG16, VGG16_BN, VGG19, VGG19_BN
+from googlenet.models.classics import (
+    ALEXNET_CAFFE,
+    RESNET50_CAFFE,
+    VGG11,
+    VGG11_BN,
+    VGG16,
+    VGG16_BN,
+    VGG19,
+    VGG19_BN,
+)
+from googlenet.models.inception_v2 import INCEPTION_BN, INCEPTION_BN_ONNX
 from googlenet.models.spec import Conv, Network, Pool
-from googlenet.text import first_few
+from googlenet.text import first_few, printable
 
 Layout = tuple[tuple[str, str], ...]
 
@@ -27,49 +39,134 @@ TIMM_NAMES = {"xception": "legacy_xception"}  # where timm calls a network other
 TIMM_CROP_MODES = {"crop": "center", "pad": "border", "squash": "squash"}  # what timm calls Preprocessing.fit
 
 
+# What wrappers put into the names of what they wrap: of several devices, of a compiled module, of one cut in pieces.
+_WRAPPERS = re.compile(r"(?<![^./])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)[./]")
+_AVERAGED = re.compile(r"(?<![a-z])(?:ema|swa|averaged?)(?![a-z])", re.IGNORECASE)
+_UPDATES = "n_averaged"  # how often torch.optim.swa_utils.AveragedModel was updated
+_MAX_PARTS = 24  # of a name, from its end, in which ours is looked for
+
+
 @dataclass(frozen=True)
 class Taken:
     """Weights that fit. ``layout`` is whose names they had, ``state`` loads into ``create(network)``.
 
-    ``network`` has the number of classes and of input channels of the weights, and no heads where they have none.
+    ``network`` has the number of classes and of input channels of the weights, and no heads where they have none. It is
+    the one asked for as the makers of these weights had it. ``place`` is where in their file the weights lay, and
+    ``notes`` say what was chosen.
     """
 
     layout: str
     network: Network
     state: dict[str, Tensor]
+    place: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def take(network: Network, tensors: Mapping[str, Tensor]) -> Taken:
+@dataclass(frozen=True)
+class Match:
+    """What of a file has a place in a network: ``found`` is our key → a name of the file, ``wanted`` → the layout's.
+
+    ``asked`` names the network that was asked for, ``network`` is it as its makers had it. ``left`` are names of the
+    file beside those found, ``biases`` those to be merged into the running mean of a key.
+    """
+
+    asked: str
+    layout: str
+    network: Network
+    prefix: str
+    found: dict[str, str] = field(repr=False)
+    wanted: dict[str, str] = field(repr=False)
+    left: tuple[str, ...] = ()
+    biases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where the weights lie, as a person would say it."""
+        return self.prefix.rstrip("./")
+
+    def state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what was found by our names."""
+        state = {key: tensors[name] for key, name in self.found.items()}
+        for key, name in self.biases.items():  # a constant before a normalisation is less of its mean
+            if key in state and state[key].shape == tensors[name].shape:
+                state[key] = state[key].float() - tensors[name].float()
+        return state
+
+
+def take(network: Network, tensors: Mapping[str, Tensor], key: str | None = None) -> Taken:
     """Rename the tensors of another project to ours, whichever of the network's layouts they are in.
 
-    Raises :class:`WeightsError` naming every kind of tensor that is unknown, missing or of another shape.
+    They may lie anywhere among ``tensors``, under a prefix of their own; ``key`` says under which where there are
+    several. Raises :class:`WeightsError` naming every kind of tensor that is unknown, missing, of another shape, or
+    that holds NaN or infinite values.
 
     >>> from googlenet.models.zoo import find
     >>> theirs = give(find("lenet5"), create("lenet5").state_dict(), "googlenet")
-    >>> take(find("lenet5"), theirs).layout
-    'googlenet'
+    >>> take(find("lenet5"), {f"model.{name}": tensor for name, tensor in theirs.items()}).place
+    'model'
     """
-    tensors = {key: tensor for key, tensor in tensors.items() if not is_a_counter(key)}
-    layout, names = _recognised(network, tensors)
-    known = {key: tensors[name] for key, name in names.items() if name in tensors}
-    fitted = _without_missing_heads(_adapted(network, known), known)
+    try:
+        return _take(network, tensors, key)
+    except _UnfitError as error:
+        others = [name for name in fitting(tensors, key) if name != network.name]
+        meant = f"; they fit {first_few(others)}: give --network {others[0]}" if others else ""
+        raise WeightsError(f"{error}{meant}") from error
+
+
+class _UnfitError(WeightsError):
+    """Weights of another network."""
+
+
+def fitting(tensors: Mapping[str, Tensor], key: str | None = None) -> list[str]:
+    """Name the networks of the zoo that have a place for every one of these tensors, and need no others."""
+    names = []
+    for name, network in zoo.NETWORKS.items():
+        try:
+            _take(network, tensors, key)
+        except WeightsError:
+            continue
+        names.append(name)
+    return names
+
+
+def _take(network: Network, tensors: Mapping[str, Tensor], key: str | None) -> Taken:
+    match = find_match(network, tensors, key)
+    if 2 * len(match.found) < min(len(match.wanted), len(match.found) + len(match.left)):
+        raise _no_weights_of(network, tensors)
+    known = match.state(tensors)
+    fitted = _without_missing_heads(_adapted(match.network, known), known)
     whole = laid_out(fitted)
-    counters = {key: torch.tensor(0) for key in whole if is_a_counter(key)}
-    wanted = {key: tensor.shape for key, tensor in whole.items() if key not in counters}
-    state = {key: tensor for key, tensor in known.items() if key in wanted}
+    counters = {each: torch.tensor(0) for each in whole if is_a_counter(each)}
+    wanted = {each: tensor.shape for each, tensor in whole.items() if each not in counters}
+    state = {each: tensor for each, tensor in known.items() if each in wanted}
     wrong = {
-        "unknown": [name for name in tensors if name not in names.values()],
-        "missing": [names[key] for key in wanted if key not in known],
+        "unknown": [*match.left, *(match.found[each] for each in known if each not in wanted)],
+        "missing": [match.wanted[each] for each in wanted if each not in known],
         "of another shape": [
-            f"{names[key]} {tuple(tensor.shape)}, needed {tuple(wanted[key])}"
-            for key, tensor in state.items()
-            if tensor.shape != wanted[key]
+            f"{match.found[each]} {tuple(tensor.shape)}, needed {tuple(wanted[each])}"
+            for each, tensor in state.items()
+            if tensor.shape != wanted[each]
+        ],
+        "not of floating point": [
+            match.found[each] for each, tensor in state.items() if not tensor.is_floating_point()
         ],
     }
     if any(wrong.values()):
         listed = "; ".join(f"{what}: {first_few(keys)}" for what, keys in wrong.items() if keys)
-        raise WeightsError(f"the weights ({layout}) do not fit {network.name}: {listed}")
-    return Taken(layout, fitted, {**counters, **state})
+        raise _UnfitError(f"the weights ({match.layout}) do not fit {network.name}: {listed}")
+    check_finite({match.found[each]: tensor for each, tensor in state.items()})
+    return Taken(match.layout, fitted, {**counters, **state}, match.place, match.notes)
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise :class:`WeightsError` naming every tensor that has a NaN or an infinite value as float32."""
+    wrong = [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]
+    if wrong:
+        raise WeightsError(
+            f"{len(wrong)} of {len(tensors)} tensors hold NaN or infinite values, with which nothing can be predicted: "
+            f"{first_few(wrong)}; take weights from before the training failed"
+        )
 
 
 def give(network: Network, state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
@@ -87,7 +184,7 @@ def layouts_of(network: Network) -> tuple[str, ...]:
 
 def _names(network: Network, layout: str, keys: Iterable[str]) -> dict[str, str]:
     """Our key → theirs."""
-    rules = () if layout == OWN else LAYOUTS[network.name][layout]
+    rules = _rules(network.name, layout)
     return {key: _renamed(key, rules) for key in keys}
 
 
@@ -97,20 +194,134 @@ def _renamed(key: str, rules: Layout) -> str:
     return key
 
 
-def _recognised(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, str]]:
-    """Find the layout that most of the tensors have their names from: our key → theirs."""
-    ours = [key for key in laid_out(network) if not is_a_counter(key)]
-    candidates = {layout: _names(network, layout, ours) for layout in layouts_of(network)}
-    layout, names = max(candidates.items(), key=lambda item: len(set(item[1].values()) & tensors.keys()))
-    if not set(names.values()) & tensors.keys():
-        raise WeightsError(
-            f"these are no weights of {network.name}: they have {first_few(tensors)}; "
-            f"it has {first_few(names.values())} "
-            f"(layouts: {', '.join(candidates)})"
-        )
-    return layout, names
+def find_match(network: Network, tensors: Mapping[str, Tensor], key: str | None = None) -> Match:
+    """Find the layout, and the place among ``tensors``, in which most of the network's names are there.
+
+    Of places that are alike the one with shapes that fit is taken, then an average of weights (EMA), then the first.
+    Raises :class:`WeightsError` where there is none of its names.
+    """
+    names = _plain_names(tensors, key)
+    options = [each for layout in layouts_of(network) for each in _options(network, layout, names)]
+    if not options:
+        raise _no_weights_of(network, tensors)
+    updates = {each.prefix: _updates(each.prefix, names, tensors) for each in options}
+    shapes = {each.layout: laid_out(each.network) for each in options}
+
+    def rank(each: Match) -> tuple[int, int, bool]:
+        fits = sum(tensors[name].shape == shapes[each.layout][ours].shape for ours, name in each.found.items())
+        return len(each.found), fits, updates[each.prefix] > 0
+
+    best = max(options, key=rank)
+    alike = [each.place for each in options if each.layout == best.layout and len(each.found) == len(best.found)]
+    return _completed(best, names, tensors, _choice(best, alike, names, tensors))
 
 
+def _no_weights_of(network: Network, tensors: Mapping[str, Tensor]) -> _UnfitError:
+    theirs = first_few(_names(network, layouts_of(network)[-1], _keys(network)).values())
+    return _UnfitError(
+        f"these are no weights of {network.name}: they have {first_few(tensors)}; it has {theirs} "
+        f"(layouts: {', '.join(layouts_of(network))})"
+    )
+
+
+def _plain_names(tensors: Mapping[str, Tensor], key: str | None) -> dict[str, str]:
+    """Names without what wrappers put into them → names of the file; of batch counters none."""
+    plain: dict[str, str] = {}
+    for name in tensors:
+        short = _WRAPPERS.sub("", name)
+        if not is_a_counter(name):
+            plain[name if short in plain else short] = name
+    if key is None:
+        return plain
+    within = {
+        short: name for short, name in plain.items() if re.match(rf"{re.escape(_WRAPPERS.sub('', key))}[./]", short)
+    }
+    if not within:
+        places = dict.fromkeys(re.split(r"[./]", short)[0] for short in plain)
+        raise WeightsError(f"--key {printable(key)}: no tensors lie under it; there are {first_few(places)}")
+    return within
+
+
+def _options(network: Network, layout: str, names: Mapping[str, str]) -> Iterable[Match]:
+    """For every prefix that names of the layout have among ``names``: what lies there."""
+    made = AS_MADE.get((network.name, layout), network)
+    wanted = _names(network, layout, _keys(made))
+    ours = {theirs: each for each, theirs in wanted.items()}
+    found: dict[str, dict[str, str]] = {}
+    for name, full in names.items():
+        cuts = [0, *(match.end() for match in re.finditer(r"[./]", name))]
+        for cut in (cuts[0], *cuts[1:][-_MAX_PARTS:]):
+            if name[cut:] in ours:
+                found.setdefault(name[:cut], {})[ours[name[cut:]]] = full
+    return [Match(network.name, layout, made, prefix, there, wanted) for prefix, there in found.items()]
+
+
+def _completed(match: Match, names: Mapping[str, str], tensors: Mapping[str, Tensor], notes: list[str]) -> Match:
+    """Add what other names of the file stand for, and which are left."""
+    found = {**match.found, **_inside_sequential(match, names)}
+    moved = sorted({match.wanted[key].rpartition(".")[0] for key in found.keys() - match.found.keys()})
+    notes += [f"took the one layer inside of {first_few(moved)} for it"] if moved else []
+    biases = _biases(match, names)
+    used = {*found.values(), *biases.values()}
+    left = [name for short, name in names.items() if short.startswith(match.prefix) and name not in used]
+    numbers = [name for name in left if tensors[name].ndim == 0]
+    said = [name for name in numbers if not name.endswith(_UPDATES)]
+    notes += [f"left out single numbers: {first_few(said)}"] if said else []
+    left = [name for name in left if tensors[name].ndim]
+    return replace(match, found=found, left=tuple(left), biases=biases, notes=tuple(notes))
+
+
+def _inside_sequential(match: Match, names: Mapping[str, str]) -> dict[str, str]:
+    """Find a classifier that was put behind a dropout: fc.1.weight for fc.weight, where there is but one such layer."""
+    last = (match.network.stages[-1].name, *(tap.name for tap in match.network.aux))
+    found: dict[str, str] = {}
+    for key, name in match.wanted.items():
+        if key not in match.found and key.startswith(tuple(f"{stage}." for stage in last)):
+            stem, _, kind = name.rpartition(".")
+            pattern = re.compile(rf"{re.escape(match.prefix + stem)}\.\d+\.{kind}")
+            inside = [full for short, full in names.items() if pattern.fullmatch(short)]
+            found |= {key: inside[0]} if len(inside) == 1 else {}
+    return found
+
+
+def _biases(match: Match, names: Mapping[str, str]) -> dict[str, str]:
+    """Find biases of convolutions that a normalisation follows, where our network has none: its mean → the bias."""
+    means = [key for key in match.wanted if key.endswith(".bn.running_mean")]
+    convs = {key: f"{key.removesuffix('.bn.running_mean')}.conv.bias" for key in means}
+    rules = _rules(match.asked, match.layout)
+    theirs = {key: match.prefix + _renamed(conv, rules) for key, conv in convs.items() if conv not in match.wanted}
+    return {key: names[name] for key, name in theirs.items() if name in names}
+
+
+def _updates(prefix: str, names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> int:
+    """How often the weights at ``prefix`` were averaged, as far as that is told: 0 is never."""
+    counter = tensors[names[prefix + _UPDATES]] if prefix + _UPDATES in names else None
+    if counter is not None and counter.numel() == 1 and not counter.is_floating_point():
+        return int(counter)
+    return 1 if _AVERAGED.search(prefix) else 0
+
+
+def _choice(best: Match, alike: list[str], names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Say which place was taken, where there were several."""
+    others = [place or "the outermost" for place in dict.fromkeys(alike) if place != best.place]
+    if not others:
+        return []
+    count = _updates(best.prefix, names, tensors) if best.prefix + _UPDATES in names else 0
+    kind = f" (EMA of {count:,} updates)" if count else ""
+    return [
+        f"took {printable(best.place) or 'the outermost'}{kind} rather than {first_few(others)}; --key NAME chooses"
+    ]
+
+
+def _keys(network: Network) -> list[str]:
+    return [key for key in laid_out(network) if not is_a_counter(key)]
+
+
+def _rules(name: str, layout: str) -> Layout:
+    return () if layout == OWN else LAYOUTS[name][layout]
+
+
+@cache
 def laid_out(network: Network) -> dict[str, Tensor]:
     """Every tensor of a network's module by its name: shapes, no memory."""
     with torch.device("meta"):
@@ -333,16 +544,90 @@ def _vgg(network: Network) -> Layout:
     return (*rules, *hidden)
 
 
+_ALEXNET_CAFFE: Layout = (
+    (r"^(conv\d)\.(?:0\.)?conv\.", r"\1."),
+    (r"^(fc[67])\.0\.", r"\1."),
+)
+
+# Caffe normalises in two layers: the statistics are the first one's, what is learnt the second one's.
+_INCEPTION_BN: Layout = (
+    (r"^conv1\.", r"conv1/7x7_s2."),
+    (r"^conv2\.0\.", r"conv2/3x3_reduce."),
+    (r"^conv2\.1\.", r"conv2/3x3."),
+    (r"^(inception_\w\w)\.1x1\.", r"\1/1x1."),
+    (r"^(inception_\w\w)\.3x3\.0\.", r"\1/3x3_reduce."),
+    (r"^(inception_\w\w)\.3x3\.1\.", r"\1/3x3."),
+    (r"^(inception_\w\w)\.double_3x3\.0\.", r"\1/double3x3_reduce."),
+    (r"^(inception_\w\w)\.double_3x3\.1\.", r"\1/double3x3a."),
+    (r"^(inception_\w\w)\.double_3x3\.2\.", r"\1/double3x3b."),
+    (r"^(inception_\w\w)\.pool_proj\.1\.", r"\1/pool_proj."),
+    (r"^fc\.", r"loss3/classifier."),
+    (r"\.conv\.", r"."),
+    (r"\.bn\.running", r"/bn.running"),
+    (r"\.bn\.", r"/bn/sc."),
+)
+
+
+def _resnet_caffe() -> Layout:
+    blocks = [(layer, block) for layer, count in zip(range(1, 5), (3, 4, 6, 3), strict=True) for block in range(count)]
+    units = [(f"body\\.{n}", f"2{letter}") for n, letter in enumerate("abc")] + [("shortcut", "1")]
+    return (
+        *((rf"^layer{layer}\.{block}\.{ours}\.", rf"{layer + 1}{chr(ord('a') + block)}_branch{theirs}.")
+          for layer, block in blocks for ours, theirs in units),
+        (r"^fc\.", r"fc1000."),
+        (r"^conv1\.conv\.", r"conv1."),
+        (r"^(.+)\.conv\.", r"res\1."),
+        (r"^conv1\.bn\.running", r"bn_conv1.running"),
+        (r"^conv1\.bn\.", r"scale_conv1."),
+        (r"^(.+)\.bn\.running", r"bn\1.running"),
+        (r"^(.+)\.bn\.", r"scale\1."),
+    )  # fmt: skip
+
+
+def _resnet_caffe2() -> Layout:
+    units = [(f"body\\.{n}", f"branch2{letter}") for n, letter in enumerate("abc")] + [("shortcut", "branch1")]
+    return (
+        *((rf"^layer{layer}\.(\d)\.{ours}\.", rf"res{layer + 1}_\1_{theirs}.")
+          for layer in range(1, 5) for ours, theirs in units),
+        (r"^conv1\.bn\.", r"res_conv1_bn."),
+        (r"\.bn\.", r"_bn."),
+        (r"\.conv\.", r"."),
+        (r"^fc\.", r"pred."),
+    )  # fmt: skip
+
+
+def _vgg_caffe(network: Network) -> Layout:
+    """Stage and place of a convolution, both counted from one: conv3_2."""
+    numbered: list[tuple[str, str]] = []
+    for stage in network.stages:
+        convs = [n for n, layer in enumerate(stage.layers) if isinstance(layer, Conv)]
+        for n in convs:
+            ours = rf"^{stage.name}\.{n}" if len(stage.layers) > 1 else rf"^{stage.name}"
+            numbered.append((rf"{ours}\.conv\.", f"{stage.name}_{n + 1}."))
+    return (*numbered, (r"^(fc[67])\.0\.", r"\1."))
+
+
 LAYOUTS: dict[str, dict[str, Layout]] = {
     "googlenet_torchvision": {"torchvision": _GOOGLENET_TORCHVISION},
     "googlenet": {"caffe": _CAFFE},
     "inception5h": {"tensorflow": _TENSORFLOW},
+    "inception_v2": {"caffe": _INCEPTION_BN, "caffe2": (*_INCEPTION_BN[:-2], (r"\.bn\.", r"/bn."))},
     "inception_v3": {"torchvision": _INCEPTION_V3, "timm": _INCEPTION_V3},
     "inception_v4": {"timm": _inception_v4()},
     "inception_resnet_v2": {"timm": _INCEPTION_RESNET_V2},
     "xception": {"timm": _xception()},
+    "alexnet": {"caffe": _ALEXNET_CAFFE},
     "alexnet_torchvision": {"torchvision": _ALEXNET},
     "resnet18": {"torchvision": _RESNET, "timm": _RESNET},
-    "resnet50": {"torchvision": _RESNET, "timm": _RESNET},
-    **{vgg.name: {"torchvision": _vgg(vgg)} for vgg in (VGG11, VGG11_BN, VGG16, VGG16_BN, VGG19, VGG19_BN)},
+    "resnet50": {"torchvision": _RESNET, "timm": _RESNET, "caffe": _resnet_caffe(), "caffe2": _resnet_caffe2()},
+    **{vgg.name: {"torchvision": _vgg(vgg), "caffe": _vgg_caffe(vgg)} for vgg in (VGG11, VGG16, VGG19)},
+    **{vgg.name: {"torchvision": _vgg(vgg)} for vgg in (VGG11_BN, VGG16_BN, VGG19_BN)},
+}
+
+# Networks as the makers of weights in a layout had them, where they are others than ours in what no weight shows.
+AS_MADE: dict[tuple[str, str], Network] = {
+    ("alexnet", "caffe"): ALEXNET_CAFFE,
+    ("inception_v2", "caffe"): INCEPTION_BN,
+    ("inception_v2", "caffe2"): INCEPTION_BN_ONNX,
+    ("resnet50", "caffe"): RESNET50_CAFFE,
 }

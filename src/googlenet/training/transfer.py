@@ -20,14 +20,14 @@ from googlenet import bundle as bundles
 from googlenet.card import IMAGENET_STD, ModelCard, Preprocessing
 from googlenet.errors import WeightsError
 from googlenet.exchange import files
-from googlenet.exchange.convert import read_weights
+from googlenet.exchange.convert import describe, read_weights
 from googlenet.exchange.outwards import tensors_of
 from googlenet.exchange.published import published
 from googlenet.images.decode import COLOURS
 from googlenet.models import zoo
 from googlenet.models.build import ConvNet
 from googlenet.models.spec import Network, from_json
-from googlenet.models.weights import is_a_counter, laid_out
+from googlenet.models.weights import OWN, check_finite, find_match, fitting, is_a_counter, laid_out
 from googlenet.text import first_few
 from googlenet.training import inherit
 from googlenet.training.inherit import TORCHVISION, TORCHVISION_NETWORK
@@ -41,6 +41,7 @@ class Source:
     sha256: str
     tensors: Mapping[str, Tensor] = field(repr=False)
     card: ModelCard | None = None
+    notes: tuple[str, ...] = ()  # what of it was chosen or assumed
 
     @property
     def network(self) -> Network | None:
@@ -67,6 +68,7 @@ class Taken:
     own: list[str] = field(repr=False)
     theirs: list[str] = field(repr=False)
     reason: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def left(self) -> list[str]:
@@ -79,13 +81,14 @@ class Taken:
         return _without(self.own, self.taken)
 
     def __str__(self) -> str:
-        """Say it in two or three short lines, stage by stage."""
+        """Say it in two or three short lines, stage by stage, and a line for each note."""
         count = f"{len(self.taken)} tensors ({self.parameters:,} parameters)"
         lines = [f"from {self.source}: took {count}: {_by_stage(self.taken, self.own)}"]
         if self.left:
             lines.append(f"left: {_by_stage(self.left, self.theirs)}")
         if self.new:
             lines.append(f"new: {_by_stage(self.new, self.own)}" + (f" ({self.reason})" if self.reason else ""))
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -93,13 +96,13 @@ def open_source(source: str | Path, network: str | Network | None = None, downlo
     """Read weights to begin with.
 
     Args:
-        source: a run, a bundle, a file of weights by this project's names, or ``"torchvision"``: what it publishes
-            for ``network``, or for GoogLeNet unless that is told.
-        network: the one to be trained.
+        source: a run, a bundle, any file of weights that :func:`googlenet.convert` reads, or ``"torchvision"``: what it
+            publishes for ``network``, or for GoogLeNet unless that is told.
+        network: the one to be trained; unless told, of a file the one of the zoo that its weights fit.
         download: allow torchvision's weights to be fetched where they are not on this machine.
 
     Raises:
-        WeightsError, BundleError: it cannot be read, is damaged, or may not be fetched.
+        WeightsError, BundleError: it cannot be read, is damaged, holds NaN, or may not be fetched.
 
     ::
 
@@ -109,13 +112,31 @@ def open_source(source: str | Path, network: str | Network | None = None, downlo
         name = network.name if isinstance(network, Network) else network
         wanted = zoo.find(name or TORCHVISION_NETWORK)  # as published, also where a variant of it is to be trained
         published_card, taken = read_weights(published(wanted, download), wanted, TORCHVISION)
-        return Source(TORCHVISION, published_card.data["sha256"], taken.state, published_card)
+        notes = tuple(published_card.data["notes"])
+        return Source(TORCHVISION, published_card.data["sha256"], taken.state, published_card, notes)
     card = inherit.card_of(source)
     if card is None:
-        found = files.read(source)
-        return Source(str(source), found.sha256, found.tensors)
+        return _of_file(str(source), files.read(source), zoo.find(network) if isinstance(network, str) else network)
     bundle = bundles.read(source)
     return Source(str(source), bundle.card.files[bundles.WEIGHTS], tensors_of(bundle), card)
+
+
+def _of_file(name: str, found: files.WeightsFile, network: Network | None) -> Source:
+    """Rename what a file holds for ``network``, as :func:`googlenet.convert` does, or as much of it as fits."""
+    if network is None:
+        fits = fitting(found.tensors)
+        network = zoo.find(fits[0]) if len(fits) == 1 else None
+    if network is None:
+        return Source(name, found.sha256, found.tensors)
+    try:
+        card, taken = describe(found, network, name)
+    except WeightsError:  # of another network, whose name is not told: what fits is seen when it is taken
+        return Source(name, found.sha256, found.tensors)
+    if taken.layout == OWN:  # how they were fed is not told
+        return Source(name, found.sha256, found.tensors)
+    other = f"these are weights of {card.name}, not of {network.name}: leave out --network to train that"
+    notes = (*card.data["notes"], *([other] if card.name != network.name else []))
+    return Source(name, found.sha256, taken.state, card, notes)
 
 
 def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Preprocessing) -> Taken:
@@ -126,8 +147,9 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
     nothing random reaches the layers that have learnt something. A first convolution for colour pictures is made to
     fit other ``in_channels``: see :func:`for_channels`.
 
-    Raises :class:`WeightsError` when nothing fits.
+    Raises :class:`WeightsError` when nothing fits, or what does holds NaN or infinite values.
     """
+    source = _renamed(source, built.network)
     own = {key: tensor for key, tensor in built.state_dict().items() if not is_a_counter(key)}
     theirs = {key: tensor for key, tensor in source.tensors.items() if not is_a_counter(key)}
     reason = _unlike(source, class_names)
@@ -145,6 +167,7 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
             f"{first_few(own)}; name its --network, or turn weights of another project into a run first: "
             "googlenet convert"
         )
+    check_finite(state)
     built.load_state_dict(state, strict=False)
     for name, layer in built.named_modules():
         if isinstance(layer, nn.Linear) and f"{name}.weight" in of_classes:
@@ -154,7 +177,7 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
     in_order = sorted(
         theirs, key=lambda key: (stages.index(_stage(key)) if _stage(key) in stages else len(stages), key)
     )
-    return Taken(source.name, list(state), parameters, list(own), in_order, reason)
+    return Taken(source.name, list(state), parameters, list(own), in_order, reason, source.notes)
 
 
 def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: Sequence[float]) -> Tensor:
@@ -189,6 +212,18 @@ def freeze_through(built: ConvNet, stage: str | None) -> None:
 
 
 # What fits.
+
+
+def _renamed(source: Source, network: Network) -> Source:
+    """Call the tensors of a mere file by our names, as far as any of its layouts has them."""
+    try:
+        match = find_match(network, source.tensors) if source.card is None else None
+    except WeightsError:  # which says no more than that nothing fits, as is said later
+        match = None
+    if match is None:
+        return source
+    left = {name: source.tensors[name] for name in match.left}
+    return replace(source, tensors={**match.state(source.tensors), **left}, notes=match.notes)
 
 
 def _unlike(source: Source, class_names: Sequence[str]) -> str:

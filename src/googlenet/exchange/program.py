@@ -1,0 +1,164 @@
+"""A module of ours → a Python file that builds it with PyTorch alone, and loads its weights strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from googlenet.card import ModelCard
+from googlenet.models.build import Branches, ConvNet, Dense, LocalResponseNorm, Pooling, Sum
+from googlenet.text import printable
+
+_INDENT = "    "
+
+
+def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
+    """Return the text of a program whose ``build()`` gives the module that the file ``weights`` beside it fits.
+
+    It is all that is needed: PyTorch, this file, the weights. Its names are ASCII, whatever the classes are called.
+    """
+    rule = card.preprocessing
+    stages = "".join(_named(name, module, 2) for name, module in built.named_children())
+    return _PROGRAM.format(
+        network=ascii(printable(built.network.name)),  # in a comment: on one line
+        file=ascii(f"{weights.rpartition('.')[0]}.py"),
+        read=loading(weights),
+        size=rule.size, resize=rule.resize, fit=rule.fit, mean=rule.mean, std=rule.std, order=rule.channel_order,
+        temperature=card.temperature,
+        answers="sigmoid, one of each class" if card.multi_label else "softmax",
+        classes="".join(f"{_INDENT}{name!a},\n" for name in card.class_names),
+        stages=stages,
+    )  # fmt: skip
+
+
+def loading(weights: str) -> str:
+    """Return the expression that reads a file of weights."""
+    if weights.endswith(".safetensors"):
+        return f"safetensors.torch.load_file({weights!a})"
+    return f"torch.load({weights!a}, weights_only=True)"
+
+
+def _named(name: str, module: nn.Module, depth: int) -> str:
+    return f"{depth * _INDENT}({name!a}, {_source(module, depth)}),\n"
+
+
+def _source(module: nn.Module, depth: int) -> str:
+    """Write a module as an expression; what is inside of it is a line each."""
+    if isinstance(module, (nn.Sequential, Branches)):
+        inner = "".join(_named(name, child, depth + 1) for name, child in module.named_children())
+        kind = "Branches" if isinstance(module, Branches) else "nn.Sequential"
+        return f"{kind}(OrderedDict([\n{inner}{depth * _INDENT}]))"
+    if isinstance(module, Sum):
+        body, shortcut = _source(module.body, depth), _source(module.shortcut, depth)
+        return f"Sum({body}, {shortcut}, scale={module.layer.scale!r}, relu={module.layer.relu!r})"
+    return _LEAVES[type(module)](module)
+
+
+def _conv(conv: nn.Conv2d) -> str:
+    channels = f"{conv.in_channels}, {conv.out_channels}"
+    sides = f"{conv.kernel_size}, stride={conv.stride}, padding={conv.padding}"
+    return f"nn.Conv2d({channels}, {sides}, groups={conv.groups}, bias={conv.bias is not None})"
+
+
+def _pool(module: Pooling) -> str:
+    pool = module.layer
+    return (
+        f"Pool({pool.kind!r}, {pool.kernel!r}, {pool.stride}, {pool.padding}, ceil={pool.ceil!r}, "
+        f"count_padding={pool.count_padding!r}, output={pool.output!r})"
+    )
+
+
+def _lrn(module: LocalResponseNorm) -> str:
+    lrn = module.layer
+    return f"nn.LocalResponseNorm({lrn.size}, {lrn.alpha!r}, {lrn.beta!r}, {lrn.k!r})"
+
+
+_LEAVES: dict[type, Callable[[Any], str]] = {
+    nn.Conv2d: _conv,
+    nn.BatchNorm2d: lambda norm: f"nn.BatchNorm2d({norm.num_features}, eps={norm.eps!r}, momentum={norm.momentum!r})",
+    nn.ReLU: lambda relu: "nn.ReLU()",
+    nn.Dropout: lambda dropout: f"nn.Dropout({dropout.p!r})",
+    Dense: lambda dense: f"Dense({dense.in_features}, {dense.out_features}, relu={dense.relu!r})",
+    Pooling: _pool,
+    LocalResponseNorm: _lrn,
+}
+
+_PROGRAM = """\
+# {network}, with PyTorch alone. Written by googlenet.
+#
+#     network = runpy.run_path({file})["build"]()
+#     network.load_state_dict({read})
+#     logits = network.eval()(images)  # (N, C, H, W), resized and normalised as the constants below say
+
+import math
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SIZE, RESIZE, FIT = {size}, {resize}, {fit!r}  # resize the shorter side (crop), the longer one (pad) or both (squash)
+MEAN, STD = {mean!r}, {std!r}  # of R, G, B from 0 to 1: (pixel / 255 - MEAN) / STD
+ORDER = {order!r}  # of the channels after that
+TEMPERATURE = {temperature!r}  # probabilities are of logits / TEMPERATURE: {answers}
+CLASSES = (
+{classes})
+
+
+class Branches(nn.ModuleDict):
+    def forward(self, x):
+        return torch.cat([branch(x) for branch in self.values()], dim=1)
+
+
+class Sum(nn.Module):
+    def __init__(self, body, shortcut, scale, relu):
+        super().__init__()
+        self.body, self.shortcut, self.scale, self.relu = body, shortcut, scale, relu
+
+    def forward(self, x):
+        total = self.shortcut(x) + self.scale * self.body(x)
+        return F.relu(total) if self.relu else total
+
+
+class Dense(nn.Linear):
+    def __init__(self, inputs, outputs, relu):
+        super().__init__(inputs, outputs)
+        self.relu = relu
+
+    def forward(self, x):
+        x = super().forward(x.flatten(1))
+        return F.relu(x) if self.relu else x
+
+
+class Pool(nn.Module):
+    def __init__(self, kind, kernel, stride, padding, ceil, count_padding, output):
+        super().__init__()
+        self.kind, self.kernel, self.stride, self.padding = kind, kernel, stride, padding
+        self.ceil, self.count_padding, self.output = ceil, count_padding, output
+
+    def forward(self, x):
+        if self.output is not None and (self.kernel is None or set(map(self.pooled, x.shape[2:])) != {{self.output}}):
+            adaptive = F.adaptive_avg_pool2d if self.kind == "avg" else F.adaptive_max_pool2d
+            return adaptive(x, self.output)
+        kernel = [min(self.kernel, side + 2 * self.padding) for side in x.shape[2:]]
+        if self.kind == "max":
+            return F.max_pool2d(x, kernel, self.stride, self.padding, ceil_mode=self.ceil)
+        return F.avg_pool2d(x, kernel, self.stride, self.padding, self.ceil, self.count_padding)
+
+    def pooled(self, side):
+        span = (side + 2 * self.padding - self.kernel) / self.stride
+        count = (math.ceil(span) if self.ceil else math.floor(span)) + 1
+        return count - (self.ceil and (count - 1) * self.stride >= side + self.padding)
+
+
+class Logits(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).flatten(1)
+
+
+def build():
+    return Logits(OrderedDict([
+{stages}    ]))
+"""
