@@ -75,12 +75,12 @@ def look(entry: Entry) -> Look:
     kind, turned, file = "", False, b""
     values = value_range = ignored_profile = None
     if isinstance(source, Path):
-        pixels = decode(source)
         with opened(source) as image:
             kind, turned = image.format or "", orientation(image) != 1
             ignored_profile = colour.ignored_profile(image)
             if depth.is_deep(image):
                 values, value_range = depth.extent(image), depth.range_in_file(image)
+        pixels = decode(source)
         file = _sha256(source)
     else:
         pixels = source

@@ -28,6 +28,7 @@ from PIL import (
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    _imaging,
 )
 
 from googlenet.card import ColorProfiles
@@ -200,7 +201,7 @@ def _avif(file: BinaryIO, name: str) -> Image.Image:
 def _silence_libtiff() -> None:
     """Keep libtiff, which Pillow brings, from printing on stderr what is wrong with a file: the error says it."""
     with suppress(AttributeError, OSError):  # a build that has it inside
-        library = ctypes.CDLL(Image.core.__file__)
+        library = ctypes.CDLL(_imaging.__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
             getattr(library, name)(None)
 
