@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +28,7 @@ from PIL import (
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    _imaging,
 )
 
 from googlenet.card import ColorProfiles
@@ -195,6 +198,20 @@ def _avif(file: BinaryIO, name: str) -> Image.Image:
     return AvifImagePlugin.AvifImageFile(file, "")
 
 
+@cache
+def _silence_libtiff() -> None:
+    """Keep libtiff, which Pillow brings, from printing on stderr what is wrong with a file: the error says it."""
+    with suppress(AttributeError, OSError):  # a build that has it inside
+        library = ctypes.CDLL(_imaging.__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            getattr(library, name)(None)
+
+
+def _tiff(file: BinaryIO, name: str) -> Image.Image:
+    _silence_libtiff()
+    return TiffImagePlugin.TiffImageFile(file, "")
+
+
 # Pillow's own readers, called directly: Image.open would guess again, and warn of sizes that are allowed here.
 _READERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {
     "JPEG": lambda file, _: JpegImagePlugin.jpeg_factory(file, ""),
@@ -202,7 +219,7 @@ _READERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {
     "GIF": lambda file, _: GifImagePlugin.GifImageFile(file, ""),
     "WEBP": lambda file, _: WebPImagePlugin.WebPImageFile(file, ""),
     "BMP": lambda file, _: BmpImagePlugin.BmpImageFile(file, ""),
-    "TIFF": lambda file, _: TiffImagePlugin.TiffImageFile(file, ""),
+    "TIFF": _tiff,
     "AVIF": _avif,
     "HEIF": _heif,
 }
