@@ -30,7 +30,7 @@ from googlenet.training.fit import Fit
 from googlenet.training.loading import Batch
 from googlenet.training.precision import fastest
 from googlenet.training.recipe import load_recipe
-from googlenet.training.run import _fabric
+from googlenet.training.work import _fabric
 
 CASES = ((224, 32), (64, 64))  # pixels of a side, pictures of a batch
 CLASSES = 1000

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: temporary siblings, syncing, locks, and why one could not be written."""
+"""Files that are whole or absent: temporary siblings, syncing, locks, and why one could not be written.
+
+And files of users that are opened for reading without waiting for what is no file.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,62 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from googlenet.errors import DiskFullError, RunError
 from googlenet.text import printable
 
-MAX_NAME_BYTES = 255  # of a file's name, on nearly every file system
+MAX_NAME_BYTES = 255  # of one name in a folder, on the file systems that are in use
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# What keeps the opening of a FIFO from waiting, and a handle from children; what a system lacks is left out.
+_READ_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
+
+
+class NotARegularFileError(OSError):
+    """A FIFO, device, socket or folder where a file was to be read; ``strerror`` says which."""
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file for reading, following links, and never wait: a FIFO, device, socket or folder is refused.
+
+    Every file that a user, a list or an archive named is opened through here.
+
+    Raises:
+        NotARegularFileError: it is no regular file; a device is not even opened.
+        OSError: it does not exist, may not be read, and so on, as ``open`` does.
+
+    >>> open_regular("/")
+    Traceback (most recent call last):
+    googlenet.files.NotARegularFileError: [Errno 22] is a folder, not a file: '/'
+    """
+    _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - takes any text; opening some devices does something
+    return open(path, "rb", opener=_open_regular)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    handle = os.open(path, flags | _READ_FLAGS)
+    try:
+        _require_regular(os.fstat(handle).st_mode, path)  # what is open now, not what was there before
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _require_regular(mode: int, path: str | Path) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise NotARegularFileError(errno.EINVAL, f"is {kind}, not a file", str(path))
 
 
 def write_error(path: Path, error: OSError, when_full: str = "") -> RunError:
@@ -95,3 +146,37 @@ def lock(handle: int) -> None:
         raise
     except OSError:  # a file system without locks
         return
+
+
+def check_output_path(path: Path) -> None:
+    """Raise :class:`RunError` where a file or folder could not be written to ``path``, before any work is done.
+
+    The nearest folder that is there must be one that may be written; what is missing below it must have names that it
+    takes. Whether ``path`` itself is in the way is for the caller to say.
+    """
+    try:
+        if not path.is_absolute():
+            os.getcwd()  # noqa: PTH109 - raises where the current folder was deleted
+        place = path
+        while not os.path.lexists(place):
+            _check_name(place.name)
+            place = place.parent
+        place.stat()  # a link that leads in a circle, or nowhere
+        if place != path and not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is no folder")
+        if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
+            raise OSError(*_why_not(place))
+    except (OSError, ValueError) as error:
+        raise write_error(path, error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))) from error
+
+
+def _check_name(name: str) -> None:
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise OSError(errno.ENAMETOOLONG, f"a name has more than {MAX_NAME_BYTES} bytes")
+
+
+def _why_not(place: Path) -> tuple[int, str]:
+    """Say whether the disk or the folder forbids writing."""
+    read_only = os.name == "posix" and os.statvfs(place).f_flag & os.ST_RDONLY
+    number = errno.EROFS if read_only else errno.EACCES
+    return number, f"{printable(str(place))}: {os.strerror(number)}"

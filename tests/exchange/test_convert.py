@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import googlenet
 from googlenet.errors import DataError, InputSizeError, NetworkError, RunError, WeightsError
+from googlenet.exchange import check
 from googlenet.exchange import convert as converting
 from googlenet.exchange.outwards import export_weights
 from googlenet.models import zoo
@@ -371,7 +372,7 @@ def test_where_the_run_may_not_go_and_other_wrong_arguments(lenet, tmp_path):
     with pytest.raises(InputSizeError, match="--image-size 2: "):
         convert(image_size=2)
     with pytest.raises(DataError, match="--classes names a text file"):
-        converting.read_class_names(tmp_path / "nowhere.txt")
+        check.read_class_names(tmp_path / "nowhere.txt")
 
 
 def test_outwards_says_what_a_network_has(trained_run, torchvision_run, tmp_path):

@@ -153,7 +153,7 @@ def test_a_list_that_changed_is_not_resumed(coloured, tmp_path, tiny):
     with listed.open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label"), *rows])
     card = train(listed, tmp_path / "run", tiny).card
-    assert card.data["split"] == "by file name"
+    assert card.data["split"] == "drawn within each class"
     assert googlenet.evaluate(tmp_path / "run", listed).metrics.top1 == pytest.approx(card.metrics["top1"])
     listed.write_text(listed.read_text().replace("000.png,red", "000.png,blue"))
     with pytest.raises(CheckpointError, match="was started on other pictures"):

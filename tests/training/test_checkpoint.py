@@ -17,7 +17,8 @@ import torch
 
 import googlenet
 from googlenet.errors import CheckpointError, NonFiniteLossError, RecipeError, RunError, StoppedError
-from googlenet.training import checkpoint, run
+from googlenet.training import checkpoint
+from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.fit import Fit
 

@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import googlenet
 from googlenet.data.pictures import LabelledData, Picture, Pictures
 from googlenet.errors import CheckpointError, DataError, StoppedError
-from googlenet.training import run
+from googlenet.training import work as run
 from googlenet.training.task import SeveralLabels
 
 NAMES, SQUARES = ("blue", "red"), ((30, 40, 220), (220, 40, 30))

@@ -33,7 +33,8 @@ from googlenet.errors import (
     UnreadableImageError,
 )
 from googlenet.images.preprocess import prepare
-from googlenet.training import checkpoint, run
+from googlenet.training import checkpoint
+from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.loading import PictureDataset, Place
 from googlenet.training.recipe import Augmentation, load_recipe
@@ -58,7 +59,7 @@ def train(tiny):
 
 def test_a_run_holds_log_curve_checkpoints_and_a_bundle_that_learned(trained_run):
     assert {p.name for p in trained_run.iterdir()} == {
-        "run.json", "log.csv", "learning_curve.png", "checkpoints", "bundle",
+        "run.json", "split.csv", "log.csv", "learning_curve.png", "checkpoints", "bundle",
     }  # fmt: skip
     with (trained_run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))

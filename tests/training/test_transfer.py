@@ -20,7 +20,8 @@ from googlenet.exchange.published import published
 from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
-from googlenet.training import checkpoint, run, transfer
+from googlenet.training import checkpoint, transfer
+from googlenet.training import work as run
 from googlenet.training.fit import _optimizer
 from googlenet.training.objective import Objective
 from googlenet.training.recipe import load_recipe

@@ -40,13 +40,16 @@ def benchmark(
 
     A NETWORK gets fresh weights, which needs googlenet[train]; so does --plot.
     """
+    from googlenet.cli import look
+
     if plot is not None:
-        _can_draw(plot)
+        look.check_plot(plot)
     import googlenet
     from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.inference.benchmark import BATCH_SIZES, SECONDS
+    from googlenet.stages import stage
 
-    with progress("measuring") as bar:
+    with stage(f"measuring {run}"), progress("measuring") as bar:
         result = googlenet.benchmark(
             run, size=size, precisions=precision, batch_sizes=batch or BATCH_SIZES,
             seconds=SECONDS if seconds is None else seconds, progress=bar,
@@ -56,25 +59,14 @@ def benchmark(
     else:
         _show(result)
     if plot is not None:
-        _draw(result, plot)
+        look.plot(lambda: _draw(result, plot), plot, asked=True)
         (warn if as_json else say)(f"plot: {plot}")
-
-
-def _can_draw(plot: Path) -> None:
-    """Find out before anything is measured."""
-    if plot.suffix.lower() != ".png":
-        raise typer.BadParameter(f"--plot draws PNG: {plot} should end in .png")
-    import googlenet.evaluation.report  # noqa: F401
 
 
 def _draw(result: Benchmark, plot: Path) -> None:
     from googlenet.evaluation.report import draw_benchmark
-    from googlenet.files import write_error
 
-    try:
-        draw_benchmark(result, plot)
-    except OSError as error:
-        raise write_error(plot, error) from error
+    draw_benchmark(result, plot)
 
 
 def _show(result: Benchmark) -> None:

@@ -43,13 +43,16 @@ def compare(
     """
     if minutes is not None and train is None:
         raise typer.BadParameter("--minutes is how long to train: tell on what with --train DATA")
-    import googlenet
-    from googlenet.cli.output import say, show_json, warn
-    from googlenet.models.zoo import find
+    from googlenet.cli import look
 
-    for name in networks or ():
-        find(name)  # a wrong name is said at once, before torch is loaded
-    with _bar() as report:
+    picture = plot or (PLOT if train else None)
+    if picture:
+        look.check_plot(picture)
+    import googlenet
+    from googlenet.cli.output import show_json, warn
+    from googlenet.stages import stage
+
+    with stage("comparing"), _bar() as report:
         result = googlenet.compare(
             networks, size=size, data=train, minutes=minutes, batch_size=batch, say=warn, progress=report
         )
@@ -57,10 +60,8 @@ def compare(
         show_json(result.to_json())
     else:
         _show(result)
-    picture = plot or (PLOT if train else None)
     if picture:
-        drawn = _draw(result, picture)
-        (warn if as_json else say)(f"plot: {picture}" if drawn else "nothing to draw: every network failed")
+        _draw(result, picture, asked=plot is not None, quiet=as_json)
 
 
 @contextmanager
@@ -116,8 +117,19 @@ def _number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-def _draw(result: Comparison, path: Path) -> bool:
+def _draw(result: Comparison, path: Path, asked: bool, quiet: bool) -> None:
     """Draw accuracy against MACs where there was training, latency against parameters elsewhere."""
+    from googlenet.cli.look import plot
+    from googlenet.cli.output import say, warn
+
+    tell = warn if quiet else say
+    if all(row.failure for row in result.rows):
+        tell("nothing to draw: every network failed")
+    elif plot(lambda: _draw_points(result, path), path, asked):
+        tell(f"plot: {path}")
+
+
+def _draw_points(result: Comparison, path: Path) -> None:
     from googlenet.evaluation.report import Point, draw_trade_off
 
     machine = f"{result.machine['processor']}, {result.machine['cores']} cores"
@@ -137,6 +149,4 @@ def _draw(result: Comparison, path: Path) -> bool:
             for row in result.rows
             if row.parameters and row.speeds
         ]
-    if points:
-        draw_trade_off(points, labels, title, path)
-    return bool(points)
+    draw_trade_off(points, labels, title, path)

@@ -55,18 +55,26 @@ def convert(
 def _inwards(
     source: str, out: Path, network: str | None, classes: Path | None, size: int | None, download: bool, as_json: bool
 ) -> None:
-    import googlenet
-    from googlenet.cli.output import say, show_json
-
     if network is None:
         raise typer.BadParameter(
             "say whose weights these are with --network (a name of the zoo), or with --to what a run is to become"
         )
-    convert = googlenet.convert  # first, so that a missing extra is said before anything is read
-    from googlenet.exchange.convert import read_class_names
+    from googlenet.exchange import check
+    from googlenet.extras import TRAINING, require
 
-    names = None if classes is None else read_class_names(classes)
-    bundle = convert(source, out, network=network, class_names=names, image_size=size, download=download)
+    require("train", *TRAINING)
+    check.check_network(network, size)
+    check.check_free(out)
+    check.check_source(source, download)
+    import googlenet
+    from googlenet.cli.output import say, show_json
+    from googlenet.stages import stage
+
+    names = None if classes is None else check.read_class_names(classes)
+    with stage("loading PyTorch"):
+        convert = googlenet.convert
+    with stage(f"converting {source}"):
+        bundle = convert(source, out, network=network, class_names=names, image_size=size, download=download)
     card, rule = bundle.card, bundle.card.preprocessing
     if as_json:
         show_json({
@@ -86,14 +94,20 @@ def _inwards(
 
 
 def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
-    import googlenet
-    from googlenet.cli.output import say, show_json
-
-    _ = googlenet.convert  # says which extra is missing, if one is
     from googlenet import bundle as bundles
-    from googlenet.exchange.outwards import export_weights
+    from googlenet.exchange import check
+    from googlenet.extras import TRAINING, require
 
-    written = export_weights(run, out, layout)
+    require("train", *TRAINING)
+    bundles.read(run)
+    check.check_weights_file(out, layout)
+    from googlenet.cli.output import say, show_json
+    from googlenet.stages import stage
+
+    with stage("loading PyTorch"):
+        from googlenet.exchange.outwards import export_weights
+    with stage(f"converting {run}"):
+        written = export_weights(run, out, layout)
     if as_json:
         show_json({"path": str(written), "layout": layout})
         return

@@ -37,22 +37,22 @@ def demo(
     import time
 
     import googlenet
-    from googlenet.cli import evaluate
+    from googlenet.cli import evaluate, look
     from googlenet.cli.output import say
     from googlenet.data.pictures import DIGITS, open_data
     from googlenet.evaluation.metrics import Metrics
-    from googlenet.evaluation.report import draw_confusion, draw_predictions
     from googlenet.images.decode import decode
+    from googlenet.training import directory
 
     start = time.perf_counter()
+    directory.check_free(out, overwrite=True)
     say(f"GoogLeNet on {DIGITS}: 1,797 handwritten digits, a fifth of them held out. The run is {out}.")
     googlenet.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
 
     result = googlenet.evaluate(out, DIGITS)
     evaluate.show(result)
     assert isinstance(result.metrics, Metrics)  # a digit is of one class
-    draw_confusion(result.metrics, out / "confusion.png")
-
+    metrics = result.metrics
     data, classifier = open_data(DIGITS), googlenet.load(out)
     held_out = _spread(data.val, SHEET)
     files = _write(held_out, out / "pictures")
@@ -62,7 +62,14 @@ def demo(
         (decode(file), a.label, a.probability, data.class_names[item.label])
         for file, item, a in zip(files, held_out, answers, strict=True)
     ]
-    draw_predictions(sheet, out / "predictions.png")
+
+    def draw() -> None:
+        from googlenet.evaluation.report import draw_confusion, draw_predictions
+
+        draw_confusion(metrics, out / "confusion.png")
+        draw_predictions(sheet, out / "predictions.png")
+
+    look.plot(draw, out / "confusion.png", asked=False)
 
     say(f"\nheld-out accuracy {result.metrics.top1:.2%} in {time.perf_counter() - start:.0f} s")
     say(f"look at {out / 'learning_curve.png'}, {out / 'confusion.png'} and {out / 'predictions.png'}")

@@ -50,6 +50,11 @@ def doctor(
     picture in several classes none. Others are renamed or turned upright where needed. doctor.json in it (beside
     OUT.csv: OUT.doctor.json) says what was done. The exit code is then 1 only where train refuses the copy.
     """
+    from googlenet.cli import look
+    from googlenet.files import check_output_path
+
+    if plot is not None:
+        look.check_plot(plot)
     import googlenet
     from googlenet.cli.output import show_json, warn
 
@@ -58,6 +63,7 @@ def doctor(
 
     if fix is not None:
         refuse(data, fix)
+        check_output_path(fix)
     cleaned = None
     with _bars() as report:
         findings = examine(data, seed=seed, image_size=image_size, progress=report)
@@ -67,10 +73,10 @@ def doctor(
         show_json(findings.to_json())
     else:
         _show(findings, data)
-    if plot:
-        _draw(findings, plot, warn)
     if cleaned:
         _show_cleaned(cleaned, as_json)
+    if plot:
+        _draw(findings, plot, warn)
     if cleaned.refusal if cleaned else findings.harmful:
         raise typer.Exit(1)
 
@@ -128,9 +134,8 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
     import numpy as np
     from PIL import Image
 
+    from googlenet.cli.look import plot
     from googlenet.doctor.findings import AILMENTS
-    from googlenet.evaluation.report import draw_pairs
-    from googlenet.files import write_error
     from googlenet.images.decode import decode
     from googlenet.text import printable
 
@@ -144,14 +149,17 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
     if not alike:
         say("nothing to draw: no two pictures are alike")
         return
-    pairs = [
-        (f"{AILMENTS[one.kind].title}\n{one.detail}", [(name, small(name)) for name in (one.names[0], one.names[-1])])
-        for one in alike
-    ]
-    try:
+
+    def draw() -> None:
+        from googlenet.evaluation.report import draw_pairs
+
+        pairs = []
+        for one in alike:
+            pictures = [(name, small(name)) for name in (one.names[0], one.names[-1])]
+            pairs.append((f"{AILMENTS[one.kind].title}\n{one.detail}", pictures))
         draw_pairs(pairs, path)
-    except OSError as error:
-        raise write_error(path, error) from error
+
+    plot(draw, path, asked=True)
     say(f"plot: {path}")
 
 

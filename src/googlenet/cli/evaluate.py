@@ -22,7 +22,12 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     data: Annotated[str, typer.Argument(help="Labelled pictures, as `googlenet train` takes them.")],
-    split: Annotated[str | None, typer.Option(help="val (held out in training), test, train or all.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="val (held out in training), test, train or all; unless told, what the run did not learn from."
+        ),
+    ] = None,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in; unless told, the fastest that was measured to be as right as fp32."),
@@ -39,22 +44,21 @@ def evaluate(
 
     Where pictures may have several labels: mean average precision, and precision, recall and F1 of every label.
     """
+    from googlenet import bundle
+    from googlenet.cli import look
+
+    look.check_plot(plot)
+    bundle.read(run)
     import googlenet
-    from googlenet.cli.output import progress, say, show_json, warn
-    from googlenet.evaluation.metrics import Metrics
-    from googlenet.evaluation.report import draw_average_precisions, draw_confusion
+    from googlenet.cli.output import progress, show_json, warn
+    from googlenet.stages import stage
 
     if download:
-        with progress(f"fetching {data}") as report:
-            googlenet.fetch(data, report)
-    with progress("evaluating") as report:
+        look.fetch(data)
+    with stage(f"evaluating {run}"), progress("evaluating") as report:
         result = googlenet.evaluate(run, data, split=split, precision=precision, progress=report)
-    if isinstance(result.metrics, Metrics):
-        what, picture = "confusion matrix", plot or run / "confusion.png"
-        draw_confusion(result.metrics, picture)
-    else:
-        what, picture = "average precisions", plot or run / "average_precision.png"
-        draw_average_precisions(result.metrics, picture)
+    for note in result.notes:
+        warn(note)
     for reason in result.unreadable.values():
         warn(f"left out: {reason}")
     if as_json:
@@ -62,14 +66,38 @@ def evaluate(
             {
                 "data": result.data,
                 "split": result.split,
+                "left_out": result.left_out,
                 "precision": result.precision,
                 "unreadable": result.unreadable,
                 **result.metrics.to_json(),
             }
         )
-        return
-    show(result)
-    say(f"{what}: {picture}")
+    else:
+        show(result)
+    _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)
+
+
+def _name_of_plot(result: Evaluation) -> str:
+    from googlenet.evaluation.metrics import Metrics
+
+    return "confusion.png" if isinstance(result.metrics, Metrics) else "average_precision.png"
+
+
+def _draw(result: Evaluation, path: Path, asked: bool, quiet: bool) -> None:
+    from googlenet.cli.look import plot
+    from googlenet.cli.output import say
+    from googlenet.evaluation.metrics import Metrics
+
+    metrics = result.metrics
+
+    def draw() -> None:
+        from googlenet.evaluation.report import draw_average_precisions, draw_confusion
+
+        draw_confusion(metrics, path) if isinstance(metrics, Metrics) else draw_average_precisions(metrics, path)
+
+    what = "confusion matrix" if isinstance(metrics, Metrics) else "average precisions"
+    if plot(draw, path, asked) and not quiet:
+        say(f"{what}: {path}")
 
 
 def show(result: Evaluation) -> None:

@@ -43,29 +43,51 @@ def export(
 
     --to writes model.onnx, or model.xml and model.bin; with --int8, the graph in 8 bits.
     """
-    import googlenet
-    from googlenet.cli.output import progress, show_json
-
     copied = to or ("onnx" if not (int8 or calibrate) else None)
     if out and not copied:
         raise typer.BadParameter("--out is where a copy for other programs goes: say which with --to onnx or openvino")
     if int8 and copied == "onnx":
         raise typer.BadParameter("the graph in 8 bits is one of OpenVINO: --int8 goes with --to openvino")
+    measures = bool(calibrate or (int8 and not (copied and _has_int8(run))))
+    _look(run, out or run / "exported" if copied else None, measures, quantises=measures and int8)
+    import googlenet
+    from googlenet.cli.output import progress, show_json
+    from googlenet.stages import stage
+
     said: dict[str, Any] = {}
-    if calibrate or (int8 and not (copied and _has_int8(run))):
-        with progress("quantising" if int8 else "measuring") as bar:
+    if measures:
+        what = "quantising" if int8 else "measuring"
+        with stage(f"{what} {run}"), progress(what) as bar:
             work = googlenet.quantize if int8 else googlenet.measure_precisions
             precisions = work(run, calibrate, progress=lambda _, done, total: bar(done, total))
         said |= _as_json(precisions)
         if not as_json:
             _show(precisions)
     if copied:
-        written = googlenet.export(run, out or run / "exported", copied, int8=int8)
+        with stage("writing and replaying"):
+            written = googlenet.export(run, out or run / "exported", copied, int8=int8)
         said |= {"files": [str(file) for file in written.files], "largest_difference": written.largest_difference}
         if not as_json:
             _show_files(written)
     if as_json:
         show_json(said)
+
+
+def _look(run: Path, out: Path | None, measures: bool, quantises: bool) -> None:
+    """Raise where the bundle is not there, or what is to be written cannot be, before any work is done."""
+    from googlenet import bundle
+    from googlenet.extras import require
+    from googlenet.files import check_output_path
+
+    there = bundle.read(run).path
+    if measures:
+        require("train", "sklearn")
+        check_output_path(there.parent / bundle.IN_RUN)
+        check_output_path(there)
+    if quantises:
+        require("train", "nncf", "torch")
+    if out is not None:
+        check_output_path(out)
 
 
 def _has_int8(run: Path) -> bool:

@@ -90,11 +90,13 @@ def predict(
          "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top,
          "--engine ray": engine == "ray", "--address": address}
     )  # fmt: skip
-    _refuse_places(engine, paths, out, sort_into, address)
+    _refuse_places(engine, paths, out, sort_into, address, resume)
     from googlenet.data.sources import find_sources
     from googlenet.inference.classifier import load
+    from googlenet.stages import stage
 
-    classifier = load(run, precision)
+    with stage(f"loading {run}"):
+        classifier = load(run, precision)
     channels = classifier.card.preprocessing.channels
     if engine == "ray" and out is not None:
         from googlenet.cli.cluster import write_parts
@@ -103,7 +105,8 @@ def predict(
         pictures = find_pictures(paths, column=column, channels=channels)
         unread = write_parts(classifier, pictures, out, _layout(classifier, top, embeddings), resume, address)
     else:
-        sources = find_sources(paths, column=column, channels=channels)
+        with stage("looking for pictures"):
+            sources = find_sources(paths, column=column, channels=channels)
         sorter = _sorter(classifier, sort_into, sources, min_confidence or 0.0, link)
         job = Job(classifier, sources, embeddings, sorter)
         if out is not None:
@@ -129,10 +132,11 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
 
 
 def _refuse_places(
-    engine: str, paths: list[str], out: Path | None, sort_into: Path | None, address: str | None
+    engine: str, paths: list[str], out: Path | None, sort_into: Path | None, address: str | None, resume: bool
 ) -> None:
     """Raise where what is named cannot be read or written, or Ray is not there, before any work is done."""
     from googlenet.errors import DataError
+    from googlenet.files import check_output_path
     from googlenet.inference import results, sorting
 
     if engine == "ray" and out is not None:
@@ -140,14 +144,19 @@ def _refuse_places(
 
         cluster.require_ray(address)
         parts.refuse(out)
+        check_output_path(out)
         return
     for path in paths:
         if "://" in path or path.lower().endswith(".parquet"):
             raise DataError(f"{path}: pictures in stores and in Parquet files are read with --engine ray alone: add it")
     if out is not None:
         results.refuse(out)
+        if out.exists() and not resume:
+            raise results.in_the_way(out, out)
+        check_output_path(out)
     if sort_into is not None:
         sorting.refuse(sort_into, paths)
+        check_output_path(sort_into)
 
 
 def _sorter(
@@ -196,9 +205,10 @@ class Job:
     def answers(self) -> Iterator[tuple[str, Answer]]:
         """Give each picture with its answer, sorted where it belongs, and show how far it is."""
         from googlenet.cli.output import progress
+        from googlenet.stages import stage
 
         total = len(self.sources)
-        with progress("predicting", total) as report:
+        with stage("predicting"), progress("predicting", total) as report:
             pairs = zip(self.sources, _answers(self.classifier, self.sources, self.embeddings), strict=True)
             for done, (source, answer) in enumerate(pairs, start=1):
                 yield source, self._sorted(source, answer)

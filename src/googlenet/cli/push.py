@@ -27,13 +27,23 @@ def push(
 
     Look at it, choose a license in its README.md, then send it with --upload. A README.md that is there is kept.
     """
-    import googlenet
+    from googlenet import bundle
+    from googlenet.exchange import check
+    from googlenet.extras import TRAINING, require
+    from googlenet.files import check_output_path
+
+    check.check_repository(repository)
+    require("train", *TRAINING)
+    if upload:
+        require("hub", "huggingface_hub")
+    check_output_path(folder or bundle.read(run).path.parent / "hub")
     from googlenet.cli.output import say
+    from googlenet.stages import stage
 
-    _ = googlenet.convert  # says which extra is missing, if one is
-    from googlenet.exchange import hub
-
-    written = hub.push(run, repository, upload=upload, folder=folder)
+    with stage("loading PyTorch"):
+        from googlenet.exchange import hub
+    with stage("sending" if upload else f"writing {run}"):
+        written = hub.push(run, repository, upload=upload, folder=folder)
     names = ", ".join(sorted(entry.name for entry in written.iterdir()))
     say(f"{written}: {names}")
     if upload:

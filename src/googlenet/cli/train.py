@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -54,6 +54,13 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Decides initial weights, order, augmentation and held-out part.")
     ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="Share of each class to hold out, 0 to 1; unless told, the recipe's: 0.2.")
+    ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(help="Share of each class to keep apart for `evaluate --split test`; unless told, none."),
+    ] = None,
     balance: Annotated[
         Literal["none", "loss", "sample"] | None,
         typer.Option(help="For classes of unequal size: loss weighs the small ones more, sample draws all as often."),
@@ -66,7 +73,9 @@ def train(
         Literal["auto", "fp32", "bf16"] | None,
         typer.Option(help="What to compute in; auto tries and takes the fastest."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; for longer with more --epochs or --minutes.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     on_bad_image: Annotated[
         Literal["skip", "stop"], typer.Option(help="skip (and name) a picture that cannot be read, or stop.")
@@ -84,25 +93,31 @@ def train(
     learning_curve.png and the checkpoints that --resume goes on from.
     """
     import googlenet
-    from googlenet.cli.output import progress, say, warn
+    from googlenet.cli import look
+    from googlenet.cli.output import say, warn
     from googlenet.data.named import NAMED
 
+    settings: dict[str, Any] = {
+        "network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size, "in_channels": in_channels,
+        "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze, "seed": seed, "val_fraction": val_fraction,
+        "test_fraction": test_fraction, "balance": balance, "precision": precision,
+    }  # fmt: skip
     if download and (start is None or data in NAMED):
-        with progress(f"fetching {data}") as report:
-            googlenet.fetch(data, report)
+        from googlenet.training import run
+
+        run.look(out, recipe, settings, start, resume=resume, overwrite=overwrite)
+        look.fetch(data)
     bundle = googlenet.train(
-        data, out, recipe=recipe, network=network, epochs=epochs, minutes=minutes, image_size=image_size,
-        in_channels=in_channels, fit=fit, batch_size=batch_size, lr=lr, start=start, freeze=freeze, download=download,
-        seed=seed, balance=balance, device=device, precision=precision, resume=resume, overwrite=overwrite,
-        on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes,
+        data, out, recipe=recipe, start=start, download=download, device=device, resume=resume, overwrite=overwrite,
+        on_bad_image=on_bad_image, workers=workers, checkpoint_minutes=checkpoint_minutes, **settings,
     )  # fmt: skip
     from googlenet.card import SHOWN
-    from googlenet.training.distributed import is_first_process
+    from googlenet.training.torchrun import is_first_process
 
     if not is_first_process():
         return
     from googlenet.data.listing import csv_rows
-    from googlenet.training.run import UNREADABLE
+    from googlenet.training.directory import UNREADABLE
 
     metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"
     if (out / UNREADABLE).exists():

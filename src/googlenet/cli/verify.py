@@ -23,8 +23,10 @@ def verify(
     """
     import googlenet
     from googlenet.cli.output import say, show_json
+    from googlenet.stages import stage
 
-    result = googlenet.verify(run)
+    with stage(f"verifying {run}"):
+        result = googlenet.verify(run)
     if as_json:
         show_json({
             "path": str(result.path), "files": list(result.files), "pictures": result.pictures,

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.errors import BundleError, MissingExtraError, NetworkError, RecipeError
+from googlenet.errors import BundleError, DeviceError, NetworkError, RecipeError
+from googlenet.extras import require
+from googlenet.inference import engine
 from googlenet.inference.benchmark import BATCH_SIZES, SECONDS, Benchmark, check, measure
 from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
 from googlenet.models.zoo import NETWORKS
+from googlenet.stages import stage
 from googlenet.text import nearest
 
 Report = Callable[[int, int], None]
@@ -53,12 +56,12 @@ def benchmark(
             print(row.precision, row.latency_ms.p50, row.best.pictures_per_second, row.best.share)
     """
     check(batch_sizes, seconds)
-    with _bundle_of(run, size) as bundle:
+    with _bundle_of(run, size, precisions or ()) as bundle:
         return measure(bundle, precisions, batch_sizes, seconds, progress)
 
 
 @contextmanager
-def _bundle_of(run: str | Path | Network, size: int | None) -> Iterator[Bundle]:
+def _bundle_of(run: str | Path | Network, size: int | None, precisions: Sequence[str]) -> Iterator[Bundle]:
     network = run if isinstance(run, Network) else NETWORKS.get(str(run))
     bundle = None if isinstance(run, Network) else _there(run, network)
     if bundle is not None:
@@ -70,6 +73,11 @@ def _bundle_of(run: str | Path | Network, size: int | None) -> Iterator[Bundle]:
         return
     assert network is not None
     size = analyse(network, size).size  # large enough
+    lacking = [precision for precision in precisions if precision not in engine.precisions()]
+    if lacking:
+        raise DeviceError(
+            f"{lacking[0]} cannot be measured: fresh weights have {', '.join(engine.precisions())} on this processor"
+        )
     write = _writer()
     with tempfile.TemporaryDirectory() as folder:
         yield write(Path(folder, "bundle"), network, size)
@@ -88,8 +96,7 @@ def _there(run: str | Path, network: Network | None) -> Bundle | None:
 
 
 def _writer() -> Callable[[Path, Network, int], Bundle]:
-    try:
+    require("train", "torch", "onnx", "safetensors")
+    with stage("loading PyTorch"):
         from googlenet.inference.export import write_untrained
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", error.name or "a package") from error
     return write_untrained

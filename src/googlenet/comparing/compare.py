@@ -16,14 +16,16 @@ from typing import Any
 from googlenet.bundle import MODEL, WEIGHTS, Bundle
 from googlenet.data.pictures import open_data
 from googlenet.errors import BundleError, DataError, NetworkError, NonFiniteLossError, RecipeError, StoppedError
+from googlenet.extras import TRAINING, require
 from googlenet.inference.engine import Engine, precisions, processor
-from googlenet.inference.export import write_untrained
 from googlenet.inference.speed import latency, throughput
 from googlenet.models import papers, zoo
 from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
+from googlenet.stages import stage
+from googlenet.training.directory import CHECKPOINTS
 from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
-from googlenet.training.run import CHECKPOINTS, train
+from googlenet.training.run import train
 
 ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine hits all alike
 
@@ -117,6 +119,7 @@ def compare(
     """
     if minutes is not None and data is None:
         raise RecipeError("minutes are for training: tell the data to train on too (--train DATA)")
+    require("train", *TRAINING)
     training = _training(data, size, minutes)
     entrants = _entrants(networks, training.size if training else size, training)
     with tempfile.TemporaryDirectory() as folder:
@@ -173,7 +176,8 @@ def _training(data: str | Path | None, size: int | None, minutes: float | None) 
     recipe = load_recipe(name, image_size=size, minutes=minutes)
     if recipe.image_size is None:
         raise RecipeError("every network is trained at one size, which the recipe does not say: tell it with --size")
-    labelled = open_data(data, seed=recipe.seed, val_fraction=recipe.val_fraction)
+    with stage(f"reading {data}"):
+        labelled = open_data(data, seed=recipe.seed, val_fraction=recipe.val_fraction)
     if labelled.multi_label:
         raise DataError(f"{data} has pictures with several labels or none: networks are compared by top-1, of one each")
     return _Training(str(data), len(labelled.class_names), name, recipe)
@@ -205,6 +209,8 @@ def _prepare(entrant: _Entrant, path: Path, training: _Training | None) -> None:
     """Make the bundle that is measured: of trained weights or of fresh ones."""
     if not entrant.runs:
         return
+    with stage("loading PyTorch"):
+        from googlenet.inference.export import write_untrained
     try:
         entrant.bundle = bundle = (
             _trained(entrant, path, training) if training else write_untrained(path, entrant.network, entrant.row.size)

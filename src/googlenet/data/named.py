@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from googlenet.errors import DataError
+from googlenet.text import nearest
 
 # The official test pictures are `val` where a set has no official validation pictures: all but flowers102, which has
 # both, and imagenette and imagenet, which have official validation pictures and no test pictures with labels.
@@ -25,6 +26,14 @@ def folder_of(name: str) -> Path:
     """Say where a named set is kept: below ``$GOOGLENET_DATA``, otherwise below the user's cache."""
     told = os.environ.get(PLACE)
     return (Path(told) if told else _user_cache() / "googlenet" / "data") / name
+
+
+def check_fetchable(name: str) -> None:
+    """Raise :class:`DataError` where no set is called ``name``, or a folder here would be taken in its place."""
+    if name not in NAMED:
+        raise DataError(f"{name} is none of the sets that can be fetched: {nearest(name, NAMED)}")
+    if Path(name).is_dir():
+        raise DataError(f"{name} is a folder here, which goes before the set of that name: leave --download out")
 
 
 def find_named(name: str) -> Path:

@@ -1,6 +1,6 @@
 """Labelled pictures: a folder, a list or a named set, or scikit-learn's digits, as pictures with their classes.
 
-Deciding which picture belongs to which split reads names only; no picture is opened here until asked for.
+Which picture belongs to which split is decided by names and labels; no picture is opened here until asked for.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, read_list
 from googlenet.data.named import NAMED, find_named
 from googlenet.data.sources import pictures_below
+from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
 from googlenet.text import escape_surrogates, first_few, printable
@@ -84,7 +86,7 @@ class Pictures:
         """Hash names, classes and sizes in bytes, to tell whether two runs saw the same pictures."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for item in self.items:
-            digest.update(_bytes(f"{item.name}\0{','.join(map(str, item.labels))}\0{_size(item.path)}\n"))
+            digest.update(name_bytes(f"{item.name}\0{','.join(map(str, item.labels))}\0{_size(item.path)}\n"))
         return digest.hexdigest()
 
     def where(self, keep: Callable[[Picture], bool]) -> Pictures:
@@ -94,13 +96,18 @@ class Pictures:
 
 @dataclass(frozen=True)
 class LabelledData:
-    """``DATA`` of a command, split. ``made_here``: by the name of each file or group, not as it was given."""
+    """``DATA`` of a command, split. ``made_here``: drawn, not as it was given.
+
+    What was found and not split yet (:func:`find_data`) has the images of which DATA says no split under ``""``.
+    ``notes`` are lines that whoever uses it should read.
+    """
 
     name: str
     class_names: tuple[str, ...]
     splits: dict[str, Pictures]
     made_here: bool
     multi_label: bool = False  # whether a picture may be of several classes, or of none
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise :class:`DataError` where a picture has not one class and nobody said that it may.
@@ -131,80 +138,195 @@ class LabelledData:
         if name == "all":
             return Pictures(self.class_names, tuple(i for part in self.splits.values() for i in part.items))
         if name not in self.splits:
-            raise DataError(f"{self.name} has no split {name!r}; it has {', '.join(self.splits)} and all")
+            there = ", ".join(filter(None, self.splits))
+            raise DataError(f"{self.name} has no split {name!r}; it has {there + ' and ' if there else ''}all")
         return self.splits[name]
 
 
 def open_data(
-    source: str | Path | LabelledData, *, seed: int = 0, val_fraction: float = VAL_FRACTION, channels: int = COLOURS
+    source: str | Path | LabelledData,
+    *,
+    seed: int = 0,
+    val_fraction: float = VAL_FRACTION,
+    test_fraction: float = 0.0,
+    channels: int = COLOURS,
 ) -> LabelledData:
-    """Find the labelled pictures of ``source``; :class:`LabelledData` is given back as it is.
+    """Find the labelled pictures of ``source``, to learn from; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
     have one; a list (``.csv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that
-    was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given, each file
-    is held out or not by a hash of ``seed`` and its name (or group) alone: adding files moves no other file to the
-    other side. In a folder, ``.npy`` files are pictures for other ``channels`` than 1 and 3 only.
+    was fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
+    ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash of ``seed`` and of the
+    name of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy`` files are pictures
+    for other ``channels`` than 1 and 3 only.
 
     Raises:
         DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks, a
-            link that leads out, a list that is wrong, a set that was not fetched.
+            link that leads out, a list that is wrong, a set that was not fetched; a ``test_fraction`` of what says
+            itself what is held out.
     """
     if isinstance(source, LabelledData):
         return source
+    data = _find(source, channels, to_learn=True)
+    pool = _pool(data)
+    if test_fraction and (pool is None or "test" in data.splits):
+        raise DataError(
+            f"{data.name} says itself which pictures are {' and '.join(filter(None, data.splits))}: "
+            f"--test-fraction {test_fraction:g} is for data that does not; leave it out"
+        )
+    if pool is not None:
+        fractions = {"test": test_fraction, "val": val_fraction}
+        data = _split_pool(data, pool, draw(data.splits[pool].items, seed, fractions))
+    _require_both_sides(data)
+    return data
+
+
+def find_data(source: str | Path | LabelledData, channels: int = COLOURS) -> LabelledData:
+    """Find the labelled pictures of ``source``, to be measured on: any number of classes and pictures will do.
+
+    Nothing is held out here: pictures of which DATA does not say train, val or test are under the split ``""``.
+    Raises :class:`DataError` as :func:`open_data` does, but for what only learning needs.
+    """
+    return source if isinstance(source, LabelledData) else _find(source, channels, to_learn=False)
+
+
+def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: float | None) -> LabelledData:
+    """Split what :func:`find_data` found as a run was split; by name alone where ``test_fraction`` is ``None``."""
+    pool = _pool(data)
+    if pool is None:
+        return data
+    items = data.splits[pool].items
+    if test_fraction is None:
+        return _split_pool(data, pool, draw_by_name(items, seed, val_fraction))
+    return _split_pool(data, pool, draw(items, seed, {"test": test_fraction, "val": val_fraction}))
+
+
+def _pool(data: LabelledData) -> str | None:
+    """Name the pictures that are to be split here, if any: those without a split; else train, where val is missing."""
+    if "" in data.splits:
+        return ""
+    return "train" if "train" in data.splits and "val" not in data.splits else None
+
+
+def _split_pool(data: LabelledData, pool: str, drawn: Sequence[str]) -> LabelledData:
+    splits = {name: list(part.items) for name, part in data.splits.items() if name != pool}
+    mixed = {name for name in splits if name in drawn}
+    for split, item in zip(drawn, data.splits[pool].items, strict=True):
+        splits.setdefault(split, []).append(item)
+    for name in mixed:  # as a list has them
+        splits[name].sort(key=lambda item: item.name)
+    order = [name for name in SPLITS if name in splits or name != "test"]
+    parts = {name: Pictures(data.class_names, tuple(splits.get(name, ()))) for name in order}
+    return replace(data, splits=parts, made_here=True)
+
+
+def _find(source: str | Path, channels: int, to_learn: bool) -> LabelledData:
     root = Path(source)
     if root.is_dir():
-        data = _open_folder(root, seed, val_fraction, channels)
+        data = _open_folder(root, channels, to_learn)
         _refuse_links_out(root, ((i.path, root) for part in data.splits.values() for i in part.items if i.path))
-        return data
-    if str(source) == DIGITS:
-        return _split_by_name(DIGITS, _digits(), seed, val_fraction)
-    if str(source) in NAMED:
-        return replace(_open_list(find_named(str(source)), seed, val_fraction), name=str(source))
-    if root.is_file() and root.suffix.lower() in LISTS:
-        return _open_list(root, seed, val_fraction)
-    what = "is not a folder" if root.exists() else "does not exist"
-    raise DataError(
-        f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({' or '.join(LISTS)}), "
-        f"or one of {', '.join((DIGITS, *NAMED))}"
-    )
+    elif str(source) == DIGITS:
+        data = LabelledData(DIGITS, (pictures := _digits()).class_names, {"": pictures}, made_here=False)
+    elif str(source) in NAMED:
+        data = replace(_open_list(find_named(str(source))), name=str(source))
+    elif root.is_file() and root.suffix.lower() in LISTS:
+        data = _open_list(root)
+    else:
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, "
+            f"a list ({' or '.join(LISTS)}), or one of {', '.join((DIGITS, *NAMED))}"
+        )
+    data = _in_one_form(data, by_class=root.is_dir())
+    if to_learn:
+        _require_classes(data.name, data.class_names)
+    return data
 
 
-def _open_folder(root: Path, seed: int, val_fraction: float, channels: int) -> LabelledData:
+def _in_one_form(data: LabelledData, by_class: bool) -> LabelledData:
+    """Write names in one Unicode form (NFC; a Mac's disk may have NFD), ordered as ever: by class, or by name alone.
+
+    Classes that have one name then are one class, which is said, as are images whose names differ in capitals alone.
+    """
+    classes = [normalize("NFC", name) for name in data.class_names]
+    names = tuple(sorted(set(classes)))
+    to = [names.index(name) for name in classes]
+    parts = {}
+    for split, part in data.splits.items():
+        items = [_renamed(item, to) for item in part.items]
+        if items != list(part.items):
+            items.sort(key=lambda item: (item.labels if by_class else (), item.name))
+        _refuse_one_name(data.name, items)
+        parts[split] = Pictures(names, tuple(items))
+    notes = [
+        f"{printable(data.name)}: {first_few([name])} is written in two Unicode forms: taken as one class"
+        for name, times in Counter(classes).items()
+        if times > 1
+    ]
+    return replace(data, class_names=names, splits=parts, notes=(*data.notes, *notes, *_case_doubles(data.name, parts)))
+
+
+def _renamed(item: Picture, to: Sequence[int]) -> Picture:
+    name, group = normalize("NFC", item.name), item.group and normalize("NFC", item.group)
+    labels = tuple(sorted({to[label] for label in item.labels}))
+    same = (name, group, labels) == (item.name, item.group, item.labels)
+    return item if same else replace(item, name=name, group=group, labels=labels)
+
+
+def _refuse_one_name(source: str, items: Sequence[Picture]) -> None:
+    twice = [name for name, times in Counter(item.name for item in items).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{printable(source)}: two pictures have one name but for the Unicode form it is written in (NFC, NFD): "
+            f"{first_few(twice)}; rename one of each two"
+        )
+
+
+def _case_doubles(source: str, parts: Mapping[str, Pictures]) -> Iterator[str]:
+    for part in parts.values():
+        first: dict[tuple[tuple[int, ...], str], str] = {}
+        pairs = []
+        for item in part.items:
+            other = first.setdefault((item.labels, item.name.casefold()), item.name)
+            if other != item.name:
+                pairs.append(f"{other} and {item.name}")
+        if pairs:
+            yield (
+                f"{printable(source)}: names that differ in capitals alone, which some disks take for one: "
+                f"{first_few(pairs)}"
+            )
+
+
+def _open_folder(root: Path, channels: int, to_learn: bool) -> LabelledData:
     names = [entry.name for entry in _folders(root)]
-    if "train" in names and "val" in names:
-        return _given_splits(root, [name for name in ("train", "val", "test") if name in names], channels)
-    if "train" in names and len(names) <= 2 and set(names) <= {"train", "test"}:
-        pictures = _read_folder(root / "train", channels)
-        data = _split_by_name(str(root), pictures, seed, val_fraction)
-        return _with_test(data, root, channels) if "test" in names else data
+    known = [name for name in SPLITS if name in names]
+    if ("train" in names and "val" in names) or (
+        known and len(names) == len(known) and (to_learn <= ("train" in names))
+    ):
+        return _given_splits(root, known, channels, to_learn)
     splits = [name for name in names if name.lower() in SPLIT_WORDS]
     if len(splits) > 1:  # else Train/ and Test/, or train/ and valid/, would silently be learnt as two classes
         raise DataError(
             f"{root} has the folders {', '.join(splits)}, which look like splits, not classes: "
             "name them train/, val/ and test/, train/ at least, with no class beside them"
         )
-    return _split_by_name(str(root), _read_folder(root, channels), seed, val_fraction)
+    pictures = _read_folder(root, channels, to_learn)
+    return LabelledData(str(root), pictures.class_names, {"": pictures}, made_here=False)
 
 
-def _open_list(path: Path, seed: int, val_fraction: float) -> LabelledData:
+def _open_list(path: Path) -> LabelledData:
     rows = sorted(read_list(path), key=lambda row: row.name)
     _refuse_links_out(path, ((row.path, row.home) for row in rows))
     class_names = tuple(sorted({label for row in rows for label in row.labels}))
-    _require_classes(str(path), class_names)
     number = {name: label for label, name in enumerate(class_names)}
     told = {row.group: row.split for row in rows if row.group and row.split}  # one of a group tells for all of it
-    given = [row.split or told.get(row.group or "") for row in rows]
-    if None not in given and "val" not in given:  # as with folders: some of train are held out
-        given = [split if split == "test" else None for split in given]
-    parts: dict[str, list[Picture]] = {"train": [], "val": [], "test": []}
-    for row, split in zip(rows, given, strict=True):
+    parts: dict[str, list[Picture]] = {}
+    for row in rows:
         item = Picture(row.name, tuple(number[label] for label in row.labels), row.path, group=row.group)
-        parts[split or ("val" if _held_out(item, seed, val_fraction) else "train")].append(item)
-    splits = {name: Pictures(class_names, tuple(items)) for name, items in parts.items() if items or name != "test"}
-    _require_both_sides(str(path), splits, made_here=None in given)
+        parts.setdefault(row.split or told.get(row.group or "") or "", []).append(item)
+    splits = {name: Pictures(class_names, tuple(parts[name])) for name in ("", *SPLITS) if name in parts}
     multi_label = any(len(row.labels) != 1 for row in rows)
-    return LabelledData(str(path), class_names, splits, made_here=None in given, multi_label=multi_label)
+    return LabelledData(str(path), class_names, splits, made_here=False, multi_label=multi_label)
 
 
 def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
@@ -212,54 +334,38 @@ def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
     return [Path(path) for path in pictures_below(str(folder), channels)]
 
 
-def _given_splits(root: Path, names: list[str], channels: int) -> LabelledData:
-    parts = {name: _read_folder(root / name, channels) for name in names}
-    train = parts["train"].class_names
-    for name in names[1:]:
-        unknown = sorted(set(parts[name].class_names) - set(train))
+def _given_splits(root: Path, names: list[str], channels: int, to_learn: bool) -> LabelledData:
+    parts = {name: _read_folder(root / name, channels, to_learn) for name in names}
+    class_names = parts["train"].class_names if to_learn else _all_classes(parts.values())
+    for name in names:
+        unknown = sorted(set(parts[name].class_names) - set(class_names))
         if unknown:
             raise DataError(
-                f"{root / name} has classes that {root / 'train'} lacks: {', '.join(unknown)}; "
-                f"train has {', '.join(train)}"
+                f"{root / name} has classes that {root / 'train'} lacks: {first_few(unknown)}; "
+                f"train has {first_few(class_names)}"
             )
-    _require_classes(str(root), train)
-    splits = {name: _relabelled(part, train) for name, part in parts.items()}
-    return LabelledData(str(root), train, splits, made_here=False)
+    splits = {name: _relabelled(part, class_names) for name, part in parts.items()}
+    return LabelledData(str(root), class_names, splits, made_here=False)
 
 
-def _with_test(data: LabelledData, root: Path, channels: int) -> LabelledData:
-    test = _given_splits(root, ["train", "test"], channels).splits["test"]
-    return LabelledData(data.name, data.class_names, {**data.splits, "test": test}, made_here=True)
+def _all_classes(parts: Iterable[Pictures]) -> tuple[str, ...]:
+    return tuple(sorted({name for part in parts for name in part.class_names}))
 
 
-def _split_by_name(name: str, pictures: Pictures, seed: int, val_fraction: float) -> LabelledData:
-    _require_classes(name, pictures.class_names)
-    splits = {
-        "train": pictures.where(lambda item: not _held_out(item, seed, val_fraction)),
-        "val": pictures.where(lambda item: _held_out(item, seed, val_fraction)),
-    }
-    _require_both_sides(name, splits, made_here=True)
-    return LabelledData(name, pictures.class_names, splits, made_here=True)
-
-
-def _require_both_sides(name: str, splits: dict[str, Pictures], *, made_here: bool) -> None:
+def _require_both_sides(data: LabelledData) -> None:
     """Refuse a class that cannot be learnt, and a held-out part that can tell nothing."""
     for split in ("train", "val"):
-        lacking = [cls for cls, count in splits[split].counts().items() if not count]
-        if lacking and (split == "train" or len(lacking) == len(splits[split].class_names)):
-            if not made_here:
+        counts = data.splits[split].counts() if split in data.splits else dict.fromkeys(data.class_names, 0)
+        lacking = [cls for cls, count in counts.items() if not count]
+        if lacking and (split == "train" or len(lacking) == len(counts)):
+            if not data.made_here:
                 raise DataError(
-                    f"{name}: no picture in {split} is of {first_few(lacking)}: put some of each class there"
+                    f"{data.name}: no picture in {split} is of {first_few(lacking)}: put some of each class there"
                 )
             raise DataError(
-                f"{name}: too few pictures to hold some out; {split} would have none of {first_few(lacking)}: "
-                "add pictures, choose another seed, or say yourself which are train and which are val"
+                f"{data.name}: too few pictures to hold some out; {split} would have none of {first_few(lacking)}: "
+                "add pictures, or say yourself which are train and which are val"
             )
-
-
-def _held_out(item: Picture, seed: int, val_fraction: float) -> bool:
-    digest = hashlib.sha256(_bytes(f"{seed}/{item.group or item.name}")).digest()
-    return int.from_bytes(digest[:8], "big") < val_fraction * 2**64
 
 
 def _refuse_links_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
@@ -272,11 +378,6 @@ def _refuse_links_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None
         )
 
 
-def _bytes(name: str) -> bytes:
-    # A file name that is not UTF-8 reaches Python with lone surrogates in it, which plain UTF-8 refuses.
-    return name.encode("utf-8", "surrogatepass")
-
-
 def _size(path: Path | None) -> int:
     # A link that leads nowhere is listed like any picture, and reported as unreadable when it is read.
     try:
@@ -285,14 +386,14 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _read_folder(root: Path, channels: int) -> Pictures:
+def _read_folder(root: Path, channels: int, to_learn: bool) -> Pictures:
     folders = sorted(_folders(root), key=lambda folder: escape_surrogates(folder.name))
     class_names = tuple(escape_surrogates(folder.name) for folder in folders)
-    _refuse_one_name(root, folders, class_names)
+    _refuse_one_class(root, folders, class_names)
     items = []
     for label, folder in enumerate(folders):
         paths = find_pictures(folder, channels)
-        if not paths:
+        if not paths and to_learn:
             raise DataError(
                 f"{folder} is a class without pictures: put some into it ({_kinds(channels)}) or remove the folder"
             )
@@ -304,7 +405,7 @@ def _read_folder(root: Path, channels: int) -> Pictures:
     return Pictures(class_names, tuple(items))
 
 
-def _refuse_one_name(root: Path, folders: Sequence[Path], class_names: Sequence[str]) -> None:
+def _refuse_one_class(root: Path, folders: Sequence[Path], class_names: Sequence[str]) -> None:
     """Raise where bytes that are not UTF-8 are written in one folder's name as another spells them out."""
     for name, times in Counter(class_names).items():
         if times > 1:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from googlenet.data.pictures import VAL_FRACTION, LabelledData, Pictures, open_data
+from googlenet.data.pictures import LabelledData
 from googlenet.errors import DataError, ImageError
+from googlenet.evaluation.choose import Chosen, choose
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics, measure, measure_labels
 from googlenet.inference.classifier import Classifier, load
 from googlenet.inference.engine import Floats
+from googlenet.text import first_few, printable
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Evaluation:
     """What was measured, on which pictures, and which of them could not be read.
 
     ``metrics`` are :class:`MultiLabelMetrics` where the classifier names several labels of a picture, or none.
+    ``split`` is the one that was measured: ``"val"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"`` where
+    ``left_out`` pictures were not, since the run learnt from them. ``notes`` say this and more to people, a line each.
     """
 
     metrics: Metrics | MultiLabelMetrics
@@ -28,6 +32,8 @@ class Evaluation:
     pictures: int
     unreadable: dict[str, str]
     precision: str
+    left_out: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -42,9 +48,10 @@ def evaluate(
 
     Args:
         run: a run of ``train``, or a bundle.
-        data: labelled pictures as ``train`` takes them.
-        split: ``"val"`` (the default: the same pictures as were held out in training), ``"test"``, ``"train"`` or
-            ``"all"``.
+        data: labelled pictures as ``train`` takes them; here one class or one picture will do.
+        split: ``"val"``, ``"test"``, ``"train"`` or ``"all"``. By default, of the pictures that the run was trained
+            on, those that it held out (``"val"``), and of any others all that it did not learn from. A run knows the
+            pictures it learnt from by their content, whatever they are called now; a bundle without its run does not.
         precision: what to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of pictures done and of all pictures.
 
@@ -56,17 +63,14 @@ def evaluate(
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
     classifier = load(run, precision)
-    recipe = classifier.card.recipe
-    channels = classifier.card.preprocessing.channels
-    seed, val_fraction = recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION)
-    labelled = open_data(data, seed=seed, val_fraction=val_fraction, channels=channels)
-    if labelled.multi_label and not classifier.card.multi_label:
-        raise DataError(
-            f"{labelled.name} has pictures with several labels or none, {run} names one of each picture: "
-            "evaluate a classifier that was trained on pictures with several labels"
-        )
-    chosen = split or "val"
-    pictures = in_the_order_of(classifier, labelled, labelled.split(chosen))
+    return evaluate_on(classifier, choose(classifier.bundle, data, split), progress)
+
+
+def evaluate_on(
+    classifier: Classifier, chosen: Chosen, progress: Callable[[int, int], None] | None = None
+) -> Evaluation:
+    """Measure a classifier on pictures that were chosen for it."""
+    pictures, where = chosen.pictures, f"pictures of {chosen.split}"
     truth, probabilities, unreadable = [], [], {}
     answers = classifier.predict_many(item.source for item in pictures.items)
     for done, (item, answer) in enumerate(zip(pictures.items, answers, strict=True), start=1):
@@ -77,14 +81,17 @@ def evaluate(
             probabilities.append(answer.probabilities)
         if progress:
             progress(done, len(pictures))
+    name = printable(chosen.data)
     if not truth:
-        raise DataError(f"{labelled.name}: none of the {len(pictures)} pictures of {chosen} could be read")
+        raise DataError(f"{name}: none of the {len(pictures)} {where} could be read")
     if not any(truth):
-        raise DataError(
-            f"{labelled.name}: none of the {len(truth)} pictures of {chosen} has a label: add some that have"
-        )
+        raise DataError(f"{name}: none of the {len(truth)} {where} has a label: add some that have")
     metrics = measured(classifier, truth, np.stack(probabilities))
-    return Evaluation(metrics, labelled.name, chosen, len(pictures), unreadable, classifier.engine.precision)
+    present = {label for labels in truth for label in labels}
+    absent = [each for label, each in enumerate(classifier.class_names) if label not in present]
+    notes = (f"no picture of {first_few(absent)} was measured: of these nothing is known",) if absent else ()
+    return Evaluation(metrics, chosen.data, chosen.split, len(pictures), unreadable, classifier.engine.precision,
+                      chosen.left_out, (*chosen.notes, *notes))  # fmt: skip
 
 
 def measured(
@@ -98,16 +105,3 @@ def measured(
     for row, labels in zip(has, truth, strict=True):
         row[list(labels)] = True
     return measure_labels(has, probabilities, thresholds, names)
-
-
-def in_the_order_of(classifier: Classifier, labelled: LabelledData, pictures: Pictures) -> Pictures:
-    """Number the classes as the classifier does. A class it does not know is an error."""
-    unknown = sorted(set(labelled.class_names) - set(classifier.class_names))
-    if unknown:
-        raise DataError(
-            f"{labelled.name} has classes the classifier does not know: {', '.join(unknown)}; "
-            f"it knows {', '.join(classifier.class_names)}"
-        )
-    to = [classifier.class_names.index(name) for name in labelled.class_names]
-    items = tuple(replace(i, labels=tuple(to[label] for label in i.labels)) for i in pictures.items)
-    return Pictures(classifier.class_names, items)

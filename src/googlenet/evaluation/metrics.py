@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from googlenet.errors import MissingExtraError
+from googlenet.extras import require
 
-try:
-    from sklearn import metrics
-except ImportError as error:
-    raise MissingExtraError("train", "scikit-learn") from error
+require("train", "sklearn")  # which takes most of a second to load: not before there is something to measure
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,8 @@ def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], class
     >>> round(m.top1, 3), m.classes[1].recall
     (0.667, 0.5)
     """
+    from sklearn import metrics
+
     every = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
     with warnings.catch_warnings():  # top-5 of five classes or fewer is 1, which scikit-learn warns of
@@ -145,6 +144,8 @@ def measure_labels(
     >>> m.map, m.labels[0].f1, m.labels[1].average_precision, round(m.exact, 3)
     (0.75, 1.0, 0.5, 0.333)
     """
+    from sklearn import metrics
+
     called = probabilities >= np.array(thresholds)
     precisions = average_precisions(truth, probabilities)
     labels = []
@@ -168,6 +169,8 @@ def measure_labels(
 
 def average_precisions(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     """Give the average precision of each label, (K,); NaN for one that no picture has."""
+    from sklearn import metrics
+
     scores = np.nan_to_num(probabilities)
     return np.array(
         [metrics.average_precision_score(truth[:, k], scores[:, k]) if truth[:, k].any() else np.nan
@@ -201,6 +204,8 @@ def best_thresholds(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]
 
 
 def _best_threshold(truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+    from sklearn import metrics
+
     precision, recall, passed = metrics.precision_recall_curve(truth, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)  # the last names no picture: it is 0
     midway = (passed + np.concatenate([[0.0], passed[:-1]])) / 2

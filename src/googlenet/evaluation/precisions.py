@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import numpy as np
 from googlenet import bundle as bundles
 from googlenet.bundle import INT8, Bundle
 from googlenet.card import TOLERANCE
-from googlenet.data.pictures import VAL_FRACTION, LabelledData, open_data
+from googlenet.data.pictures import Picture
 from googlenet.errors import DataError, ImageError
-from googlenet.evaluation.evaluate import evaluate, in_the_order_of, measured
+from googlenet.evaluation.choose import Chosen, choose
+from googlenet.evaluation.evaluate import evaluate_on, measured
 from googlenet.files import write_error
 from googlenet.images.decode import Pixels
 from googlenet.inference.classifier import BATCH, Classifier
@@ -58,23 +59,23 @@ def quantize(run: str | Path, data: str | Path | None = None, *, progress: Repor
         googlenet.quantize("runs/flowers").bundle.card.precisions["int8"]["score"]
     """
     bundle = bundles.read(run)
-    labelled = _data_of(bundle, data)
-    held_out = _Prepared(Classifier(bundle, "fp32"), labelled)
-    exact = _score(bundle, labelled, "fp32", progress)
+    chosen = _data_of(bundle, data)
+    held_out = _Prepared(Classifier(bundle, "fp32"), chosen.pictures.items)
+    exact = _score(bundle, chosen, "fp32", progress)
     from googlenet.inference.quantize import in_8_bits, kept_in_floating_point
 
     with tempfile.TemporaryDirectory() as folder:
         files = in_8_bits(bundle, held_out)
         quantised = _with(bundle, files, Path(folder, "quantised"))
-        score = _score(quantised, labelled, "int8", progress)
+        score = _score(quantised, chosen, "int8", progress)
         loss = exact - score
         if loss > TOLERANCE:
             files = in_8_bits(bundle, held_out, held_out.score)
             quantised = _with(bundle, files, Path(folder, "restored"))
-            score = _score(quantised, labelled, "int8", progress)
+            score = _score(quantised, chosen, "int8", progress)
         kept = kept_in_floating_point(quantised)
-        found = _found(quantised, labelled, {"fp32": exact, "int8": score}, progress)
-    return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(labelled.val))
+        found = _found(quantised, chosen, {"fp32": exact, "int8": score}, progress)
+    return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(chosen.pictures))
 
 
 def measure_precisions(
@@ -85,33 +86,25 @@ def measure_precisions(
     Arguments and errors are those of :func:`quantize`.
     """
     bundle = bundles.read(run)
-    labelled = _data_of(bundle, data)
+    chosen = _data_of(bundle, data)
     kept: tuple[str, ...] = ()
     if INT8 in bundle.card.files:
         from googlenet.inference.quantize import kept_in_floating_point
 
         kept = kept_in_floating_point(bundle)
-    found = _found(bundle, labelled, {}, progress)
-    return Precisions(_replaced(bundle, found, {}), kept, None, len(labelled.val))
+    found = _found(bundle, chosen, {}, progress)
+    return Precisions(_replaced(bundle, found, {}), kept, None, len(chosen.pictures))
 
 
-def _data_of(bundle: Bundle, data: str | Path | None) -> LabelledData:
-    card = bundle.card
-    source = data or card.data.get("name")
+def _data_of(bundle: Bundle, data: str | Path | None) -> Chosen:
+    source = data or bundle.card.data.get("name")
     if source is None:
         raise DataError(f"{bundle.path} does not say what it was trained on: name the pictures with --calibrate DATA")
-    recipe = card.recipe
     try:
-        labelled = open_data(
-            source,
-            seed=recipe.get("seed", 0),
-            val_fraction=recipe.get("val_fraction", VAL_FRACTION),
-            channels=card.preprocessing.channels,
-        )
+        return choose(bundle, source)
     except DataError as error:
         hint = "" if data else f" ({bundle.path} was trained on it: say where it is now with --calibrate DATA)"
         raise DataError(f"{error}{hint}") from error
-    return labelled
 
 
 class _Prepared:
@@ -120,9 +113,8 @@ class _Prepared:
     Evenly spread: whoever takes only the first of them has some of each class.
     """
 
-    def __init__(self, classifier: Classifier, labelled: LabelledData) -> None:
+    def __init__(self, classifier: Classifier, items: Sequence[Picture]) -> None:
         self.classifier = classifier
-        items = in_the_order_of(classifier, labelled, labelled.val).items
         self.items = [items[i] for i in np.random.default_rng(0).permutation(len(items))]
 
     def __iter__(self) -> Iterator[Pixels]:
@@ -145,21 +137,21 @@ class _Prepared:
         return measured(self.classifier, truth, np.stack(answers)).score
 
 
-def _score(bundle: Bundle, data: LabelledData, precision: str, progress: Report | None) -> float:
+def _score(bundle: Bundle, chosen: Chosen, precision: str, progress: Report | None) -> float:
     def report(done: int, total: int) -> None:
         if progress:
             progress(f"measuring {precision}", done, total)
 
-    return evaluate(bundle.path, data, precision=precision, progress=report).metrics.score
+    return evaluate_on(Classifier(bundle, precision), chosen, report).metrics.score
 
 
 def _found(
-    bundle: Bundle, data: LabelledData, scores: dict[str, float], progress: Report | None
+    bundle: Bundle, chosen: Chosen, scores: dict[str, float], progress: Report | None
 ) -> dict[str, dict[str, float]]:
     """Measure each precision; those in ``scores`` have been held against the pictures before."""
     found = {}
     for precision in precisions_for(bundle):
-        score = scores[precision] if precision in scores else _score(bundle, data, precision, progress)
+        score = scores[precision] if precision in scores else _score(bundle, chosen, precision, progress)
         engine = Engine(bundle, precision)
         found[precision] = {
             "score": score,

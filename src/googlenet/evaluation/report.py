@@ -13,6 +13,7 @@ import numpy as np
 
 from googlenet.errors import MissingExtraError
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
+from googlenet.files import replace_file
 from googlenet.images.decode import Pixels
 
 try:
@@ -310,6 +311,6 @@ def _plot(path: Path, texts: Iterable[str] = (), labels: Labels | None = None, *
         FigureCanvasAgg(figure)
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        replace_file(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
     if named is not None:
         named.write_beside(path)

@@ -14,8 +14,9 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
-from googlenet.errors import DataError, InputSizeError, RunError, WeightsError
+from googlenet.errors import InputSizeError, WeightsError
 from googlenet.exchange import files, hub
+from googlenet.exchange.check import HUB, check_free
 from googlenet.exchange.files import WeightsFile
 from googlenet.files import write_error
 from googlenet.images.decode import Pixels
@@ -74,7 +75,7 @@ def convert(
     """
     run = Path(out)
     spec = zoo.find(network)
-    _check_free(run)
+    check_free(run)
     origin, path = _fetched(source, download)
     card, taken = read_weights(path, spec, origin, class_names, image_size)
     with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
@@ -110,27 +111,11 @@ def read_weights(
     return card, taken
 
 
-def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """Read a text file with one class a line. Raises :class:`DataError` when it cannot be read."""
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: --classes names a text file with one class a line") from error
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _check_free(run: Path) -> None:
-    if run.exists() and not run.is_dir():
-        raise RunError(f"{run} is a file: --out names a directory for the run")
-    if run.is_dir() and any(run.iterdir()):
-        raise RunError(f"{run} is not empty: choose another --out")
-
-
 def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:
     """Give the source a name for the card, and a place on this machine."""
     name = str(source)
-    if name.startswith(hub.PREFIX):
-        return hub.fetch(name.removeprefix(hub.PREFIX), download)
+    if name.startswith(HUB):
+        return hub.fetch(name.removeprefix(HUB), download)
     return Path(source).name or name, Path(source)
 
 

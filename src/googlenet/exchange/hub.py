@@ -10,17 +10,15 @@ from typing import Any
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.errors import MissingExtraError, RunError, WeightsError
+from googlenet.exchange.check import HUB, check_repository, check_source
 from googlenet.exchange.files import CONFIG, IN_FOLDER
 from googlenet.exchange.outwards import timm_files
 from googlenet.files import write_error
 from googlenet.models import weights
 from googlenet.text import json_text, printable
 
-PREFIX = "hf:"  # of a source that lies on the Hub
 README = "README.md"
 IN_RUN = "hub"  # where a run keeps its folder for the Hub, unless told otherwise
-
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
@@ -28,23 +26,21 @@ def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
 
     Raises :class:`WeightsError` when not told to download, or it fails; :class:`MissingExtraError`.
     """
-    _check(repo_id)
-    if not download:
-        raise WeightsError(f"{PREFIX}{repo_id} lies on the Hugging Face Hub: give --download to fetch it from there")
+    check_source(f"{HUB}{repo_id}", download)
     hub = _client()
     try:
         info = hub.HfApi().model_info(repo_id)
         there = [file.rfilename for file in info.siblings or ()]
         wanted = next((name for name in IN_FOLDER if name in there), None)
         if wanted is None:
-            raise WeightsError(f"{PREFIX}{repo_id} holds none of {', '.join(IN_FOLDER)}: download its weights by hand")
+            raise WeightsError(f"{HUB}{repo_id} holds none of {', '.join(IN_FOLDER)}: download its weights by hand")
         beside = [name for name in (CONFIG, bundles.CARD) if name in there]
         folder = hub.snapshot_download(repo_id, revision=info.sha, allow_patterns=[wanted, *beside])
     except WeightsError:
         raise
     except Exception as error:  # the client and what it stands on raise exceptions of many families
-        raise WeightsError(f"{PREFIX}{repo_id} could not be fetched: {_first_line(error)}") from error
-    return f"{PREFIX}{repo_id}@{info.sha}", Path(folder)
+        raise WeightsError(f"{HUB}{repo_id} could not be fetched: {_first_line(error)}") from error
+    return f"{HUB}{repo_id}@{info.sha}", Path(folder)
 
 
 def push(run: str | Path, repo_id: str, *, upload: bool = False, folder: str | Path | None = None) -> Path:
@@ -53,7 +49,7 @@ def push(run: str | Path, repo_id: str, *, upload: bool = False, folder: str | P
     Raises :class:`BundleError`, :class:`RunError` when the folder cannot be written, :class:`WeightsError` when the
     name is none or sending fails, :class:`MissingExtraError`.
     """
-    _check(repo_id)
+    check_repository(repo_id)
     hub = _client() if upload else None
     written = write_hub_folder(run, folder, repo_id)
     if hub is not None:
@@ -216,11 +212,6 @@ def _differences(differences: Sequence[str]) -> list[str]:
 
 
 # The client.
-
-
-def _check(repo_id: str) -> None:
-    if not _REPOSITORY.fullmatch(repo_id):
-        raise WeightsError(f"{repo_id!r} is no repository of the Hugging Face Hub: write OWNER/NAME")
 
 
 def _client() -> Any:

@@ -18,10 +18,9 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.models import ResNet18_Weights
 
-from googlenet.data.named import BY_HAND, LIST, NAMED, folder_of
-from googlenet.errors import DataError, DiskFullError, FetchError
+from googlenet.data.named import BY_HAND, LIST, check_fetchable, folder_of
+from googlenet.errors import DiskFullError, FetchError
 from googlenet.files import write_error
-from googlenet.text import nearest
 
 Progress = Callable[[int, int], None]
 
@@ -85,10 +84,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
         googlenet.fetch("cifar10")
         googlenet.train("cifar10", out="runs/cifar10")
     """
-    if name not in NAMED:
-        raise DataError(f"{name} is none of the sets that can be fetched: {nearest(name, NAMED)}")
-    if Path(name).is_dir():
-        raise DataError(f"{name} is a folder here, which goes before the set of that name: leave --download out")
+    check_fetchable(name)
     folder = folder_of(name)
     target = folder / LIST
     if target.is_file():

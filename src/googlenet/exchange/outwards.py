@@ -13,7 +13,7 @@ from torch import Tensor
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.errors import RunError, WeightsError
+from googlenet.exchange.check import check_weights_file
 from googlenet.exchange.files import CONFIG
 from googlenet.files import write_error
 from googlenet.models import weights
@@ -33,9 +33,8 @@ def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
     layout, and :class:`RunError` when ``out`` is in the way or cannot be written.
     """
     bundle, path = bundles.read(run), Path(out)
+    check_weights_file(path, layout)
     contents = timm_files(bundle) if layout == "timm" else {path.name: _one_file(bundle, path, layout)}
-    if path.exists() and not (layout == "timm" and path.is_dir() and not any(path.iterdir())):
-        raise RunError(f"{path} is there already: choose another --out")
     folder = path if layout == "timm" else path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,8 +57,6 @@ def _one_file(bundle: Bundle, path: Path, layout: str) -> bytes:
     given = weights.give(bundle.network, _tensors(bundle), layout)
     if path.suffix == ".safetensors":
         return _safetensors(given)
-    if path.suffix not in (".pth", ".pt"):
-        raise WeightsError(f"--out {path}: {layout} weights are written to a .pth or a .safetensors file")
     content = io.BytesIO()
     torch.save(given, content)
     return content.getvalue()

@@ -12,9 +12,14 @@ import numpy as np
 
 from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN
-from googlenet.errors import BundleError
+from googlenet.card import Preprocessing
+from googlenet.data.pictures import Pictures
+from googlenet.errors import BundleError, DataError, ImageError
+from googlenet.images.decode import Pixels
+from googlenet.images.preprocess import prepare
 from googlenet.inference.engine import Engine
 
+GOLDEN_PICTURES = 4
 TOLERANCE = 1e-4  # of a probability, between PyTorch where it was trained and OpenVINO here
 
 
@@ -51,3 +56,22 @@ def verify(path: str | Path) -> Verification:
             "this machine does not compute what the bundle was made with"
         )
     return Verification(bundle.path, tuple(contents), len(images), difference, time.perf_counter() - start)
+
+
+def golden_inputs(pictures: Pictures, rule: Preprocessing) -> Pixels:
+    """Pick a few readable pictures, spread over the classes, as the network sees them: (N, S, S, C) uint8.
+
+    Raises :class:`DataError` where none can be read.
+    """
+    found: list[Pixels] = []
+    stride = max(1, len(pictures) // GOLDEN_PICTURES)
+    for item in (*pictures.items[::stride], *pictures.items):
+        try:
+            found.append(prepare(item.read(rule.channels, rule.resize), rule))
+        except ImageError as error:
+            reason = str(error)
+        if len(found) == GOLDEN_PICTURES:
+            break
+    if not found:
+        raise DataError(f"none of the {len(pictures)} validation pictures could be read: {reason}")
+    return np.stack(found)

@@ -5,8 +5,10 @@ neural networks for efficient integer-arithmetic-only inference*). Needs nncf; t
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -35,7 +37,7 @@ def in_8_bits(bundle: Bundle, pictures: Iterable[Pixels], score: Score | None = 
     nncf = _nncf()
     data = nncf.Dataset(pictures, lambda picture: picture[None])
     model = _without_maps(read_graph(bundle, MODEL))
-    with _quiet():
+    with _quiet(), _signal_stack_restored():
         if score is None:
             quantised = nncf.quantize(model, data, subset_size=SUBSET)
         else:
@@ -72,6 +74,31 @@ def _nncf() -> Any:
 
     nncf.set_log_level(logging.ERROR)
     return nncf
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of signal.h."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def _signal_stack_restored() -> Iterator[None]:
+    """Set the stack that signal handlers run on back to what it was.
+
+    Each OpenVINO runtime puts one of its own in place and, when it goes, puts back what it found. NNCF makes several,
+    and where they do not go last in, first out, what is put back is freed already: the next signal that Python handles,
+    the end of a child process for one, would crash the interpreter (seen with OpenVINO 2026.4).
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc, before = ctypes.CDLL(None), _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
 
 
 def _without_maps(model: Any) -> Any:

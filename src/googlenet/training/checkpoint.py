@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from safetensors.torch import save_file as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from googlenet.errors import CheckpointError, RunError
-from googlenet.files import replace_file, write_error
+from googlenet.errors import CheckpointError
+from googlenet.files import replace_file
+from googlenet.training.directory import explain
 
 SHA256 = "sha256"
 KEPT = 2  # the newest, and the one before it for the case that it is damaged
@@ -86,7 +87,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
     metadata = {"state": text, SHA256: _digest(kept, text)}
-    _write_whole(path, lambda fresh: _save_tensors(kept, fresh, metadata))
+    try:
+        replace_file(path, lambda fresh: _save_tensors(kept, fresh, metadata))
+    except OSError as error:
+        raise explain(error, path) from error
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -106,18 +110,6 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, state
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent. Raises :class:`DiskFullError` or :class:`RunError`."""
-    _write_whole(path, lambda fresh: fresh.write_bytes(content))
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    try:
-        replace_file(path, write)
-    except OSError as error:
-        raise explain(error, path) from error
-
-
 def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Write without a second copy in memory. Raises :class:`OSError`, as writing in Python does."""
     try:
@@ -127,11 +119,6 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
-
-
-def explain(error: OSError, path: Path) -> RunError:
-    """Return, in one line, why a file of a run could not be written."""
-    return write_error(path, error, "what was saved before is intact: free some space, then go on with --resume")
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from googlenet.errors import DeviceError
+from googlenet.training.torchrun import is_launched, local_world_size, world_size
 
 TIMEOUT = timedelta(seconds=45)  # torchrun needs 30 more to kill a frozen process: 90 in all
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Processes:
     @property
     def count_here(self) -> int:
         """How many of them this machine has."""
-        return int(os.environ["LOCAL_WORLD_SIZE"]) if is_launched() else 1
+        return local_world_size()
 
     @property
     def is_first(self) -> bool:
@@ -70,29 +71,6 @@ class Processes:
         self.sum(0.0)
 
 
-def is_launched() -> bool:
-    """Whether ``torchrun`` started this process."""
-    return dist.is_available() and dist.is_torchelastic_launched()
-
-
-def is_first_process() -> bool:
-    """Whether this process is the only one, or the first one that ``torchrun`` started."""
-    return not is_launched() or os.environ["RANK"] == "0"
-
-
-def launch_id() -> str | None:
-    """Name the call of ``torchrun`` this process belongs to, the same after each of its restarts."""
-    if not is_launched():
-        return None
-    given = os.environ.get("TORCHELASTIC_RUN_ID", "none")
-    return f"{socket.gethostname()}:{os.getppid()}" if given == "none" else given
-
-
-def is_restarted() -> bool:
-    """Whether ``torchrun --max-restarts`` started this process again after one failed."""
-    return is_launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
 def join(device: str) -> Processes:
     """Meet the other processes, where ``torchrun`` started any: by NCCL on CUDA, by gloo elsewhere.
 
@@ -100,7 +78,7 @@ def join(device: str) -> Processes:
     """
     if not is_launched():
         return Processes(torch.device(device))
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    here = local_world_size()
     has = {"cpu": here, "mps": 1}.get(device, torch.cuda.device_count())
     if here > has:
         raise DeviceError(
@@ -127,8 +105,8 @@ def fabric_for(device: str, precision: Any) -> Fabric:
     """Make what wraps network and optimizer, for all processes that have met."""
     if not is_launched():
         return Fabric(accelerator=device, devices=1, precision=precision)
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    hosts = int(os.environ["WORLD_SIZE"]) // here
+    here = local_world_size()
+    hosts = world_size() // here
     strategy = DDPStrategy(timeout=TIMEOUT, broadcast_buffers=False)
     fabric = Fabric(accelerator=device, devices=here, num_nodes=hosts, strategy=strategy, precision=precision)
     fabric.launch()

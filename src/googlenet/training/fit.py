@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -291,7 +292,7 @@ class Fit:
 
     def _restore(self, checkpoints: Checkpoints, path: Path, say: Callable[[str], None]) -> None:
         tensors, state = checkpoint.load(path)
-        if state.get("recipe") != self.recipe.model_dump(mode="json"):
+        if not self._has_recipe(state.get("recipe")):
             raise CheckpointError(f"{path} belongs to a run with another recipe")
         progress = Progress.from_state(state["progress"])
         if best := progress.best(self.task.metric):
@@ -310,6 +311,14 @@ class Fit:
                 "dropout differs, so the weights will not be the same to the bit"
             )
         self.progress = progress
+
+    def _has_recipe(self, recorded: Any) -> bool:
+        """Whether a checkpoint is of a run with this recipe, but for its length: a run may go on for longer."""
+        try:
+            length = {"epochs": self.recipe.epochs, "minutes": self.recipe.minutes}
+            return Recipe(**recorded).model_copy(update=length).model_dump() == self.recipe.model_dump()
+        except (TypeError, ValidationError):
+            return False
 
     @torch.no_grad()
     def foresee_validation(self) -> float:
@@ -460,6 +469,11 @@ class Fit:
         with self.fabric.autocast():
             logits = network(self.normalise(self.fabric.to_device(batch.images)))
         return logits.float().cpu(), batch.labels
+
+    @property
+    def learning_rate(self) -> float:
+        """What the next step takes, before it is scaled by stage."""
+        return self._learning_rate(self.pace.share(self.progress))
 
     def _learning_rate(self, share: float) -> float:
         recipe, steps = self.recipe, self.recipe.epochs * len(self.batches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MAX_LETTERS, MAX_DOTS = 2**20, 64  # of a recipe, and of one of its keys
+_COMMENTS, _KEYS = re.compile("#.*"), re.compile(r"[=,{}\[\]\n]")
 GRAIN = 16  # pictures grow by so many pixels at a time
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -97,7 +100,8 @@ class Recipe(_Strict):
     averaging: float = Field(default=0.99, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)  # None: the network's own
     init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "own"  # own: the network's
-    val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # held out where DATA has no val/
+    val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # of each class, held out where DATA has no val/
+    test_fraction: float = Field(default=0.0, ge=0, lt=1)  # of each class, kept apart and never looked at in training
     seed: int = Field(default=0, ge=0)
     balance: Literal["none", "loss", "sample"] = "none"
     augmentation: Augmentation = Augmentation()
@@ -108,6 +112,15 @@ class Recipe(_Strict):
             raise ValueError(
                 f"augmentation.distort = {self.augmentation.distort:g} is for colours, with in_channels = 3, not "
                 f"{self.in_channels}: set it to 0 in a recipe of your own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_some_to_learn_from(self) -> Recipe:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction = {self.val_fraction:g} and test_fraction = {self.test_fraction:g} leave nothing to "
+                "learn from: together they should be less than 1"
             )
         return self
 
@@ -153,6 +166,19 @@ def load_recipe(source: str | Path = "default", **overrides: Any) -> Recipe:
     3
     """
     text, where = _text_of(source)
+    if len(text) > MAX_LETTERS or any(key.count(".") > MAX_DOTS for key in _KEYS.split(_COMMENTS.sub("", text))):
+        raise _too_deep(where)  # the parser's memory grows with the square of the dots in a key
+    try:
+        return _checked(text, where, overrides)
+    except RecursionError as error:  # of the parser, or where a message shows what was given
+        raise _too_deep(where) from error
+
+
+def _too_deep(where: str) -> RecipeError:
+    return RecipeError(f"recipe {where} is too long or nested too deeply: a recipe has some keys, and one table")
+
+
+def _checked(text: str, where: str, overrides: dict[str, Any]) -> Recipe:
     try:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,69 +1,55 @@
-"""The whole way of a training run: pictures → network → epochs → bundle, in one directory."""
+"""Training: everything is looked at before any work, without PyTorch; then ``work`` does it, in one directory."""
 
 from __future__ import annotations
 
-import copy
-import json
-import logging
-import shutil
-import signal
-import tempfile
+import hashlib
+import importlib.metadata
+import math
+import os
+import sys
 import time
-import warnings
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
-from lightning_fabric import Fabric
-from rich.console import Console
-
-import googlenet
-from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing, ToSquare
-from googlenet.data.pictures import LabelledData, Pictures, open_data
+from googlenet.data.pictures import LabelledData, Picture, Pictures, find_data, open_data, redraw
+from googlenet.data.splits import (
+    BY_NAME,
+    DRAWN,
+    RECORD,
+    Record,
+    Recorded,
+    hashes_told,
+    read_record,
+    record_of,
+)
 from googlenet.errors import (
     CheckpointError,
     DataError,
     DeviceError,
-    ImageError,
     InputSizeError,
     RecipeError,
     RunError,
-    StoppedError,
 )
-from googlenet.evaluation.report import draw_learning_curve
-from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import prepare
-from googlenet.inference.export import write_bundle
+from googlenet.extras import TRAINING, require
+from googlenet.inference.golden import golden_inputs
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
-from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import Network, from_json, to_json
-from googlenet.stopping import stop_signals
-from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path
-from googlenet.training import checkpoint, distributed, memory, transfer
-from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.display import Display, say
-from googlenet.training.distributed import Processes
-from googlenet.training.fit import EpochResult, Fit
-from googlenet.training.pace import Minutes
-from googlenet.training.precision import fastest
+from googlenet.stages import stage
+from googlenet.text import escape_surrogates, first_few, printable
+from googlenet.training import directory, inherit, torchrun
+from googlenet.training.directory import SETTINGS
 from googlenet.training.recipe import Recipe, load_recipe
 
 Balance = Literal["none", "loss", "sample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
-GOLDEN_PICTURES = 4
-CHECKPOINTS_GROW = 3  # the first holds no state of the optimizer yet, and the last is followed by the best weights
-
-SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
-CHECKPOINTS = "checkpoints"
-_CONTENTS = (SETTINGS, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
 
 
 def train(
@@ -83,6 +69,8 @@ def train(
     freeze: str | None = None,
     download: bool = False,
     seed: int | None = None,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
     balance: Balance | None = None,
     device: Device = "auto",
     precision: Literal["auto", "fp32", "bf16"] | None = None,
@@ -111,12 +99,18 @@ def train(
         download: allow torchvision's weights to be fetched where they are not on this machine.
         in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
             hold, as :func:`googlenet.images.decode.decode` tells.
+        val_fraction: the share of each class, 0 to 1, that is held out to choose the best epoch by, where ``data`` does
+            not say itself which images these are; unless given, the recipe's (0.2).
+        test_fraction: the share of each class that is kept apart as well, and never looked at in training; unless
+            given, the recipe's (0). ``evaluate(out, data, split="test")`` measures it.
         balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
             (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
         fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
-        resume: go on from the newest sound checkpoint in ``out``, exactly where it stood.
+        resume: go on from the newest sound checkpoint in ``out``, exactly where it stood, with the same images
+            wherever they are now. With more ``epochs`` or ``minutes`` than before it goes on for longer, a run that
+            has ended too: the learning rate is then that of a run of the new length at the same place.
         overwrite: delete the run that is in ``out`` first.
         on_bad_image: leave out a picture that cannot be read, or stop at once.
         workers: processes that read and augment pictures, 0 or more; unless given, one a core and at most 8. They
@@ -138,228 +132,165 @@ def train(
         bundle = googlenet.train("photos/", out="runs/flowers")
     """
     begun = time.perf_counter()
-    _check_options(workers, checkpoint_minutes)
     run = Path(out)
-    computer = _device(device)
-    memory.keep_freed()
-    processes = distributed.join(computer)
-    resume = processes.first(resume or _is_to_go_on(run))
-    source = None if start is None or resume else transfer.open_source(start, network, download)
-    network = network or (source.network if source else None)
-    name = network.name if isinstance(network, Network) else network
-    overrides = {"network": name, "epochs": epochs, "minutes": minutes, "image_size": image_size,
+    overrides = {"network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size,
                  "in_channels": in_channels, "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze,
-                 "seed": seed, "balance": balance, "precision": precision}  # fmt: skip
-    if resume:
-        before = _settings(run)
-        settings, spec = _resumed(run, before, overrides, start)
-        origin = before.get("from")
-    else:
-        settings = load_recipe(recipe or (transfer.RECIPE if source else "default"), **overrides)
-        spec = network if isinstance(network, Network) else zoo.find(settings.network)
-        settings = transfer.sized_alike(settings, source) if source else settings
-        origin = source.record() if source else None
-    _check_freeze(settings, origin)
-    spec = replace(transfer.unfrozen(spec, settings.freeze), in_channels=settings.in_channels)
-    rule = transfer.fed_alike(_preprocessing(settings, spec), origin or {})
-    _check_divisible(settings, processes)
-    pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction, channels=rule.channels)
-    _check_balance(settings, pictures)
-    described = _describe(pictures)
-    _golden(pictures.val, rule)  # pictures of which none can be read are told of before any work
-    with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
-        torch.manual_seed(settings.seed)
-        built = _build(spec, settings, pictures.class_names, source, rule, processes.is_first)
-        if settings.precision == "auto":  # what is chosen is recorded, so that the run goes on in it
-            chosen = fastest(built, rule, settings.batch_size // processes.count, computer)
-            settings = settings.model_copy(update={"precision": processes.first(chosen)})
-        if resume:
-            _check_same_data(run, before["data"], described)
-        elif processes.is_first:
-            recorded = {"recipe": settings.model_dump(mode="json"), "network": to_json(spec), "data": described,
-                        "launch": distributed.launch_id()}  # fmt: skip
-            recorded |= {"from": origin} if origin else {}
-            _start(run, recorded, overwrite)
-        if processes.rank:  # each process drops out other units
-            torch.manual_seed(int(np.random.SeedSequence((settings.seed, processes.rank)).generate_state(1)[0]))
-        fabric, strict = _fabric(computer, settings.precision), on_bad_image == "stop"
-        fitting = Fit(built, pictures, settings, rule, fabric, strict, begun, workers, checkpoint_minutes)
-        if source:
-            fitting.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
-        if resume:
-            fitting.restore(Checkpoints(run / CHECKPOINTS), say)
-        writing = _try_the_end(fitting, run, described, new=not resume)
-        if isinstance(fitting.pace, Minutes):
-            fitting.pace.foresee(_foresee_validation(fitting, run), writing)
-        _run(fitting, run)
-    if processes.is_first:
-        _finish(fitting, run, described)
-    processes.wait()
-    return bundles.read(run)
-
-
-def _build(
-    spec: Network,
-    settings: Recipe,
-    class_names: tuple[str, ...],
-    source: transfer.Source | None,
-    rule: Preprocessing,
-    tell: bool,
-) -> ConvNet:
-    """Make the network: freshly initialised, then with what of ``source`` fits, the first stages perhaps frozen."""
-    built = create(
-        spec,
-        num_classes=len(class_names),
-        dropout=settings.dropout,
-        init=None if settings.init == "own" else settings.init,
-    )
-    if source:
-        taken = transfer.take(built, source, class_names, rule)
-        if tell:
-            say(str(taken))
-    transfer.freeze_through(built, settings.freeze)
-    return built
-
-
-def _run(fit: Fit, run: Path) -> None:
-    silent = None if fit.processes.is_first else Console(quiet=True, force_terminal=False)
-    with Display(fit.recipe, silent) as display, _signals() as caught:
-        display.begin(fit)
-        watcher = _Recorder(display, run, fit, caught)
-        try:
-            finished = fit.run(watcher, Checkpoints(run / CHECKPOINTS))
-        except RuntimeError as error:
-            if distributed.says_lost_process(error):
-                raise RunError(
-                    f"process {fit.processes.rank} of {fit.processes.count} lost another one, which ended or did not "
-                    f"answer for {distributed.TIMEOUT.seconds} s; go on with --resume"
-                ) from error
-            raise
-        finally:
-            fit.close()
-    if fit.processes.is_first:
-        _write_unreadable(run, fit.progress.unreadable)
-    if not finished:
-        if fit.processes.is_first:
-            _draw(run, fit.progress.history, fit.task.metric)
-        again = f"googlenet train {fit.data.name} --out {run} --resume"
-        raise StoppedError(
-            f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
-            128 + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
+                 "seed": seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "balance": balance,
+                 "precision": precision}  # fmt: skip
+    require("train", *TRAINING)
+    _check_options(device, on_bad_image, workers, checkpoint_minutes)
+    if torchrun.is_launched():
+        resume = _work().of_first(device, resume or _is_to_go_on(run))
+    plan = look(run, recipe, overrides, start, resume=resume, overwrite=overwrite)
+    plan = look_at_data(plan, data)
+    if val_fraction is not None and not resume and not plan.data.made_here:
+        raise DataError(
+            f"{plan.data.name} says itself which pictures are {' and '.join(plan.data.splits)}: "
+            f"--val-fraction {val_fraction:g} is for data that does not; leave it out"
         )
+    plan = replace(plan, device=device, on_bad_image=on_bad_image, workers=workers, download=download, begun=begun,
+                   checkpoint_minutes=checkpoint_minutes)  # fmt: skip
+    with directory.held(run) if torchrun.is_first_process() else nullcontext():
+        bundle: Bundle = _work().train(plan)
+        return bundle
 
 
-class _Recorder:
-    """Keeps the log on disk up to date, passes everything on to the display, and stops when a signal came."""
-
-    def __init__(self, display: Display, run: Path, fit: Fit, caught: list[int]) -> None:
-        self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
-        self.display, self.run, self.fit, self.caught = display, run, fit, caught
-
-    def epoch(self, result: EpochResult) -> None:
-        self.display.epoch(result)
-        if self.fit.processes.is_first:
-            _write_log(self.run / LOG, self.fit.progress.history)
-
-    def should_stop(self) -> bool:
-        return bool(self.caught)
+def _work() -> Any:
+    """Load what trains, with PyTorch: not before everything was looked at."""
+    with stage("loading PyTorch"):
+        from googlenet.training import work
+    return work
 
 
-def _try_the_end(fit: Fit, run: Path, described: dict[str, Any], *, new: bool) -> float:
-    """Write once, before the first epoch, all that is written after the last; give the seconds that it took.
+# Looking before work: nothing here loads PyTorch, so that what is wrong is said within a second.
 
-    A network that cannot be shipped, names that cannot be written and a disk that is full are found out here, before
-    time is spent. What was written is deleted, and where it fails all of a ``new`` run.
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained, on what and how, once nothing is wrong with it.
+
+    ``rule`` is how a picture becomes what the network sees; ``origin`` what is noted of the weights it begins with.
     """
-    begun = time.perf_counter()
-    if fit.processes.is_first:
-        try:
-            with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
-                _write_the_end(fit, Path(folder), described)
-        except BaseException as error:
-            if new:
-                _clear(run)
-            if isinstance(error, OSError):
-                raise checkpoint.explain(error, run) from error
-            raise
-    return fit.processes.first(time.perf_counter() - begun)
+
+    run: Path
+    settings: Recipe
+    network: Network
+    rule: Preprocessing
+    origin: dict[str, Any] | None
+    start: str | Path | None
+    asked: str | Network | None  # the network, where one was named
+    resume: bool
+    before: dict[str, Any] = field(default_factory=dict)  # what a run that goes on was begun with
+    described: dict[str, Any] = field(default_factory=dict)
+    record: bytes = b""  # of a new run, once its images were hashed
+    data: LabelledData = field(default=None)  # type: ignore[assignment]  # until it was looked at
+    device: Device = "auto"
+    on_bad_image: OnBadImage = "skip"
+    workers: int | None = None
+    download: bool = False
+    begun: float = 0.0
+    checkpoint_minutes: float = 10.0
+
+    def begun_with(self, card: ModelCard | None, origin: dict[str, Any]) -> Plan:
+        """Note the weights that were read, and take over what was not known of published ones before."""
+        settings, network, rule = _settled(self.settings, self.network, card, origin)
+        return replace(self, settings=settings, network=network, rule=rule, origin=origin)
+
+    def with_hashes(self, hashes: Sequence[str]) -> Plan:
+        """Note the sha256 of every image, in the order of ``data.split("all")``."""
+        record = record_of({split: part.items for split, part in self.data.splits.items()}, hashes)
+        return replace(self, record=record, described=self.described | {"record": hashlib.sha256(record).hexdigest()})
+
+    @property
+    def goes_on_longer(self) -> bool:
+        """Whether a run is resumed for longer than it was begun for."""
+        return self.resume and self.settings != Recipe(**self.before["recipe"])
+
+    def recorded(self) -> dict[str, Any]:
+        """Give what ``run.json`` holds, for JSON."""
+        recorded = {"recipe": self.settings.model_dump(mode="json"), "network": to_json(self.network),
+                    "data": self.described, "launch": torchrun.launch_id()}  # fmt: skip
+        return recorded | ({"from": self.origin} if self.origin else {})
 
 
-def _write_the_end(fit: Fit, folder: Path, described: dict[str, Any]) -> None:
-    history = fit.progress.history or [_made_up_epoch(fit)]
-    _write_log(folder / LOG, history)
-    _draw(folder, history, fit.task.metric)
-    odd = {item.name: "unread" for item in fit.data.split("all").items if not item.name.isascii()}
-    _write_unreadable(folder, {**odd, **fit.progress.unreadable})
-    network = copy.deepcopy(fit.best_network)  # what is shipped is moved to the processor
-    _write_bundle(fit, folder / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+def look(
+    run: Path,
+    recipe: str | Path | None,
+    overrides: dict[str, Any],
+    start: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Plan:
+    """Look at everything but the pictures. ``overrides`` are settings that go before the recipe's.
+
+    Raises what :func:`train` raises before any work is done.
+    """
+    asked = overrides["network"]
+    overrides = overrides | {"network": asked.name if isinstance(asked, Network) else asked}
+    if resume:
+        if torchrun.is_first_process():
+            directory.check_writable(run)
+        before = directory.read_settings(run)
+        settings, network = _resumed(run, before, overrides, start)
+        card, origin = None, before.get("from")
+    else:
+        before = {}
+        card = None if start is None else inherit.card_of(start)
+        origin = None if start is None else {"source": str(start), **inherit.normalization(card)}
+        settings, network = _begun(recipe, overrides, asked, start, card)
+    _check_freeze(settings, origin)
+    settings, network, rule = _settled(settings, network, card, origin)
+    _check_divisible(settings, torchrun.world_size())
+    if not resume and torchrun.is_first_process():
+        directory.check_free(run, overwrite)
+    return Plan(run, settings, network, rule, origin, start, asked, resume, before)
 
 
-def _made_up_epoch(fit: Fit) -> EpochResult:
-    scores = {fit.task.metric: 0.5}
-    losses = (1.0,) * (1 + len(fit.network.network.aux))
-    return EpochResult(1, fit.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
+def look_at_data(plan: Plan, data: str | Path | LabelledData) -> Plan:
+    """Look at the pictures, too: at their names, and at a few of them."""
+    settings = plan.settings
+    name = data.name if isinstance(data, LabelledData) else data
+    with stage(f"reading {name}"):
+        if plan.resume:
+            pictures = _data_of_run(plan, data)
+        else:
+            pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction,
+                                 test_fraction=settings.test_fraction, channels=plan.rule.channels)  # fmt: skip
+        _check_balance(settings, pictures)
+        described = _describe(pictures)
+        if plan.resume:
+            _check_same_data(plan.run, plan.before["data"], described)
+            described |= {key: plan.before["data"][key] for key in ("split", "record") if key in plan.before["data"]}
+        golden_inputs(pictures.val, plan.rule)  # pictures of which none can be read are told of before any work
+    return replace(plan, data=pictures, described=described)
 
 
-def _foresee_validation(fit: Fit, run: Path) -> float:
-    """Give the seconds of a validation with its checkpoints."""
-    begun = time.perf_counter()
-    fit.save(Checkpoints(run / CHECKPOINTS))
-    saving = CHECKPOINTS_GROW * (time.perf_counter() - begun)
-    return fit.processes.first(fit.foresee_validation() + saving)
+def _begun(
+    recipe: str | Path | None,
+    overrides: dict[str, Any],
+    asked: str | Network | None,
+    start: str | Path | None,
+    card: ModelCard | None,
+) -> tuple[Recipe, Network]:
+    """Give recipe and network of a new run: as asked, else those of the weights it begins with, else the recipe's."""
+    network = asked
+    if network is None and card is not None:
+        network = from_json(card.network)
+    elif network is None and start is not None and inherit.is_published(start):
+        network = zoo.find(inherit.TORCHVISION_NETWORK)
+    name = network.name if isinstance(network, Network) else network
+    settings = load_recipe(recipe or ("default" if start is None else inherit.RECIPE), **overrides | {"network": name})
+    return settings, network if isinstance(network, Network) else zoo.find(settings.network)
 
 
-def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
-    """Make the bundle of the best epoch."""
-    best = fit.best
-    assert best is not None
-    path = Checkpoints(run / CHECKPOINTS).best(best.epoch)
-    tensors, state = checkpoint.load(path)
-    network = fit.best_network
-    checkpoint.restore_module(network, tensors, path)
-    metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
-    card = _card(fit, described, metrics, tuple(state["thresholds"]))
-    _draw(run, fit.progress.history, fit.task.metric)
-    _write_bundle(fit, run / bundles.IN_RUN, network, card)
-
-
-def _write_bundle(fit: Fit, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
-    try:
-        return write_bundle(path, network, card, _golden(fit.data.val, fit.rule))
-    except OSError as error:
-        raise checkpoint.explain(error, path) from error
-
-
-def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float], thresholds: tuple[float, ...]) -> ModelCard:
-    network = fit.network.network
-    return ModelCard(
-        name=network.name,
-        network=to_json(network),
-        class_names=fit.data.class_names,
-        preprocessing=fit.rule,
-        metrics=metrics,
-        multi_label=fit.data.multi_label,
-        thresholds=thresholds,
-        data=described,
-        recipe=fit.recipe.model_dump(mode="json"),
-        versions={"googlenet": googlenet.__version__},
-    )
-
-
-def _golden(pictures: Pictures, rule: Preprocessing) -> Pixels:
-    """Pick a few readable pictures, spread over the classes."""
-    found: list[Pixels] = []
-    stride = max(1, len(pictures) // GOLDEN_PICTURES)
-    for item in (*pictures.items[::stride], *pictures.items):
-        try:
-            found.append(prepare(item.read(rule.channels, rule.resize), rule))
-        except ImageError as error:
-            reason = str(error)
-        if len(found) == GOLDEN_PICTURES:
-            break
-    if not found:
-        raise DataError(f"none of the {len(pictures)} validation pictures could be read: {reason}")
-    return np.stack(found)
+def _settled(
+    settings: Recipe, network: Network, card: ModelCard | None, origin: Mapping[str, Any] | None
+) -> tuple[Recipe, Network, Preprocessing]:
+    """Take over from the weights what the settings leave open."""
+    settings = inherit.sized_alike(settings, card)
+    network = replace(inherit.unfrozen(network, settings.freeze), in_channels=settings.in_channels)
+    return settings, network, inherit.fed_alike(_preprocessing(settings, network), origin or {})
 
 
 def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
@@ -380,88 +311,127 @@ def _check_balance(recipe: Recipe, data: LabelledData) -> None:
 def _describe(data: LabelledData) -> dict[str, Any]:
     return {
         "name": escape_surrogates(data.name),
-        "split": "by file name" if data.made_here else "as given",
-        "train": len(data.train),
-        "val": len(data.val),
+        "split": DRAWN if data.made_here else "as given",
+        **{split: len(part) for split, part in data.splits.items()},
         "multi_label": data.multi_label,
         "fingerprint": data.split("all").fingerprint(),
     }
 
 
-# The run directory.
+def _data_of_run(plan: Plan, data: str | Path | LabelledData) -> LabelledData:
+    """Find the images of a run that goes on, wherever they are now, split and ordered as they were recorded."""
+    before, settings = plan.before["data"], plan.settings
+    found = find_data(data, plan.rule.channels)
+    if "record" not in before:  # it was begun by version 0.1.0
+        by_name = before["split"] == BY_NAME
+        return redraw(found, settings.seed, settings.val_fraction, None if by_name else settings.test_fraction)
+    rows = read_record(plan.run / RECORD, before["record"])
+    items = [(split, item) for split, part in found.splits.items() for item in part.items]
+    if len(items) != len(rows):
+        raise _other_images(plan, found.name, rows, [item.name for _, item in items])
+    together = _work().hashes_together if torchrun.is_launched() else hashes_told
+    order, new = Record(rows).order(items, together([item for _, item in items]))
+    if new:
+        missing = [row for row, index in zip(rows, order, strict=True) if index is None]
+        raise _other_images(plan, found.name, missing, [items[index][1].name for index in new])
+    splits: dict[str, list[Picture]] = defaultdict(list)
+    for row, index in zip(rows, order, strict=True):
+        assert index is not None  # as many as there are rows, and none is new
+        item = items[index][1]
+        same = escape_surrogates(item.name) == row.name
+        splits[row.split].append(item if same else replace(item, name=row.name))
+    parts = {split: Pictures(found.class_names, tuple(items)) for split, items in splits.items()}
+    return replace(found, splits=parts)
 
 
-def _start(run: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    if run.exists() and not run.is_dir():
-        raise RunError(f"{run} is a file: --out names a directory for the run")
-    there = [entry.name for entry in run.iterdir()] if run.is_dir() else []
-    if there and SETTINGS not in there:
-        raise RunError(f"{run} is not empty and holds no run: choose another --out")
-    if there and not overwrite:
-        raise RunError(f"{run} holds a run: go on with --resume, replace it with --overwrite, or choose another --out")
-    try:
-        _clear(run)
-        (run / CHECKPOINTS).mkdir(parents=True)
-    except OSError as error:
-        raise checkpoint.explain(error, run) from error
-    checkpoint.write_whole(run / SETTINGS, json_text(settings, indent=2).encode())
-
-
-def _clear(run: Path) -> None:
-    for name in _CONTENTS:
-        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
-
-
-def _settings(run: Path) -> dict[str, Any]:
-    try:
-        settings: dict[str, Any] = json.loads((run / SETTINGS).read_text("utf-8"))
-        return settings
-    except FileNotFoundError as error:
-        raise RunError(f"{run} holds no run to resume: leave --resume out to start one") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{run / SETTINGS} is damaged: {error}") from error
+def _other_images(plan: Plan, name: str, rows: Sequence[Recorded], names: Sequence[str]) -> CheckpointError:
+    """Say which images of ``rows`` are not there, and which of ``names`` the run does not have."""
+    known, there = {row.name for row in rows}, {escape_surrogates(name) for name in names}
+    missing, new = sorted(known - there), sorted(there - known)
+    changed = sorted(known & there) if len(rows) == len(names) else []
+    parts = [
+        f"{len(those):,} {what} ({first_few(those)})"
+        for those, what in ((missing, "gone"), (changed, "changed"), (new, "new"))
+        if those
+    ]
+    run = printable(str(plan.run))
+    return CheckpointError(
+        f"{run} was started on other pictures than those in {printable(name)}: {', '.join(parts)}; put back what was "
+        f"there, or start a new run with these pictures and what {run} has learnt: --from {run} --out NEW"
+    )
 
 
 def _resumed(
     run: Path, settings: dict[str, Any], overrides: dict[str, Any], start: str | Path | None
 ) -> tuple[Recipe, Network]:
-    """Take recipe and network of the run; what was asked for beside --resume must agree with them."""
+    """Take recipe and network of the run; what was asked for beside --resume must agree with them, or be longer."""
     recipe = Recipe(**settings["recipe"])
+    longer = _longer(recipe, overrides)
     differing = [
-        f"--{name.replace('_', '-')} {value} (it has {getattr(recipe, name)})"
+        f"--{name.replace('_', '-')} {value} (it has {_had(recipe, name)})"
         for name, value in overrides.items()
-        if value is not None and getattr(recipe, name) != value
+        if value is not None and name not in longer and getattr(recipe, name) != value
     ]
     origin = settings.get("from")
     if start is not None and str(start) != (origin or {}).get("source"):
         differing.append(f"--from {start} (it has {origin and origin['source']})")
     if differing:
         raise RunError(f"{run} was started with other settings: {', '.join(differing)}; leave them out to resume")
-    if origin and not Checkpoints(run / CHECKPOINTS).newest_first():
+    if origin and not directory.has_checkpoint(run):
         raise RunError(f"{run} was stopped before it had the weights of {origin['source']}: start it with --overwrite")
-    return recipe, from_json(settings["network"])
+    return recipe.model_copy(update=longer), from_json(settings["network"])
+
+
+def _longer(recipe: Recipe, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Give those of epochs and minutes that are more than a run has been started with, where it goes by them."""
+    length = "epochs" if recipe.minutes is None else "minutes"
+    asked = overrides[length]
+    return {length: asked} if asked is not None and getattr(recipe, length) < asked < math.inf else {}
+
+
+def _had(recipe: Recipe, name: str) -> Any:
+    if name == "epochs" and recipe.minutes is not None:
+        return f"--minutes {recipe.minutes:g}"
+    return f"--epochs {recipe.epochs}" if name == "minutes" and recipe.minutes is None else getattr(recipe, name)
 
 
 def _is_to_go_on(run: Path) -> bool:
     """Whether torchrun has started this run before, and again after a process failed."""
-    if not distributed.is_restarted() or not (run / SETTINGS).exists():
+    if not torchrun.is_restarted() or not (run / SETTINGS).exists():
         return False
-    return bool(_settings(run).get("launch") == distributed.launch_id())
+    return bool(directory.read_settings(run).get("launch") == torchrun.launch_id())
 
 
-def _check_options(workers: int | None, checkpoint_minutes: float) -> None:
+def _check_options(device: str, on_bad_image: str, workers: int | None, checkpoint_minutes: float) -> None:
     if workers is not None and workers < 0:
         raise RecipeError(f"--workers {workers}: should be 0 or more")
     if not checkpoint_minutes > 0:
         raise RecipeError(f"--checkpoint-minutes {checkpoint_minutes}: should be greater than 0")
+    if on_bad_image not in get_args(OnBadImage):
+        raise RecipeError(f"on_bad_image {on_bad_image!r}: should be skip or stop")
+    if device not in get_args(Device):
+        raise DeviceError(f"no device is called {device!r}: allowed are {', '.join(get_args(Device))}")
+    usable = [name for name in ("cpu", "cuda", "mps") if name not in _absent()]
+    if device not in ("auto", *usable):
+        raise DeviceError(f"this machine has no {device}: it has {', '.join(usable)}; --device auto takes the best")
 
 
-def _check_divisible(recipe: Recipe, processes: Processes) -> None:
-    if recipe.batch_size % processes.count:
-        near = max(1, recipe.batch_size // processes.count) * processes.count
+def _absent() -> set[str]:
+    """Name the devices that this machine has not for sure: what is known of that without PyTorch."""
+    absent = set() if sys.platform == "darwin" else {"mps"}
+    nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvhost-ctrl", "/dev/nvmap", "/dev/kfd")
+    without_driver = sys.platform == "linux" and not any(map(os.path.exists, nodes))
+    if without_driver or importlib.metadata.version("torch").endswith("+cpu"):
+        absent.add("cuda")
+    return absent
+
+
+def _check_divisible(recipe: Recipe, count: int) -> None:
+    if recipe.batch_size % count:
+        near = max(1, recipe.batch_size // count) * count
         raise RecipeError(
-            f"--batch-size {recipe.batch_size} cannot be split among {processes.count} processes: "
-            f"give a multiple of {processes.count}, {near} for one"
+            f"--batch-size {recipe.batch_size} cannot be split among {count} processes: "
+            f"give a multiple of {count}, {near} for one"
         )
 
 
@@ -480,54 +450,3 @@ def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any
             f"{run} was started on other pictures ({before['train']} + {before['val']} of {before['name']}, now "
             f"{described['train']} + {described['val']} of {described['name']}): start a new run"
         )
-
-
-def _write_log(path: Path, history: list[EpochResult]) -> None:
-    rows = []
-    for result in history:
-        row = result.to_row()
-        losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
-        rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
-    _write_csv(path, rows[0], (row.values() for row in rows))
-
-
-def _write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
-    if unreadable:
-        rows = ((no_formula_path(name), no_formula(reason)) for name, reason in sorted(unreadable.items()))
-        _write_csv(run / UNREADABLE, ("picture", "reason"), rows)
-
-
-def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    text = "".join(map(csv_line, (columns, *rows)))
-    checkpoint.write_whole(path, escape_surrogates(text).encode())
-
-
-def _draw(run: Path, history: list[EpochResult], metric: str) -> None:
-    if history:
-        draw_learning_curve([result.to_row() for result in history], run / CURVE, metric)
-
-
-# The machine.
-
-
-def _device(device: Device) -> str:
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
-    if device not in available:
-        raise DeviceError(f"no device is called {device!r}: allowed are auto, {', '.join(available)}")
-    if not available[device]:
-        usable = ", ".join(name for name, there in available.items() if there)
-        raise DeviceError(f"this machine has no {device}: it has {usable}; --device auto takes the best")
-    return device
-
-
-def _fabric(device: str, precision: str) -> Fabric:
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning_fabric")
-    return distributed.fabric_for(device, "bf16-mixed" if precision == "bf16" else "32-true")
-
-
-def _signals() -> AbstractContextManager[list[int]]:
-    """Collect signals. torchrun passes on what the terminal has sent to all already: a second one is no second wish."""
-    return stop_signals(lambda *_: None) if distributed.is_launched() else stop_signals()

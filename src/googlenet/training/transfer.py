@@ -18,20 +18,18 @@ from torch import Tensor, nn
 
 from googlenet import bundle as bundles
 from googlenet.card import IMAGENET_STD, ModelCard, Preprocessing
-from googlenet.errors import RecipeError, WeightsError
+from googlenet.errors import WeightsError
 from googlenet.exchange import files
 from googlenet.exchange.convert import read_weights
-from googlenet.exchange.published import TORCHVISION, published
+from googlenet.exchange.published import published
 from googlenet.images.decode import COLOURS
 from googlenet.models import zoo
 from googlenet.models.build import ConvNet
 from googlenet.models.spec import Network, from_json
 from googlenet.models.weights import is_a_counter, laid_out
 from googlenet.text import first_few
-from googlenet.training.recipe import Recipe
-
-RECIPE = "finetune"  # that is trained by, unless another is asked for
-TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant, unless another is named
+from googlenet.training import inherit
+from googlenet.training.inherit import TORCHVISION, TORCHVISION_NETWORK
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,7 @@ class Source:
     def record(self) -> dict[str, Any]:
         """Give what a run notes of where it came from, and how its network is to be fed, for JSON."""
         origin: dict[str, Any] = {"source": self.name, "sha256": self.sha256}
-        if self.card is not None:
-            rule = self.card.preprocessing
-            origin |= {"mean": list(rule.mean), "std": list(rule.std), "channel_order": rule.channel_order}
-        return origin
+        return origin | inherit.normalization(self.card)
 
 
 @dataclass(frozen=True)
@@ -109,22 +104,19 @@ def open_source(source: str | Path, network: str | Network | None = None, downlo
 
         source = open_source("runs/flowers")
     """
-    if str(source) == TORCHVISION and not Path(source).exists():
+    if inherit.is_published(source):
         name = network.name if isinstance(network, Network) else network
         wanted = zoo.find(name or TORCHVISION_NETWORK)  # as published, also where a variant of it is to be trained
-        card, taken = read_weights(published(wanted, download), wanted, TORCHVISION)
-        return Source(TORCHVISION, card.data["sha256"], taken.state, card)
-    if not Path(source).exists():
-        raise WeightsError(
-            f"--from {source} does not exist: give a run, a bundle, a .safetensors file or the word {TORCHVISION}"
-        )
-    if Path(source).is_file():
+        published_card, taken = read_weights(published(wanted, download), wanted, TORCHVISION)
+        return Source(TORCHVISION, published_card.data["sha256"], taken.state, published_card)
+    card = inherit.card_of(source)
+    if card is None:
         found = files.read(source)
         return Source(str(source), found.sha256, found.tensors)
     bundle = bundles.read(source)
     bundle.read(bundles.WEIGHTS)  # is what the card says it is
     found = files.read(bundle.path / bundles.WEIGHTS)
-    return Source(str(source), found.sha256, found.tensors, bundle.card)
+    return Source(str(source), found.sha256, found.tensors, card)
 
 
 def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Preprocessing) -> Taken:
@@ -188,40 +180,7 @@ def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: S
     return per_unit[:, [n % COLOURS for n in range(channels)]] * scale * (COLOURS / channels)
 
 
-def fed_alike(rule: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
-    """Normalise pictures as the weights are used to, by what :meth:`Source.record` noted, where the channels agree."""
-    if len(origin.get("mean", ())) != rule.channels:
-        return rule
-    mean, std = tuple(origin["mean"]), tuple(origin["std"])
-    return replace(rule, mean=mean, std=std, channel_order=origin["channel_order"])
-
-
-def sized_alike(recipe: Recipe, source: Source) -> Recipe:
-    """Take size, shape and channels of the pictures from the source where the recipe does not tell them."""
-    if source.card is None:
-        return recipe
-    rule = source.card.preprocessing
-    theirs = {"image_size": rule.size, "crop_fraction": rule.crop_fraction, "fit": rule.fit,
-              "in_channels": rule.channels}  # fmt: skip
-    told = recipe.model_fields_set
-    return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in told})
-
-
 # Freezing.
-
-
-def unfrozen(network: Network, freeze: str | None) -> Network:
-    """Leave out the heads on stages that do not learn: nothing would come of what they learn.
-
-    Raises :class:`NetworkError` on a stage it has not, :class:`RecipeError` where all is frozen.
-    """
-    if freeze is None:
-        return network
-    frozen = [stage.name for stage in network.through(freeze)]
-    learning = set(map(_stage, laid_out(network))) - {*frozen, *(tap.name for tap in network.aux)}
-    if not learning:
-        raise RecipeError(f"--freeze {freeze} leaves nothing of {network.name} to learn: freeze up to an earlier stage")
-    return replace(network, aux=[tap for tap in network.aux if tap.after not in frozen])
 
 
 def freeze_through(built: ConvNet, stage: str | None) -> None:

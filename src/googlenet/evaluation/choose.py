@@ -1,0 +1,155 @@
+"""Which images of DATA a classifier is measured on: those that it did not learn from, by the record of its run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from googlenet.bundle import IN_RUN, Bundle
+from googlenet.card import ModelCard
+from googlenet.data.pictures import VAL_FRACTION, LabelledData, Picture, Pictures, find_data, redraw
+from googlenet.data.splits import BY_NAME, RECORD, Record, hashes_told, read_record
+from googlenet.errors import DataError
+from googlenet.text import first_few, printable
+
+UNSEEN = "unseen"  # what a run did not learn from, of images that it has not all recorded
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Images to measure a classifier on, their classes numbered as it numbers them.
+
+    ``split`` is ``"train"``, ``"val"``, ``"test"``, ``"all"`` or ``"unseen"``; ``left_out`` counts the images of DATA
+    that it learnt from and is therefore not measured on; ``notes`` say so to people, a line each.
+    """
+
+    pictures: Pictures
+    data: str
+    split: str
+    left_out: int
+    notes: tuple[str, ...]
+
+
+def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = None) -> Chosen:
+    """Choose the images of ``data`` to measure on: those of a ``split``, or, by default, what is fair.
+
+    By default these are, of the data that the run was trained on, the images that it held out (``val``), and of any
+    other data all images that it did not learn from, as it knows them by their content.
+
+    Raises:
+        DataError: there are none, they have classes or several labels that the classifier does not know, or the
+            record of the run was altered.
+    """
+    found = find_data(data, bundle.card.preprocessing.channels)
+    run = printable(str(bundle.path))
+    if found.multi_label and not bundle.card.multi_label:
+        raise DataError(
+            f"{found.name} has pictures with several labels or none, {run} names one of each picture: "
+            "evaluate a classifier that was trained on pictures with several labels"
+        )
+    if not len(found.split("all")):
+        raise DataError(f"{printable(found.name)} has no pictures: give labelled pictures to measure on")
+    record = None if split == "all" else _record(bundle)
+    if record is not None:
+        chosen = _by_record(record, found, split, run)
+    elif split is None:
+        chosen = _without_record(bundle.card, found, run)
+    else:
+        chosen = _named(found if split in (*found.splits, "all") else _redrawn(bundle.card, found), split)
+    return replace(
+        chosen,
+        pictures=_in_the_order_of(bundle.card.class_names, found.name, chosen.pictures),
+        notes=(*found.notes, *chosen.notes),
+    )
+
+
+def _record(bundle: Bundle) -> Record | None:
+    """Read what the run recorded of its images; ``None`` for a bundle that is not in its run any more, and of 0.1.0."""
+    sha256, path = bundle.card.data.get("record"), bundle.path.parent / RECORD
+    if not isinstance(sha256, str) or bundle.path.name != IN_RUN or not path.exists():
+        return None
+    return Record(read_record(path, sha256))
+
+
+def _by_record(record: Record, found: LabelledData, split: str | None, run: str) -> Chosen:
+    items = [(given, item) for given, part in found.splits.items() for item in part.items]
+    hashes = hashes_told([item for _, item in items])
+    splits = [record.split_of(item, sha, given) for (given, item), sha in zip(items, hashes, strict=True)]
+    pairs = list(zip(splits, (item for _, item in items), strict=True))
+    name, count = printable(found.name), Counter(splits)
+    if split is not None and (count[None] == 0 or split not in found.splits):
+        return _made(found, split, (item for each, item in pairs if each == split))
+    if split is not None:
+        learnt = sum(each == "train" for each, (given, _) in zip(splits, items, strict=True) if given == split)
+        note = f"{run} learnt from {learnt:,} of the images of {split} in {name}"
+        return replace(_named(found, split), notes=(note,) if learnt and split != "train" else ())
+    if count[None] == 0 and count["train"] and count["val"]:
+        note = f"measured on the {count['val']:,} images of {name} that {run} held out of its training"
+        return _made(found, "val", (item for each, item in pairs if each == "val"), note)
+    left = [item for each, item in pairs if each != "train"]
+    if not left:
+        raise DataError(
+            f"{run} learnt from all {len(items):,} images of {name}, so that they cannot tell how good it is: "
+            "give others, or measure these all the same with --split all"
+        )
+    if len(left) == len(items):
+        note = f"measured on all {len(left):,} images of {name}: {run} learnt from none of them"
+        return _made(found, "all", left, note)
+    note = f"measured on {len(left):,} images of {name}; {count['train']:,} that {run} learnt from are left out"
+    return _made(found, UNSEEN, left, note, count["train"])
+
+
+def _without_record(card: ModelCard, found: LabelledData, run: str) -> Chosen:
+    """Choose where the images that were learnt from are not known."""
+    split, name = _redrawn(card, found), printable(found.name)
+    held_out = len(split.splits.get("val", ()))
+    why = ""
+    if card.data.get("fingerprint") == split.split("all").fingerprint():
+        why = f"that {run} held out of its training"
+    elif "val" in found.splits:
+        why = f"in its val; what {run} learnt from is not recorded with it"
+    elif card.data.get("split") == BY_NAME:
+        why = f"held out by their names, as version 0.1.0 did; what {run} learnt from is not recorded"
+    if held_out and why:
+        return replace(_named(split, "val"), notes=(f"measured on the {held_out:,} images of {name} {why}",))
+    note = (
+        f"measured on all {len(found.split('all')):,} images of {name}: what {run} learnt from is not recorded with it"
+    )
+    return replace(_named(found, "all"), notes=(note,))
+
+
+def _redrawn(card: ModelCard, found: LabelledData) -> LabelledData:
+    """Split as the run did, where DATA does not say itself what is held out."""
+    recipe = card.recipe
+    test_fraction = None if card.data.get("split") == BY_NAME else recipe.get("test_fraction", 0.0)
+    return redraw(found, recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION), test_fraction)
+
+
+def _named(data: LabelledData, split: str) -> Chosen:
+    return _made(data, split, data.split(split).items)
+
+
+def _made(data: LabelledData, split: str, items: Iterable[Picture], note: str = "", left_out: int = 0) -> Chosen:
+    pictures = Pictures(data.class_names, tuple(items))
+    if not len(pictures):
+        raise DataError(
+            f"{printable(data.name)} has no picture in the split {split!r}: leave --split out, or measure all with "
+            "--split all"
+        )
+    return Chosen(pictures, data.name, split, left_out, (note,) if note else ())
+
+
+def _in_the_order_of(class_names: tuple[str, ...], data: str, pictures: Pictures) -> Pictures:
+    """Number the classes as the classifier does. Images of a class that it does not know are an error."""
+    unknown = [name for name, count in pictures.counts().items() if count and name not in class_names]
+    if unknown:
+        raise DataError(
+            f"{printable(data)} has classes the classifier does not know: {first_few(unknown)}; "
+            f"it knows {first_few(class_names)}"
+        )
+    number = {name: label for label, name in enumerate(class_names)}
+    to = [number.get(name, -1) for name in pictures.class_names]  # -1: of a class without images
+    items = tuple(replace(item, labels=tuple(to[label] for label in item.labels)) for item in pictures.items)
+    return Pictures(class_names, items)

@@ -1,0 +1,179 @@
+"""The directory of a run: what is in it, whether it may be written, and one training at a time. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from googlenet import bundle as bundles
+from googlenet.data.splits import RECORD
+from googlenet.errors import RunError
+from googlenet.files import check_output_path, lock, replace_file, write_error
+from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
+
+SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
+CHECKPOINTS = "checkpoints"
+_CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
+
+
+def check_free(run: Path, overwrite: bool) -> None:
+    """Raise :class:`RunError` where no run can begin in ``run``: something is in the way, or it cannot be written."""
+    check_writable(run)
+    try:
+        there = [entry.name for entry in run.iterdir()] if run.is_dir() else []
+    except OSError as error:
+        raise explain(error, run) from error
+    if there and SETTINGS not in there:
+        raise RunError(f"{_name(run)} is not empty and holds no run: choose another --out")
+    if there and not overwrite:
+        raise RunError(
+            f"{_name(run)} holds a run: go on with --resume, replace it with --overwrite, or choose another --out"
+        )
+
+
+def check_writable(run: Path) -> None:
+    """Raise :class:`RunError` where ``run`` cannot be written, or another process trains in it."""
+    check_output_path(run)
+    if run.exists() and not run.is_dir():
+        raise RunError(f"{_name(run)} is a file: --out names a directory for the run")
+    if run.is_dir():
+        with _locked(run):
+            pass
+
+
+def start(run: Path, settings: dict[str, Any], record: bytes) -> None:
+    """Delete the run that is there, if any, and write ``settings`` and the ``record`` of images of a new one."""
+    try:
+        clear(run)
+        (run / CHECKPOINTS).mkdir(parents=True)
+    except OSError as error:
+        raise explain(error, run) from error
+    write_settings(run, settings)
+    write_whole(run / RECORD, record)
+
+
+def clear(run: Path) -> None:
+    """Delete the run that is in ``run``, if any, and nothing else. Raises :class:`OSError`."""
+    for name in _CONTENTS:
+        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
+
+
+def write_settings(run: Path, settings: dict[str, Any]) -> None:
+    """Write what :func:`read_settings` reads. Raises as :func:`write_whole` does."""
+    write_whole(run / SETTINGS, json_text(settings, indent=2).encode())
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """Read what :func:`start` wrote. Raises :class:`RunError` where there is none, or it is damaged."""
+    try:
+        settings: dict[str, Any] = json.loads((run / SETTINGS).read_text("utf-8"))
+        return settings
+    except FileNotFoundError as error:
+        raise RunError(f"{_name(run)} holds no run to resume: leave --resume out to start one") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{_name(run / SETTINGS)} is damaged: {error}") from error
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return any((run / CHECKPOINTS).glob("step-*.safetensors"))
+
+
+def write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
+    """Name the pictures that could not be read, where there were any."""
+    if unreadable:
+        rows = ((no_formula_path(name), no_formula(reason)) for name, reason in sorted(unreadable.items()))
+        write_csv(run / UNREADABLE, ("picture", "reason"), rows)
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows under the names of their columns. Raises as :func:`write_whole` does."""
+    text = "".join(map(csv_line, (columns, *rows)))
+    write_whole(path, escape_surrogates(text).encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent. Raises :class:`DiskFullError` or :class:`RunError`."""
+    try:
+        replace_file(path, lambda fresh: fresh.write_bytes(content))
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def explain(error: OSError, path: Path) -> RunError:
+    """Return, in one line, why a file of a run could not be written."""
+    return write_error(path, error, "what was saved before is intact: free some space, then go on with --resume")
+
+
+# One training at a time.
+
+_held: set[int] = set()  # handles of directories that this process keeps others out of
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Keep every other training out of ``run``, which is made where it is not there; a kill lets go of it.
+
+    Raises :class:`RunError` where another process trains in it. A directory that was made here and is still empty in
+    the end is removed.
+    """
+    made = _make(run)
+    try:
+        with _locked(run):
+            yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it is not empty any more
+                folder.rmdir()
+
+
+def _make(run: Path) -> list[Path]:
+    """Make the directory and those above it; return which are new, the innermost first."""
+    new = [folder for folder in (run, *run.parents) if not folder.exists()]
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain(error, run) from error
+    return new
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    if os.name == "nt":  # it opens no folders
+        yield
+        return
+    try:
+        handle = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise explain(error, run) from error
+    _held.add(handle)
+    try:
+        lock(handle)
+        yield
+    except BlockingIOError as error:
+        raise RunError(
+            f"another training is under way in {_name(run)}: wait for it, stop it, or choose another --out"
+        ) from error
+    finally:
+        if handle in _held:
+            _held.discard(handle)
+            os.close(handle)
+
+
+def _let_go() -> None:
+    """A process that was forked holds no lock: the kill of the one that trains must free the directory at once."""
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def _name(path: Path) -> str:
+    return printable(str(path))

@@ -1,0 +1,87 @@
+"""What a run takes over from the weights it begins with, beside them: network, size, normalisation. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from googlenet import bundle as bundles
+from googlenet.card import ModelCard, Preprocessing
+from googlenet.errors import RecipeError, WeightsError
+from googlenet.models.analysis import analyse
+from googlenet.models.spec import Network
+from googlenet.text import printable
+from googlenet.training.recipe import Recipe
+
+RECIPE = "finetune"  # that is trained by, unless another is asked for
+TORCHVISION = "torchvision"  # the word for what it publishes
+TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant, unless another is named
+
+
+def is_published(start: str | Path) -> bool:
+    """Whether torchvision's published weights are meant: a file or folder of that name goes before them."""
+    return str(start) == TORCHVISION and not Path(start).exists()
+
+
+def card_of(start: str | Path) -> ModelCard | None:
+    """Read the card of what a run is to begin with; ``None`` for a file of tensors and for what is published.
+
+    Raises :class:`WeightsError` where there is nothing, :class:`BundleError` where a folder is no run or bundle.
+    """
+    if is_published(start):
+        return None
+    path = Path(start)
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise WeightsError(
+            f"--from {printable(str(start))} {why}: give a run, a bundle, a .safetensors file or the word {TORCHVISION}"
+        ) from error
+    if path.is_dir():
+        return bundles.read(path).card
+    if path.is_file() and not size:
+        raise WeightsError(f"{printable(str(start))} is empty: copy it again")
+    return None
+
+
+def normalization(card: ModelCard | None) -> dict[str, Any]:
+    """Give what a run notes of how the network of its weights is to be fed, for JSON."""
+    if card is None:
+        return {}
+    rule = card.preprocessing
+    return {"mean": list(rule.mean), "std": list(rule.std), "channel_order": rule.channel_order}
+
+
+def fed_alike(rule: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
+    """Normalise pictures as the weights are used to, as :func:`normalization` noted it, where the channels agree."""
+    if len(origin.get("mean", ())) != rule.channels:
+        return rule
+    mean, std = tuple(origin["mean"]), tuple(origin["std"])
+    return replace(rule, mean=mean, std=std, channel_order=origin["channel_order"])
+
+
+def sized_alike(recipe: Recipe, card: ModelCard | None) -> Recipe:
+    """Take size, shape and channels of the pictures from the card where the recipe does not tell them."""
+    if card is None:
+        return recipe
+    rule = card.preprocessing
+    theirs = {"image_size": rule.size, "crop_fraction": rule.crop_fraction, "fit": rule.fit,
+              "in_channels": rule.channels}  # fmt: skip
+    told = recipe.model_fields_set
+    return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in told})
+
+
+def unfrozen(network: Network, freeze: str | None) -> Network:
+    """Leave out the heads on stages that do not learn: nothing would come of what they learn.
+
+    Raises :class:`NetworkError` on a stage it has not, :class:`RecipeError` where all is frozen.
+    """
+    if freeze is None:
+        return network
+    frozen = [stage.name for stage in network.through(freeze)]
+    if not any(row.cost.parameters and row.name not in frozen for row in analyse(network).rows):
+        raise RecipeError(f"--freeze {freeze} leaves nothing of {network.name} to learn: freeze up to an earlier stage")
+    return replace(network, aux=[tap for tap in network.aux if tap.after not in frozen])

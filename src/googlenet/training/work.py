@@ -1,0 +1,310 @@
+"""What a run does once it was looked at and nothing was wrong: network → epochs → bundle. From here on with torch."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+
+import googlenet
+from googlenet import bundle as bundles
+from googlenet.bundle import Bundle
+from googlenet.card import ModelCard
+from googlenet.data.pictures import Picture
+from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
+from googlenet.errors import DeviceError, RunError, StoppedError
+from googlenet.evaluation.drawing import attempt
+from googlenet.inference.export import write_bundle
+from googlenet.inference.golden import golden_inputs
+from googlenet.models.build import ConvNet, create
+from googlenet.models.spec import to_json
+from googlenet.stages import stage
+from googlenet.stopping import stop_signals
+from googlenet.training import checkpoint, directory, distributed, memory, torchrun, transfer
+from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.directory import CHECKPOINTS, CURVE, LOG
+from googlenet.training.display import Display, say
+from googlenet.training.distributed import Processes
+from googlenet.training.fit import EpochResult, Fit
+from googlenet.training.pace import Minutes
+from googlenet.training.precision import fastest
+
+if TYPE_CHECKING:
+    from googlenet.training.run import Device, Plan
+
+T = TypeVar("T")
+CHECKPOINTS_GROW = 3  # the first holds no state of the optimizer yet, and the last is followed by the best weights
+
+
+def of_first(device: Device, value: T) -> T:
+    """Meet the other processes that torchrun started, and give what the first one has."""
+    return distributed.join(_device(device)).first(value)
+
+
+def hashes_together(items: Sequence[Picture]) -> list[str]:
+    """Hash images, a share in each process that trains: all are busy, so that none is taken to be lost."""
+    processes = Processes(torch.device("cpu"))
+
+    def hashes(some: Sequence[Picture]) -> list[str]:
+        shares = processes.gather(content_hashes(some[processes.rank :: processes.count]))
+        return [shares[index % processes.count][index // processes.count] for index in range(len(some))]
+
+    return hashes_told(items, hashes, AT_ONCE * processes.count)
+
+
+def train(plan: Plan) -> Bundle:
+    """Train as planned. What may be raised is that of :func:`googlenet.train`."""
+    run = plan.run
+    computer = _device(plan.device)
+    memory.keep_freed()
+    processes = distributed.join(computer)
+    source = None
+    if plan.start is not None and not plan.resume:
+        with stage(f"reading {plan.start}"):
+            source = transfer.open_source(plan.start, plan.asked, plan.download)
+        plan = plan.begun_with(source.card, source.record())
+    with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
+        torch.manual_seed(plan.settings.seed)
+        with stage(f"building {plan.network.name}"):
+            built = _build(plan, source, processes.is_first)
+        plan = _with_precision(plan, built, processes, computer)
+        if not plan.resume:
+            plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
+        if processes.is_first and not plan.resume:
+            directory.start(run, plan.recorded(), plan.record)
+        if processes.rank:  # each process drops out other units
+            torch.manual_seed(int(np.random.SeedSequence((plan.settings.seed, processes.rank)).generate_state(1)[0]))
+        fit = _begin(plan, built, computer)
+        if source:
+            fit.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
+        if plan.resume:
+            fit.restore(Checkpoints(run / CHECKPOINTS), say)
+        if plan.goes_on_longer and processes.is_first:
+            directory.write_settings(run, plan.before | {"recipe": plan.settings.model_dump(mode="json")})
+            say(f"going on for longer, at a learning rate of {fit.learning_rate:.3g}: as a run of this length has here")
+        with stage("trying what the end will take"):
+            writing = _try_the_end(fit, run, plan.described, new=not plan.resume)
+            if isinstance(fit.pace, Minutes):
+                fit.pace.foresee(_foresee_validation(fit, run), writing)
+        _run(fit, run)
+    if processes.is_first:
+        with stage("writing the bundle"):
+            _finish(fit, run, plan.described)
+    processes.wait()
+    return bundles.read(run)
+
+
+def _begin(plan: Plan, built: ConvNet, computer: str) -> Fit:
+    fabric, strict = _fabric(computer, plan.settings.precision), plan.on_bad_image == "stop"
+    return Fit(built, plan.data, plan.settings, plan.rule, fabric, strict, plan.begun, plan.workers,
+               plan.checkpoint_minutes)  # fmt: skip
+
+
+def _with_precision(plan: Plan, built: ConvNet, processes: Processes, computer: str) -> Plan:
+    """Choose a precision where none is told: what is chosen is recorded, so that the run goes on in it."""
+    if plan.settings.precision != "auto":
+        return plan
+    with stage("trying precisions"):
+        chosen = fastest(built, plan.rule, plan.settings.batch_size // processes.count, computer)
+    return replace(plan, settings=plan.settings.model_copy(update={"precision": processes.first(chosen)}))
+
+
+def _build(plan: Plan, source: transfer.Source | None, tell: bool) -> ConvNet:
+    """Make the network: freshly initialised, then with what of ``source`` fits, the first stages perhaps frozen."""
+    settings, class_names = plan.settings, plan.data.class_names
+    built = create(
+        plan.network,
+        num_classes=len(class_names),
+        dropout=settings.dropout,
+        init=None if settings.init == "own" else settings.init,
+    )
+    if source:
+        taken = transfer.take(built, source, class_names, plan.rule)
+        if tell:
+            say(str(taken))
+    transfer.freeze_through(built, settings.freeze)
+    return built
+
+
+def _run(fit: Fit, run: Path) -> None:
+    silent = None if fit.processes.is_first else Console(quiet=True, force_terminal=False)
+    with Display(fit.recipe, silent) as display, _signals() as caught:
+        display.begin(fit)
+        watcher = _Recorder(display, run, fit, caught)
+        try:
+            finished = fit.run(watcher, Checkpoints(run / CHECKPOINTS))
+        except RuntimeError as error:
+            if distributed.says_lost_process(error):
+                raise RunError(
+                    f"process {fit.processes.rank} of {fit.processes.count} lost another one, which ended or did not "
+                    f"answer for {distributed.TIMEOUT.seconds} s; go on with --resume"
+                ) from error
+            raise
+        finally:
+            fit.close()
+    if fit.processes.is_first:
+        directory.write_unreadable(run, fit.progress.unreadable)
+    if not finished:
+        if fit.processes.is_first:
+            _draw(run, fit.progress.history, fit.task.metric)
+        again = f"googlenet train {fit.data.name} --out {run} --resume"
+        raise StoppedError(
+            f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
+            128 + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
+        )
+
+
+class _Recorder:
+    """Keeps the log on disk up to date, passes everything on to the display, and stops when a signal came."""
+
+    def __init__(self, display: Display, run: Path, fit: Fit, caught: list[int]) -> None:
+        self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
+        self.display, self.run, self.fit, self.caught = display, run, fit, caught
+
+    def epoch(self, result: EpochResult) -> None:
+        self.display.epoch(result)
+        if self.fit.processes.is_first:
+            _write_log(self.run / LOG, self.fit.progress.history)
+
+    def should_stop(self) -> bool:
+        return bool(self.caught)
+
+
+def _try_the_end(fit: Fit, run: Path, described: dict[str, Any], *, new: bool) -> float:
+    """Write once, before the first epoch, all that is written after the last; give the seconds that it took.
+
+    A network that cannot be shipped, names that cannot be written and a disk that is full are found out here, before
+    time is spent. What was written is deleted, and where it fails all of a ``new`` run.
+    """
+    begun = time.perf_counter()
+    if fit.processes.is_first:
+        try:
+            with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
+                _write_the_end(fit, Path(folder), described)
+        except BaseException as error:
+            if new:
+                directory.clear(run)
+            if isinstance(error, OSError):
+                raise directory.explain(error, run) from error
+            raise
+    return fit.processes.first(time.perf_counter() - begun)
+
+
+def _write_the_end(fit: Fit, folder: Path, described: dict[str, Any]) -> None:
+    history = fit.progress.history or [_made_up_epoch(fit)]
+    _write_log(folder / LOG, history)
+    _draw(folder, history, fit.task.metric)
+    odd = {item.name: "unread" for item in fit.data.split("all").items if not item.name.isascii()}
+    directory.write_unreadable(folder, {**odd, **fit.progress.unreadable})
+    network = copy.deepcopy(fit.best_network)  # what is shipped is moved to the processor
+    _write_bundle(fit, folder / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+
+
+def _made_up_epoch(fit: Fit) -> EpochResult:
+    scores = {fit.task.metric: 0.5}
+    losses = (1.0,) * (1 + len(fit.network.network.aux))
+    return EpochResult(1, fit.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
+
+
+def _foresee_validation(fit: Fit, run: Path) -> float:
+    """Give the seconds of a validation with its checkpoints."""
+    begun = time.perf_counter()
+    fit.save(Checkpoints(run / CHECKPOINTS))
+    saving = CHECKPOINTS_GROW * (time.perf_counter() - begun)
+    return fit.processes.first(fit.foresee_validation() + saving)
+
+
+def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
+    """Make the bundle of the best epoch."""
+    best = fit.best
+    assert best is not None
+    path = Checkpoints(run / CHECKPOINTS).best(best.epoch)
+    tensors, state = checkpoint.load(path)
+    network = fit.best_network
+    checkpoint.restore_module(network, tensors, path)
+    metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
+    card = _card(fit, described, metrics, tuple(state["thresholds"]))
+    _draw(run, fit.progress.history, fit.task.metric)
+    _write_bundle(fit, run / bundles.IN_RUN, network, card)
+
+
+def _write_bundle(fit: Fit, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
+    try:
+        return write_bundle(path, network, card, golden_inputs(fit.data.val, fit.rule))
+    except OSError as error:
+        raise directory.explain(error, path) from error
+
+
+def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float], thresholds: tuple[float, ...]) -> ModelCard:
+    network = fit.network.network
+    return ModelCard(
+        name=network.name,
+        network=to_json(network),
+        class_names=fit.data.class_names,
+        preprocessing=fit.rule,
+        metrics=metrics,
+        multi_label=fit.data.multi_label,
+        thresholds=thresholds,
+        data=described,
+        recipe=fit.recipe.model_dump(mode="json"),
+        versions={"googlenet": googlenet.__version__},
+    )
+
+
+def _write_log(path: Path, history: list[EpochResult]) -> None:
+    rows = []
+    for result in history:
+        row = result.to_row()
+        losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
+        rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
+    directory.write_csv(path, rows[0], (row.values() for row in rows))
+
+
+def _draw(run: Path, history: list[EpochResult], metric: str) -> None:
+    if not history:
+        return
+
+    def draw() -> None:
+        from googlenet.evaluation.report import draw_learning_curve
+
+        draw_learning_curve([result.to_row() for result in history], run / CURVE, metric)
+
+    if why := attempt(draw, run / CURVE):
+        say(why)
+
+
+# The machine.
+
+
+def _device(device: Device) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[device]:
+        usable = ", ".join(name for name, there in available.items() if there)
+        raise DeviceError(f"this machine has no {device}: it has {usable}; --device auto takes the best")
+    return device
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    return distributed.fabric_for(device, "bf16-mixed" if precision == "bf16" else "32-true")
+
+
+def _signals() -> AbstractContextManager[list[int]]:
+    """Collect signals. torchrun passes on what the terminal has sent to all already: a second one is no second wish."""
+    return stop_signals(lambda *_: None) if torchrun.is_launched() else stop_signals()
