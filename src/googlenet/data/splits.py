@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +15,7 @@ from googlenet.data.listing import csv_rows
 from googlenet.errors import DataError
 from googlenet.files import open_regular
 from googlenet.stages import stage
-from googlenet.text import escape_surrogates, printable
+from googlenet.text import csv_line, escape_surrogates, from_no_formula_path, no_formula_path, printable
 
 if TYPE_CHECKING:
     from googlenet.data.pictures import Picture
@@ -196,13 +194,11 @@ class Recorded:
 
 def record_of(splits: Mapping[str, Sequence[Picture]], hashes: Iterable[str]) -> bytes:
     """Write the images of each split, in their order, with their ``hashes``, in the same order: split.csv."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines = [csv_line(COLUMNS)]
     pairs = ((split, item) for split, items in splits.items() for item in items)
     for (split, item), sha256 in zip(pairs, hashes, strict=True):
-        writer.writerow((split, sha256, escape_surrogates(item.name)))
-    return text.getvalue().encode()
+        lines.append(csv_line((split, sha256, no_formula_path(escape_surrogates(item.name)))))
+    return "".join(lines).encode()
 
 
 def read_record(path: Path, sha256: str) -> list[Recorded]:
@@ -216,7 +212,8 @@ def read_record(path: Path, sha256: str) -> list[Recorded]:
     except OSError as error:
         raise DataError(f"{printable(str(path))} cannot be read: {error.strerror or error}") from error
     if digest.hexdigest() == sha256:
-        rows = [Recorded(*fields) for _, fields in csv_rows(path) if len(fields) == len(COLUMNS)][1:]
+        every = [fields for _, fields in csv_rows(path) if len(fields) == len(COLUMNS)]
+        rows = [Recorded(split, content, from_no_formula_path(name)) for split, content, name in every[1:]]
     if not rows:
         raise DataError(
             f"{printable(str(path))} is not the record that was written with this run: its sha256 is another one; "

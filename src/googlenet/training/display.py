@@ -153,12 +153,12 @@ class Display:
         return f"{number:>{width}}" if self.minutes is not None else f"{number:>{width}}/{self.epochs}"
 
     def _print(self, text: str, style: str = "") -> None:
-        self.console.print(printable(text), style=style, soft_wrap=True, markup=False, emoji=False)
+        self.console.print(_plain(text), style=style, soft_wrap=True, markup=False, emoji=False)
 
 
 def say(text: str) -> None:
     """Print a line on stderr, where there is no display yet."""
-    Console(stderr=True, highlight=False).print(printable(text), soft_wrap=True, markup=False, emoji=False)
+    Console(stderr=True, highlight=False).print(_plain(text), soft_wrap=True, markup=False, emoji=False)
 
 
 class _Speed(ProgressColumn):
@@ -170,3 +170,7 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _plain(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
