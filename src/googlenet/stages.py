@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from googlenet.text import printable
+
 SOON = 1.3  # seconds without a word after which the stage that is under way is named
 SHORT = 0.2  # seconds: a stage that is over before is not worth a line
 
@@ -46,4 +48,4 @@ def stage(what: str) -> Iterator[None]:
 def _say(what: str) -> None:
     begin()
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
-        print(f"{what} ...", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"{printable(what)} ...", file=sys.stderr, flush=True)  # noqa: T201
