@@ -106,12 +106,14 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def sibling(path: Path, ending: str) -> Path:
-    """Name a hidden file beside ``path``, after it.
+    """Name a hidden file beside ``path``, after it; one that no file can have where ``path`` is none.
 
     >>> sibling(Path("runs/results.parquet"), ".new").name
     '.results.parquet.new'
     """
-    return path.with_name(fitting_name(f".{path.name}", ending))
+    name = f".{path.name}"
+    too_long = len(os.fsencode(path.name)) > MAX_NAME_BYTES  # to be said now, not when it is renamed
+    return path.with_name(name + ending if too_long else fitting_name(name, ending))
 
 
 def fitting_name(stem: str, ending: str = "") -> str:

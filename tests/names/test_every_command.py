@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from googlenet.text import escape_surrogates, from_no_formula, from_no_formula_p
 
 from .conftest import CONTROL, NAMES, write_named
 
-CLASSES = sorted(map(escape_surrogates, NAMES))
+CLASSES = sorted(normalize("NFC", escape_surrogates(name)) for name in NAMES)
 
 
 @pytest.fixture
@@ -153,7 +154,6 @@ def test_doctor(clean, named, home):
     code, out, err = clean("doctor", named, "--json", "--plot", home / "pairs.png", "--fix", home / "clean")
     assert code == 0, err
     alike = [each["detail"] for each in json.loads(out)["findings"] if each["kind"] == "similar_names"]
-    assert "caf\u00e9 (NFC)" in " ".join(alike)
     assert "Dog and dog" in alike
     below = {path.relative_to(named): path.read_bytes() for path in images(named)}
     assert {path.relative_to(home / "clean"): path.read_bytes() for path in images(home / "clean")} == below
@@ -168,7 +168,7 @@ def test_a_list_of_the_doctor_is_read_back(clean, tmp_path):
     assert code == 0, err
     csv_rows(tmp_path / "=list.csv")
     from_list = open_data(tmp_path / "=list.csv")
-    assert from_list.class_names == tuple(sorted(names))
+    assert from_list.class_names == tuple(sorted(normalize("NFC", name) for name in names))
     assert sorted(item.path for item in from_list.split("all").items) == images(data)
 
 
@@ -244,7 +244,7 @@ def test_python_gives_the_exact_names(run, named):
 
 def test_the_folder_of_a_run_may_be_called_anything(coloured, tiny, tmp_path, clean):
     trained = googlenet.train(coloured, tmp_path / "first", network=tiny, epochs=1, batch_size=8, workers=0)
-    for name in NAMES:
+    for name in NAMES[::4]:  # the others in `make soak`
         target = Path(tmp_path, "runs", name)
         shutil.copytree(trained.path, target)
         code, _out, err = clean("predict", target, coloured / "red/000.png", "--json")

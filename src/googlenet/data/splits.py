@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from googlenet.errors import DataError
 from googlenet.files import open_regular
 from googlenet.stages import stage
-from googlenet.text import escape_surrogates, printable
+from googlenet.text import csv_line, escape_surrogates, from_no_formula_path, no_formula_path, printable
 
 if TYPE_CHECKING:
     from googlenet.data.pictures import Picture
@@ -196,13 +196,11 @@ class Recorded:
 
 def record_of(splits: Mapping[str, Sequence[Picture]], hashes: Iterable[str]) -> bytes:
     """Write the images of each split, in their order, with their ``hashes``, in the same order: split.csv."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines = [csv_line(COLUMNS)]
     pairs = ((split, item) for split, items in splits.items() for item in items)
     for (split, item), sha256 in zip(pairs, hashes, strict=True):
-        writer.writerow((split, sha256, escape_surrogates(item.name)))
-    return text.getvalue().encode()
+        lines.append(csv_line((split, sha256, no_formula_path(escape_surrogates(item.name)))))
+    return "".join(lines).encode()
 
 
 def read_record(path: Path, sha256: str) -> list[Recorded]:
@@ -221,7 +219,8 @@ def read_record(path: Path, sha256: str) -> list[Recorded]:
         lines = list(csv.reader(io.StringIO(content.decode(), newline="")))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{printable(str(path))} is no record of images: {error}") from error
-    return [Recorded(*fields) for fields in lines[1:] if len(fields) == len(COLUMNS)]
+    whole = (fields for fields in lines[1:] if len(fields) == len(COLUMNS))
+    return [Recorded(split, content, from_no_formula_path(name)) for split, content, name in whole]
 
 
 class Record:

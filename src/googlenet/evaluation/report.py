@@ -310,6 +310,6 @@ def _plot(path: Path, texts: Iterable[str] = (), labels: Labels | None = None, *
         FigureCanvasAgg(figure)
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        replace_file(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
     if named is not None:
         named.write_beside(path)
