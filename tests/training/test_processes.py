@@ -103,6 +103,11 @@ def session(number):
     return found
 
 
+def assert_saved(err):
+    assert "googlenet: stopped in epoch" in err
+    assert "--resume" in err.splitlines()[-1]
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
 def test_a_killed_training_leaves_no_process_behind_and_its_directory_free(call, coloured, tmp_path):
     out = tmp_path / "run"
@@ -131,7 +136,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
         os.killpg(process.pid, signal.SIGTERM)  # as `timeout`, systemd and Slurm do: to all processes of the job
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "saved; go on with" in err.splitlines()[-1]
+    assert_saved(err)
     assert "Traceback" not in err
     code, _, err = call("train", coloured, "--out", out)
     assert "holds a run: go on with --resume" in err
@@ -145,7 +150,7 @@ def test_a_signal_to_all_processes_of_a_training_saves(coloured, tmp_path, numbe
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert "saved; go on with" in err.splitlines()[-1]
+    assert_saved(err)
     assert "Traceback" not in err
     assert list((out / "checkpoints").glob("step-*"))
 
@@ -188,8 +193,7 @@ def test_ctrl_c_pressed_again_and_again_is_one_line_without_a_traceback(coloured
         time.sleep(pause)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.count("googlenet: ") == 1
-    assert err.splitlines()[-1].startswith("googlenet: stopped")
+    assert err.count("googlenet: stopped") == err.count("googlenet: ") == 1
     assert "Traceback" not in err
     wait_for(lambda: not session(process.pid), 20)
 
@@ -213,5 +217,5 @@ def test_two_ctrl_c_at_any_time_print_no_traceback(trained_run, tmp_path, comman
         time.sleep(0.02)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    assert process.returncode in (0, 130)
+    assert process.returncode in (0, 130, -2)  # -2: there was no Python yet to hear it
     assert err.count("googlenet: ") == (process.returncode == 130)

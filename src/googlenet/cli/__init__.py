@@ -86,12 +86,11 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is None and not debug:
         _hide_tracebacks()
     stages.begin()
-    with _interruptible(for_good=arguments is None) as interrupts:
+    with _interruptible(for_good=arguments is None):
         line, code = _run([argument for argument in given if argument != "--debug"], debug)
-        interrupts.end(code)
-        if line:
-            _say(f"googlenet: {' '.join(line.split())}")
-        sys.exit(code)
+    if line:
+        _say(f"googlenet: {' '.join(line.split())}")
+    sys.exit(code)
 
 
 def _run(given: list[str], debug: bool) -> tuple[str, int]:
@@ -155,39 +154,30 @@ class _Stderr(io.TextIOWrapper):
             super().flush()
 
 
-class _Interrupts:
-    """Ctrl-C ends a command by one line, however often it is pressed: the second one does not wait for the first."""
-
-    def __init__(self) -> None:
-        self.heard, self.line, self.code = False, b"googlenet: stopped\n", STOPPED
-
-    def end(self, code: int) -> None:
-        """Let a Ctrl-C from now on change nothing of how the command ended."""
-        self.heard, self.line, self.code = True, b"", code
-
-    def __call__(self, number: int, frame: object) -> None:
-        """Handle SIGINT."""
-        if self.heard:
-            with contextlib.suppress(OSError):
-                os.write(2, self.line)
-            os._exit(self.code)
-        self.heard = True
-        raise KeyboardInterrupt
-
-
 @contextlib.contextmanager
-def _interruptible(for_good: bool) -> Iterator[_Interrupts]:
-    """Hear Ctrl-C, ``for_good`` where the process ends with the command."""
-    interrupts = _Interrupts()
+def _interruptible(for_good: bool) -> Iterator[None]:
+    """Let Ctrl-C end a command by one line, however often it is pressed: the second does not wait for the first.
+
+    ``for_good`` where the process ends with the command: Ctrl-C then changes nothing of how it has ended.
+    """
+    heard: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        heard.append(number)
+        if len(heard) == 1:
+            raise KeyboardInterrupt
+        with contextlib.suppress(OSError):
+            os.write(2, b"googlenet: stopped\n")
+        os._exit(STOPPED)
+
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield interrupts  # it is ignored, or somebody else's
+        yield  # it is ignored, or somebody else's
         return
-    signal.signal(signal.SIGINT, interrupts)
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        yield interrupts
+        yield
     finally:
-        if not for_good:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if for_good else signal.default_int_handler)
 
 
 def _hide_tracebacks() -> None:

@@ -5,6 +5,7 @@ A picture drawn again within an epoch, to balance the classes, is augmented anew
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -218,7 +219,8 @@ class _Loader(DataLoader[Any]):
                 "module of its own and import it, or train with workers=0 (--workers 0)"
             ) from error
         except OSError as error:
-            why = machine.explain(error)
+            no_room = error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT)  # for a semaphore
+            why = "/dev/shm is full or cannot be written" if no_room else machine.explain(error)
             raise MachineError(
                 f"processes that read pictures cannot be started: {why}; --workers 0 needs none"
             ) from error
