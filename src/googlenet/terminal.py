@@ -26,7 +26,7 @@ from googlenet.text import printable
 UNCUT_WIDTH = 1_000_000  # cells of a line where there is no terminal: nothing is broken or cut
 REFRESH_SECONDS = 0.1  # between two states of a bar
 MIN_BAR_WIDTH, MAX_BAR_WIDTH = 8, 40  # cells
-COMMAND = ": googlenet "  # what follows in a message is a command to copy
+COMMAND = " with: googlenet "  # what follows in a message is a command to copy
 SPELT = str.maketrans({"×": "x", "·": ".", "–": "-", "…": "...", "≈": "~", "→": "->"})  # where it is not Unicode
 GAP = "  "  # between the parts of a line
 
@@ -85,7 +85,9 @@ def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: boo
     """
     to = to or console()
     line = plain(text, to)
-    to.print(Text(_broken(line, to.width) if wrap else line), style=style, overflow="ignore", crop=False)
+    to.print(
+        Text(_broken(line, to.width) if wrap and to.is_terminal else line), style=style, overflow="ignore", crop=False
+    )
 
 
 def _broken(line: str, width: int) -> str:
@@ -98,7 +100,7 @@ def _broken(line: str, width: int) -> str:
             lines.append(indent + word.lstrip())
         else:
             lines[-1] += word
-    return "\n".join(lines) + (COMMAND.replace(" ", "\n  ", 1) + command if colon else "")
+    return "\n".join(lines) + (COMMAND.replace(": ", ":\n  ") + command if colon else "")
 
 
 def one_line(parts: Sequence[Part], width: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.terminal.conftest import COMMANDS, SLOW, place, run, start  # noqa: F401
 from tests.terminal.screen import googlenet, show
-from tests.terminal.test_commands import CODES, DUMB, NO_COLOR, QUIET, SAME, TRAIN, C, assert_readable, assert_whole
+from tests.terminal.test_commands import CODES, DUMB, NO_COLOR, QUIET, SAME, TRAIN, assert_readable, assert_whole
 
 TERMINALS = [
     (60, {}),
@@ -12,7 +12,7 @@ TERMINALS = [
     (120, {}),
     (80, {"environment": NO_COLOR}),
     (80, {"environment": DUMB}),
-    (80, {"environment": C}),
+    (80, {"environment": {"LC_ALL": "C"}}),
     (80, {"piped": "stdout"}),
     (80, {"piped": "stderr"}),
     (80, {"piped": "both"}),

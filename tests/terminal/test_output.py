@@ -126,6 +126,14 @@ def test_lines_break_between_words_and_a_command_stays_whole(on):
     assert "1,582,671,872" in text.split()
     assert f"\n  {command}\n" in text
     assert max(map(len, text.splitlines()[:-1])) <= 40
+    assert on(80, lambda: terminal.say("googlenet: googlenet got 30 pixels")) == "googlenet: googlenet got 30 pixels\n"
+
+
+def test_in_a_pipe_a_message_is_one_line(capsys):
+    line = "googlenet: stopped in epoch 1 of 2, saved; go on with: googlenet train 'my photos' --resume " + "x y " * 99
+    terminal.say(line)
+    terminal.say(line, to=terminal.console(stderr=True))
+    assert capsys.readouterr() == (line + "\n", line + "\n")
 
 
 @pytest.mark.parametrize(
