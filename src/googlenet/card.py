@@ -90,7 +90,8 @@ class ModelCard:
     """``card.json`` of a bundle.
 
     ``network`` is the network as data, ``metrics`` what was measured on the validation pictures
-    (``top1``, ``top5``, ``map`` and ``exact`` are fractions of 1), ``data`` what it was trained on, ``files`` the
+    (``top1``, ``top5``, ``map`` and ``exact`` are fractions of 1), ``data`` what it was trained on (``record``: the
+    sha256 of the run's ``split.csv``, which names every image with its split and content), ``files`` the
     sha256 of every file beside the card.
 
     ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),

@@ -287,3 +287,16 @@ def test_names_that_differ_in_capitals_alone_are_said(tmp_path: Path) -> None:
         f"{root}: names that differ in capitals alone, which some disks take for one: "
         "a/Cat.jpg and a/cat.jpg, b/Cat.jpg and b/cat.jpg"
     )
+
+
+@pytest.mark.parametrize(("written", "there"), [(NFC, NFD), (NFD, NFC)])
+def test_a_list_names_files_in_whichever_form_the_disk_has_them(tmp_path: Path, written: str, there: str) -> None:
+    empty_files(tmp_path, *(f"{there}/{n}.jpg" for n in range(6)), *(f"tea/{n}.jpg" for n in range(6)))
+    lines = [f"{folder}/{n}.jpg,{folder}" for folder in (written, "tea") for n in range(6)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+    data = open_data(tmp_path / "list.csv").split("all")
+    assert data.counts() == {NFC: 6, "tea": 6}
+    assert all(item.path and item.path.exists() for item in data.items)
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines, f"{there}/0.jpg,tea"]))
+    with pytest.raises(DataError, match="is in line 2 too with another label"):
+        open_data(tmp_path / "list.csv")

@@ -8,11 +8,12 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
+from unicodedata import normalize
 
 from googlenet.data.splits import SPLITS
 from googlenet.errors import DataError
@@ -95,6 +96,7 @@ def read_list(
     rows = [_row(path, line, record, notes) for line, record in records]
     if not rows:
         raise DataError(f"{path} lists no pictures: it takes a path and a label a line ({_how(path)})")
+    rows = [row if str(row.path).isascii() else _as_on_disk(path.parent, row) for row in rows]
     _refuse_repeated(path, rows)
     _refuse_missing(path, rows)
     _refuse_torn_groups(path, rows)
@@ -437,6 +439,14 @@ def _can_be_encoded(text: str) -> bool:
 
 
 # All rows together.
+
+
+def _as_on_disk(folder: Path, row: Row) -> Row:
+    """Find a file whose name has another Unicode form on the disk than in the list: a Mac's differs from others'."""
+    written = os.path.relpath(row.path, folder) if row.home == folder else str(row.path)
+    forms = (folder / normalize(form, written) for form in ("NFC", "NFD"))
+    found = next((path for path in (row.path, *forms) if os.path.isfile(path)), row.path)  # noqa: PTH113 - as below
+    return row if found == row.path else replace(row, path=found, home=folder if row.home == folder else found.parent)
 
 
 def _refuse_repeated(source: Path, rows: list[Row]) -> None:

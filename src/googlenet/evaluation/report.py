@@ -13,6 +13,7 @@ import numpy as np
 
 from googlenet.errors import MissingExtraError
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
+from googlenet.files import replace_file
 from googlenet.images.decode import Pixels
 
 try:
