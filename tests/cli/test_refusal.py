@@ -36,7 +36,7 @@ def refused(arguments, environment, **options):
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if not line.endswith(" ...")]  # stages, on a slow machine
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("googlenet: ")
     assert "defect" not in lines[0]
