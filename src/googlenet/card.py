@@ -284,6 +284,8 @@ def _is_whole(value: Any, least: float, most: float) -> bool:
 
 
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
+    if not isinstance(fields, dict):
+        raise TypeError("preprocessing is no table")
     sequences = {name: tuple(fields[name]) for name in ("mean", "std", "value_range") if fields.get(name) is not None}
     found = Preprocessing(**{"color_profiles": "ignored", **fields, **sequences})
     numbers = (found.size, found.crop_fraction, *found.mean, *found.std)

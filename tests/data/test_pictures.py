@@ -276,7 +276,10 @@ def test_a_file_is_not_a_folder(flat: Path) -> None:
         (["notes.txt"], "has no pictures: make one sub-folder per class"),
         (["1.jpg", "2.png", "3.txt"], "has 2 pictures but no sub-folders: make one sub-folder per class"),
         (numbered("cat", 20), "has one class only, 'cat': a classifier needs two or more"),
-        ([*numbered("cat", 20), "dog/notes.txt"], "dog is a class without pictures: put some into it (bmp, gif, "),
+        (
+            [*numbered("cat", 20), "dog/notes.txt"],
+            "dog is a class without pictures: put some into it (avif, bmp, ",
+        ),
         (["cat/1.jpg", "dog/1.jpg"], "too few pictures to hold some out"),
         (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg", "val/d/1.jpg"], "has classes that "),
         (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg", "val/d/1.jpg"], "lacks: c, d; train has a, b"),

@@ -420,7 +420,7 @@ def test_a_place_that_cannot_be_written_is_one_line(healthy, tmp_path, call):
     (tmp_path / "file").write_text("")
     code, _, err = call("doctor", healthy, "--fix", tmp_path / "file" / "clean")
     assert code == 1
-    assert "clean cannot be written: Not a directory" in err
+    assert f"clean cannot be written: {tmp_path / 'file'} is no folder" in err
     (healthy / "train" / "cat" / "copy.png").write_bytes((healthy / "train" / "cat" / "000.png").read_bytes())
     code, _, err = call("doctor", healthy, "--plot", tmp_path / "file" / "doctor.png")
     assert code == 1

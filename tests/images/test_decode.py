@@ -406,7 +406,7 @@ def forbid(path: Path) -> None:
         (write_text, "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"),
         (write_half_a_jpeg, "is damaged: image file is truncated"),
         (write_half_a_png, "is damaged: image file is truncated"),
-        (Path.mkdir, "is a folder, not a file"),
+        (Path.mkdir, "is a folder, not a picture"),
         (lambda path: None, "does not exist"),
         (link_to_itself, "cannot be read: "),
         (forbid, "may not be read: permission denied"),

@@ -164,10 +164,9 @@ def test_the_doctor_says_the_range_and_what_lies_beyond(coloured: Path) -> None:
 
 @pytest.mark.parametrize("value", ["[0]", "[5, 5]", "[0, 1e999]", '["a", "b"]', "[0, 1, 2]"])
 def test_a_range_on_a_card_that_is_none_is_refused(value: str) -> None:
-    text = (
-        ModelCard("n", {}, ("a",), Preprocessing(32))
-        .to_json()
-        .replace('"value_range": null', f'"value_range": {value}')
-    )
-    with pytest.raises(BundleError, match="value_range must be two numbers"):
+    card = ModelCard("n", {}, ("a",), Preprocessing(32), format=3)  # which has no hash of its own
+    text = card.to_json().replace('"value_range": null', f'"value_range": {value}')
+    with pytest.raises(
+        BundleError, match="1e999 is not a finite number" if "1e999" in value else "value_range must be two"
+    ):
         ModelCard.from_json(text)

@@ -38,11 +38,12 @@ NAMES = (
 @pytest.fixture
 def written(trained_run):
     """The README of a bundle that somebody made to look like more than it is, and its text without code."""
-    card = bundles.read(trained_run).card
+    there = bundles.read(trained_run)
+    card = there.card
     odd = {"name": "tiny\n---\nlicense: mit", "paper": "<img src=x onerror=alert(1)> [a](https://evil.example)"}
     network = {"Network": {**card.network["Network"], **odd}}
     metrics = {"top1": 0.5, "<b>|x": 1.0}
-    bundle = Bundle(trained_run, dataclasses.replace(card, class_names=NAMES, network=network, metrics=metrics))
+    bundle = Bundle(there.path, dataclasses.replace(card, class_names=NAMES, network=network, metrics=metrics))
     return readme(bundle, "me/new", for_timm=False)
 
 

@@ -248,7 +248,7 @@ def test_a_disk_that_becomes_read_only_is_said_and_the_run_goes_on_later(train, 
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ({"workers": -1}, "--workers -1: should be 0 or more"),
+        ({"workers": -1}, "--workers -1: should be 0 to "),
         ({"checkpoint_minutes": 0}, "--checkpoint-minutes 0: should be greater than 0"),
         ({"checkpoint_minutes": float("nan")}, "--checkpoint-minutes nan: should be greater than 0"),
     ],

@@ -96,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(given: list[str], debug: bool) -> tuple[str, int]:
     """Run a command; return what is to be said of how it ended, if anything, and the exit code."""
     try:
+        _refuse_empty(given)
         code: Any = app(given, prog_name="googlenet", standalone_mode=False)
         sys.stdout.flush()
         if code == STOPPED:  # what typer makes of a Ctrl-C
@@ -105,6 +106,15 @@ def _run(given: list[str], debug: bool) -> tuple[str, int]:
         for line in traceback.format_exc().splitlines() if debug else ():
             _say(line, wrap=False)
         return _ended(error)
+
+
+def _refuse_empty(given: list[str]) -> None:
+    """Raise where a word is empty, as a variable that is not set makes it: as a path it would be this folder."""
+    for number, word in enumerate(given):
+        option = word.partition("=")[0] if word.startswith("--") and word.endswith("=") else ""
+        if not word or option:
+            after = option or (given[number - 1] if number else "googlenet")
+            raise typer.BadParameter(f"what is given after {after!r} is empty: give a value, or leave it out")
 
 
 def _ended(error: BaseException) -> tuple[str, int]:

@@ -22,6 +22,8 @@ else:
 
 MAX_LETTERS, MAX_DOTS = 2**20, 64  # of a recipe, and of one of its keys
 _COMMENTS, _KEYS = re.compile("#.*"), re.compile(r"[=,{}\[\]\n]")
+# Far more than any run needs, and no more than JSON and PyTorch hold.
+MAX_EPOCHS, MAX_MINUTES, MAX_BATCH_SIZE, MAX_SEED = 1_000_000, 1_000_000, 65_536, 2**63 - 1
 GRAIN = 16  # pictures grow by so many pixels at a time
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -37,7 +39,7 @@ Span = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Augmentation(_Strict):
@@ -72,18 +74,20 @@ class Recipe(_Strict):
     """
 
     network: str = "googlenet_bn"  # a name of the zoo
-    epochs: int = Field(default=15, ge=1)
-    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # None: by epochs
+    epochs: int = Field(default=15, ge=1, le=MAX_EPOCHS)
+    minutes: float | None = Field(default=None, gt=0, le=MAX_MINUTES)  # None: by epochs
     image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
     # of the shorter side, in validation and after; None: the network's own
     crop_fraction: float | None = Field(default=None, ge=0.1, le=1)
     # Pictures have this share of the size at first, and grow to it over the first ``grown`` of the schedule.
     first_size: float = Field(default=1.0, ge=0.25, le=1)
     grown: Fraction = 0.5
-    together: int = Field(default=1, ge=1)  # batches at most in a step of smaller pictures, which sees no more pixels
+    together: int = Field(
+        default=1, ge=1, le=64
+    )  # batches at most in a step of smaller pictures, which sees no more pixels
     in_channels: int = Field(default=3, ge=1, le=1024)  # 1: grey, 3: RGB, any other: as the files have them
     fit: ToSquare = "crop"  # how a picture becomes square
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: int = Field(default=64, ge=2, le=MAX_BATCH_SIZE)
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: what is fastest on the device, by trying
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = Field(default=0.002, gt=0)
@@ -94,7 +98,7 @@ class Recipe(_Strict):
     weight_decay: float = Field(default=0.05, ge=0)
     schedule: Literal["cosine", "step"] = "cosine"
     warmup: Fraction = 0.1
-    step_epochs: int = Field(default=8, ge=1)
+    step_epochs: int = Field(default=8, ge=1, le=MAX_EPOCHS)
     step_factor: float = Field(default=0.96, gt=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     averaging: float = Field(default=0.99, ge=0, lt=1)
@@ -102,7 +106,7 @@ class Recipe(_Strict):
     init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "own"  # own: the network's
     val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # of each class, held out where DATA has no val/
     test_fraction: float = Field(default=0.0, ge=0, lt=1)  # of each class, kept apart and never looked at in training
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     balance: Literal["none", "loss", "sample"] = "none"
     augmentation: Augmentation = Augmentation()
 

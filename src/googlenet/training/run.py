@@ -39,6 +39,7 @@ from googlenet.errors import (
 )
 from googlenet.extras import TRAINING, require
 from googlenet.inference.golden import golden_inputs
+from googlenet.inference.pipeline import cores
 from googlenet.machine import explained
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
@@ -430,8 +431,9 @@ def _is_to_go_on(run: Path) -> bool:
 
 
 def _check_options(device: str, on_bad_image: str, workers: int | None, checkpoint_minutes: float) -> None:
-    if workers is not None and workers < 0:
-        raise RecipeError(f"--workers {workers}: should be 0 or more")
+    most = max(8, 4 * cores())
+    if workers is not None and not 0 <= workers <= most:
+        raise RecipeError(f"--workers {workers}: should be 0 to {most}, four for each core")
     if not checkpoint_minutes > 0:
         raise RecipeError(f"--checkpoint-minutes {checkpoint_minutes}: should be greater than 0")
     if on_bad_image not in get_args(OnBadImage):
