@@ -187,7 +187,7 @@ def check_output_path(path: Path) -> None:
         if place != path and not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is no folder")
         if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
-            raise OSError(*_why_not(place))
+            raise _forbidden(place, path)
     except (OSError, ValueError) as error:
         raise write_error(path, error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))) from error
 
@@ -197,8 +197,9 @@ def _check_name(name: str) -> None:
         raise OSError(errno.ENAMETOOLONG, f"a name has more than {MAX_NAME_BYTES} bytes")
 
 
-def _why_not(place: Path) -> tuple[int, str]:
-    """Say whether the disk or the folder forbids writing."""
+def _forbidden(place: Path, path: Path) -> OSError:
+    """Return whether the disk or the folder forbids writing to ``place``, which is ``path`` or above it."""
     read_only = os.name == "posix" and os.statvfs(place).f_flag & os.ST_RDONLY
     number = errno.EROFS if read_only else errno.EACCES
-    return number, f"{printable(str(place))}: {os.strerror(number)}"
+    where = "" if place == path else f"{printable(str(place))}: "
+    return OSError(number, where + os.strerror(number))
