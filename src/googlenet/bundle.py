@@ -130,6 +130,8 @@ def read(path: str | Path) -> Bundle:
 
     Raises :class:`BundleError` when there is none or its card is damaged, foreign or too new.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise BundleError(f"a run or bundle is named by its path, got {type(path).__name__}")
     here, found = Path(path), False
     try:
         for folder in (here, here / IN_RUN):

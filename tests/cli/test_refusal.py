@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shlex
 import subprocess
 import sys
 
@@ -49,6 +50,9 @@ def refused(arguments, environment, **options):
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
+        ("train '' --out run", 2, "what is given after 'train' is empty"),
+        ("train PHOTOS --out=", 2, "what is given after '--out' is empty"),
+        ("train PHOTOS --out run --batch-size 999999999999999999999", 2, "batch_size = 999999999999999999999"),
         ("train nowhere --out run", 2, "nowhere does not exist: DATA is a folder"),
         ("train empty --out run", 2, "empty has no pictures"),
         ("train PHOTOS --out a.txt", 1, "a.txt is a file: --out names a directory"),
@@ -142,7 +146,9 @@ def test_a_wrong_command_is_refused_at_once(without_torch, trained_run, tmp_path
         (tmp_path / "locked").symlink_to("empty")
     named = {"RUN": str(trained_run), "PHOTOS": str(trained_run.parent / "photos"), "LONG": 300 * "x"}
     try:
-        given, line, seconds = refused([named.get(word, word) for word in command.split()], without_torch, cwd=tmp_path)
+        given, line, seconds = refused(
+            [named.get(word, word) for word in shlex.split(command)], without_torch, cwd=tmp_path
+        )
     finally:
         if "locked" in command:
             subprocess.run(["umount", tmp_path / "empty"], check=True)

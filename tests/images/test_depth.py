@@ -162,6 +162,13 @@ def test_the_doctor_says_the_range_and_what_lies_beyond(coloured: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_without_a_number_is_refused(tmp_path: Path, value: float) -> None:
+    Image.fromarray(np.full((8, 8), value, np.float32)).save(tmp_path / "none.tif")
+    with pytest.raises(UnreadableImageError, match=r"none.tif is damaged: every value is NaN or infinite"):
+        decode(tmp_path / "none.tif")
+
+
 @pytest.mark.parametrize("value", ["[0]", "[5, 5]", "[0, 1e999]", '["a", "b"]', "[0, 1, 2]"])
 def test_a_range_on_a_card_that_is_none_is_refused(value: str) -> None:
     card = ModelCard("n", {}, ("a",), Preprocessing(32), format=3)  # which has no hash of its own

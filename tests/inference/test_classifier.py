@@ -16,7 +16,7 @@ from PIL import Image
 
 import googlenet
 from googlenet import bundle as bundles
-from googlenet.errors import BundleError, GoogLeNetError, UnreadableImageError
+from googlenet.errors import BundleError, GoogLeNetError, NetworkError, UnreadableImageError
 from googlenet.inference.engine import precisions
 from googlenet.inference.pipeline import AHEAD, cores
 
@@ -412,3 +412,23 @@ os.kill(os.getpid(), signal.SIGUSR1)
 """
     result = subprocess.run([sys.executable, "-c", code, trained_run], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "handled\n")
+
+
+def test_what_is_of_another_type_is_said(trained_run):
+    classifier = googlenet.load(trained_run)
+    prediction = classifier.predict(np.zeros((8, 8, 3), np.uint8))
+    for wrong in (0, -1, "x", None):
+        with pytest.raises(GoogLeNetError, match="top takes a whole number of classes"):
+            prediction.top(wrong)
+    with pytest.raises(GoogLeNetError, match="no class is called 5"):
+        prediction.heatmap(5)
+    with pytest.raises(UnreadableImageError, match="has no pixels: it is 0×0"):
+        classifier.predict(Image.new("RGB", (0, 0)))
+    for wrong in (None, 5, b"runs"):
+        with pytest.raises(BundleError, match="a run or bundle is named by its path, got"):
+            googlenet.load(wrong)
+    for wrong in (None, 5, [], "googlenet"):
+        with pytest.raises(NetworkError, match="a network is a Network"):
+            googlenet.analyse(wrong)
+    with pytest.raises(NetworkError, match="a network is a Network"):
+        googlenet.create(5)

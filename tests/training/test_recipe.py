@@ -98,3 +98,15 @@ def test_an_unknown_name_lists_the_recipes():
 def test_the_recipe_of_a_run_survives_json():
     recipe = load_recipe("paper", epochs=2)
     assert Recipe(**recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"batch_size": 10**21}, {"epochs": 10**21}, {"seed": 10**21}, {"lr": float("inf")}, {"weight_decay": float("inf")},
+     {"step_epochs": 10**9}, {"minutes": 1e9}],
+    ids=str,
+)  # fmt: skip
+def test_numbers_that_no_run_needs_are_refused(setting):
+    (name,) = setting
+    with pytest.raises(RecipeError, match=rf"{name} = .*should be"):
+        load_recipe("default", **setting)

@@ -375,3 +375,23 @@ def test_training_sees_all_of_a_picture_unless_it_crops(fit):
     everything = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0, erase=0)
     _, _, seen = PictureDataset(pictures, rule, 0, everything)[Place(0, 0, rule.size)]
     assert np.abs(seen.permute(1, 2, 0).numpy().astype(int) - prepare(pixels, rule)).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({"overwrite": "no"}, RecipeError, "overwrite should be True or False, got 'no'"),
+        ({"resume": 1}, RecipeError, "resume should be True or False, got 1"),
+        ({"workers": "2"}, RecipeError, "--workers 2: should be 0 to"),
+        ({"workers": 100_000}, RecipeError, "--workers 100000: should be 0 to"),
+        ({"checkpoint_minutes": "x"}, RecipeError, "--checkpoint-minutes x: should be greater than 0"),
+        ({"out": None}, RunError, "out names the directory of the run, got None"),
+        ({"data": None, "overwrite": True}, DataError, "DATA is a path, the name of a set, or LabelledData, got NoneType"),
+        ({"data": "", "overwrite": True}, DataError, "DATA is a path, the name of a set, or LabelledData, got ''"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_and_nothing_is_replaced(trained_run, coloured, given, error, says):
+    before = (trained_run / "run.json").read_bytes()
+    with pytest.raises(error, match=re.escape(says)):
+        googlenet.train(**{"data": coloured, "out": trained_run, "network": "lenet5", **given})
+    assert (trained_run / "run.json").read_bytes() == before

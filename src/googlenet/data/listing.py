@@ -201,7 +201,8 @@ def csv_rows(path: Path, known: Sequence[str] = ()) -> Iterator[tuple[int, list[
         except StopIteration:
             return
         except csv.Error as error:
-            raise DataError(f"{path}:{line}: not CSV: {error}") from error
+            old = "lines end as on old Macs, in a carriage return alone: save it with line feeds"
+            raise DataError(f"{path}:{line}: not CSV: {old if 'new-line' in str(error) else error}") from error
         start, line = line, reader.line_num + skipped + 1  # a quoted field may go over several lines
         if fields:
             yield start, fields
@@ -271,7 +272,7 @@ def _jsonl_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple
         except RecursionError as error:
             raise DataError(f"{path}:{number}: nested too deeply: a line is {_how(path)}") from error
         except ValueError as error:
-            reason = getattr(error, "msg", error)
+            reason = getattr(error, "msg", "a number of too many digits")
             raise DataError(f"{path}:{number}: not JSON: {reason}: a line is {_how(path)}") from error
         if not isinstance(record, dict):
             raise DataError(f"{path}:{number}: no object: a line is {_how(path)}")

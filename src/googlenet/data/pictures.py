@@ -269,6 +269,9 @@ class _How(NamedTuple):
 
 
 def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
+    if not isinstance(source, (str, os.PathLike)) or not str(source):
+        got = repr(source) if isinstance(source, str) else type(source).__name__
+        raise DataError(f"DATA is a path, the name of a set, or LabelledData, got {got}")
     root = Path(source)
     if _is_list(root):
         data = _open_list(root, how)

@@ -18,6 +18,7 @@ from googlenet.errors import ImageTooLargeError, UnreadableImageError
 from googlenet.images.tiff import JPEG_COMPRESSIONS, Directory, read_directory
 
 MEGAPIXELS = 100  # of an image, by default
+MAX_MEGAPIXELS = 10_000  # beyond which no machine reads an image: raising the limit is not suggested
 OPTION, VARIABLE = "--max-megapixels", "GOOGLENET_MAX_MEGAPIXELS"
 COLOURS = 3
 
@@ -75,9 +76,9 @@ class Budget:
                          count / FILE_BYTES)  # fmt: skip
 
     def _refuse(self, what: str, pixels: float) -> None:
-        raise ImageTooLargeError(
-            f"{self.name} has {what}: shrink it, or raise max_pixels ({OPTION} {math.ceil(pixels / 1e6)})"
-        )
+        megapixels = math.ceil(pixels / 1e6)
+        more = f", or raise max_pixels ({OPTION} {megapixels})" if megapixels <= MAX_MEGAPIXELS else ""
+        raise ImageTooLargeError(f"{self.name} has {what}: shrink it{more}")
 
     def refuse_parts(self, what: str) -> None:
         """Raise :class:`UnreadableImageError` for a file of more parts than any program writes."""

@@ -143,6 +143,8 @@ def open_picture(
             if stored:
                 return _Stored(channels, limit, value_range).bands(source)
             limit.check_size(source.width, source.height)
+            if not source.width * source.height:
+                raise UnreadableImageError(f"{limit.name} has no pixels: it is {source.width}×{source.height}")
             return _converted(source, channels, value_range, color_profiles, ours=False)
         with _file_of(source) as file:
             if stored:
@@ -490,7 +492,7 @@ def _what_is_wrong(error: Exception) -> str:
         return str(error.strerror).replace("a file", "a picture")  # a folder, a FIFO, a device, …
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
-    return f"is damaged: {' '.join(str(error).split()) or type(error).__name__}"
+    return f"is damaged: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 # Some of Pillow's readers refuse more than 179 megapixels, by a global of its own. Our limit is checked before they are

@@ -104,9 +104,12 @@ def to_8_bits(image: Image.Image, given: ValueRange | None) -> Image.Image:
     transparent = image.info.get("transparency")
     scale = _Scale(black, white, _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO, _is_word(image),
                    transparent if isinstance(transparent, int) else None)  # fmt: skip
-    scaled = Image.new("L", image.size)
+    scaled, any_finite = Image.new("L", image.size), False
     for top, values in _strips(image):
+        any_finite = any_finite or bool(_finite(values).size)
         scaled.paste(Image.fromarray(scale(values)), (0, top))
+    if not any_finite:
+        raise ValueError("every value is NaN or infinite")
     if profile := image.info.get("icc_profile"):
         scaled.info["icc_profile"] = profile
     return scaled

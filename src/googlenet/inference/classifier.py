@@ -64,7 +64,9 @@ class Prediction:
         return tuple(self.class_names[i] for i in np.argsort(-self.probabilities, kind="stable") if over[i])
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """Give the ``k`` likeliest classes with their probabilities, the likeliest first."""
+        """Give the ``k`` likeliest classes with their probabilities, the likeliest first; all where there are fewer."""
+        if not isinstance(k, int) or k < 1:
+            raise GoogLeNetError(f"top takes a whole number of classes, 1 or more, got {k!r}")
         order = np.argsort(-self.probabilities, kind="stable")[:k]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
@@ -76,7 +78,7 @@ class Prediction:
         """
         name = self.label if class_name is None else class_name
         if name not in self.class_names:
-            raise GoogLeNetError(f"no class is called {name!r}: {nearest(name, self.class_names)}")
+            raise GoogLeNetError(f"no class is called {name!r}: {nearest(str(name), self.class_names)}")
         return self.classifier.heatmap(self.source, self.class_names.index(name))
 
     def __repr__(self) -> str:

@@ -31,6 +31,7 @@ from googlenet.models.spec import (
     SeparableConv,
     Size,
     Stage,
+    require_network,
 )
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -118,7 +119,7 @@ def analyse(network: Network, size: int | None = None) -> Analysis:
     >>> table.parameters, table.macs, table.training_parameters, table.depth
     (6998552, 1582671872, 13378280, 22)
     """
-    size = network.input_size if size is None else size
+    size = require_network(network).input_size if size is None else size
     if size < minimum_size(network):
         raise InputSizeError(too_small(network, size, size))
     return _analyse(network, size)

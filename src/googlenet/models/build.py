@@ -127,7 +127,7 @@ def create(
     >>> [head.shape for head in network.forward_with_aux(torch.zeros(2, 3, 224, 224)).aux]
     [torch.Size([2, 5]), torch.Size([2, 5])]
     """
-    network = zoo.find(name) if isinstance(name, str) else name
+    network = zoo.find(name) if isinstance(name, str) else spec.require_network(name)
     if num_classes is not None:
         network = replace(network, num_classes=num_classes)
     if in_channels is not None:

@@ -400,6 +400,13 @@ MAX_WIDTHS = {"out": 2**20, "num_classes": 2**20, "groups": 2**20, "in_channels"
 MAX_TEXT = 2**16
 
 
+def require_network(value: Any) -> Network:
+    """Return a network as it is. Raises :class:`NetworkError` for anything else."""
+    if not isinstance(value, Network):
+        raise NetworkError(f"a network is a Network (or, where that is said, the name of one), got {value!r:.80}")
+    return value
+
+
 def from_json(value: Any) -> Any:
     """Read back what :func:`to_json` gave. Raises :class:`NetworkError` on anything else.
 

@@ -146,12 +146,13 @@ def train(
         bundle = googlenet.train("photos/", out="runs/flowers")
     """
     begun = time.perf_counter()
-    run = Path(out)
     overrides = {"network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size,
                  "in_channels": in_channels, "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze,
                  "seed": seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "balance": balance,
                  "precision": precision}  # fmt: skip
     require("train", *TRAINING)
+    _check_types(out, resume=resume, overwrite=overwrite, download=download)
+    run = Path(out)
     _check_options(device, on_bad_image, workers, checkpoint_minutes)
     if torchrun.is_launched():
         resume = _work().of_first(device, resume or _is_to_go_on(run))
@@ -430,11 +431,19 @@ def _is_to_go_on(run: Path) -> bool:
     return bool(directory.read_settings(run).get("launch") == torchrun.launch_id())
 
 
+def _check_types(out: Any, **switches: Any) -> None:
+    if not isinstance(out, (str, os.PathLike)) or not str(out):
+        raise RunError(f"out names the directory of the run, got {out!r}")
+    for name, value in switches.items():
+        if not isinstance(value, bool):  # "no" would be taken for yes
+            raise RecipeError(f"{name} should be True or False, got {value!r}")
+
+
 def _check_options(device: str, on_bad_image: str, workers: int | None, checkpoint_minutes: float) -> None:
     most = max(8, 4 * cores())
-    if workers is not None and not 0 <= workers <= most:
+    if workers is not None and not (isinstance(workers, int) and 0 <= workers <= most):
         raise RecipeError(f"--workers {workers}: should be 0 to {most}, four for each core")
-    if not checkpoint_minutes > 0:
+    if not isinstance(checkpoint_minutes, (int, float)) or not checkpoint_minutes > 0:
         raise RecipeError(f"--checkpoint-minutes {checkpoint_minutes}: should be greater than 0")
     if on_bad_image not in get_args(OnBadImage):
         raise RecipeError(f"on_bad_image {on_bad_image!r}: should be skip or stop")
