@@ -1,5 +1,19 @@
-"""``python -m googlenet`` is the same as ``googlenet``."""
+"""``googlenet``, and ``python -m googlenet``."""
 
-from googlenet.cli import main
+import signal
 
-main()
+
+def main() -> None:
+    """Load the command line and run it. While it is loaded there is nothing to finish: Ctrl-C ends it at once."""
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, as under nohup
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from googlenet import cli
+
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -163,3 +163,9 @@ def test_nothing_is_left_when_the_process_ends(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(str(tmp_path / "tmp/googlenet-"))
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_colon_in_a_name_is_no_drive(tmp_path: Path) -> None:
+    files = {f"{name}/{number}.jpg": b"x" for name in (":dog:", "12:30", "cat") for number in range(5)}
+    assert open_data(pack(tmp_path / "a.zip", files)).class_names == ("12:30", ":dog:", "cat")
+    assert "leads out of it" in error_of(pack(tmp_path / "b.zip", {**files, "C:/x.jpg": b"x"}))

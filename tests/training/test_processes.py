@@ -219,3 +219,14 @@ def test_two_ctrl_c_at_any_time_print_no_traceback(trained_run, tmp_path, comman
     assert "Traceback" not in err
     assert process.returncode in (0, 130, -2)  # -2: there was no Python yet to hear it
     assert err.count("googlenet: ") == (process.returncode == 130)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.05, 0.08, 0.12, 0.17])
+def test_ctrl_c_while_the_command_line_is_loaded_prints_no_traceback(seconds):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = [sys.executable, "-m", "googlenet", "table", "lenet5", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    assert "googlenet/cli" not in process.communicate(timeout=60)[1]  # Python itself may be caught before we are there

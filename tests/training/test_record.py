@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -274,3 +275,20 @@ def test_minutes_may_become_more_too(train, coloured, tmp_path):
     state = state_of(tmp_path / "run")[1]
     assert state["recipe"]["minutes"] == 0.1
     assert state["progress"]["elapsed"] > 0.03 * 60
+
+
+def test_names_that_no_card_may_hold_are_refused_before_the_first_epoch(coloured, tmp_path, call):
+    lines = [json.dumps({"path": str(path), "label": 700 * path.parent.name}) for path in coloured.rglob("*.png")]
+    (tmp_path / "l.jsonl").write_text("\n".join(lines))
+    code, _, err = call("train", tmp_path / "l.jsonl", "--out", tmp_path / "run", "--network", "lenet5")
+    assert (code, "a class has a name of 2,800 characters, 1,024 are allowed" in err) == (2, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bundle_that_could_not_be_read_is_known_before_the_first_epoch(coloured, tmp_path, tiny):
+    """A card that is too large to be read: known by writing and reading one, whatever the limit is that it breaks."""
+    network = replace(tiny, paper=9_000_000 * "x")
+    with pytest.raises(RunError, match=r"is damaged|could not be shipped"):
+        googlenet.train(coloured, tmp_path / "run", network=network, epochs=1, batch_size=8)
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert not (tmp_path / "run" / "log.csv").exists()

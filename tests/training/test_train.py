@@ -386,7 +386,11 @@ def test_training_sees_all_of_a_picture_unless_it_crops(fit):
         ({"workers": 100_000}, RecipeError, "--workers 100000: should be 0 to"),
         ({"checkpoint_minutes": "x"}, RecipeError, "--checkpoint-minutes x: should be greater than 0"),
         ({"out": None}, RunError, "out names the directory of the run, got None"),
-        ({"data": None, "overwrite": True}, DataError, "DATA is a path, the name of a set, or LabelledData, got NoneType"),
+        (
+            {"data": None, "overwrite": True},
+            DataError,
+            "DATA is a path, the name of a set, or LabelledData, got NoneType",
+        ),
         ({"data": "", "overwrite": True}, DataError, "DATA is a path, the name of a set, or LabelledData, got ''"),
     ],
 )

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from googlenet.text import first_few
+
 MAX_HEADER_BYTES = 2**24  # of a safetensors file: the largest network here has a hundredth of it
 MAX_MEMBERS = 16  # of an .npz
 MAX_ERROR = 200  # characters
@@ -39,16 +41,18 @@ def check_safetensors(content: bytes) -> None:
     try:
         header = json.loads(content[8 : 8 + size])
         header.pop("__metadata__", None)
-        spans = sorted(_span(entry) for entry in header.values())
+        spans = sorted((*_span(entry), name) for name, entry in header.items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"has a damaged header: {type(error).__name__}") from error
-    body, at = memoryview(content)[8 + size :], 0
-    for start, end, dtype in spans:
+    body, at, wrong = memoryview(content)[8 + size :], 0, []
+    for start, end, dtype, name in spans:
         if start != at or end > len(body):
             raise ValueError("has tensors that overlap, or end beyond the file")
         at = end
         if dtype in _FLOATS and not np.isfinite(np.frombuffer(body[start:end], _FLOATS[dtype])).all():
-            raise ValueError("has weights that are not finite: train it again, or get another copy")
+            wrong.append(name)
+    if wrong:
+        raise ValueError(f"has weights that are not finite, in {first_few(wrong)}: train it again, or get another copy")
     if at != len(body):
         raise ValueError("has bytes that belong to no tensor")
 

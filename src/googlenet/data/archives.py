@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -29,6 +30,7 @@ from googlenet.images.kinds import advice_for, suffix_of
 from googlenet.text import printable
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
+_DRIVE = re.compile(r"[A-Za-z]:")  # as a path of Windows begins
 MAX_FILES = 2_000_000
 MAX_BYTES = 256 << 30
 MAX_RATIO = 100  # unpacked : packed; images hardly shrink
@@ -155,7 +157,7 @@ class _Writer:
     def _parts(self, name: str) -> tuple[str, ...]:
         """Split a name in an archive; some that Windows made have backslashes."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
-        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
+        if not parts or parts[0] == "/" or ".." in parts or _DRIVE.match(parts[0]) or "\0" in name:
             raise DataError(f"{self.archive} holds {printable(name)!r}, which leads out of it: it is not unpacked")
         return parts
 

@@ -16,6 +16,7 @@ from unicodedata import normalize
 
 import numpy as np
 
+from googlenet.card import MAX_CLASSES, MAX_NAME
 from googlenet.data.archives import ARCHIVES, is_archive, unpack
 from googlenet.data.downloads import fetch_archive, is_url, refuse_url
 from googlenet.data.folders import (
@@ -126,7 +127,13 @@ class LabelledData:
 
         Classes are refused, too, whose names no file can hold.
         """
+        if len(self.class_names) > MAX_CLASSES:
+            raise DataError(f"{self.name} has {len(self.class_names):,} classes, {MAX_CLASSES:,} are allowed")
         for name in self.class_names:
+            if len(name) > MAX_NAME:
+                raise DataError(
+                    f"{self.name}: a class has a name of {len(name):,} characters, {MAX_NAME:,} are allowed"
+                )
             if name != escape_surrogates(name):
                 raise DataError(f"{self.name}: the class {printable(name)} is not UTF-8: give it another name")
         for item in () if self.multi_label else self.split("all").items:

@@ -25,7 +25,7 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.data.pictures import Picture
 from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
-from googlenet.errors import DeviceError, RunError, StoppedError
+from googlenet.errors import BundleError, DeviceError, RunError, StoppedError
 from googlenet.evaluation.drawing import attempt
 from googlenet.images.depth import described as described_range
 from googlenet.inference.export import write_bundle
@@ -147,8 +147,8 @@ def _build(plan: Plan, source: transfer.Source | None, tell: bool) -> ConvNet:
     )
     if source:
         taken = transfer.take(built, source, class_names, plan.rule)
-        if tell:
-            say(str(taken))
+        for line in str(taken).splitlines() if tell else ():
+            say(line)
     transfer.freeze_through(built, settings.freeze)
     return built
 
@@ -207,6 +207,7 @@ def _try_the_end(fit: Fit, run: Path, plan: Plan) -> float:
         try:
             with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
                 _write_the_end(fit, Path(folder), plan.described)
+                directory.read_settings(run)
         except BaseException as error:
             if not plan.resume:
                 directory.clear(run)
@@ -223,7 +224,17 @@ def _write_the_end(fit: Fit, folder: Path, described: dict[str, Any]) -> None:
     odd = {item.name: "unread" for item in fit.data.split("all").items if not item.name.isascii()}
     directory.write_unreadable(folder, {**odd, **fit.progress.unreadable})
     network = copy.deepcopy(fit.best_network)  # what is shipped is moved to the processor
-    _write_bundle(fit, folder / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+    bundle = _write_bundle(fit, folder / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+    _read_back(bundle)
+
+
+def _read_back(bundle: Bundle) -> None:
+    """Raise :class:`RunError` where what was written is not what is read: nothing would take the bundle."""
+    try:
+        for name in bundles.read(bundle.path).card.files:
+            bundle.read(name)
+    except BundleError as error:
+        raise RunError(f"what is trained could not be shipped: {error}".replace(f"{bundle.path}: ", "")) from error
 
 
 def _made_up_epoch(fit: Fit) -> EpochResult:
