@@ -11,7 +11,7 @@ demo: .venv/train
 	$(BIN)/googlenet demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: .venv/dev
 	$(BIN)/python -m pytest tests/soak

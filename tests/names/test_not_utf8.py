@@ -122,7 +122,7 @@ def test_what_cannot_be_shipped_is_known_before_the_first_epoch(coloured, tiny, 
 
 def test_a_disk_too_small_for_the_bundle_is_known_before_the_first_epoch(coloured, tiny, small_disk, capsys):
     (small_disk / "filler").write_bytes(bytes(8_340_000))
-    with pytest.raises(DiskFullError, match="no space left"):
+    with pytest.raises(DiskFullError, match=r"no space left for the run .*: free some, then start again"):
         googlenet.train(coloured, small_disk / "run", network=tiny, epochs=2, batch_size=8, workers=0)
     assert "epoch   1" not in capsys.readouterr().err
 

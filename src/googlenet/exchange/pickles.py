@@ -61,7 +61,9 @@ def read_torch(file: BinaryIO) -> Pickled:
     except (_RefusedError, MemoryError):
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise ValueError("not a file of torch.save, or damaged: copy it again") from error
+        raise ValueError(
+            "not a file of torch.save, or damaged, or of numbers that are not read (float8, complex, quantised): copy it again, or save it as float32"
+        ) from error
 
 
 def check_members(archive: zipfile.ZipFile, size: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from googlenet import bundle as bundles
 from googlenet.data.splits import RECORD
-from googlenet.errors import RunError
+from googlenet.errors import DiskFullError, RunError
 from googlenet.files import check_output_path, lock, replace_file, write_error
 from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
 from googlenet.training.settings import read_run_json
@@ -59,10 +59,17 @@ def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -
     try:
         clear(run)
         (run / CHECKPOINTS).mkdir(parents=True)
+        write_settings(run, settings)
+        write_whole(run / RECORD, record)
+    except DiskFullError as error:
+        raise nothing_saved(run) from error
     except OSError as error:
         raise explain(error, run) from error
-    write_settings(run, settings)
-    write_whole(run / RECORD, record)
+
+
+def nothing_saved(run: Path) -> DiskFullError:
+    """Return what is said where the disk was full before there was a checkpoint."""
+    return DiskFullError(f"no space left for the run {_name(run)}: free some, then start again")
 
 
 def clear(run: Path) -> None:

@@ -25,7 +25,7 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.data.pictures import Picture
 from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
-from googlenet.errors import BundleError, DeviceError, RunError, StoppedError
+from googlenet.errors import BundleError, DeviceError, DiskFullError, RunError, StoppedError
 from googlenet.evaluation.drawing import attempt
 from googlenet.images.depth import described as described_range
 from googlenet.inference.export import write_bundle
@@ -211,6 +211,8 @@ def _try_the_end(fit: Fit, run: Path, plan: Plan) -> float:
         except BaseException as error:
             if not plan.resume:
                 directory.clear(run)
+            if isinstance(error, DiskFullError) and not plan.resume:
+                raise directory.nothing_saved(run) from error
             if isinstance(error, OSError):
                 raise directory.explain(error, run) from error
             raise
