@@ -169,3 +169,10 @@ def test_a_colon_in_a_name_is_no_drive(tmp_path: Path) -> None:
     files = {f"{name}/{number}.jpg": b"x" for name in (":dog:", "12:30", "cat") for number in range(5)}
     assert open_data(pack(tmp_path / "a.zip", files)).class_names == ("12:30", ":dog:", "cat")
     assert "leads out of it" in error_of(pack(tmp_path / "b.zip", {**files, "C:/x.jpg": b"x"}))
+
+
+@pytest.mark.parametrize("name", [f"cat/{300 * 'x'}.jpg", "cat/0.jpg/1.jpg"])
+def test_a_name_that_no_disk_takes_is_named(tmp_path: Path, name: str) -> None:
+    files = {f"{label}/{number}.jpg": b"x" for label in ("cat", "dog") for number in range(5)}
+    said = error_of(pack(tmp_path / "a.zip", {**files, name: b"x"}))
+    assert f"holds {name[-80:]}, which cannot be unpacked: " in said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import bz2
+import errno
 import gzip
 import io
 import os
@@ -27,7 +28,7 @@ from googlenet.errors import DataError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images.decode import suffixes
 from googlenet.images.kinds import advice_for, suffix_of
-from googlenet.text import printable
+from googlenet.text import first_few, printable
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 _DRIVE = re.compile(r"[A-Za-z]:")  # as a path of Windows begins
@@ -145,7 +146,10 @@ class _Writer:
     def write(self, name: str, open_it: Callable[[], IO[bytes]]) -> None:
         """Write one file; empty where it is no image."""
         target = self.folder.joinpath(*self._parts(name))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_hold(name, error) from error
         try:
             with target.open("xb") as out:
                 if suffix_of(name) in self.read or advice_for(name):
@@ -153,6 +157,14 @@ class _Writer:
                         shutil.copyfileobj(source, out, CHUNK)
         except FileExistsError as error:
             raise DataError(f"{self.archive} holds {printable(name)} twice: unpack it yourself") from error
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR):
+                raise self._cannot_hold(name, error) from error
+            raise
+
+    def _cannot_hold(self, name: str, error: OSError) -> DataError:
+        where = f"{self.archive} holds {first_few([name[-80:]])}"
+        return DataError(f"{where}, which cannot be unpacked: {error.strerror or error}; unpack it yourself")
 
     def _parts(self, name: str) -> tuple[str, ...]:
         """Split a name in an archive; some that Windows made have backslashes."""

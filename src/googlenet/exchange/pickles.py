@@ -62,8 +62,8 @@ def read_torch(file: BinaryIO) -> Pickled:
         raise
     except Exception as error:  # a damaged pickle may raise anything
         raise ValueError(
-            "not a file of torch.save, or damaged (copy it again), or of numbers that are not read: save float8, complex "
-            "and quantised ones as float32"
+            "not a file of torch.save, or damaged (copy it again), or of numbers that are not read: save float8, complex"
+            " and quantised ones as float32"
         ) from error
 
 
