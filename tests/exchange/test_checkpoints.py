@@ -259,3 +259,24 @@ def test_the_list_of_inception5h_is_padded_and_no_other(tmp_path):
     for count in (1000, 1002):
         with pytest.raises(WeightsError, match=f"--classes names {count} classes, the weights have 1008: give"):
             converting.describe(found, network, "x", [f"label {n}" for n in range(count)])
+
+
+@pytest.mark.parametrize("kind", ["a variance below 0", "weights that overflow"])
+def test_weights_whose_answers_are_not_finite_are_refused(tmp_path, kind):
+    state = torchvision.models.resnet18(num_classes=2).state_dict()
+    if kind == "a variance below 0":
+        state["bn1.running_var"] = -torch.ones(64)
+    else:
+        state["conv1.weight"] = torch.full_like(state["conv1.weight"], 1e38)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="the answers of resnet18 with these weights are not finite"):
+        googlenet.convert(tmp_path / "w.pth", tmp_path / "run", network="resnet18", image_size=64)
+    assert not (tmp_path / "run").exists()
+
+
+def test_keys_that_are_no_text_are_said(tmp_path):
+    state = torchvision.models.resnet18(num_classes=2).state_dict()
+    torch.save({key.encode(): tensor for key, tensor in state.items()}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError) as caught:
+        googlenet.convert(tmp_path / "w.pth", tmp_path / "run", network="resnet18")
+    assert "object at 0x" not in str(caught.value)

@@ -420,6 +420,10 @@ def test_what_is_of_another_type_is_said(trained_run):
     for wrong in (0, -1, "x", None):
         with pytest.raises(GoogLeNetError, match="top takes a whole number of classes"):
             prediction.top(wrong)
+    assert len(prediction.top(np.int64(2))) == 2
+    for wrong in ("a.jpg", b"abc", None):
+        with pytest.raises(GoogLeNetError, match="many pictures are a list of them, got"):
+            list(classifier.predict_many(wrong))
     with pytest.raises(GoogLeNetError, match="no class is called 5"):
         prediction.heatmap(5)
     with pytest.raises(UnreadableImageError, match="has no pixels: it is 0×0"):

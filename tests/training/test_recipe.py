@@ -110,3 +110,11 @@ def test_numbers_that_no_run_needs_are_refused(setting):
     (name,) = setting
     with pytest.raises(RecipeError, match=rf"{name} = .*should be"):
         load_recipe("default", **setting)
+
+
+def test_a_recipe_that_a_windows_editor_saved(tmp_path):
+    (tmp_path / "r.toml").write_bytes("epochs = 3\n".encode("utf-8-sig"))
+    assert load_recipe(tmp_path / "r.toml").epochs == 3
+    (tmp_path / "r.toml").write_bytes("epochs = 3\n".encode("utf-16"))
+    with pytest.raises(RecipeError, match=r"r.toml is not UTF-8: save it as UTF-8"):
+        load_recipe(tmp_path / "r.toml")

@@ -292,3 +292,25 @@ def test_a_bundle_that_could_not_be_read_is_known_before_the_first_epoch(coloure
         googlenet.train(coloured, tmp_path / "run", network=network, epochs=1, batch_size=8)
     assert not (tmp_path / "run" / "bundle").exists()
     assert not (tmp_path / "run" / "log.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [("checkpoints", "has no checkpoints to go on from: start again with --overwrite"),
+     ("split.csv", "put back the file that was there, or train again")],
+)  # fmt: skip
+def test_a_run_that_lost_what_resuming_needs_says_what_to_do(trained_run, tmp_path, call, lost, says):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    shutil.rmtree(run / lost) if (run / lost).is_dir() else (run / lost).unlink()
+    code, _, err = call("train", trained_run.parent / "photos", "--out", run, "--resume")
+    assert code in (1, 2)
+    assert says in err
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(trained_run, tmp_path, call):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    for path in (run / "checkpoints").glob("step-*"):
+        path.write_bytes(path.read_bytes()[:100])
+    code, _, err = call("train", trained_run.parent / "photos", "--out", run, "--resume")
+    assert code == 1
+    assert "no checkpoint is sound: start again with --overwrite, or begin a new run with --from " in err

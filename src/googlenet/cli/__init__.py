@@ -83,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given
     _prepare_streams()
+    os.environ["MPLBACKEND"] = "agg"  # plots go to files: what a notebook has set, and is not here, must not matter
     if arguments is None and not debug:
         _hide_tracebacks()
     stages.begin()

@@ -127,13 +127,14 @@ def train(
     if not is_first_process():
         return
     from googlenet.data.listing import csv_rows
-    from googlenet.training.directory import UNREADABLE
+    from googlenet.training.directory import CURVE, UNREADABLE
 
     metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"
     if (out / UNREADABLE).exists():
         count = sum(1 for _ in csv_rows(out / UNREADABLE)) - 1
         warn(f"left out, because they could not be read: {count} (named in {out / UNREADABLE})")
     say(f"{bundle.card.name}: {SHOWN[score]} {metrics[score]:.2%} on held-out pictures (epoch {metrics['epoch']:.0f})")
-    say(f"bundle: {bundle.path}   learning curve: {out / 'learning_curve.png'}")
+    curve = f"   learning curve: {out / CURVE}" if (out / CURVE).exists() else ""
+    say(f"bundle: {bundle.path}{curve}")
     say_command("next:", "googlenet", "predict", out, "PICTURE")
     say_command("", "googlenet", "evaluate", out, data)

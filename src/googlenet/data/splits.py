@@ -209,7 +209,8 @@ def read_record(path: Path, sha256: str) -> list[Recorded]:
         with open_regular(path) as file:
             content = file.read(MAX_RECORD)
     except OSError as error:
-        raise DataError(f"{printable(str(path))} cannot be read: {error.strerror or error}") from error
+        why = f"{printable(str(path))} cannot be read: {error.strerror or error}"
+        raise DataError(f"{why}; put back the file that was there, or train again") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(
             f"{printable(str(path))} is not the record that was written with this run: its sha256 is another one; "

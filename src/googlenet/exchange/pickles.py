@@ -62,8 +62,8 @@ def read_torch(file: BinaryIO) -> Pickled:
         raise
     except Exception as error:  # a damaged pickle may raise anything
         raise ValueError(
-            "not a file of torch.save, or damaged (copy it again), or of numbers that are not read: save float8, complex"
-            " and quantised ones as float32"
+            "not a file of torch.save, or damaged (copy it again), or of numbers that are not read: save float8,"
+            " complex and quantised ones as float32"
         ) from error
 
 
@@ -196,6 +196,10 @@ def _record(storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> An
 
 def _first(value: Any, *_: object) -> Any:
     return value
+
+
+def _word(key: Any) -> str:
+    return f"<{type(key).__name__.removeprefix('_')}>" if isinstance(key, _Inert) else str(key)
 
 
 def _dictionary(pairs: Any = ()) -> _Inert:
@@ -343,7 +347,7 @@ def _flat(value: Any) -> dict[str, _Record]:
             found.setdefault(".".join(path), each)
         elif id(each) not in seen and len(path) < _MAX_DEPTH:
             seen.add(id(each))  # what is there twice, or within itself, is looked at once
-            waiting += [((*path, str(key)), inner) for key, inner in reversed(_items(each))]
+            waiting += [((*path, _word(key)), inner) for key, inner in reversed(_items(each))]
     return found
 
 

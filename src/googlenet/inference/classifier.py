@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +67,9 @@ class Prediction:
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Give the ``k`` likeliest classes with their probabilities, the likeliest first; all where there are fewer."""
-        if not isinstance(k, int) or k < 1:
+        if not isinstance(k, Integral) or k < 1:
             raise GoogLeNetError(f"top takes a whole number of classes, 1 or more, got {k!r}")
-        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        order = np.argsort(-self.probabilities, kind="stable")[: int(k)]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
     def heatmap(self, class_name: str | None = None) -> Floats:
@@ -140,6 +142,10 @@ class Classifier:
     def _many(
         self, infer: Callable[[Pixels, int], Floats], sources: Iterable[ImageSource], batch_size: int
     ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
+        if isinstance(sources, (str, bytes, os.PathLike)) or not isinstance(sources, Iterable):
+            raise GoogLeNetError(
+                f"many pictures are a list of them, got {type(sources).__name__}: for one, call predict"
+            )
         remaining = iter(sources)
         first = list(islice(remaining, batch_size + 1))
         threads = self.threads or cores()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
 from googlenet.card import ModelCard, Preprocessing
+from googlenet.errors import WeightsError
 from googlenet.images.decode import Pixels
 from googlenet.inference.graph import to_onnx
 from googlenet.models.build import ConvNet, Normalise, create
@@ -60,12 +61,17 @@ class Deployed(nn.Module):
 def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
     """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, C) uint8 pictures.
 
-    Versions and hashes of the card are filled in here.
+    Versions and hashes of the card are filled in here. Raises :class:`WeightsError` where its answers are not finite.
     """
     network = network.cpu().eval()
     deployed = Deployed(network, card.preprocessing, card.temperature, card.multi_label).eval()
     with torch.inference_mode():
         outputs = deployed(torch.from_numpy(golden_inputs))
+    if not all(output.isfinite().all() for output in outputs):
+        raise WeightsError(
+            f"the answers of {card.name} with these weights are not finite: they are too large, or a running variance "
+            "of batch normalisation is below 0; take weights from before the training failed"
+        )
     named = dict(zip(("probabilities", "maps"), (output.numpy() for output in outputs), strict=False))
     golden = io.BytesIO()
     np.savez_compressed(golden, images=golden_inputs, **named)

@@ -18,6 +18,7 @@ from googlenet.training.settings import read_run_json
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
+TRIAL = ".trial-"  # folders in there, of what is tried before the first epoch
 _CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
 
 
@@ -78,9 +79,21 @@ def clear(run: Path) -> None:
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
 
 
+def clear_trials(run: Path) -> None:
+    """Delete what a process that was killed had tried before its first epoch."""
+    for folder in (run / CHECKPOINTS).glob(f"{TRIAL}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_settings(run: Path, settings: dict[str, Any]) -> None:
     """Write what :func:`read_settings` reads. Raises as :func:`write_whole` does."""
     write_whole(run / SETTINGS, json_text(settings, indent=2).encode())
+
+
+def check_resumable(run: Path) -> None:
+    """Raise :class:`RunError` where there are no checkpoints to go on from."""
+    if not (run / CHECKPOINTS).is_dir():
+        raise RunError(f"{_name(run)} has no {CHECKPOINTS} to go on from: start again with --overwrite")
 
 
 def read_settings(run: Path) -> dict[str, Any]:

@@ -284,7 +284,10 @@ class Fit:
                     self._restore(checkpoints, path, say)
             except CheckpointError as error:
                 if path == paths[-1]:
-                    raise
+                    raise CheckpointError(
+                        f"{error}; no checkpoint is sound: start again with --overwrite, or begin a new run with "
+                        f"--from {checkpoints.folder / 'best-….safetensors'}"
+                    ) from error
                 say(f"{error}; going on from the one before")
             else:
                 checkpoints.go_back(path, self.best.epoch if self.best else 0)

@@ -206,9 +206,11 @@ def _text_of(source: str | Path) -> tuple[str, str]:
         hint = nearest(str(source), shipped_recipes())
         raise RecipeError(f"no recipe is called {str(source)!r} and no such file exists: {hint}, or a TOML file")
     try:
-        return path.read_text("utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error}") from error
+        return path.read_text("utf-8-sig"), str(path)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe {path} is not UTF-8: save it as UTF-8") from error
+    except OSError as error:
+        raise RecipeError(f"recipe {path} cannot be read: {error.strerror or error}") from error
 
 
 def _explain(error: Any) -> str:

@@ -251,6 +251,7 @@ def look(
         if torchrun.is_first_process():
             directory.check_writable(run)
         before = directory.read_settings(run)
+        directory.check_resumable(run)
         settings, network = _resumed(run, before, overrides, start)
         card, origin = None, before.get("from")
     else:

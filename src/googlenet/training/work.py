@@ -93,6 +93,7 @@ def train(plan: Plan) -> Bundle:
         if source:
             fit.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
         if plan.resume:
+            directory.clear_trials(run)
             fit.restore(Checkpoints(run / CHECKPOINTS), say)
             _lengthen(plan, fit)
         with stage("trying what is written at the end"):
@@ -205,7 +206,7 @@ def _try_the_end(fit: Fit, run: Path, plan: Plan) -> float:
     begun = time.perf_counter()
     if fit.processes.is_first:
         try:
-            with tempfile.TemporaryDirectory(dir=run / CHECKPOINTS) as folder:
+            with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
                 _write_the_end(fit, Path(folder), plan.described)
                 directory.read_settings(run)
         except BaseException as error:
