@@ -550,3 +550,14 @@ def test_training_and_prediction_see_the_same_pixels_of_a_large_jpeg(tmp_path: P
     expected = prepare(decode(tmp_path / "large.jpg", at_least=rule.resize), rule)
     np.testing.assert_array_equal(seen.permute(1, 2, 0).numpy(), expected)
     assert difference(expected, prepare(decode(tmp_path / "large.jpg"), rule)) < 3
+
+
+@pytest.mark.parametrize(("kind", "count"), [("png", 8), ("png", 40), ("jpg", 20), ("gif", 9)])
+def test_a_file_that_ends_in_its_header_is_cut_short(tmp_path: Path, kind: str, count: int) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / f"whole.{kind}")
+    (tmp_path / f"cut.{kind}").write_bytes((tmp_path / f"whole.{kind}").read_bytes()[:count])
+    with pytest.raises(UnreadableImageError) as caught:
+        decode(tmp_path / f"cut.{kind}")
+    assert "unpack" not in str(caught.value)
+    assert "driver" not in str(caught.value)
+    assert "b'" not in str(caught.value)

@@ -485,6 +485,10 @@ _WRONG: dict[type[Exception], str] = {
 }
 
 
+# What Pillow's readers say of files that end too early.
+_CUT_SHORT = ("unpack_from requires", "unpack requires", "broken PNG file", "not identified by this driver")
+
+
 def _what_is_wrong(error: Exception) -> str:
     if type(error) in _WRONG:
         return _WRONG[type(error)]
@@ -492,7 +496,10 @@ def _what_is_wrong(error: Exception) -> str:
         return str(error.strerror).replace("a file", "a picture")  # a folder, a FIFO, a device, …
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
-    return f"is damaged: {' '.join(str(error).split())}".removesuffix(": ")
+    said = " ".join(str(error).split())
+    if any(words in said for words in _CUT_SHORT):
+        return "is damaged: it is cut short"
+    return f"is damaged: {said}".removesuffix(": ")
 
 
 # Some of Pillow's readers refuse more than 179 megapixels, by a global of its own. Our limit is checked before they are
