@@ -313,4 +313,4 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(trained_run, tm
         path.write_bytes(path.read_bytes()[:100])
     code, _, err = call("train", trained_run.parent / "photos", "--out", run, "--resume")
     assert code == 1
-    assert "no checkpoint is sound: start again with --overwrite, or begin a new run with --from " in err
+    assert "none is left to go on from: start again with --overwrite" in err

@@ -285,8 +285,7 @@ class Fit:
             except CheckpointError as error:
                 if path == paths[-1]:
                     raise CheckpointError(
-                        f"{error}; no checkpoint is sound: start again with --overwrite, or begin a new run with "
-                        f"--from {checkpoints.folder / 'best-….safetensors'}"
+                        f"{error}; none is left to go on from: start again with --overwrite"
                     ) from error
                 say(f"{error}; going on from the one before")
             else:
