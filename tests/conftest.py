@@ -23,8 +23,17 @@ from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Netw
 _CACHE = tempfile.TemporaryDirectory(prefix="googlenet-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
-# How slow a machine is decides which stages are named: in this process none is.
+# How slow a machine is decides which stages are named: in this process, and in those that it starts, none is.
 stages.SOON = 3600.0
+_QUIET = """
+try:
+    import googlenet.stages
+    googlenet.stages.SOON = 3600.0
+except ImportError:  # a Python without this project
+    pass
+"""
+(Path(_CACHE.name) / "sitecustomize.py").write_text(_QUIET)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_CACHE.name, os.environ.get("PYTHONPATH", "")]))
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 

@@ -369,7 +369,7 @@ WRONG_JSON = {
     "cut short": (b'{"path": "a.jpg", "label": "cat"}\n\n{"path": "b.j', ":3: not JSON: Unterminated string"),
     "a list of all": (b'[{"path": "a.jpg", "label": "cat"}]', ":1: no object: a line is {"),
     "nested": (b"[" * 500_000 + b"\n", ":1: nested too deeply"),
-    "a huge number": (b'{"path": ' + b"1" * 10_000 + b"}", ":1: not JSON: Exceeds the limit"),
+    "a huge number": (b'{"path": ' + b"1" * 10_000 + b"}", ":1: not JSON: a number of too many digits"),
     "no path": (b'{"path": "a.jpg", "label": "cat"}\n{"label": "cat"}', ":2: no column 'path' (there are: label)"),
     "a slip": (b'{"path": "a.jpg", "lable": "cat"}', ":1: unknown column 'lable', did you mean 'label'"),
     "a path of null": (b'{"path": null, "label": "cat"}', ":1: the path is empty"),

@@ -189,6 +189,10 @@ def _interruptible(for_good: bool) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN if for_good else signal.default_int_handler)
+        if for_good and hasattr(
+            signal, "pthread_sigmask"
+        ):  # Python, as it ends, gives the signal its first meaning back
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _hide_tracebacks() -> None:
