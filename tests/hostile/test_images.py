@@ -76,7 +76,7 @@ def test_a_limit_is_raised_by_the_option_that_the_message_names(trained_run: Pat
     data = bombs.parent
     found = evaluate("--max-megapixels", "1", "--json")
     assert "--max-megapixels 100" in found.stdout
-    assert found.stderr == ""
+    assert found.stderr == f"{data}: left out 1 file that is no image (.npy 1: {bombs.name}/header.npy)\n"
 
 
 def test_what_pillow_warns_of_is_never_printed(trained_run: Path, bombs: Path, tmp_path: Path) -> None:
