@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from googlenet import bundle as bundles
+from googlenet import files
 from googlenet.data.splits import RECORD
 from googlenet.errors import DiskFullError, RunError
-from googlenet.files import check_output_path, lock, replace_file, write_error
+from googlenet.files import check_output_path, lock, write_error
 from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
 from googlenet.training.settings import read_run_json
 
@@ -125,7 +126,7 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]])
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is whole or absent. Raises :class:`DiskFullError` or :class:`RunError`."""
     try:
-        replace_file(path, lambda fresh: fresh.write_bytes(content))
+        files.write_whole(path, content)
     except OSError as error:
         raise explain(error, path) from error
 
