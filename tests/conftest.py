@@ -116,7 +116,8 @@ def small_disk(tmp_path):
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    # Lazily: a process that a test killed may hold a file there for another moment.
+    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 @pytest.fixture
