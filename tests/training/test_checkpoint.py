@@ -141,16 +141,69 @@ def test_a_foreign_newest_checkpoint_is_left_out_for_the_one_before(train, whole
     assert_same(whole, out)
 
 
-def test_best_weights_that_are_lost_take_their_checkpoint_with_them(train, whole, tmp_path, capsys):
+def test_best_weights_that_are_damaged_are_written_anew_from_a_checkpoint_that_has_them(train, whole, tmp_path, capsys):
+    best = Checkpoints(whole / "checkpoints").newest_first("best")[0].name
+    for damage in (b"", b"no", (whole / "checkpoints" / best).read_bytes()[:-1000] + bytes(1000), None):
+        out = tmp_path / "run"
+        shutil.copytree(whole, out)
+        for path in Checkpoints(out / "checkpoints").newest_first("best"):
+            path.unlink() if damage is None else path.write_bytes(damage)
+        train(out=out, resume=True)
+        assert f"{best} " in capsys.readouterr().err
+        assert_same(whole, out)
+        shutil.rmtree(out)
+
+
+def test_best_weights_of_another_run_are_not_taken(train, whole, tmp_path, capsys):
+    train(out=tmp_path / "other", seed=1)
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    foreign = Checkpoints(tmp_path / "other" / "checkpoints").newest_first("best")[0]
+    for path in Checkpoints(out / "checkpoints").newest_first("best"):
+        shutil.copy(foreign, path)
+    train(out=out, resume=True)
+    assert "belongs to another run" in capsys.readouterr().err
+    assert_same(whole, out)
+
+
+def test_best_weights_that_no_checkpoint_has_are_told_of_and_the_run_goes_on(train, whole, tmp_path, capsys):
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     checkpoints = Checkpoints(out / "checkpoints")
+    for path in checkpoints.newest_first():  # as if the first epoch had been the best
+        tensors, state = checkpoint.load(path)
+        state["progress"]["history"][0]["val"]["top1"] = 2.0
+        checkpoint.save(path, tensors, state)
     for path in checkpoints.newest_first("best"):
         path.unlink()
-    with pytest.raises(CheckpointError, match=r"best-.* does not exist"):
-        train(out=out, resume=True)
-    # Of a later epoch than what is gone on from: left by a process that was killed between the two files.
-    shutil.copytree(whole, out, dirs_exist_ok=True)
+    bundle = train(out=out, resume=True)
+    said = capsys.readouterr().err
+    assert (
+        "best-0001.safetensors does not exist; going on from step-000009.safetensors: only epochs after 2 may" in said
+    )
+    assert bundle.card.metrics["epoch"] == 3
+    train(out=out, resume=True)  # and is whole again
+    assert "best-" not in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_a_run_on_other_images_is_not_taken(train, whole, tmp_path, trained_run, capsys):
+    shutil.copytree(trained_run.parent / "photos", tmp_path / "photos")
+    for path in sorted((tmp_path / "photos").rglob("*.png"))[::7]:
+        path.unlink()
+    googlenet.train(tmp_path / "photos", tmp_path / "other", **train.keywords)
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    shutil.copy(newest(tmp_path / "other"), newest(out))
+    train(out=out, resume=True)
+    assert "belongs to another run; going on from the one before" in capsys.readouterr().err
+    assert_same(whole, out)
+
+
+def test_best_weights_of_a_later_epoch_are_deleted(train, whole, tmp_path):
+    """Left by a process that was killed between the two files."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    checkpoints = Checkpoints(out / "checkpoints")
     shutil.copy(checkpoints.newest_first("best")[0], checkpoints.best(99))
     train(out=out, resume=True)
     assert not checkpoints.best(99).exists()

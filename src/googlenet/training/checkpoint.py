@@ -85,8 +85,11 @@ def _number(path: Path) -> int:
     return int(digits) if digits.isdecimal() else -1
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able ``state``. Raises :class:`DiskFullError`; the file before stays intact."""
+def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
+    """Write tensors and a JSON-able ``state``, and return their sha256.
+
+    Raises :class:`DiskFullError`; the file before stays intact.
+    """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
     metadata = {"state": text, SHA256: _digest(kept, text)}
@@ -94,10 +97,14 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
         replace_file(path, lambda fresh: _save_tensors(kept, fresh, metadata))
     except OSError as error:
         raise explain(error, path) from error
+    return metadata[SHA256]
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read back what :func:`save` wrote. Raises :class:`CheckpointError` on a damaged or foreign file."""
+def load(path: Path, sha256: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read back what :func:`save` wrote, and hold it against the ``sha256`` that it gave, where one is told.
+
+    Raises :class:`CheckpointError` on a damaged or foreign file.
+    """
     try:
         with open_regular(path) as file:
             content = file.read()
@@ -105,16 +112,18 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
         tensors = load_tensors(content)
         if metadata[SHA256] != _digest(tensors, metadata["state"]):
-            raise CheckpointError(f"{path} is damaged: its sha256 does not fit")
+            raise CheckpointError(f"{printable(str(path))} is damaged: its sha256 does not fit")
+        if sha256 and metadata[SHA256] != sha256:
+            raise CheckpointError(f"{printable(str(path))} belongs to another run")
         state: dict[str, Any] = json.loads(metadata["state"])
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist: there is nothing to resume") from error
+        raise CheckpointError(f"{printable(str(path))} does not exist") from error
     except OSError as error:
         raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
     except (*_DAMAGE, SafetensorError) as error:
-        raise CheckpointError(f"{printable(str(path))} is damaged or not a checkpoint: {_line(error)}") from error
+        raise CheckpointError(f"{printable(str(path))} is damaged or not a checkpoint") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{printable(str(path))} is damaged or not a checkpoint: it holds no table")
+        raise CheckpointError(f"{printable(str(path))} is damaged or not a checkpoint")
     return tensors, state
 
 
@@ -124,11 +133,7 @@ def damage_in(path: Path) -> Iterator[None]:
     try:
         yield
     except (*_DAMAGE, RuntimeError) as error:
-        raise CheckpointError(f"{printable(str(path))} is damaged: {_line(error)}") from error
-
-
-def _line(error: BaseException) -> str:
-    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
+        raise CheckpointError(f"{printable(str(path))} is damaged: it does not hold the state of this run") from error
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -186,7 +191,7 @@ def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path)
     try:
         module.load_state_dict(dict(tensors))
     except RuntimeError as error:
-        raise CheckpointError(f"{path} belongs to another network: {' '.join(str(error).split())[:200]}") from error
+        raise CheckpointError(f"{printable(str(path))} belongs to another network") from error
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

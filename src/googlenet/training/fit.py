@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from googlenet.card import Preprocessing
 from googlenet.data.pictures import LabelledData, Picture
 from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
-from googlenet.text import first_few
+from googlenet.text import first_few, printable
 from googlenet.training import checkpoint
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.distributed import Processes, synchronise
@@ -72,7 +73,8 @@ class Progress:
 
     ``sums``, ``correct``, ``seen``, ``seconds`` and ``waiting`` (those of them spent waiting for pictures) are of all
     since the last row of the log; ``elapsed`` are the seconds since the run was begun, pauses between stopping and
-    resuming left out.
+    resuming left out. ``best_sha256`` is of the weights of the best epoch, as they were saved; those of the epochs up
+    to ``lost`` are there no more.
     """
 
     epoch: int = 0
@@ -85,6 +87,8 @@ class Progress:
     elapsed: float = 0.0
     history: list[EpochResult] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    best_sha256: str = ""
+    lost: int = 0
 
     def to_state(self) -> dict[str, Any]:
         """Give what JSON takes."""
@@ -101,7 +105,13 @@ class Progress:
 
     def best(self, metric: str) -> EpochResult | None:
         """Give the epoch with the highest ``metric``, the latest among equals."""
-        return max(self.history, key=lambda row: (row.val[metric], row.epoch), default=None)
+        there = (row for row in self.history if row.epoch > self.lost)
+        return max(there, key=lambda row: (row.val[metric], row.epoch), default=None)
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether the run stands right after a validation, so that its weights are those that were validated."""
+        return bool(self.history) and self.history[-1].epoch == self.epoch and not (self.batch or self.seen)
 
 
 class Watcher(Protocol):
@@ -127,7 +137,8 @@ class Fit:
     """One training run in memory: network, optimizer, moving average, data, and where it stands.
 
     ``begun`` is when it was begun, by ``time.perf_counter()``: what its minutes are counted from. ``workers`` processes
-    read pictures; within an epoch a checkpoint is written every ``checkpoint_minutes``.
+    read pictures; within an epoch a checkpoint is written every ``checkpoint_minutes``. ``identity`` says in each
+    checkpoint of which run it is.
     """
 
     def __init__(
@@ -141,7 +152,9 @@ class Fit:
         begun: float | None = None,
         workers: int | None = None,
         checkpoint_minutes: float = 10.0,
+        identity: str = "",
     ) -> None:
+        self.identity = identity
         self.data, self.recipe, self.rule, self.fabric = data, recipe, rule, fabric
         self.stop_on_bad_image = stop_on_bad_image
         self.begun = time.perf_counter() if begun is None else begun
@@ -207,7 +220,7 @@ class Fit:
 
     def _is_finished(self) -> bool:
         """Whether no step is left and what the steps did is validated."""
-        return self.pace.is_up(self.progress) and bool(self.progress.history) and not self.progress.seen
+        return self.pace.is_up(self.progress) and self.best is not None and not self.progress.seen
 
     def _close_epoch(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
         """Validate and save. ``False`` when asked to stop: validation is then to be done again."""
@@ -215,9 +228,8 @@ class Fit:
         result = self._finish_epoch(watcher)
         if result is None:
             return False
-        if result is self.best and self.processes.is_first:
-            state = {"epoch": result.epoch, "thresholds": self.thresholds}
-            checkpoint.save(checkpoints.best(result.epoch), self.best_network.state_dict(), state)
+        if result is self.best:
+            self._save_best(checkpoints, result.epoch)
         self.progress.elapsed = self.processes.first(self._elapsed())
         self.save(checkpoints)
         watcher.epoch(result)
@@ -225,6 +237,12 @@ class Fit:
             watcher.warn(message)
         self.pace.validated(self.processes.first(time.perf_counter() - begun))
         return True
+
+    def _save_best(self, checkpoints: Checkpoints, epoch: int) -> None:
+        if self.processes.is_first:
+            state = {"epoch": epoch, "thresholds": self.thresholds}
+            sha256 = checkpoint.save(checkpoints.best(epoch), self.best_network.state_dict(), state)
+            self.progress.best_sha256 = sha256
 
     def _learnt_nothing(self, result: EpochResult) -> str | None:
         """Say which heads guess as well after the epoch as before it: their loss stays at ln K."""
@@ -257,7 +275,8 @@ class Fit:
         if not all(p.isfinite().all() for p in self.network.parameters()):
             raise self._non_finite("the weights", ())
         if self.processes.is_first:
-            state = {"recipe": self.recipe.model_dump(mode="json"), "progress": self.progress.to_state()}
+            state = {"recipe": self.recipe.model_dump(mode="json"), "progress": self.progress.to_state(),
+                     "identity": self.identity, "thresholds": self.thresholds}  # fmt: skip
             checkpoints.save(self.progress.epoch * len(self.batches) + self.progress.batch, tensors, state)
         self.processes.wait()
         self.saved = self.progress.elapsed
@@ -268,38 +287,66 @@ class Fit:
         Raises :class:`CheckpointError` when there are some but none is sound; where there is none nothing changes.
         """
         found = self._newest_sound(checkpoints, say) if self.processes.is_first else None
-        path = self.processes.first(found)
-        if path is None:
+        found = self.processes.first(found)
+        if found is None:
             return
         if not self.processes.is_first:
-            self._restore(checkpoints, path, say)
+            self._restore(checkpoints, *found, say)
+        if found[1]:  # the next time it is known
+            self.save(checkpoints)
         self.saved = self.progress.elapsed
         self.begun -= self.progress.elapsed
 
-    def _newest_sound(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> Path | None:
-        paths = checkpoints.newest_first()
-        for path in paths:
+    def _newest_sound(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> tuple[Path, bool] | None:
+        """Restore the newest of the checkpoints that is sound; where none has its best weights, without these."""
+        paths, reasons = checkpoints.newest_first(), []
+        for without_best, path in itertools.product((False, True), paths):
             try:
                 with checkpoint.damage_in(path):
-                    self._restore(checkpoints, path, say)
+                    self._restore(checkpoints, path, without_best, say)
             except CheckpointError as error:
-                if path == paths[-1]:
-                    raise CheckpointError(
-                        f"{error}; none is left to go on from: start again with --overwrite"
-                    ) from error
-                say(f"{error}; going on from the one before")
+                reasons.append(str(error))
+                if path != paths[-1] and not without_best:
+                    say(f"{error}; going on from the one before")
             else:
+                if without_best:
+                    say(f"{reasons[-1]}; going on from {path.name}: only epochs after {self.progress.lost} may be best")
                 checkpoints.go_back(path, self.best.epoch if self.best else 0)
-                return path
+                return path, without_best
+        if reasons:
+            raise CheckpointError(f"{reasons[-1]}; none is left to go on from: start again with --overwrite")
         return None
 
-    def _restore(self, checkpoints: Checkpoints, path: Path, say: Callable[[str], None]) -> None:
+    def _restore(self, checkpoints: Checkpoints, path: Path, without_best: bool, say: Callable[[str], None]) -> None:
         tensors, state = checkpoint.load(path)
         if not self._has_recipe(state.get("recipe")):
-            raise CheckpointError(f"{path} belongs to a run with another recipe")
+            raise CheckpointError(f"{printable(str(path))} belongs to a run with another recipe")
+        if state.get("identity", self.identity) != self.identity:
+            raise CheckpointError(f"{printable(str(path))} belongs to another run")
         progress = Progress.from_state(state["progress"])
-        if best := progress.best(self.task.metric):
-            checkpoint.load(checkpoints.best(best.epoch))
+        if without_best:
+            progress.lost = progress.epoch - progress.is_validated
+        lost = self._best_lost(checkpoints, progress)
+        if lost and not (progress.is_validated and progress.best(self.task.metric) is progress.history[-1]):
+            raise lost
+        self._restore_modules(tensors, path, say)
+        self.progress, self.thresholds = progress, tuple(state.get("thresholds", self.thresholds))
+        if lost:  # they are the weights of this checkpoint, too
+            self._save_best(checkpoints, progress.epoch)
+            if self.processes.is_first and not without_best:
+                say(f"{lost}; {path.name} has the same weights, which are written anew")
+
+    def _best_lost(self, checkpoints: Checkpoints, progress: Progress) -> CheckpointError | None:
+        """Say what is wrong with the best weights that a checkpoint knows of, if anything is."""
+        best = progress.best(self.task.metric)
+        try:
+            if best:
+                checkpoint.load(checkpoints.best(best.epoch), progress.best_sha256)
+        except CheckpointError as error:
+            return error
+        return None
+
+    def _restore_modules(self, tensors: dict[str, Tensor], path: Path, say: Callable[[str], None]) -> None:
         checkpoint.restore_module(self.network, checkpoint.under_prefix("network", tensors), path)
         if self.averaged:
             checkpoint.restore_module(self.averaged, checkpoint.under_prefix("averaged", tensors), path)
@@ -313,7 +360,6 @@ class Fit:
                 f"going on with {self.processes.count} processes where there were {len(states['cpu'])}: "
                 "dropout differs, so the weights will not be the same to the bit"
             )
-        self.progress = progress
 
     def _has_recipe(self, recorded: Any) -> bool:
         """Whether a checkpoint is of a run with this recipe, but for its length: a run may go on for longer."""
@@ -443,6 +489,8 @@ class Fit:
             elapsed=progress.elapsed,
             history=[*progress.history, result],
             unreadable=progress.unreadable,
+            best_sha256=progress.best_sha256,
+            lost=progress.lost,
         )
         return result
 

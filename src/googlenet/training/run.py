@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import math
 import os
 import sys
@@ -223,6 +224,13 @@ class Plan:
     def goes_on_longer(self) -> bool:
         """Whether a run is resumed for longer than it was begun for."""
         return self.resume and self.settings != Recipe(**self.before["recipe"])
+
+    @property
+    def identity(self) -> str:
+        """What tells the checkpoints of this run from those of another with the same recipe."""
+        begun_with = self.origin and self.origin.get("sha256")
+        text = json.dumps([to_json(self.network), self.described["fingerprint"], begun_with])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def recorded(self) -> dict[str, Any]:
         """Give what ``run.json`` holds, for JSON."""

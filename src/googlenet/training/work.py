@@ -125,7 +125,7 @@ def _lengthen(plan: Plan, fit: Fit) -> None:
 def _begin(plan: Plan, built: ConvNet, computer: str) -> Fit:
     fabric, strict = _fabric(computer, plan.settings.precision), plan.on_bad_image == "stop"
     return Fit(built, plan.data, plan.settings, plan.rule, fabric, strict, plan.begun, plan.workers,
-               plan.checkpoint_minutes)  # fmt: skip
+               plan.checkpoint_minutes, plan.identity)  # fmt: skip
 
 
 def _with_precision(plan: Plan, built: ConvNet, processes: Processes, computer: str) -> Plan:
