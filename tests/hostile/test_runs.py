@@ -66,6 +66,23 @@ def test_what_is_no_file_is_not_waited_for(run, trained_run, make):
         resume(run, trained_run)
 
 
+@pytest.mark.parametrize("left", [None, "empty", "best alone"])
+def test_where_checkpoints_were_deleted_nothing_is_trained_over(run, trained_run, left):
+    shutil.rmtree(run / "checkpoints")
+    if left:
+        (run / "checkpoints").mkdir()
+    if left == "best alone":
+        shutil.copy(min((trained_run / "checkpoints").glob("best-*")), run / "checkpoints")
+    before = (run / "bundle" / "card.json").read_bytes()
+    with pytest.raises(RunError) as caught:
+        resume(run, trained_run)
+    assert str(caught.value) == (
+        f"{run} has no checkpoints to go on from: start again with --overwrite, or begin with what it has learnt: "
+        f"--from {run} --out NEW"
+    )
+    assert (run / "bundle" / "card.json").read_bytes() == before
+
+
 def hashed(path, change):
     """Write a checkpoint anew, its hash fitting."""
     tensors, state = checkpoint.load(path)

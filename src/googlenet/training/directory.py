@@ -92,9 +92,11 @@ def write_settings(run: Path, settings: dict[str, Any]) -> None:
 
 
 def check_resumable(run: Path) -> None:
-    """Raise :class:`RunError` where there are no checkpoints to go on from."""
-    if not (run / CHECKPOINTS).is_dir():
-        raise RunError(f"{_name(run)} has no {CHECKPOINTS} to go on from: start again with --overwrite")
+    """Raise :class:`RunError` where checkpoints were deleted: what was trained would be trained over."""
+    trained = (run / bundles.IN_RUN).exists()
+    if not (run / CHECKPOINTS).is_dir() or (not has_checkpoint(run) and (trained or (run / LOG).exists())):
+        begin = f", or begin with what it has learnt: --from {_name(run)} --out NEW" if trained else ""
+        raise RunError(f"{_name(run)} has no {CHECKPOINTS} to go on from: start again with --overwrite{begin}")
 
 
 def read_settings(run: Path) -> dict[str, Any]:
