@@ -229,7 +229,8 @@ class Plan:
     def identity(self) -> str:
         """What tells the checkpoints of this run from those of another with the same recipe."""
         begun_with = self.origin and self.origin.get("sha256")
-        text = json.dumps([to_json(self.network), self.described["fingerprint"], begun_with])
+        images = sorted((escape_surrogates(item.name), item.labels) for item in self.data.split("all").items)
+        text = json.dumps([to_json(self.network), self.data.class_names, images, begun_with])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def recorded(self) -> dict[str, Any]:
