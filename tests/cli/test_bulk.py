@@ -107,7 +107,8 @@ def assert_survives(call, run, many, tmp_path, suffix, rounds, at_least):
     assert said.startswith(f"{out}: {len(list(many.iterdir())):,} pictures, ")
     assert ", 2 could not be read" in said
     assert_same(out, whole)
-    assert sorted(tmp_path.iterdir()) == [out, whole]
+    records = [tmp_path / f".{path.name}.source.json" for path in (out, whole)]
+    assert sorted(tmp_path.iterdir()) == [*records, out, whole]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from googlenet.cli.output import progress, show_summary
+from googlenet.cli.output import progress, show_summary, warn_of_origin
 from googlenet.data.tables import Pictures
 from googlenet.errors import StoppedError
 from googlenet.inference.classifier import Classifier
@@ -24,6 +24,7 @@ def write_parts(
 ) -> int:
     """Have a cluster write what is not in ``out`` yet, audit it, and say what is there. Gives how many are unread."""
     with Parts(out, layout, resume=resume) as results:
+        warn_of_origin(out, results.is_known)
         before, seconds = results.contents.summary.pictures, 0.0
         if split(pictures.ids, results.contents.ids):
             with _nothing_said(), cluster(address) as cores:

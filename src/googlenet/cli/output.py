@@ -236,6 +236,12 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
         yield report
 
 
+def warn_of_origin(where: object, is_known: bool) -> None:
+    """Say of results that rows are added to where it is not known what answered before."""
+    if not is_known:
+        warn(f"{where} does not say which classifier its answers are of: they are taken to be of this one")
+
+
 def show_summary(where: str, summary: Summary, new: int, seconds: float, audited: str = "") -> None:
     """Say what is in results, how many of it are new and how fast these came, and how many are of each class."""
     earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -204,14 +204,17 @@ def _layout(classifier: Classifier, top: int | None, embeddings: bool) -> Layout
     import numpy as np
 
     from googlenet.inference import rows
+    from googlenet.inference.origin import origin_of
 
     if embeddings:
         rule = classifier.card.preprocessing
         black = np.zeros((rule.size, rule.size, rule.channels), np.uint8)
-        return rows.embedded(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
-    if classifier.card.multi_label and top is None:
-        return rows.labelled()
-    return rows.ranked(top or 1)
+        layout = rows.embedded(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
+    elif classifier.card.multi_label and top is None:
+        layout = rows.labelled()
+    else:
+        layout = rows.ranked(top or 1)
+    return replace(layout, origin=origin_of(classifier))
 
 
 def _answers(classifier: Classifier, sources: Iterable[Any], embeddings: bool) -> Iterator[Answer]:
@@ -263,12 +266,13 @@ class Job:
 
 def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
     """Write the results file and say what is in it. Gives how many pictures in it could not be read."""
-    from googlenet.cli.output import show_summary
+    from googlenet.cli.output import show_summary, warn_of_origin
     from googlenet.errors import StoppedError
     from googlenet.inference.results import open_results
     from googlenet.text import escape_surrogates
 
     with open_results(out, layout, resume=resume) as results:
+        warn_of_origin(out, results.is_known)
         job.sources = [source for source in job.sources if escape_surrogates(source) not in results.done]
         begun = time.monotonic()
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from googlenet.errors import ClusterError, ResultsError
 from googlenet.files import lock, write_error, write_whole
+from googlenet.inference.origin import check_origin, write_origin
 from googlenet.inference.parquet import require_pyarrow, rows_of, schema_of
 from googlenet.inference.results import FORMATS, WHEN_FULL, Summary
 from googlenet.inference.rows import Layout
@@ -77,7 +78,8 @@ def _counted(names: Sequence[str]) -> str:
 class Parts:
     """A folder of parts, open for more of them, for one process alone. A context manager.
 
-    ``contents`` is what was there before. Raises :class:`ResultsError` where the folder is in the way, another process
+    ``contents`` is what was there before, and ``is_known`` whether it is recorded whose answers these are. Raises
+    :class:`ResultsError` where the folder is in the way or has the answers of another classifier, another process
     writes to it, or what is in it does not fit; :class:`RunError` where it cannot be made.
 
     ::
@@ -105,7 +107,10 @@ class Parts:
         try:
             for left_behind in folder.glob(".part-*.new"):
                 left_behind.unlink(missing_ok=True)
+            self.is_known = not (there and layout.origin) or check_origin(folder, layout.origin)
             self.contents = self.read()
+            if layout.origin:
+                write_origin(folder, layout.origin)
         except BaseException:
             self._closing.close()
             raise

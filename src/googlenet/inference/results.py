@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from googlenet.errors import ResultsError, RunError
 from googlenet.files import NotARegularFileError, lock, open_regular, refuse_irregular, sync_directory, write_error
+from googlenet.inference.origin import check_origin, write_origin
 from googlenet.inference.rows import Answer, CSVForm, JSONLForm, Layout, Row
 from googlenet.text import printable
 
@@ -48,6 +49,7 @@ class Results:
     that was flushed.
 
     ``done`` are the pictures that were there before, by paths without surrogates; ``summary`` counts these, too.
+    ``is_known`` says whether it is recorded whose answers these are, or there are none.
     """
 
     def __init__(self, path: Path, layout: Layout, lines: Lines, earlier: Iterable[Row] = ()) -> None:
@@ -55,10 +57,14 @@ class Results:
         self.done: set[str] = set()
         self.summary = Summary()
         try:
+            begun = not lines.is_empty() or (path != lines.path and os.path.exists(path))  # noqa: PTH110 - an odd name
+            self.is_known = not (begun and layout.origin) or check_origin(path, layout.origin)
             for row in chain(earlier, lines.rows()):
                 if row["path"] not in self.done:
                     self.done.add(row["path"])
                     self.summary.add(row)
+            if layout.origin:
+                write_origin(path, layout.origin)
         except BaseException:
             lines.close()
             raise
@@ -102,8 +108,8 @@ def open_results(path: Path, layout: Layout, *, resume: bool = False) -> Results
             results.finish()
 
     Raises:
-        ResultsError: no such kind of file, one that is in the way, one with other columns, a damaged one, one that
-            another process writes to.
+        ResultsError: no such kind of file, one that is in the way, one with other columns, a damaged one, one with
+            the answers of another classifier, one that another process writes to.
         MissingExtraError: pyarrow is not there, for Parquet.
         RunError, DiskFullError: it could not be written.
     """
@@ -161,6 +167,10 @@ class Lines:
             file.close()
             raise ResultsError(f"{self.name} is being written by another process: wait for it, or stop it") from error
         return file
+
+    def is_empty(self) -> bool:
+        """Whether nothing was written yet."""
+        return not os.fstat(self.file.fileno()).st_size
 
     def rows(self) -> Iterator[Row]:
         """Give the rows that are there, then cut off what is left of one more."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
+from googlenet.inference.origin import Origin
 from googlenet.text import (
     csv_line,
     escape_surrogates,
@@ -32,11 +33,15 @@ Answer = Prediction | NDArray[np.float32] | ImageError
 
 @dataclass(frozen=True)
 class Layout:
-    """What a row says of a picture: ``columns`` after its path and error, and how an answer fills them."""
+    """What a row says of a picture: ``columns`` after its path and error, and how an answer fills them.
+
+    Where ``origin`` tells what answers, rows are added to no others' (:mod:`googlenet.inference.origin`).
+    """
 
     columns: tuple[str, ...]
     cells: Callable[[Any], tuple[Any, ...]]
     dimension: int = 0  # of an embedding
+    origin: Origin | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
