@@ -165,7 +165,8 @@ def _read_file(folder: Path, name: str, most: int) -> bytes:
     except NotARegularFileError as error:
         raise BundleError(f"{_shown(path)} {error.strerror}") from error
     except OSError as error:
-        raise BundleError(f"{_shown(path)} cannot be read: {error.strerror}") from error
+        again = "; copy the whole bundle again" if isinstance(error, FileNotFoundError) else ""
+        raise BundleError(f"{_shown(path)} cannot be read: {error.strerror}{again}") from error
 
 
 def _lies_in(path: Path, folder: Path) -> bool:

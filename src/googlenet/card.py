@@ -19,6 +19,8 @@ from googlenet.text import json_text
 FORMAT = 4  # raised when a bundle of today could not be read by the code of yesterday
 SEALED = 4  # the format from which on the card holds its own sha256
 
+_UNTOLD = ("value_range", None)  # the one list of the preprocessing that may be left open
+
 # What a card may hold: far more than any of ours, and little enough to be read in no time.
 MAX_CARD_BYTES = 2**23
 MAX_CLASSES = 100_000
@@ -139,14 +141,16 @@ class ModelCard:
                     "pip install --upgrade googlenet"
                 )
             seal = fields.pop("sha256", None)
-            names, thresholds = _names(fields["class_names"]), tuple(fields.get("thresholds", ()))
-            card = cls(**{**fields, "class_names": names, "thresholds": thresholds})
+            check_keys(fields, *_keys(cls))
+            names = _names(fields["class_names"])
+            card = cls(**{**fields, "class_names": names, "thresholds": fields.get("thresholds", [])})
             _check_kinds(card)
             _check_thresholds(card)
             _check_precisions(card)
-            card = dataclasses.replace(card, preprocessing=_preprocessing(fields["preprocessing"]))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise BundleError(f"card.json is damaged: {type(error).__name__}: {_cut(error)}") from error
+            rule = _preprocessing(fields["preprocessing"])
+            card = dataclasses.replace(card, preprocessing=rule, thresholds=tuple(card.thresholds))
+        except ValueError as error:
+            raise BundleError(f"card.json is damaged: {_cut(error)}") from error
         if card.format >= SEALED and seal != _digest(fields):
             raise BundleError("card.json was altered or damaged: its sha256 is not the one of its text; copy it again")
         return card
@@ -155,13 +159,48 @@ class ModelCard:
 def parse_json(text: str) -> Any:
     """Parse JSON from elsewhere strictly: bounded, no key twice, only finite numbers and text that UTF-8 can hold.
 
-    Raises :class:`ValueError` or :class:`RecursionError`.
+    Raises :class:`ValueError`, whose text says what is wrong.
     """
     if len(text) > MAX_CARD_BYTES:
         raise ValueError(f"more than {MAX_CARD_BYTES:,} characters")
-    value = json.loads(text, object_pairs_hook=_table, parse_constant=_finite, parse_float=_finite)
+    try:
+        value = json.loads(text, object_pairs_hook=_table, parse_constant=_finite, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON from line {error.lineno}, column {error.colno} on") from error
+    except RecursionError as error:
+        raise ValueError(f"deeper than {MAX_DEPTH}") from error
     _check_plain(value)
     return value
+
+
+def check_keys(table: Any, required: Iterable[str], known: Iterable[str], prefix: str = "") -> None:
+    """Raise :class:`ValueError` unless ``table`` is one that has all keys that are ``required`` and none not ``known``.
+
+    >>> check_keys({"newkey": 1}, ["name"], ["name", "network"])
+    Traceback (most recent call last):
+    ValueError: name is missing; newkey is not known
+    """
+    if not isinstance(table, dict):
+        raise ValueError(f"{prefix or 'it'} should be a table, got {json_text(table)[:80]}")
+    at = f"{prefix}." if prefix else ""
+    wrong = [f"{at}{key} is missing" for key in required if key not in table]
+    wrong += [f"{at}{key[:80]} is not known" for key in table.keys() - set(known)]
+    if wrong:
+        raise ValueError("; ".join(wrong[:5]))
+
+
+def _keys(cls: type[Any]) -> tuple[list[str], list[str]]:
+    """Give the keys that a table for a dataclass must have, and those that it may have."""
+    fields = dataclasses.fields(cls)
+    unset = dataclasses.MISSING
+    required = [each.name for each in fields if each.default is unset and each.default_factory is unset]
+    return required, [each.name for each in fields]
+
+
+def _numbers(name: str, found: Any) -> tuple[float, ...]:
+    if not isinstance(found, list) or not all(map(_is_number, found)):
+        raise ValueError(f"{name} should be a list of numbers, got {json_text(found)[:80]}")
+    return tuple(found)
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -223,7 +262,7 @@ def _is_name(value: Any) -> bool:
 def _check_kinds(card: ModelCard) -> None:
     wrong = [name for name, fits in _KINDS.items() if not fits(getattr(card, name))]
     if wrong:
-        raise ValueError(f"{', '.join(wrong)} cannot be {', '.join(repr(getattr(card, name))[:80] for name in wrong)}")
+        raise ValueError("; ".join(f"{name} cannot be {json_text(getattr(card, name))[:80]}" for name in wrong))
 
 
 def _is_table(value: Any) -> bool:
@@ -263,9 +302,11 @@ def _check_thresholds(card: ModelCard) -> None:
     if not isinstance(card.multi_label, bool):
         raise ValueError(f"multi_label must be true or false, got {card.multi_label!r}")
     wanted = len(card.class_names) if card.multi_label else 0
-    numbers = [each for each in card.thresholds if _is_number(each) and 0 <= each <= 1]
-    if not len(numbers) == len(card.thresholds) == wanted:
-        raise ValueError(f"thresholds must be {wanted} numbers from 0 to 1, got {card.thresholds}")
+    found: Any = card.thresholds
+    numbers = [each for each in found if _is_number(each) and 0 <= each <= 1] if isinstance(found, list) else None
+    shown = tuple(found) if isinstance(found, list) else json_text(found)[:80]
+    if numbers is None or not len(numbers) == len(found) == wanted:
+        raise ValueError(f"thresholds must be {wanted} numbers from 0 to 1, got {shown}")
 
 
 def _check_precisions(card: ModelCard) -> None:
@@ -284,13 +325,12 @@ def _is_whole(value: Any, least: float, most: float) -> bool:
 
 
 def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
-    if not isinstance(fields, dict):
-        raise TypeError("preprocessing is no table")
-    sequences = {name: tuple(fields[name]) for name in ("mean", "std", "value_range") if fields.get(name) is not None}
+    check_keys(fields, *_keys(Preprocessing), prefix="preprocessing")
+    lists = [name for name in ("mean", "std", "value_range") if name in fields and (name, fields[name]) != _UNTOLD]
+    sequences: dict[str, Any] = {name: _numbers(f"preprocessing.{name}", fields[name]) for name in lists}
     found = Preprocessing(**{"color_profiles": "ignored", **fields, **sequences})
-    numbers = (found.size, found.crop_fraction, *found.mean, *found.std)
     as_many = 1 <= len(found.mean) == len(found.std) <= MAX_CHANNELS
-    if not as_many or not all(map(_is_number, numbers)):
+    if not as_many or not _is_number(found.size) or not _is_number(found.crop_fraction):
         raise ValueError(
             f"preprocessing needs a size, a crop_fraction, a mean and a std for each channel, got {fields}"
         )
@@ -304,14 +344,20 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
         raise ValueError(f"channel_order BGR is for 3 channels, got {fields}")
     if found.fit not in get_args(ToSquare):
         raise ValueError(f"fit must be {', '.join(get_args(ToSquare))}, got {fields}")
-    _check_reading(found)
+    check_reading(found)
     return found
 
 
-def _check_reading(found: Preprocessing) -> None:
+def check_reading(found: Preprocessing) -> None:
+    """Raise :class:`ValueError` where it does not say how image files are read."""
     if found.color_profiles not in get_args(ColorProfiles):
         raise ValueError(f"color_profiles must be applied or ignored, got {found.color_profiles!r}")
     if found.value_range is not None:
-        finite = all(_is_number(each) and math.isfinite(each) for each in found.value_range)
-        if len(found.value_range) != 2 or not finite or not found.value_range[0] < found.value_range[1]:
+        span: Any = found.value_range
+        pair = isinstance(span, list | tuple) and len(span) == 2
+        if (
+            not pair
+            or not all(_is_number(each) and math.isfinite(each) for each in span)
+            or not found.value_range[0] < found.value_range[1]
+        ):
             raise ValueError(f"value_range must be two numbers, the lower one first, got {found.value_range}")

@@ -488,9 +488,9 @@ card_with("a mean and a std", preprocessing=lambda rule: rule | {"mean": [0] * 5
 card_with("size must be 1 to 4096", preprocessing=lambda rule: rule | {"size": 10**9})("images_of_any_size")
 card_with("size must be 1 to 4096", preprocessing=lambda rule: rule | {"size": 32.5})("half_a_pixel")
 card_with("std must be above 0", preprocessing=lambda rule: rule | {"std": [0, 1, 1]})("no_deviation")
-card_with("damaged: TypeError", preprocessing=[])("preprocessing_that_is_a_list")
+card_with("damaged: preprocessing should be a table, got \\[\\]", preprocessing=[])("preprocessing_that_is_a_list")
 card_with("a text of more than", measured_on="x" * 100_000)("a_long_text")
-card_with("unexpected keyword", **{"\x1b[31m": 1})("an_escape_for_terminals")
+card_with(r"damaged: \\x1b\[31m is not known", **{"\x1b[31m": 1})("an_escape_for_terminals")
 card_with("holds a network that cannot be", "verify", network={"Conv": {"out": 5}})("a_network_that_is_a_layer")
 card_with("not a part of a network", "verify", network={"os.system": {"command": "true"}})("a_network_that_is_a_call")
 

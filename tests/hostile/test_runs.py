@@ -41,6 +41,10 @@ SETTINGS = {
     "an origin with words for a mean": lambda settings: json.dumps(
         settings | {"from": {"source": "x", "sha256": "y", "mean": ["a"], "std": [1]}}
     ),
+    "a rate that is true": lambda settings: json.dumps(settings | {"recipe": settings["recipe"] | {"epochs": True}}),
+    "a reading of nothing": lambda settings: json.dumps(settings | {"reading": {}}),
+    "a reading in words": lambda settings: json.dumps(settings | {"reading": settings["reading"] | {"value_range": 3}}),
+    "an unknown key": lambda settings: json.dumps(settings | {"newkey": 1}),
     "as deep as a well": lambda settings: "[" * 100_000 + "]" * 100_000,
     "a key that is there twice": lambda settings: json.dumps(settings)[:-1] + ', "recipe": {}}',
     "nine megabytes": lambda settings: json.dumps(settings) + " " * (9 << 20),
@@ -56,6 +60,8 @@ def test_a_damaged_run_json_is_one_line(run, trained_run, name):
         resume(run, trained_run)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+    for word in ("Error", "Input should", "Extra inputs", "instance of", "dict", "NoneType"):
+        assert word not in str(caught.value)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])

@@ -234,7 +234,10 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
         (lambda card: "no table", "names no format"),
         (lambda card: [], "names no format"),
         (lambda card: card | {"format": 99}, "format 99, this version reads up to 4: pip install --upgrade"),
-        (lambda card: {k: v for k, v in card.items() if k != "class_names"}, "card.json is damaged"),
+        (
+            lambda card: {k: v for k, v in card.items() if k != "class_names"},
+            r"damaged: class_names is missing$",
+        ),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [0, 0], "std": [1]}}, "a mean and a std for each"),
         (lambda card: card | {"preprocessing": {"size": 32, "mean": [], "std": []}}, "a mean and a std for each"),
         (
@@ -248,7 +251,14 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 10**9}}, "size must be 1 to 4096"),
         (lambda card: card | {"class_names": ["one", "two"]}, "does not fit its card"),
         (lambda card: card | {"preprocessing": card["preprocessing"] | {"size": 64}}, "does not fit its card"),
-        (lambda card: card | {"surprise": 1}, "card.json is damaged"),
+        (lambda card: card | {"surprise": 1}, r"card.json is damaged: surprise is not known$"),
+        (lambda card: {k: v for k, v in card.items() if k != "name"}, r"card.json is damaged: name is missing$"),
+        (
+            lambda card: card | {"preprocessing": card["preprocessing"] | {"mean": True}},
+            r"card.json is damaged: preprocessing.mean should be a list of numbers, got true$",
+        ),
+        (lambda card: card | {"preprocessing": {"mean": [0]}}, r"card.json is damaged: preprocessing.size is missing$"),
+        (lambda card: card | {"metrics": 3, "name": None}, r"damaged: name cannot be null; metrics cannot be 3$"),
         (lambda card: card | {"multi_label": "yes"}, "multi_label must be true or false, got 'yes'"),
         (lambda card: card | {"multi_label": True}, r"thresholds must be 3 numbers from 0 to 1, got \(\)"),
         (lambda card: card | {"multi_label": True, "thresholds": [0, 1, 2]}, "thresholds must be 3 numbers from 0 to"),

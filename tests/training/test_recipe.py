@@ -1,3 +1,6 @@
+import re
+
+import numpy as np
 import pytest
 
 from googlenet.errors import RecipeError
@@ -77,6 +80,40 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         "the first must not be above the second",
     ):
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("epochs = true", "epochs = true: should be a whole number"),
+        ('epochs = "1"', "epochs = '1': should be a whole number"),
+        ("seed = 1.0", "seed = 1.0: should be a whole number"),
+        ("lr = true", "lr = true: should be a number"),
+        ('nesterov = "yes"', "nesterov = 'yes': should be true or false"),
+        ("network = 3", "network = 3: should be a text"),
+        ("augmentation = 3", "augmentation = 3: should be a table"),
+        (
+            "augmentation.crop_area = [0.1, 0.2, 0.3]",
+            "augmentation.crop_area = [0.1, 0.2, 0.3]: should be a list of two",
+        ),
+        ("augmentation.crop_area = 1", "augmentation.crop_area = 1: should be a list of two numbers"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_in_our_words(tmp_path, content, says):
+    (tmp_path / "r.toml").write_text(content)
+    with pytest.raises(RecipeError, match=re.escape(f"r.toml: {says}")):
+        load_recipe(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize("source", [{"epochs": 1}, 3, b"default", None])
+def test_a_recipe_is_named(source):
+    with pytest.raises(RecipeError, match="recipe is the name of one or the path of a TOML file, got "):
+        load_recipe(source)
+
+
+def test_numbers_of_numpy_are_numbers():
+    recipe = load_recipe("default", epochs=np.int64(3), lr=np.float32(0.5))
+    assert (recipe.epochs, recipe.lr) == (3, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ def read_npz(content: bytes, wanted: Mapping[str, tuple[str, tuple[int | None, .
 
 
 def _array(archive: zipfile.ZipFile, name: str, kinds: str, wanted: tuple[int | None, ...], most: int) -> NDArray[Any]:
+    if f"{name}.npy" not in archive.NameToInfo:
+        raise ValueError(f"{name} is missing")
     with archive.open(f"{name}.npy") as file:
         start = file.read(_NPY_HEADER)
         found = _NPY.fullmatch(start)
@@ -93,7 +95,9 @@ def _array(archive: zipfile.ZipFile, name: str, kinds: str, wanted: tuple[int | 
             side == want or (want is None and 1 <= side <= most) for side, want in zip(shape, wanted, strict=True)
         )
         if not fits or dtype.str[1:] not in kinds.split():
-            raise ValueError(f"{name} is of {dtype} {shape}, not of {kinds} {wanted}".replace("None", "N"))
+            types = " or ".join(str(np.dtype(kind)) for kind in kinds.split())
+            shown = str(wanted).replace("None", "N")
+            raise ValueError(f"{name} is of {dtype} {shape}, not of {types} {shown} with N from 1 to {most}")
         size = math.prod(shape) * dtype.itemsize
         values = file.read(size)
     if len(values) != size:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Mapping
 from importlib import resources
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,13 +16,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from googlenet.card import ToSquare
 from googlenet.data.pictures import VAL_FRACTION
 from googlenet.errors import RecipeError
-from googlenet.text import nearest
+from googlenet.text import nearest, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+MAX_SHOWN = 80  # letters of a value in a message
 MAX_LETTERS, MAX_DOTS = 2**20, 64  # of a recipe, and of one of its keys
 _COMMENTS, _KEYS = re.compile("#.*"), re.compile(r"[=,{}\[\]\n]")
 # Far more than any run needs, and no more than JSON and PyTorch hold.
@@ -35,11 +39,24 @@ def _ordered(span: tuple[float, float]) -> tuple[float, float]:
     return span
 
 
-Span = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ordered)]
+_Positive = Annotated[float, Field(gt=0)]
+Span = Annotated[tuple[_Positive, _Positive], Field(strict=False), AfterValidator(_ordered)]  # a list in TOML and JSON
+
+# What a value should be, by pydantic's name of what is wrong with it.
+_SHOULD_BE = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "model_type": "a table",
+    "tuple_type": "a list of two numbers",
+    "too_long": "a list of two numbers",
+    "missing": "a list of two numbers",
+}
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Augmentation(_Strict):
@@ -160,6 +177,14 @@ def shipped_recipes() -> list[str]:
     return sorted(entry.name[: -len(".toml")] for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
+def recipe_of(fields: Mapping[str, Any]) -> Recipe:
+    """Make a recipe of what a file says. Raises :class:`RecipeError` listing every unknown key and bad value."""
+    try:
+        return Recipe(**fields)
+    except ValidationError as error:
+        raise RecipeError("; ".join(map(_explain, error.errors()))) from error
+
+
 def load_recipe(source: str | Path = "default", **overrides: Any) -> Recipe:
     """Read a recipe by its name or from a TOML file, and put ``overrides`` that are not ``None`` over it.
 
@@ -191,14 +216,26 @@ def _checked(text: str, where: str, overrides: dict[str, Any]) -> Recipe:
         raise RecipeError("--epochs and --minutes exclude each other: give one")
     if overrides.get("epochs") is not None:
         fields.pop("minutes", None)
-    fields.update({key: value for key, value in overrides.items() if value is not None})
+    fields.update({key: _plain(value) for key, value in overrides.items() if value is not None})
     try:
-        return Recipe(**fields)
-    except ValidationError as error:
-        raise RecipeError(f"recipe {where}: " + "; ".join(_explain(each) for each in error.errors())) from error
+        return recipe_of(fields)
+    except RecipeError as error:
+        raise RecipeError(f"recipe {where}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Give a number of another library, numpy's for one, as Python's."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool | int) else value
 
 
 def _text_of(source: str | Path) -> tuple[str, str]:
+    if not isinstance(source, str | os.PathLike):
+        raise RecipeError(
+            f"recipe is the name of one or the path of a TOML file, got {printable(repr(source))[:80]}: epochs, lr and "
+            "others are arguments of their own"
+        )
     if str(source) in shipped_recipes():
         return (resources.files("googlenet.training") / "recipes" / f"{source}.toml").read_text("utf-8"), str(source)
     path = Path(source)
@@ -218,7 +255,17 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         model = Augmentation if len(error["loc"]) > 1 else Recipe
         return f"unknown key {key!r}, {nearest(str(error['loc'][-1]), model.model_fields)}"
-    message: str = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    wanted = _SHOULD_BE.get(error["type"])
+    message: str = (
+        f"should be {wanted}" if wanted else error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    )
     if not key:  # of several that do not go together
         return message
-    return f"{key} = {error['input']!r}: {message}"
+    return f"{printable(key)} = {printable(_as_toml(error['input']))}: {message}"
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

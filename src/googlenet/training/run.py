@@ -50,8 +50,8 @@ from googlenet.text import escape_surrogates, first_few, printable
 from googlenet.training import directory, inherit, torchrun
 from googlenet.training.directory import SETTINGS
 from googlenet.training.recipe import Recipe, load_recipe
+from googlenet.training.settings import READING
 
-READING = ("value_range", "color_profiles")  # of the preprocessing: how files are read, which the images decide
 Balance = Literal["none", "loss", "sample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
@@ -319,7 +319,8 @@ def _begun(
     elif network is None and start is not None and inherit.is_published(start):
         network = zoo.find(inherit.TORCHVISION_NETWORK)
     name = network.name if isinstance(network, Network) else network
-    settings = load_recipe(recipe or ("default" if start is None else inherit.RECIPE), **overrides | {"network": name})
+    usual = "default" if start is None else inherit.RECIPE
+    settings = load_recipe(usual if recipe is None else recipe, **overrides | {"network": name})
     return settings, network if isinstance(network, Network) else zoo.find(settings.network)
 
 

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from googlenet.card import MAX_CARD_BYTES, parse_json
-from googlenet.errors import NetworkError, RunError
+from googlenet.card import MAX_CARD_BYTES, Preprocessing, check_keys, check_reading, parse_json
+from googlenet.errors import NetworkError, RecipeError, RunError
 from googlenet.files import open_regular
 from googlenet.models.spec import Network, from_json
 from googlenet.text import printable
-from googlenet.training.recipe import Recipe
+from googlenet.training.recipe import recipe_of
 
+READING = ("value_range", "color_profiles")  # of the preprocessing: how files are read, which the images decide
+_REQUIRED = ("recipe", "network", "data")
+_KNOWN = (*_REQUIRED, "launch", "reading", "from")
 _ORIGIN = {"source": str, "sha256": str}  # of weights that a run began with
+_FED = {"mean": list, "std": list, "channel_order": str}
+_SHOULD_BE: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
 _DATA = {"name": str, "fingerprint": str, "train": int, "val": int}
 
 
@@ -36,32 +39,43 @@ def read_run_json(path: Path) -> dict[str, Any]:
         raise
     except OSError as error:
         raise RunError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, RecursionError, NetworkError) as error:
+    except (ValueError, RecipeError, NetworkError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{printable(str(path))} is damaged: {type(error).__name__}: {printable(reason)}") from error
+        raise RunError(f"{printable(str(path))} is damaged: {printable(reason)}") from error
     return settings
 
 
 def _check(settings: Any) -> None:
-    if not isinstance(settings, dict) or not isinstance(settings["recipe"], dict):
-        raise TypeError("it is no table with a recipe")
+    check_keys(settings, _REQUIRED, _KNOWN)
+    if not isinstance(settings["recipe"], dict):
+        raise ValueError("recipe should be a table")
     try:
-        Recipe(**settings["recipe"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"recipe: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        recipe_of(settings["recipe"])
+    except RecipeError as error:
+        raise ValueError(f"recipe: {error}") from error
     if not isinstance(from_json(settings["network"]), Network):
-        raise TypeError("its network is none")
+        raise ValueError("its network is none")
     _check_table("data", settings["data"], _DATA)
+    if "record" not in settings["data"]:  # a run of version 0.1.0 says how it was split
+        _check_table("data", settings["data"], {"split": str})
     origin = settings.get("from")
     if origin is not None:
         _check_table("from", origin, _ORIGIN)
-        numbers = [origin.get("mean", []), origin.get("std", [])]
-        if not all(isinstance(each, list) and all(type(n) in (int, float) for n in each) for each in numbers):
-            raise TypeError("mean and std of what it began with are no numbers")
+    if origin is not None and ("mean" in origin or "std" in origin):
+        _check_table("from", origin, _FED)
+        if not all(type(n) in (int, float) for n in (*origin["mean"], *origin["std"])):
+            raise ValueError("from: mean and std should be lists of numbers")
+    reading = settings.get("reading")
+    if reading is not None:
+        check_keys(reading, READING, READING, "reading")
+        check_reading(Preprocessing(1, **reading))
 
 
 def _check_table(name: str, table: Any, kinds: Mapping[str, type]) -> None:
-    wrong = [key for key, kind in kinds.items() if not isinstance(table, dict) or type(table.get(key)) is not kind]
+    if not isinstance(table, dict):
+        raise ValueError(f"{name} should be a table")
+    wrong = [
+        f"{name}.{key} should be {_SHOULD_BE[kind]}" for key, kind in kinds.items() if type(table.get(key)) is not kind
+    ]
     if wrong:
-        raise TypeError(f"{name}: {', '.join(wrong)}")
+        raise ValueError("; ".join(wrong))
