@@ -355,9 +355,5 @@ def check_reading(found: Preprocessing) -> None:
     if found.value_range is not None:
         span: Any = found.value_range
         pair = isinstance(span, list | tuple) and len(span) == 2
-        if (
-            not pair
-            or not all(_is_number(each) and math.isfinite(each) for each in span)
-            or not found.value_range[0] < found.value_range[1]
-        ):
+        if not pair or not all(_is_number(each) and math.isfinite(each) for each in span) or span[0] >= span[1]:
             raise ValueError(f"value_range must be two numbers, the lower one first, got {found.value_range}")

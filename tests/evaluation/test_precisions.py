@@ -86,8 +86,9 @@ def test_maps_and_embeddings_come_out_in_8_bits_too(quantised, trained_run):
 
 
 def test_the_fastest_that_is_as_right_is_taken(own):
+    measured = timed(bundles.read(own).card.precisions, fp32=(2.0, 100.0), bf16=(1.5, 150.0), int8=(1.0, 300.0))
+    rewritten(own, precisions=measured)
     assert googlenet.load(own).engine.precision == "int8"
-    measured = bundles.read(own).card.precisions
     worse = measured | {"int8": measured["int8"] | {"score": measured["fp32"]["score"] - 0.006}}
     expected = "bf16" if "bf16" in precisions() else "fp32"
     assert best_precision(rewritten(own, precisions=worse)) == expected
@@ -95,6 +96,21 @@ def test_the_fastest_that_is_as_right_is_taken(own):
     assert best_precision(rewritten(own, precisions=only)) == "fp32"
     assert googlenet.load(own, "int8").engine.precision == "int8"  # whoever asks for it gets it
     assert best_precision(rewritten(own, precisions={})) == "fp32"
+
+
+def timed(precisions, **speeds):
+    """Say of measured precisions how fast they were: milliseconds of one image, images a second."""
+    return {
+        name: measured | dict(zip(("latency_ms", "pictures_per_second"), speeds[name], strict=True))
+        for name, measured in precisions.items()
+    }
+
+
+@pytest.mark.parametrize("slow", [(11.8, 50.0), (11.8, 300.0), (1.0, 50.0)], ids=["both", "one", "many"])
+def test_what_was_measured_to_be_slower_is_not_taken(own, slow):
+    scores = dict.fromkeys(("fp32", "bf16", "int8"), {"score": 0.9})
+    rewritten(own, precisions=timed(scores, fp32=(2.0, 100.0), bf16=slow, int8=slow))
+    assert googlenet.load(own).engine.precision == "fp32"
 
 
 def test_measuring_alone_leaves_the_graphs_as_they_are(own):
@@ -190,12 +206,25 @@ def test_a_damaged_graph_in_8_bits_is_named(own, name, how):
         googlenet.load(own)
 
 
-def test_rubbish_in_8_bits_with_a_fitting_hash_is_refused(own):
+@pytest.mark.parametrize(
+    "files",
+    [{"int8.xml": b"<net></net>"}, {"int8.xml": b""}, {"int8.bin": b""}, {"int8.bin": b"another file"}],
+    ids=str,
+)
+def test_rubbish_in_8_bits_with_a_fitting_hash_is_refused(own, files):
     bundle = bundles.read(own)
-    files = {name: bundle.read(name) for name in bundle.card.files}
-    bundles.write(bundle.path, bundle.card, files | {"int8.xml": b"<net></net>"})
-    with pytest.raises(BundleError, match=r"int8.xml is not a graph OpenVINO can read"):
-        googlenet.load(own)
+    there = {name: bundle.read(name) for name in bundle.card.files}
+    bundles.write(bundle.path, bundle.card, there | files)
+    for read in (lambda run: googlenet.load(run, "int8"), googlenet.verify):
+        with pytest.raises(BundleError, match=r"int8.xml (is not a graph OpenVINO can read|has a constant)"):
+            read(own)
+
+
+def test_verify_replays_every_precision(own, call):
+    assert googlenet.verify(own).precisions == (*precisions(), "int8")
+    code, out, _ = call("verify", own)
+    assert code == 0
+    assert out.endswith(f"replayed in {' and '.join([*precisions()[1:], 'int8'])}, too\n")
 
 
 # Copies for other programs.

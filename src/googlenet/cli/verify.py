@@ -31,8 +31,11 @@ def verify(
         show_json({
             "path": str(result.path), "files": list(result.files), "pictures": result.pictures,
             "largest_difference": result.largest_difference, "seconds": result.seconds,
+            "precisions": list(result.precisions),
         })  # fmt: skip
         return
     say(f"{result.path}: {len(result.files)} files whole ({', '.join(result.files)})")
     say(f"{result.pictures} golden pictures replayed in {result.seconds:.1f} s, largest difference of a probability "
         f"{result.largest_difference:.1e}")  # fmt: skip
+    if others := result.precisions[1:]:
+        say(f"replayed in {' and '.join(others)}, too")

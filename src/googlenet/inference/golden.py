@@ -16,29 +16,32 @@ from googlenet.data.pictures import Pictures
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.preprocess import see
-from googlenet.inference.engine import Engine, Floats
+from googlenet.inference.engine import Engine, Floats, precisions_for
 from googlenet.text import printable
 
 GOLDEN_PICTURES = 4
 TOLERANCE = 1e-4  # of a probability, between PyTorch where it was trained and OpenVINO here
+COARSE = 0.25  # of a probability in fewer bits: the mean over images of what differs most
 MAX_GOLDEN = 64  # images; a bundle of ours has four
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked: files hashed, golden pictures replayed, the largest difference of a probability."""
+    """What was checked: files hashed, golden pictures replayed in ``precisions``, the largest difference in fp32."""
 
     path: Path
     files: tuple[str, ...]
     pictures: int
     largest_difference: float
     seconds: float
+    precisions: tuple[str, ...] = ("fp32",)
 
 
 def verify(path: str | Path) -> Verification:
-    """Check every hash of a bundle and replay its golden pictures.
+    """Check every hash of a bundle and replay its golden pictures, in every precision that it has on this processor.
 
-    Raises :class:`BundleError` when a file is missing or altered, or an output differs by more than 1e-4.
+    Raises :class:`BundleError` when a file is missing or altered, or an output in fp32 differs by more than 1e-4, or
+    those in fewer bits by more than 0.25 on average.
     """
     start = time.perf_counter()
     bundle = bundles.read(path)
@@ -53,7 +56,21 @@ def verify(path: str | Path) -> Verification:
             f"{printable(str(bundle.path))}: a golden probability differs by {difference:.2g}, allowed is "
             f"{TOLERANCE:g}: this machine does not compute what the bundle was made with"
         )
-    return Verification(bundle.path, tuple(files), len(images), difference, time.perf_counter() - start)
+    others = precisions_for(bundle)[1:]
+    for precision in others:
+        _check_coarse(bundle, precision, images, expected)
+    seconds = time.perf_counter() - start
+    return Verification(bundle.path, tuple(files), len(images), difference, seconds, ("fp32", *others))
+
+
+def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floats) -> None:
+    """Replay in fewer bits: one answer may turn, but not all of them be others."""
+    off = np.abs(Engine(bundle, precision).probabilities(images) - expected).max(axis=1)
+    if not off.mean() <= COARSE:
+        raise BundleError(
+            f"{printable(str(bundle.path))}: golden probabilities in {precision} differ by {off.mean():.2g}, allowed is "
+            f"{COARSE:g}: use --precision fp32, or make the 8-bit graph anew with `googlenet export --int8`"
+        )
 
 
 def golden_inputs(pictures: Pictures, rule: Preprocessing) -> Pixels:
