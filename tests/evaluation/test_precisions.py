@@ -108,7 +108,7 @@ def timed(precisions, **speeds):
 
 @pytest.mark.parametrize("slow", [(11.8, 50.0), (11.8, 300.0), (1.0, 50.0)], ids=["both", "one", "many"])
 def test_what_was_measured_to_be_slower_is_not_taken(own, slow):
-    scores = dict.fromkeys(("fp32", "bf16", "int8"), {"score": 0.9})
+    scores = {name: {"score": 0.9} for name in ("fp32", "bf16", "int8")}
     rewritten(own, precisions=timed(scores, fp32=(2.0, 100.0), bf16=slow, int8=slow))
     assert googlenet.load(own).engine.precision == "fp32"
 

@@ -182,8 +182,8 @@ def precisions_for(bundle: Bundle) -> tuple[str, ...]:
 def best_precision(bundle: Bundle) -> str:
     """Choose the fastest precision of this processor that was measured to be as right as ``"fp32"``, within 0.5 points.
 
-    What was not measured (see :func:`googlenet.quantize`) is not chosen, nor what was slower than ``"fp32"``, be it with
-    one image or with many; of several, the one that answered most images a second.
+    What was not measured (see :func:`googlenet.quantize`) is not chosen, nor what was slower than ``"fp32"``, with one
+    image or with many; of several, the one that answered most images a second.
     """
     better = _better(bundle.card)
     if not better:
