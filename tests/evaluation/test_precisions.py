@@ -266,7 +266,7 @@ def test_the_verb(call, own):
     code, out, err = call("export", own, "--int8")
     assert (code, err) == (0, "")
     assert "int8" in out
-    assert "`predict` takes int8 here" in out
+    assert f"`predict` takes {best_precision(bundles.read(own))} here" in out
     code, out, _ = call("export", own, "--to", "openvino", "--int8", "--json")
     assert code == 0
     assert set(json.loads(out)) == {"files", "largest_difference"}  # it had been quantised before
