@@ -281,7 +281,7 @@ def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
         raise DataError(f"DATA is a path, the name of a set, or LabelledData, got {got}")
     root = Path(source)
     if _is_list(root):
-        data = _open_list(root, how)
+        data = _open_list(root, how, to_learn)
     else:
         _refuse_list_options(root, how)
         if is_url(str(source)) or (is_archive(str(source)) and root.exists()):
@@ -291,7 +291,7 @@ def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
         elif str(source) == DIGITS:
             data = LabelledData(DIGITS, (pictures := _digits()).class_names, {"": pictures}, made_here=False)
         elif str(source) in NAMED:
-            listed = _open_list(find_named(str(source)), _How(how.channels, False, Columns(), False))
+            listed = _open_list(find_named(str(source)), _How(how.channels, False, Columns(), False), to_learn)
             data = replace(listed, name=str(source))
         else:
             what = "is not a folder" if root.exists() else "does not exist"
@@ -453,13 +453,18 @@ def _notes_of_names(source: Path, class_names: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _open_list(path: Path, how: _How) -> LabelledData:
+def _open_list(path: Path, how: _How, to_learn: bool) -> LabelledData:
     notes: list[str] = []
     rows = read_list(path, how.columns, multi_label=how.multi_label, tell=notes.append)
     rows.sort(key=lambda row: row.name)
+    class_names = rows.class_names
+    if to_learn and (empty := sorted(set(class_names).difference(*(row.labels for row in rows)))):
+        raise DataError(
+            f"{path}: no picture is of {first_few(empty)}, the columns have 0 alone: give some that label, or remove "
+            "the columns"
+        )
     if not how.follow_links:
         _refuse_leading_out(path, ((row.path, row.home) for row in rows))
-    class_names = tuple(sorted({label for row in rows for label in row.labels}))
     number = {name: label for label, name in enumerate(class_names)}
     told = {row.group: row.split for row in rows if row.group and row.split}  # one of a group tells for all of it
     parts: dict[str, list[Picture]] = {}
