@@ -473,7 +473,14 @@ def test_a_file_cut_anywhere_in_its_header_or_pixels_is_said_to_be_truncated() -
 
 @pytest.mark.parametrize(
     ("mode", "compression"),
-    [("1", "group3"), ("1", "group4"), ("1", "tiff_ccitt"), ("RGB", "jpeg"), ("RGB", "tiff_lzw"), ("L", "tiff_adobe_deflate")],
+    [
+        ("1", "group3"),
+        ("1", "group4"),
+        ("1", "tiff_ccitt"),
+        ("RGB", "jpeg"),
+        ("RGB", "tiff_lzw"),
+        ("L", "tiff_adobe_deflate"),
+    ],
 )
 def test_a_tiff_whose_pixels_are_damaged_is_refused_and_nothing_is_printed(
     mode: str, compression: str, capfd: pytest.CaptureFixture[str]

@@ -272,7 +272,9 @@ def _one_hot(
             _tell_spoilt(path, name, spoilt[0][0], spoilt[0][1].get(name), len(hot) > 1, notes)
     twice = next((name for name in hot if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{path}:{start}: the column {first_few([twice])} is there {names.count(twice)} times: keep one")
+        raise DataError(
+            f"{path}:{start}: the column {first_few([twice])} is there {names.count(twice)} times: keep one"
+        )
     if len(hot) < 2:
         there = ", ".join(map(printable, names))
         raise DataError(
@@ -321,7 +323,9 @@ def _jsonl_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple
     )
     if one_hot:
         records = list(named)
-        yield from _one_hot(path, start, records, list(dict.fromkeys(chain.from_iterable(r for _, r in records))), notes)
+        yield from _one_hot(
+            path, start, records, list(dict.fromkeys(chain.from_iterable(r for _, r in records))), notes
+        )
     else:
         yield from named
 

@@ -34,7 +34,7 @@ from googlenet.data.listing import LISTS, Columns, read_list
 from googlenet.data.named import NAMED, find_named
 from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
-from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
+from googlenet.images.decode import COLOURS, CalledPath, ImageSource, Pixels, decode, suffixes
 from googlenet.text import escape_surrogates, first_few, printable
 
 VAL_FRACTION = 0.2
@@ -47,7 +47,8 @@ class Picture:
     """One labelled picture: a name to report it by, its classes, and where its pixels are.
 
     ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``. Pictures of
-    one ``group`` are never held out apart from each other.
+    one ``group`` are never held out apart from each other. ``called`` is what messages call its file, where that is
+    not its path: of an archive, ``photos.zip/cat/1.jpg``.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Picture:
     path: Path | None = None
     pixels: Pixels | None = field(default=None, repr=False, compare=False)
     group: str | None = None
+    called: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> int:
@@ -66,7 +68,7 @@ class Picture:
     def source(self) -> ImageSource:
         """What ``decode`` and ``predict`` take: the file, or the pixels themselves."""
         if self.path is not None:
-            return self.path
+            return self.path if self.called is None else CalledPath(self.path, self.called)
         assert self.pixels is not None
         return self.pixels
 
@@ -370,7 +372,16 @@ def _open_archive(archive: str, how: _How, to_learn: bool) -> LabelledData:
     except DataError as error:
         raise DataError(str(error).replace(str(root), archive)) from error
     notes = (*([note] if unpacked.left_out else []), *(note.replace(str(root), archive) for note in data.notes))
-    return replace(data, name=archive, notes=notes)
+    splits = {
+        split: Pictures(part.class_names, tuple(_in_archive(item, archive, unpacked.folder) for item in part.items))
+        for split, part in data.splits.items()
+    }
+    return replace(data, name=archive, splits=splits, notes=notes)
+
+
+def _in_archive(item: Picture, archive: str, folder: Path) -> Picture:
+    assert item.path is not None
+    return replace(item, called=f"{archive}/{item.path.relative_to(folder).as_posix()}")
 
 
 def _outermost(folder: Path) -> Path:

@@ -46,6 +46,21 @@ from googlenet.text import printable
 Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | Pixels
 
+
+class CalledPath(str):
+    """The path of a file that messages call otherwise: one of an archive, which lies in a temporary folder."""
+
+    called: str
+
+    def __new__(cls, path: str | Path, called: str) -> CalledPath:  # noqa: D102
+        made = super().__new__(cls, path)
+        made.called = called
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return str(self), self.called
+
+
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 )
@@ -524,7 +539,9 @@ def _from_array(array: NDArray[np.generic]) -> Image.Image:
 
 def _name_of(source: ImageSource) -> str:
     """Say what messages call the picture: its file where it has one, always on one printable line."""
-    name = source if isinstance(source, (str, Path)) else getattr(source, "name", getattr(source, "filename", None))
+    name = getattr(source, "called", source)
+    if not isinstance(name, (str, Path)):
+        name = getattr(source, "name", getattr(source, "filename", None))
     if not name or not isinstance(name, (str, Path)):
         return "the data given"
     return str(name) if str(name).isprintable() else repr(str(name))
