@@ -306,6 +306,36 @@ def test_a_column_of_0_alone_is_a_class_without_images(tmp_path: Path, kind: str
     assert find_data(path).split("all").counts() == {"cat": 30, "dog": 30, "none": 0}
 
 
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        ("gg", "all images are of one group (g)"),
+        ("gh", "all images of each class are of one group (g, h)"),
+    ],
+)
+def test_groups_that_leave_nothing_to_hold_out_are_the_reason_that_is_said(
+    tmp_path: Path, groups: str, says: str
+) -> None:
+    of = dict(zip(("cat", "dog"), groups, strict=True))
+    content = "\n".join(["path,label,group", *(f"{path},{name},{of[name]}" for path, name in ROWS)])
+    path = written(tmp_path, content)
+    with pytest.raises(DataError) as raised:
+        open_data(path)
+    assert str(raised.value) == (
+        f"{path}: {says}, which cannot be split: give several groups, or say yourself which are train and which are val"
+    )
+
+
+def test_a_path_that_is_a_folder_or_an_address_is_said_to_be_one(tmp_path: Path) -> None:
+    path = written(tmp_path, lines() + "img,cat\n")
+    with pytest.raises(DataError, match=r"1 of 61 paths are folders: img \(line 62\); name each image in them"):
+        open_data(path)
+    for address in ("https://example.org/a.jpg", "s3://bucket/a.jpg"):
+        path = written(tmp_path, lines() + f"{address},cat\n")
+        with pytest.raises(DataError, match=f":62: {address} is an address, and lists name files alone: fetch the im"):
+            open_data(path)
+
+
 def test_columns_are_named_by_the_user(tmp_path: Path) -> None:
     path = written(tmp_path, lines(heading="url;where,kind", form="{0},{1}").replace("url;", ""))
     with pytest.raises(DataError, match="no column 'path'"):

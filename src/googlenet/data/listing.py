@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from unicodedata import normalize
 
 from googlenet.data.splits import SPLITS
+from googlenet.data.stores import is_address
 from googlenet.errors import DataError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images.decode import suffixes
@@ -444,6 +445,11 @@ def _row(source: Path, line: int, record: dict[str, Any], notes: _Notes) -> Row:
     if not written or "\0" in written or not _can_be_encoded(written):
         what = f"{written!r} cannot be the name of a file" if written else "the path is empty"
         raise DataError(f"{where}: {what}: give one, relative to {source.parent} or absolute")
+    if is_address(written.strip()):
+        raise DataError(
+            f"{where}: {printable(written.strip())} is an address, and lists name files alone: fetch the image and "
+            "give its path"
+        )
     split = (_text(where, record, "split") or "").strip() or None
     if split is not None and split not in SPLITS:
         raise DataError(f"{where}: unknown split {split!r}, {nearest(split, SPLITS)}; leave it empty to split here")
@@ -529,6 +535,13 @@ def _refuse_repeated(source: Path, rows: list[Row]) -> None:
 
 def _refuse_missing(source: Path, rows: list[Row]) -> None:
     missing = [row for row in rows if not os.path.isfile(row.path)]  # noqa: PTH113 - Path.is_file raises on odd names
+    folders = [row for row in missing if os.path.isdir(row.path)]  # noqa: PTH112 - as above
+    if folders:
+        named = first_few(f"{printable(row.name)} (line {row.line})" for row in folders)
+        raise DataError(
+            f"{source}: {len(folders):,} of {len(rows):,} paths are folders: {named}; name each image in them, or give "
+            "a folder of folders as DATA"
+        )
     if missing:
         named = first_few(f"{printable(row.name)} (line {row.line})" for row in missing)
         raise DataError(

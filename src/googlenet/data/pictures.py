@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -520,10 +520,23 @@ def _require_both_sides(data: LabelledData) -> None:
                 raise DataError(
                     f"{data.name}: no picture in {split} is of {first_few(lacking)}: put some of each class there"
                 )
-            raise DataError(
-                f"{data.name}: too few pictures to hold some out; {split} would have none of {first_few(lacking)}: "
-                "add pictures, or say yourself which are train and which are val"
+            why = _torn_by_no_split(data) or (
+                f"too few pictures to hold some out; {split} would have none of {first_few(lacking)}: add pictures"
             )
+            raise DataError(f"{data.name}: {why}, or say yourself which are train and which are val")
+
+
+def _torn_by_no_split(data: LabelledData) -> str | None:
+    """Say that groups leave nothing to split, where each class has one group alone."""
+    groups: defaultdict[int, set[str | None]] = defaultdict(set)
+    for item in data.split("all").items:
+        for label in item.labels:
+            groups[label].add(item.group)
+    every = sorted({group for those in groups.values() for group in those if group is not None})
+    if not every or any(len(those) > 1 or None in those for those in groups.values()):
+        return None
+    whole = "all images are" if len(every) == 1 else "all images of each class are"
+    return f"{whole} of one group ({first_few(every)}), which cannot be split: give several groups"
 
 
 def _refuse_links_out(root: Path, parts: list[Pictures], contents: Contents) -> None:
