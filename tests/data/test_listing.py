@@ -442,7 +442,7 @@ WRONG_CSV = {
     "twice": (b"path,label\na.jpg,cat\n./a.jpg,cat\n", ":3: a.jpg is in line 2 too: keep one"),
     "twice, differing": (b"path,label\na.jpg,cat\na.jpg,dog\n", ":3: a.jpg is in line 2 too with another label (cat)"),
     "missing": (b"path,label\na.jpg,cat\nx.jpg,dog\n", ": 1 of 2 pictures are not there: x.jpg (line 3); paths are"),
-    "a folder": (b"path,label\na.jpg,cat\n.,dog\n", ": 1 of 2 pictures are not there: . (line 3)"),
+    "a folder": (b"path,label\na.jpg,cat\n.,dog\n", ": 1 of 2 paths are folders: . (line 3); name each image in them"),
     "one class": (b"path,label\na.jpg,cat\nb.jpg,cat\n", " has one class only, 'cat': a classifier needs two or more"),
     "no class": (b"path,label\na.jpg,\nb.jpg,\n", " has no class at all: a classifier needs two or more"),
     "too few": (b"path,label\na.jpg,cat\nb.jpg,dog\n", ": too few pictures to hold some out; "),
