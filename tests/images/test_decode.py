@@ -45,13 +45,13 @@ def exif(orientation: int) -> Image.Exif:
     return tags
 
 
-def png(width: int, height: int, bits: int, rows: bytes, *, transparent: int | None = None) -> bytes:
-    """A grey PNG, byte by byte: what Pillow would not write."""
+def png(width: int, height: int, bits: int, rows: bytes, *, transparent: int | None = None, colour: int = 0) -> bytes:
+    """A PNG, grey unless its kind of ``colour`` is another, byte by byte: what Pillow would not write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     see_through = b"" if transparent is None else chunk(b"tRNS", struct.pack(">H", transparent))
     return b"\x89PNG\r\n\x1a\n" + header + see_through + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -434,6 +434,27 @@ def test_rubbish_is_one_line_that_names_the_file_and_what_is_wrong(tmp_path: Pat
             decode(source)
         assert str(caught.value).startswith(f"{path} {words}")
         assert "\n" not in str(caught.value)
+
+
+def test_what_python_says_of_a_damaged_file_is_not_said() -> None:
+    without_palette = png(4, 4, 8, b"\0\0\0\0\0" * 4, colour=3)
+    broken_header = encoded(PICTURE, "GIF")[:10] + b";"
+    broken_chunk = encoded(PICTURE, "PNG", dpi=(72, 72)).replace(b"pHYs", b"pHYx")
+    for data in (without_palette, broken_header, broken_chunk):
+        with pytest.raises(UnreadableImageError, match=r"^the data given is damaged: its structure cannot be read$"):
+            decode(data)
+
+
+def test_a_heic_where_the_extra_is_absent_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)  # as Python marks a module that cannot be imported
+    with pytest.raises(UnreadableImageError, match=r"is a HEIC image, which needs: pip install 'googlenet\[heic\]'$"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+
+
+def test_of_colours_of_16_bits_the_upper_8_are_read() -> None:
+    deep = (UPRIGHT.astype("u2") * 256 + 255).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+    np.testing.assert_array_equal(decode(png(21, 15, 16, rows, colour=2)), UPRIGHT)
 
 
 def test_a_file_name_of_several_lines_makes_an_error_of_one(tmp_path: Path) -> None:

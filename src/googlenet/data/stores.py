@@ -33,9 +33,7 @@ def is_address(path: str) -> bool:
     return ADDRESS.fullmatch(path) is not None
 
 
-def stored_below(
-    address: str, channels: int = COLOURS, tell: Callable[[str], object] = lambda note: None
-) -> list[str]:
+def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], object] = lambda note: None) -> list[str]:
     """List the addresses of the pictures below one, by their suffix, sorted; or the one of a file itself.
 
     What else is there is left out, as of a folder, and told to ``tell``, a sentence for each reason.

@@ -7,6 +7,7 @@ import io
 import logging
 import math
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -105,7 +106,7 @@ def decode(
     Deep grey, of 16 or 32 bits or floating-point, is scaled, from black to white: as the file says (a depth of 12 bits,
     a highest sample value); else by ``value_range``; else from 0 to 65535, or, of 32 bits, numbers with a sign and
     floating point, by its own values (see :class:`googlenet.images.depth.Extent`). What lies beyond is clipped. Of
-    RGB of 16 bits the upper 8 are read.
+    RGB of 16 bits the upper 8 are read. A PNG's sBIT is not looked at.
 
     With any other number, the channels are what is stored, and must be so many: the bands of a grey picture with
     alpha, RGB or RGBA, nothing composited; those of all pages of a TIFF, one after the other; or an array
@@ -558,6 +559,9 @@ def _errors_of(name: str) -> Iterator[None]:
         raise UnreadableImageError(f"{name} {_what_is_wrong(error)}") from error
 
 
+# What readers do not raise themselves, but Python, where a file is not as they expect.
+_BY_ACCIDENT = (struct.error, AssertionError, AttributeError, ArithmeticError, LookupError, TypeError)
+_OF_READERS = ("not identified by this driver", "broken PNG file")
 _WRONG: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist",
     PermissionError: "may not be read: permission denied",
@@ -572,6 +576,8 @@ def _what_is_wrong(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
     said = " ".join(str(error).split())
+    if isinstance(error, _BY_ACCIDENT) or any(words in said for words in _OF_READERS):
+        return "is damaged: its structure cannot be read"
     return f"is damaged: {TRUNCATED if 'truncated' in said.lower() else said}".removesuffix(": ")
 
 
