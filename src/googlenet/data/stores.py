@@ -56,8 +56,9 @@ def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], ob
             return [address]
         below = system.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
     scheme, known = address.partition("://")[0], suffixes(channels)
-    found, left_out = [], defaultdict(list)
-    for each in sorted((each.path for each in below if each.is_file), key=str):
+    found: list[str] = []
+    left_out: defaultdict[Reason, list[str]] = defaultdict(list)
+    for each in sorted(each.path for each in below if each.is_file):
         reason = _reason_to_leave(each[len(path) :].lstrip("/"), known)
         (found if reason is None else left_out[reason]).append(each)
     notes = [note_of(path, reason, paths) for reason, paths in left_out.items()]

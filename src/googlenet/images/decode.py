@@ -58,8 +58,8 @@ class CalledPath(str):
         made.called = called
         return made
 
-    def __getnewargs__(self) -> tuple[str, str]:
-        return str(self), self.called
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CalledPath, (str(self), self.called)
 
 
 SUFFIXES = frozenset(
@@ -239,13 +239,15 @@ def _avif(file: BinaryIO, name: str) -> Image.Image:
 
 
 _reported = threading.local()  # .errors: what libtiff said while this thread decoded
-_ERROR_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
-@_ERROR_HANDLER
 def _note_libtiff_error(module: bytes | None, format: bytes | None, values: int | None) -> None:
     """Count an error that libtiff reports, on the thread that decodes: it goes on decoding after some of them."""
     _reported.errors = getattr(_reported, "errors", 0) + 1
+
+
+# Kept for good: libtiff calls it as long as the process lives.
+_error_handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)(_note_libtiff_error)
 
 
 @cache
@@ -253,7 +255,7 @@ def _listen_to_libtiff() -> None:
     """Have libtiff, which Pillow brings, report errors here, and print neither these nor warnings on stderr."""
     with suppress(AttributeError, OSError):  # a build that has it inside
         library = ctypes.CDLL(_imaging.__file__)
-        library.TIFFSetErrorHandler(_note_libtiff_error)
+        library.TIFFSetErrorHandler(_error_handler)
         library.TIFFSetWarningHandler(None)
 
 
@@ -560,7 +562,7 @@ def _errors_of(name: str) -> Iterator[None]:
 
 
 # What readers do not raise themselves, but Python, where a file is not as they expect.
-_BY_ACCIDENT = (struct.error, AssertionError, AttributeError, ArithmeticError, LookupError, TypeError)
+_BY_ACCIDENT = (struct.error, AssertionError, AttributeError, ArithmeticError, EOFError, LookupError, TypeError)
 _OF_READERS = ("not identified by this driver", "broken PNG file")
 _WRONG: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist",

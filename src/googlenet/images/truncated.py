@@ -1,4 +1,4 @@
-"""Whether a file that could not be read ends before the image in it does: by its own lengths, not by an error's words."""
+"""Whether a file that could not be read ends before its image does: by its own lengths, not by an error's words."""
 
 from __future__ import annotations
 
