@@ -578,7 +578,8 @@ def _what_is_wrong(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
     said = " ".join(str(error).split())
-    if isinstance(error, _BY_ACCIDENT) or any(words in said for words in _OF_READERS):
+    first = error.__cause__ if isinstance(error, SyntaxError) else error  # Pillow wraps what Python raised
+    if isinstance(first, _BY_ACCIDENT) or any(words in said for words in _OF_READERS):
         return "is damaged: its structure cannot be read"
     return f"is damaged: {TRUNCATED if 'truncated' in said.lower() else said}".removesuffix(": ")
 
