@@ -76,13 +76,48 @@ def test_images_of_an_archive_are_named_by_it_and_what_is_left_out_is_said(tmp_p
     assert readable("elsewhere.jpg") == "elsewhere.jpg"
 
 
+@pytest.mark.parametrize("inside", ["", "my photos/"])
+def test_every_command_names_the_archive_and_never_where_it_was_unpacked(
+    trained_run: Path, tmp_path: Path, coloured: Path, call, inside: str
+) -> None:
+    files = {inside + path.relative_to(coloured).as_posix(): path.read_bytes() for path in coloured.rglob("*.png")}
+    path = pack(
+        tmp_path / "bomb.zip", {**files, f"{inside}red/bomb.jpg": b"", f"{inside}red/cut.png": b"\x89PNG\r\n\x1a\n"}
+    )
+    bomb, cut = f"{path}/{inside}red/bomb.jpg", f"{path}/{inside}red/cut.png"
+    recipe = ("--network", "lenet5", "--epochs", 1, "--image-size", 32, "--batch-size", 8, "--workers", 0)
+    for command in (
+        ("evaluate", trained_run, path, "--split", "all"),
+        ("evaluate", trained_run, path, "--split", "all", "--json"),
+        ("predict", trained_run, path, "--json"),
+        ("train", path, "--out", tmp_path / "run", *recipe),
+    ):
+        code, out, err = call(*command)
+        assert code == (command[0] == "predict"), err
+        said = (out + err).replace("\n", " ")
+        assert f"{bomb} is not a picture" in said
+        assert f"{cut} is damaged: the file is truncated" in said
+        assert f"{tempfile.gettempdir()}/googlenet-" not in said
+    assert bomb in (tmp_path / "run/unreadable.csv").read_text()
+    code, out, err = call("doctor", path, "--json")
+    assert ("googlenet-" in out, "googlenet-" in err) == (False, False)
+    code, out, err = call("doctor", path, "--fix", tmp_path / "clean.csv")
+    assert code == 2
+    assert "a list cannot name what lies in" in err
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tgz"])
 @pytest.mark.parametrize("name", ["../out.jpg", "/tmp/out.jpg", "a/../../out.jpg", "..\\out.jpg", "C:\\out.jpg"])
-def test_a_name_that_leads_out_is_refused(tmp_path: Path, suffix: str, name: str) -> None:
+def test_a_name_that_leads_out_is_refused(
+    tmp_path: Path, suffix: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     path = pack(tmp_path / f"a{suffix}", {"cat/1.jpg": b"", name: b"!"})
     assert f"a{suffix} holds '" in error_of(path)
     assert "which leads out of it: it is not unpacked" in error_of(path)
-    assert not list(Path(tempfile.gettempdir()).glob("**/out.jpg"))
+    assert not list(tmp_path.glob("**/out.jpg"))
+    assert not Path("/tmp/out.jpg").exists()
 
 
 def test_links_and_devices_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.pictures import Pictures, open_data
+from googlenet.data.pictures import Pictures, find_data, open_data
 from googlenet.errors import DataError
 
 Record = dict[str, Any]
@@ -241,6 +241,101 @@ def test_a_list_is_read_as_others_write_it_and_what_was_guessed_is_said(tmp_path
     assert data.notes == ((f"{path}: {note}",) if note else ())
 
 
+ONE_HOT = [{"path": path, "cat": int(name == "cat"), "dog": int(name == "dog")} for path, name in ROWS]
+
+
+def one_hot(tmp_path: Path, kind: str, **more: Any) -> Path:
+    """Write the list with a column for each label, as CSV or JSONL; ``more`` are columns, by what all lines have."""
+    of = {"csv": str, "pandas": lambda bit: str(bool(bit)), "jsonl": int, "jsonl of bool": bool, "floats": float}
+    rows = [{**{key: of[kind](v) if key != "path" else v for key, v in row.items()}, **more} for row in ONE_HOT]
+    if kind.startswith("jsonl"):
+        return written(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), name="list.jsonl")
+    content = "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)])
+    return written(tmp_path, content)
+
+
+@pytest.mark.parametrize("kind", ["csv", "pandas", "floats", "jsonl", "jsonl of bool"])
+def test_a_column_for_each_label_is_read_in_every_form(tmp_path: Path, kind: str) -> None:
+    data = open_data(one_hot(tmp_path, kind))
+    assert {(item.name, data.class_names[item.label]) for item in data.split("all").items} == set(ROWS)
+    assert data.notes == (f"{tmp_path}/list.{kind[:5] if kind[0] == 'j' else 'csv'}: "
+                          "the labels are the columns of 0 and 1: cat, dog",)  # fmt: skip
+
+
+def test_the_columns_that_pandas_names_after_the_label_are_classes(tmp_path: Path) -> None:
+    path = one_hot(tmp_path, "pandas")
+    path.write_text(path.read_text().replace("path,cat,dog", "path,label_cat,label_dog", 1))
+    assert open_data(path).class_names == ("label_cat", "label_dog")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("spoilt", ["", "yes", None])
+def test_a_field_that_spoils_a_column_of_labels_is_named(tmp_path: Path, kind: str, spoilt: str | None) -> None:
+    path = one_hot(tmp_path, kind)
+    content = path.read_text().splitlines()
+    number = 6 if kind == "csv" else 5
+    if kind == "csv":
+        content[number - 1] = content[number - 1].removesuffix("0") + (spoilt or "")
+    else:
+        content[number - 1] = json.dumps({**json.loads(content[number - 1]), "dog": spoilt})
+    path.write_text("\n".join(content))
+    with pytest.raises(DataError) as raised:
+        open_data(path)
+    what = "nothing" if not spoilt else "'yes'"
+    assert str(raised.value) == (
+        f"{path}:{number}: the column dog has {what} where most lines have 0 or 1: write one of these, or leave the "
+        "column out"
+    )
+
+
+def test_a_number_beside_the_columns_of_labels_is_said(tmp_path: Path) -> None:
+    path = one_hot(tmp_path, "csv", eyes=1)
+    path.write_text(path.read_text() + "\n")
+    path.write_text(path.read_text().replace("0,1,1\n", "0,1,2\n", 1))
+    data = open_data(path)
+    assert data.class_names == ("cat", "dog")
+    assert f"{path}: the column eyes is no label: line 32 has '2', neither 0 nor 1" in data.notes
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_column_of_0_alone_is_a_class_without_images(tmp_path: Path, kind: str) -> None:
+    path = one_hot(tmp_path, kind, none=0)
+    with pytest.raises(DataError, match=r"no picture is of none, the columns have 0 alone: give some that label, or "):
+        open_data(path)
+    assert find_data(path).class_names == ("cat", "dog", "none")  # as an empty folder of a class
+    assert find_data(path).split("all").counts() == {"cat": 30, "dog": 30, "none": 0}
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        ("gg", "all images are of one group (g)"),
+        ("gh", "all images of each class are of one group (g, h)"),
+    ],
+)
+def test_groups_that_leave_nothing_to_hold_out_are_the_reason_that_is_said(
+    tmp_path: Path, groups: str, says: str
+) -> None:
+    of = dict(zip(("cat", "dog"), groups, strict=True))
+    content = "\n".join(["path,label,group", *(f"{path},{name},{of[name]}" for path, name in ROWS)])
+    path = written(tmp_path, content)
+    with pytest.raises(DataError) as raised:
+        open_data(path)
+    assert str(raised.value) == (
+        f"{path}: {says}, which cannot be split: give several groups, or say yourself which are train and which are val"
+    )
+
+
+def test_a_path_that_is_a_folder_or_an_address_is_said_to_be_one(tmp_path: Path) -> None:
+    path = written(tmp_path, lines() + "img,cat\n")
+    with pytest.raises(DataError, match=r"1 of 61 paths are folders: img \(line 62\); name each image in them"):
+        open_data(path)
+    for address in ("https://example.org/a.jpg", "s3://bucket/a.jpg"):
+        path = written(tmp_path, lines() + f"{address},cat\n")
+        with pytest.raises(DataError, match=f":62: {address} is an address, and lists name files alone: fetch the im"):
+            open_data(path)
+
+
 def test_columns_are_named_by_the_user(tmp_path: Path) -> None:
     path = written(tmp_path, lines(heading="url;where,kind", form="{0},{1}").replace("url;", ""))
     with pytest.raises(DataError, match="no column 'path'"):
@@ -347,7 +442,7 @@ WRONG_CSV = {
     "twice": (b"path,label\na.jpg,cat\n./a.jpg,cat\n", ":3: a.jpg is in line 2 too: keep one"),
     "twice, differing": (b"path,label\na.jpg,cat\na.jpg,dog\n", ":3: a.jpg is in line 2 too with another label (cat)"),
     "missing": (b"path,label\na.jpg,cat\nx.jpg,dog\n", ": 1 of 2 pictures are not there: x.jpg (line 3); paths are"),
-    "a folder": (b"path,label\na.jpg,cat\n.,dog\n", ": 1 of 2 pictures are not there: . (line 3)"),
+    "a folder": (b"path,label\na.jpg,cat\n.,dog\n", ": 1 of 2 paths are folders: . (line 3); name each image in them"),
     "one class": (b"path,label\na.jpg,cat\nb.jpg,cat\n", " has one class only, 'cat': a classifier needs two or more"),
     "no class": (b"path,label\na.jpg,\nb.jpg,\n", " has no class at all: a classifier needs two or more"),
     "too few": (b"path,label\na.jpg,cat\nb.jpg,dog\n", ": too few pictures to hold some out; "),
@@ -376,6 +471,10 @@ WRONG_JSON = {
     "a path of another kind": (
         b'{"path": ["a.jpg"], "label": "cat"}',
         ':1: path must be a text in quotes, got ["a.jpg"]',
+    ),
+    "keys of 0 and 1 and a label later": (
+        b'{"path": "a.jpg", "cat": 1, "dog": 0}\n{"path": "b.jpg", "label": "cat"}',
+        ":2: the column cat has nothing where most lines have 0 or 1",
     ),
     "half a character": (b'{"path": "\\ud800.jpg", "label": "cat"}', ":1: '\\ud800.jpg' cannot be the name of a file"),
     "a NUL": (b'{"path": "a\\u0000.jpg", "label": "cat"}', ":1: 'a\\x00.jpg' cannot be the name of a file"),

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -152,3 +153,27 @@ def test_a_hundred_thousand_pictures_take_less_than_50_mb_more_than_a_thousand()
         return kilobytes
 
     assert peak(100_000) - peak(1_000) < 50_000
+
+
+def test_what_a_store_holds_beside_images_is_counted_and_named_as_of_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from googlenet.data.tables import find_pictures
+
+    beside = ("notes.txt", "sub/b.CR2", "README", ".hidden/c.jpg", "@eaDir/a.jpg", "Thumbs.db")
+    for name in ("a.jpg", "sub/b.png", *beside):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    address, notes = f"file://{tmp_path}", list[str]()
+    found = find_pictures([address], tell=notes.append)
+    assert found.ids == [f"{address}/a.jpg", f"{address}/sub/b.png"]
+    assert sorted(notes) == [
+        f"{address}: left out 1 file that is no image (.txt 1: notes.txt)",
+        f"{address}: left out 1 file without a suffix (README): if they are images, name them .jpg or as they are",
+        f"{address}: left out 1 hidden file or folder (.hidden/c.jpg)",
+        f"{address}: left out 1 image (.cr2 1: sub/b.CR2): export camera raw files as JPEG or TIFF",
+        f"{address}: left out 2 files and folders that a system made (@eaDir/a.jpg, Thumbs.db)",
+    ]
+    for name in ("a.jpg", "sub/b.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=r"holds no pictures, or is not there; left out 1 .*notes\.txt"):
+        find_pictures([address])

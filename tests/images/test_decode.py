@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from googlenet.card import Preprocessing
 from googlenet.errors import ImageError, ImageTooLargeError, UnreadableImageError
@@ -28,6 +28,7 @@ ROWS, COLUMNS = np.mgrid[:15, :21]
 UPRIGHT = np.stack([COLUMNS * 12, ROWS * 17, (COLUMNS + ROWS) * 3], axis=2).astype(np.uint8)
 PICTURE = Image.fromarray(UPRIGHT)
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))  # does not compress
+LARGE = PICTURE.resize((210, 150))
 RAMP = np.linspace(0, 65535, 256).astype(np.uint16).reshape(4, 64)
 RAMP_OF_8_BITS = np.arange(256, dtype=np.uint8).reshape(4, 64)
 
@@ -44,13 +45,13 @@ def exif(orientation: int) -> Image.Exif:
     return tags
 
 
-def png(width: int, height: int, bits: int, rows: bytes, *, transparent: int | None = None) -> bytes:
-    """A grey PNG, byte by byte: what Pillow would not write."""
+def png(width: int, height: int, bits: int, rows: bytes, *, transparent: int | None = None, colour: int = 0) -> bytes:
+    """A PNG, grey unless its kind of ``colour`` is another, byte by byte: what Pillow would not write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     see_through = b"" if transparent is None else chunk(b"tRNS", struct.pack(">H", transparent))
     return b"\x89PNG\r\n\x1a\n" + header + see_through + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -59,6 +60,18 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     assert one.shape == other.shape
     assert one.dtype == other.dtype == np.uint8
     return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
+def damaged(tiff: bytes) -> bytes:
+    """Change every seventh byte of a TIFF's first strip from its middle on, which begins with no marker of a JPEG."""
+    with Image.open(io.BytesIO(tiff)) as image:
+        start, length = image.tag_v2[273][0], image.tag_v2[279][0]
+    middle, end = start + length // 2, start + length
+    changed = bytearray(tiff)
+    changed[middle : middle + 2] = b"\xff\xad"
+    for at in range(middle + 2, end, 7):
+        changed[at] ^= 0x55
+    return bytes(changed)
 
 
 # What a picture may come from
@@ -404,8 +417,8 @@ def forbid(path: Path) -> None:
     [
         (write_empty, "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"),
         (write_text, "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"),
-        (write_half_a_jpeg, "is damaged: image file is truncated"),
-        (write_half_a_png, "is damaged: image file is truncated"),
+        (write_half_a_jpeg, "is damaged: the file is truncated"),
+        (write_half_a_png, "is damaged: the file is truncated"),
         (Path.mkdir, "is a folder, not a picture"),
         (lambda path: None, "does not exist"),
         (link_to_itself, "cannot be read: "),
@@ -421,6 +434,27 @@ def test_rubbish_is_one_line_that_names_the_file_and_what_is_wrong(tmp_path: Pat
             decode(source)
         assert str(caught.value).startswith(f"{path} {words}")
         assert "\n" not in str(caught.value)
+
+
+def test_what_python_says_of_a_damaged_file_is_not_said() -> None:
+    without_palette = png(4, 4, 8, b"\0\0\0\0\0" * 4, colour=3)
+    broken_header = encoded(PICTURE, "GIF")[:10] + b";"
+    broken_chunk = encoded(PICTURE, "PNG", dpi=(72, 72)).replace(b"pHYs", b"pHYx")
+    for data in (without_palette, broken_header, broken_chunk):
+        with pytest.raises(UnreadableImageError, match=r"^the data given is damaged: its structure cannot be read$"):
+            decode(data)
+
+
+def test_a_heic_where_the_extra_is_absent_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)  # as Python marks a module that cannot be imported
+    with pytest.raises(UnreadableImageError, match=r"is a HEIC image, which needs: pip install 'googlenet\[heic\]'$"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+
+
+def test_of_colours_of_16_bits_the_upper_8_are_read() -> None:
+    deep = (UPRIGHT.astype("u2") * 256 + 255).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+    np.testing.assert_array_equal(decode(png(21, 15, 16, rows, colour=2)), UPRIGHT)
 
 
 def test_a_file_name_of_several_lines_makes_an_error_of_one(tmp_path: Path) -> None:
@@ -446,6 +480,52 @@ def test_a_picture_cut_short_is_refused_and_never_half_grey(format: str) -> None
             decode(data[: int(part * len(data))])
     for cut in range(1, 60):  # what is lost here may come after the last pixel
         picture_or_image_error(data[:-cut])
+
+
+def test_a_file_cut_anywhere_in_its_header_or_pixels_is_said_to_be_truncated() -> None:
+    grey = PICTURE.convert("1")
+    files = [encoded(PICTURE, format) for format in (*FORMATS, "AVIF") if format != "GIF" and features.check("avif")]
+    files += [encoded(PICTURE, "TIFF", compression=packed) for packed in ("tiff_lzw", "jpeg", "packbits")]
+    for data in (*files, encoded(grey, "TIFF", compression="group4"), encoded(PICTURE.convert("P"), "PNG")):
+        for length in range(24, len(data) - 64, 37):
+            with pytest.raises(UnreadableImageError, match=r"^the data given is damaged: the file is truncated$"):
+                decode(data[:length])
+
+
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [
+        ("1", "group3"),
+        ("1", "group4"),
+        ("1", "tiff_ccitt"),
+        ("RGB", "jpeg"),
+        ("RGB", "tiff_lzw"),
+        ("L", "tiff_adobe_deflate"),
+    ],
+)
+def test_a_tiff_whose_pixels_are_damaged_is_refused_and_nothing_is_printed(
+    mode: str, compression: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = encoded(LARGE.convert(mode), "TIFF", compression=compression)
+    for _ in range(2):
+        assert decode(whole).shape == (150, 210, 3)
+        with pytest.raises(UnreadableImageError, match=rf"is damaged: its {compression} data cannot be decoded$"):
+            decode(damaged(whole))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_damaged_tiff_costs_no_whole_one_that_another_thread_reads() -> None:
+    whole = encoded(LARGE.convert("1"), "TIFF", compression="group4")
+    files = [damaged(whole) if number % 2 else whole for number in range(400)]
+
+    def is_read(data: bytes) -> bool:
+        try:
+            return bool(decode(data).size)
+        except UnreadableImageError:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(is_read, files)) == [True, False] * 200
 
 
 def picture_or_image_error(data: bytes) -> None:

@@ -209,6 +209,34 @@ def test_benchmark(clean, run, home):
     Image.open(plot).verify()
 
 
+def test_compare(clean, named, home):
+    plot = home / "compare $5 [b].png"
+    arguments = ("compare", "lenet5", "--size", 32, "--train", named, "--minutes", 0.01, "--plot", plot)
+    code, out, err = clean(*arguments, "--json")
+    assert code == 0, err
+    assert json.loads(out)["data"] == escape_surrogates(str(named))
+    Image.open(plot).verify()
+
+
+def test_convert_outwards_and_back(clean, run, named, home, tiny):
+    weights, names = home / "=weights;.pth", home / "+names, of {x}.txt"
+    googlenet.train(named, home / "lenet %s", network="lenet5", epochs=1, image_size=32, batch_size=32, workers=0,
+                    precision="fp32")  # fmt: skip
+    code, _out, err = clean("convert", home / "lenet %s", "--to", "torch", "--out", weights)
+    assert code == 0, err
+    lines = [name for name in CLASSES if printable(name) == name.strip()]
+    lines += [f"more {number}" for number in range(len(CLASSES) - len(lines))]
+    names.write_text("\n".join(lines) + "\n", "utf-8")
+    out = home / "converted [b]$5"
+    code, _out, err = clean(
+        "convert", weights, "--network", "lenet5", "--image-size", 32, "--classes", names, "--out", out
+    )
+    assert code == 0, err
+    assert list(bundles.read(out).card.class_names) == lines
+    code, _out, err = clean("predict", out, images(named)[0], "--json")
+    assert code == 0, err
+
+
 def test_convert(clean, run, home, tiny):
     """Weights of one's own, and class names from a file: exactly the lines of it."""
     source = home / "=weights.safetensors"

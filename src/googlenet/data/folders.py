@@ -49,6 +49,11 @@ BESIDE_CLASSES = Reason(
 BESIDE_SPLITS = Reason("folder beside the splits", "folders beside the splits")
 
 
+def unread_for(advice: str) -> Reason:
+    """Say that images are of a kind that is not read, and what to do about it."""
+    return Reason("image", "images", advice)
+
+
 class Contents:
     """What is below some folders. ``images`` and ``unread`` (of kinds that are not read) are lists by folder.
 
@@ -105,14 +110,14 @@ class Contents:
         told = []
         for reason, paths in (self._every_reason() if unread else self.left_out).items():
             chosen = [path for path in paths if path.startswith(below)]
-            told += [_note(root, reason, chosen)] if chosen else []
+            told += [note_of(root, reason, chosen)] if chosen else []
         return told
 
     def _every_reason(self) -> dict[Reason, list[str]]:
         by_advice: defaultdict[Reason, list[str]] = defaultdict(list)
         for paths in self.unread.values():
             for path in paths:
-                by_advice[Reason("image", "images", advice_for(path) or "")].append(path)
+                by_advice[unread_for(advice_for(path) or "")].append(path)
         return {**by_advice, **self.left_out}
 
     # The walk.
@@ -207,7 +212,8 @@ def _is_made_here(folder: str) -> bool:
     return any(all(os.path.exists(f"{folder}/{name}") for name in names) for names in _MADE_HERE)  # noqa: PTH110
 
 
-def _note(root: str, reason: Reason, paths: list[str]) -> str:
+def note_of(root: str, reason: Reason, paths: Sequence[str]) -> str:
+    """Say how many were left out for a reason, which of ``root``, and what to do."""
     what = reason.one if len(paths) == 1 else reason.several
     named = first_few(_below(root, path) for path in paths)
     kinds = Counter(filter(None, map(suffix_of, paths))).most_common()

@@ -6,8 +6,9 @@ import codecs
 import csv
 import difflib
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 from unicodedata import normalize
 
 from googlenet.data.splits import SPLITS
+from googlenet.data.stores import is_address
 from googlenet.errors import DataError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images.decode import suffixes
@@ -34,7 +36,7 @@ PATH_NAMES = (
 LABEL_NAMES = ("class", "class_name", "classname", "classes", "label_name", "category", "category_name", "target")
 BETWEEN_LABELS = "|"  # in CSV, where a field is one text
 MAX_LINE = 1 << 20  # bytes: a longer line is something else under the name of a list
-YES, NO = ("1", "1.0"), ("0", "0.0")  # in the columns of a list that has one for each label
+YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")  # in the columns of a list that has one for each label
 Tell = Callable[[str], object]
 
 
@@ -55,6 +57,12 @@ class Row:
     group: str | None
 
 
+class Rows(list[Row]):
+    """The rows of a list. ``class_names`` are those that the list names, which may be more than its images are of."""
+
+    class_names: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which columns the user named: that of the paths, and that of the labels."""
@@ -65,13 +73,14 @@ class Columns:
 
 def read_list(
     path: Path, columns: Columns = Columns(), *, multi_label: bool = False, tell: Tell = lambda note: None
-) -> list[Row]:
+) -> Rows:
     """Read a list of labelled pictures.
 
     A CSV file (separated by commas, semicolons or tabs) names its columns in its first line; a JSONL file has one
     object a line. ``path`` is absolute or relative to the list's folder. ``label`` (or ``labels``) is the name of a
     class, or of several: separated by ``|`` in CSV, a list in JSONL; empty for none, where others have several or
-    ``multi_label`` is true. Instead of it there may be two or more columns of 0 and 1, each named after its label.
+    ``multi_label`` is true. Instead of it there may be two or more columns of 0 and 1, or false and true, each named
+    after its label.
     ``split``, if not empty, is train, val or test. Pictures with the same ``group`` belong to one split. Other columns
     are left alone.
 
@@ -93,10 +102,11 @@ def read_list(
     notes = _Notes(path, tell)
     is_csv = suffix_of(str(path)) in SEPARATED
     records = _csv_records(path, columns, notes) if is_csv else _jsonl_records(path, columns, notes)
-    rows = [_row(path, line, record, notes) for line, record in records]
+    rows = Rows(_row(path, line, record, notes) for line, record in records)
     if not rows:
         raise DataError(f"{path} lists no pictures: it takes a path and a label a line ({_how(path)})")
-    rows = [row if str(row.path).isascii() else _as_on_disk(path.parent, row) for row in rows]
+    rows = Rows(row if str(row.path).isascii() else _as_on_disk(path.parent, row) for row in rows)
+    rows.class_names = tuple(sorted({*notes.class_names, *(label for row in rows for label in row.labels)}))
     _refuse_repeated(path, rows)
     _refuse_missing(path, rows)
     _refuse_torn_groups(path, rows)
@@ -111,6 +121,7 @@ class _Notes:
 
     source: Path
     tell: Tell
+    class_names: tuple[str, ...] = ()  # of the columns of 0 and 1, those that no image is of as well
     turned: int = 0  # paths whose backslashes became slashes
     told: set[str] = field(default_factory=set)
 
@@ -229,12 +240,16 @@ def _csv_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple[i
     _refuse_no_heading(f"{path}:{start}", header)
     names = _names(f"{path}:{start}", tuple(header), wanted, True, notes)
     records = ((line, dict(zip(names, _fields(path, line, fields, names), strict=True))) for line, fields in rows)
-    if "label" not in names and "labels" not in names:
+    if not _has_label(names):
         yield from _one_hot(path, start, list(records), names, notes)
         return
     for line, record in records:
         for key in record.keys() & {"label", "labels"}:
             yield line, {**record, key: from_no_formula(record[key]).split(BETWEEN_LABELS)}
+
+
+def _has_label(names: Iterable[str]) -> bool:
+    return not {"label", "labels"}.isdisjoint(names)
 
 
 def _fields(path: Path, line: int, fields: list[str], names: list[str]) -> list[str]:
@@ -249,21 +264,74 @@ def _fields(path: Path, line: int, fields: list[str], names: list[str]) -> list[
 def _one_hot(
     path: Path, start: int, records: list[tuple[int, dict[str, Any]]], names: list[str], notes: _Notes
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Read the labels from columns of 0 and 1, each named after one."""
-    others = [name for name in names if name and name not in COLUMNS]
-    hot = [name for name in others if records and all(each[name].strip() in YES + NO for _, each in records)]
-    if len(hot) < 2 or len(set(hot)) < len(hot):
+    """Read the labels from columns of 0 and 1 (or false and true), each named after one."""
+    columns = dict.fromkeys(name for name in names if name and name not in COLUMNS and records)
+    others = {name: [(line, each) for line, each in records if _bit(each, name) is None] for name in columns}
+    hot = [name for name, spoilt in others.items() if not spoilt]
+    for name, spoilt in others.items():
+        if 0 < len(spoilt) <= len(records) / 2:  # else it is a column of the user's own
+            _tell_spoilt(path, name, spoilt[0][0], spoilt[0][1].get(name), len(hot) > 1, notes)
+    twice = next((name for name in hot if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{path}:{start}: the column {first_few([twice])} is there {names.count(twice)} times: keep one"
+        )
+    if len(hot) < 2:
         there = ", ".join(map(printable, names))
         raise DataError(
             f"{path}:{start}: no column 'label' (there are: {there}); it takes path, label, and split and group if you "
             "like; --label-column names another, and so do two or more columns of 0 and 1"
         )
+    notes.class_names = _labels(f"{path}:{start}", hot)
     notes(f"the labels are the columns of 0 and 1: {first_few(hot)}")
     for line, record in records:
-        yield line, {**record, "label": [name for name in hot if record[name].strip() in YES]}
+        yield line, {**record, "label": [name for name in hot if _bit(record, name)]}
+
+
+def _bit(record: dict[str, Any], name: str) -> bool | None:
+    """Say whether a field is 1 or 0; ``None`` where it is neither."""
+    text = str(record.get(name)).strip().lower()
+    return True if text in YES else False if text in NO else None
+
+
+def _tell_spoilt(path: Path, name: str, line: int, value: Any, has_others: bool, notes: _Notes) -> None:
+    """Say of a column of 0 and 1 what spoils it; a number is no slip where others are the labels."""
+    what = "nothing" if value is None or value == "" else repr(printable(str(value))[:40])
+    try:
+        is_number = math.isfinite(float(value))
+    except (TypeError, ValueError):
+        is_number = False
+    if is_number and has_others:
+        notes(f"the column {first_few([name])} is no label: line {line} has {what}, neither 0 nor 1")
+        return
+    raise DataError(
+        f"{path}:{line}: the column {first_few([name])} has {what} where most lines have 0 or 1: write one of these, "
+        "or leave the column out"
+    )
 
 
 def _jsonl_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read the objects; one of the first that has no label has it as keys of 0 and 1, and so have all."""
+    lines = _objects(path)
+    first = next(lines, None)
+    if first is None:
+        return
+    start, record = first
+    one_hot = not _has_label(_names(f"{path}:{start}", tuple(record), wanted, True, notes))
+    named = (
+        (line, dict(zip(_names(f"{path}:{line}", tuple(each), wanted, one_hot, notes), each.values(), strict=True)))
+        for line, each in chain([first], lines)
+    )
+    if one_hot:
+        records = list(named)
+        yield from _one_hot(
+            path, start, records, list(dict.fromkeys(chain.from_iterable(r for _, r in records))), notes
+        )
+    else:
+        yield from named
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, text in enumerate(_lines(path), start=1):
         if not text.strip():
             continue
@@ -276,8 +344,7 @@ def _jsonl_records(path: Path, wanted: Columns, notes: _Notes) -> Iterator[tuple
             raise DataError(f"{path}:{number}: not JSON: {reason}: a line is {_how(path)}") from error
         if not isinstance(record, dict):
             raise DataError(f"{path}:{number}: no object: a line is {_how(path)}")
-        names = _names(f"{path}:{number}", tuple(record), wanted, False, notes)
-        yield number, dict(zip(names, record.values(), strict=True))
+        yield number, record
 
 
 def _how(path: Path) -> str:
@@ -355,6 +422,8 @@ def _wrong_columns(columns: tuple[str, ...], or_hot: bool) -> str | None:
         return f"{twice[0] if twice else 'label'!r} is there twice: keep one ({there})"
     known = set(columns) | ({"label", "labels"} if {"label", "labels"} & set(columns) else set())
     absent = [name for name in COLUMNS if name not in known]
+    if or_hot and sum(name.startswith(("label_", "labels_")) for name in columns) > 1:  # pandas.get_dummies
+        absent = [name for name in absent if name not in ("label", "labels")]
     for name in columns:
         if name not in COLUMNS and difflib.get_close_matches(name.lower(), absent, cutoff=0.7):
             return f"unknown column {printable(name)!r}, {nearest(name.lower(), absent)}"
@@ -376,6 +445,11 @@ def _row(source: Path, line: int, record: dict[str, Any], notes: _Notes) -> Row:
     if not written or "\0" in written or not _can_be_encoded(written):
         what = f"{written!r} cannot be the name of a file" if written else "the path is empty"
         raise DataError(f"{where}: {what}: give one, relative to {source.parent} or absolute")
+    if is_address(written.strip()):
+        raise DataError(
+            f"{where}: {printable(written.strip())} is an address, and lists name files alone: fetch the image and "
+            "give its path"
+        )
     split = (_text(where, record, "split") or "").strip() or None
     if split is not None and split not in SPLITS:
         raise DataError(f"{where}: unknown split {split!r}, {nearest(split, SPLITS)}; leave it empty to split here")
@@ -461,6 +535,13 @@ def _refuse_repeated(source: Path, rows: list[Row]) -> None:
 
 def _refuse_missing(source: Path, rows: list[Row]) -> None:
     missing = [row for row in rows if not os.path.isfile(row.path)]  # noqa: PTH113 - Path.is_file raises on odd names
+    folders = [row for row in missing if os.path.isdir(row.path)]  # noqa: PTH112 - as above
+    if folders:
+        named = first_few(f"{printable(row.name)} (line {row.line})" for row in folders)
+        raise DataError(
+            f"{source}: {len(folders):,} of {len(rows):,} paths are folders: {named}; name each image in them, or give "
+            "a folder of folders as DATA"
+        )
     if missing:
         named = first_few(f"{printable(row.name)} (line {row.line})" for row in missing)
         raise DataError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from googlenet.data.listing import LISTS, Columns, read_list
 from googlenet.data.named import NAMED, find_named
 from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
-from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, suffixes
+from googlenet.images.decode import COLOURS, CalledPath, ImageSource, Pixels, decode, suffixes
 from googlenet.text import escape_surrogates, first_few, printable
 
 VAL_FRACTION = 0.2
@@ -47,7 +47,8 @@ class Picture:
     """One labelled picture: a name to report it by, its classes, and where its pixels are.
 
     ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``. Pictures of
-    one ``group`` are never held out apart from each other.
+    one ``group`` are never held out apart from each other. ``called`` is what messages call its file, where that is
+    not its path: of an archive, ``photos.zip/cat/1.jpg``.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Picture:
     path: Path | None = None
     pixels: Pixels | None = field(default=None, repr=False, compare=False)
     group: str | None = None
+    called: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> int:
@@ -66,7 +68,7 @@ class Picture:
     def source(self) -> ImageSource:
         """What ``decode`` and ``predict`` take: the file, or the pixels themselves."""
         if self.path is not None:
-            return self.path
+            return self.path if self.called is None else CalledPath(self.path, self.called)
         assert self.pixels is not None
         return self.pixels
 
@@ -281,7 +283,7 @@ def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
         raise DataError(f"DATA is a path, the name of a set, or LabelledData, got {got}")
     root = Path(source)
     if _is_list(root):
-        data = _open_list(root, how)
+        data = _open_list(root, how, to_learn)
     else:
         _refuse_list_options(root, how)
         if is_url(str(source)) or (is_archive(str(source)) and root.exists()):
@@ -291,7 +293,7 @@ def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
         elif str(source) == DIGITS:
             data = LabelledData(DIGITS, (pictures := _digits()).class_names, {"": pictures}, made_here=False)
         elif str(source) in NAMED:
-            listed = _open_list(find_named(str(source)), _How(how.channels, False, Columns(), False))
+            listed = _open_list(find_named(str(source)), _How(how.channels, False, Columns(), False), to_learn)
             data = replace(listed, name=str(source))
         else:
             what = "is not a folder" if root.exists() else "does not exist"
@@ -370,7 +372,16 @@ def _open_archive(archive: str, how: _How, to_learn: bool) -> LabelledData:
     except DataError as error:
         raise DataError(str(error).replace(str(root), archive)) from error
     notes = (*([note] if unpacked.left_out else []), *(note.replace(str(root), archive) for note in data.notes))
-    return replace(data, name=archive, notes=notes)
+    splits = {
+        split: Pictures(part.class_names, tuple(_in_archive(item, archive, unpacked.folder) for item in part.items))
+        for split, part in data.splits.items()
+    }
+    return replace(data, name=archive, splits=splits, notes=notes)
+
+
+def _in_archive(item: Picture, archive: str, folder: Path) -> Picture:
+    assert item.path is not None
+    return replace(item, called=f"{archive}/{item.path.relative_to(folder).as_posix()}")
 
 
 def _outermost(folder: Path) -> Path:
@@ -453,13 +464,18 @@ def _notes_of_names(source: Path, class_names: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _open_list(path: Path, how: _How) -> LabelledData:
+def _open_list(path: Path, how: _How, to_learn: bool) -> LabelledData:
     notes: list[str] = []
     rows = read_list(path, how.columns, multi_label=how.multi_label, tell=notes.append)
     rows.sort(key=lambda row: row.name)
+    class_names = rows.class_names
+    if to_learn and (empty := sorted(set(class_names).difference(*(row.labels for row in rows)))):
+        raise DataError(
+            f"{path}: no picture is of {first_few(empty)}, the columns have 0 alone: give some that label, or remove "
+            "the columns"
+        )
     if not how.follow_links:
         _refuse_leading_out(path, ((row.path, row.home) for row in rows))
-    class_names = tuple(sorted({label for row in rows for label in row.labels}))
     number = {name: label for label, name in enumerate(class_names)}
     told = {row.group: row.split for row in rows if row.group and row.split}  # one of a group tells for all of it
     parts: dict[str, list[Picture]] = {}
@@ -504,10 +520,23 @@ def _require_both_sides(data: LabelledData) -> None:
                 raise DataError(
                     f"{data.name}: no picture in {split} is of {first_few(lacking)}: put some of each class there"
                 )
-            raise DataError(
-                f"{data.name}: too few pictures to hold some out; {split} would have none of {first_few(lacking)}: "
-                "add pictures, or say yourself which are train and which are val"
+            why = _torn_by_no_split(data) or (
+                f"too few pictures to hold some out; {split} would have none of {first_few(lacking)}: add pictures"
             )
+            raise DataError(f"{data.name}: {why}, or say yourself which are train and which are val")
+
+
+def _torn_by_no_split(data: LabelledData) -> str | None:
+    """Say that groups leave nothing to split, where each class has one group alone."""
+    groups: defaultdict[int, set[str | None]] = defaultdict(set)
+    for item in data.split("all").items:
+        for label in item.labels:
+            groups[label].add(item.group)
+    every = sorted({group for those in groups.values() for group in those if group is not None})
+    if not every or any(len(those) > 1 or None in those for those in groups.values()):
+        return None
+    whole = "all images are" if len(every) == 1 else "all images of each class are"
+    return f"{whole} of one group ({first_few(every)}), which cannot be split: give several groups"
 
 
 def _refuse_links_out(root: Path, parts: list[Pictures], contents: Contents) -> None:

@@ -6,14 +6,17 @@ Where a store is and who asks is said as its own tools are told: AWS_PROFILE, AW
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, BinaryIO
 
+from googlenet.data.folders import HIDDEN, NO_IMAGE, NO_SUFFIX, SYSTEM, Reason, note_of, unread_for
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.files import open_regular
 from googlenet.images.decode import COLOURS, suffixes
+from googlenet.images.kinds import advice_for, is_left_by_a_system, suffix_of
 from googlenet.text import printable
 
 SCHEMES = ("s3", "gs", "file")
@@ -30,10 +33,10 @@ def is_address(path: str) -> bool:
     return ADDRESS.fullmatch(path) is not None
 
 
-def stored_below(address: str, channels: int = COLOURS) -> list[str]:
+def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], object] = lambda note: None) -> list[str]:
     """List the addresses of the pictures below one, by their suffix, sorted; or the one of a file itself.
 
-    What is hidden is ignored, as in a folder.
+    What else is there is left out, as of a folder, and told to ``tell``, a sentence for each reason.
 
     Raises:
         DataError: nothing there, a store that cannot be reached or does not let us in, or that we do not know.
@@ -53,10 +56,17 @@ def stored_below(address: str, channels: int = COLOURS) -> list[str]:
             return [address]
         below = system.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
     scheme, known = address.partition("://")[0], suffixes(channels)
-    found = [each.path for each in below if each.is_file and _shown(each.path[len(path) :], known)]
+    found: list[str] = []
+    left_out: defaultdict[Reason, list[str]] = defaultdict(list)
+    for each in sorted(each.path for each in below if each.is_file):
+        reason = _reason_to_leave(each[len(path) :].lstrip("/"), known)
+        (found if reason is None else left_out[reason]).append(each)
+    notes = [note_of(path, reason, paths) for reason, paths in left_out.items()]
     if not found:
-        raise DataError(f"{address} holds no pictures, or is not there")
-    return [f"{scheme}://{name}" for name in sorted(found)]
+        raise DataError("; ".join((f"{printable(address)} holds no pictures, or is not there", *notes)))
+    for note in notes:
+        tell(f"{printable(address)}: {note}")
+    return [f"{scheme}://{name}" for name in found]
 
 
 @contextmanager
@@ -68,9 +78,16 @@ def opened(address: str) -> Iterator[BinaryIO]:
             yield file
 
 
-def _shown(below: str, known: frozenset[str]) -> bool:
-    hidden = any(name.startswith(".") for name in below.split("/"))
-    return not hidden and below[below.rfind(".") :].lower() in known
+def _reason_to_leave(below: str, known: frozenset[str]) -> Reason | None:
+    *folders, name = below.split("/")
+    if is_left_by_a_system(name, is_folder=False) or any(is_left_by_a_system(each, is_folder=True) for each in folders):
+        return SYSTEM
+    if any(each.startswith(".") for each in (*folders, name)):
+        return HIDDEN
+    if suffix_of(name) in known:
+        return None
+    advice = advice_for(name)
+    return unread_for(advice) if advice else NO_IMAGE if suffix_of(name) else NO_SUFFIX
 
 
 @contextmanager

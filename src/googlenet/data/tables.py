@@ -67,7 +67,7 @@ def find_pictures(
                 f"{path} is an archive, which a cluster does not read: unpack it, or leave --engine ray out"
             )
         if is_address(path):
-            named += [path] if _is_table(path) else stored_below(path, channels)
+            named += [path] if _is_table(path) else stored_below(path, channels, tell)
         else:
             named += find_sources(
                 [path],

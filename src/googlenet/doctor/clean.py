@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from googlenet.data.archives import is_archive
+from googlenet.data.downloads import is_url
 from googlenet.data.pictures import open_data
 from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures
 from googlenet.doctor.findings import AILMENTS, Findings
@@ -99,6 +101,11 @@ def refuse(data: str | Path, out: Path) -> None:
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
         raise DataError(f"--fix {out} lies inside {data}, which is never written to: choose a place outside of it")
     as_list = out.suffix.lower() == LIST
+    if as_list and (is_archive(str(data)) or is_url(str(data))):
+        raise DataError(
+            f"--fix {out}: a list cannot name what lies in {printable(str(data))}, which is unpacked while this runs: "
+            "give a folder"
+        )
     in_the_way = [place for place in (out, _report_beside(out)) if as_list and place.exists()]
     if in_the_way or (out.exists() and not as_list and not _is_empty_folder(out)):
         raise DataError(
@@ -222,7 +229,7 @@ def _write(fresh: Path, place: str, seen: Look) -> Deed:
     try:
         content = _upright(seen, source) if seen.turned else _bytes_of(source)
     except (OSError, ImageError) as error:  # it was whole a moment ago
-        raise DataError(f"{source} cannot be read any more: it changed while it was examined") from error
+        raise DataError(f"{printable(name)} cannot be read any more: it changed while it was examined") from error
     target = fresh / place
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)

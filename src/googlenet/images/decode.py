@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import io
 import logging
+import math
+import os
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -38,9 +41,26 @@ from googlenet.images import budget, colour, depth
 from googlenet.images.budget import Budget
 from googlenet.images.kinds import PREVIEWED, advice_for, suffix_of
 from googlenet.images.tiff import read_directory
+from googlenet.images.truncated import is_truncated
+from googlenet.text import printable
 
 Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | Pixels
+
+
+class CalledPath(str):
+    """The path of a file that messages call otherwise: one of an archive, which lies in a temporary folder."""
+
+    called: str
+
+    def __new__(cls, path: str | Path, called: str) -> CalledPath:  # noqa: D102
+        made = super().__new__(cls, path)
+        made.called = called
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CalledPath, (str(self), self.called)
+
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
@@ -49,6 +69,7 @@ ARRAY = ".npy"
 GREY, COLOURS = 1, budget.COLOURS  # channels that any picture can be converted to
 PAGES_MORE = 64  # of a TIFF than it may have, that are counted to say how many there are
 STRIP = 1 << 22  # pixels that are converted at a time, so that no more than two whole copies are ever there
+TRUNCATED = "the file is truncated"
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC"
 
 # Pillow's warnings, and what it logs, are of no use to whoever gave a folder of pictures: what is wrong is an error
@@ -85,7 +106,7 @@ def decode(
     Deep grey, of 16 or 32 bits or floating-point, is scaled, from black to white: as the file says (a depth of 12 bits,
     a highest sample value); else by ``value_range``; else from 0 to 65535, or, of 32 bits, numbers with a sign and
     floating point, by its own values (see :class:`googlenet.images.depth.Extent`). What lies beyond is clipped. Of
-    RGB of 16 bits the upper 8 are read.
+    RGB of 16 bits the upper 8 are read. A PNG's sBIT is not looked at.
 
     With any other number, the channels are what is stored, and must be so many: the bands of a grey picture with
     alpha, RGB or RGBA, nothing composited; those of all pages of a TIFF, one after the other; or an array
@@ -97,7 +118,7 @@ def decode(
     sees 224, that takes a sixth of the time.
 
     Raises:
-        UnreadableImageError: not a picture, damaged, cut short, missing, no regular file, or of a kind or number of
+        UnreadableImageError: not a picture, damaged, truncated, missing, no regular file, or of a kind or number of
             channels not supported.
         ImageTooLargeError: more than ``max_pixels`` pixels (100 million, or what GOOGLENET_MAX_MEGAPIXELS says) are to
             be decoded, half as many of WebP, AVIF and HEIC; too many passes over them; or, of more than 3 channels,
@@ -167,21 +188,38 @@ def opened(source: str | Path, max_pixels: int | None = None) -> Iterator[Image.
 @contextmanager
 def _file_of(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
     if isinstance(source, (str, Path)):
-        with open_regular(source) as file:
+        with open_regular(source) as file, _truncation_of(file):
             yield file
     elif isinstance(source, bytes):
-        yield io.BytesIO(source)
+        with _truncation_of(file := io.BytesIO(source)):
+            yield file
     elif hasattr(source, "read"):
         try:
             source.seek(0)
         except (AttributeError, io.UnsupportedOperation):
             source = io.BytesIO(source.read())
-        yield source
+        with _truncation_of(source):
+            yield source
     else:
         raise UnreadableImageError(
             f"a picture must be a path, bytes, an open binary file, a Pillow image or an array, "
             f"got {type(source).__name__}"
         )
+
+
+@contextmanager
+def _truncation_of(file: BinaryIO) -> Iterator[None]:
+    """Say of a file whose reading fails that it is truncated, where it is."""
+    try:
+        yield
+    except (UnreadableImageError, ImageTooLargeError, MemoryError):
+        raise
+    except Exception as error:
+        file.seek(0)
+        kind = _format_of(file.read(_HEAD))
+        if kind is not None and is_truncated(file, kind):
+            raise ValueError(TRUNCATED) from error
+        raise
 
 
 def _heif(file: BinaryIO, name: str) -> Image.Image:
@@ -200,18 +238,50 @@ def _avif(file: BinaryIO, name: str) -> Image.Image:
     return AvifImagePlugin.AvifImageFile(file, "")
 
 
+_reported = threading.local()  # .errors: what libtiff said while this thread decoded
+
+
+def _note_libtiff_error(module: bytes | None, format: bytes | None, values: int | None) -> None:
+    """Count an error that libtiff reports, on the thread that decodes: it goes on decoding after some of them."""
+    _reported.errors = getattr(_reported, "errors", 0) + 1
+
+
+# Kept for good: libtiff calls it as long as the process lives.
+_error_handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)(_note_libtiff_error)
+
+
 @cache
-def _silence_libtiff() -> None:
-    """Keep libtiff, which Pillow brings, from printing on stderr what is wrong with a file: the error says it."""
+def _listen_to_libtiff() -> None:
+    """Have libtiff, which Pillow brings, report errors here, and print neither these nor warnings on stderr."""
     with suppress(AttributeError, OSError):  # a build that has it inside
         library = ctypes.CDLL(_imaging.__file__)
-        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-            getattr(library, name)(None)
+        library.TIFFSetErrorHandler(_error_handler)
+        library.TIFFSetWarningHandler(None)
+
+
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    """A TIFF that is damaged where libtiff says so, and not only where it gives up."""
+
+    def load(self) -> Any:
+        if not self.tile:  # it is decoded already; Pillow asks for it again while it turns it upright
+            return super().load()
+        _reported.errors = 0
+        pixels = cause = None
+        try:
+            pixels = super().load()
+        except OSError as error:
+            if "decoder error" not in str(error):  # a number, which is all that Pillow says where libtiff gives up
+                raise
+            cause = error
+        if _reported.errors or cause:
+            packed = printable(self.info.get("compression", "raw"))
+            raise ValueError(f"its {packed} data cannot be decoded") from cause
+        return pixels
 
 
 def _tiff(file: BinaryIO, name: str) -> Image.Image:
-    _silence_libtiff()
-    return TiffImagePlugin.TiffImageFile(file, "")
+    _listen_to_libtiff()
+    return _Tiff(file, "")
 
 
 # Pillow's own readers, called directly: Image.open would guess again, and warn of sizes that are allowed here.
@@ -235,12 +305,12 @@ _BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
 _HEAD = 64  # bytes that tell the format
 
 
-def _open(file: BinaryIO, limit: Budget, at_least: int | None) -> Image.Image:
+def _open(file: BinaryIO, limit: Budget, at_least: int | None, allowed: str = READ) -> Image.Image:
     """Open a file with the reader of its format, once its header is known to cost no more than it may."""
     kind = _format_of(file.read(_HEAD))
     if kind is None:
         advice = advice_for(limit.name)
-        what = f"is of a kind that is not read: {advice}" if advice else f"is not a picture ({READ})"
+        what = f"is of a kind that is not read: {advice}" if advice else f"is not a picture ({allowed})"
         raise UnreadableImageError(f"{limit.name} {what}")
     if kind == "TIFF" and suffix_of(limit.name) in PREVIEWED:  # what opens of a camera's raw file is a small preview
         raise UnreadableImageError(f"{limit.name} is of a kind that is not read: {advice_for(limit.name)}")
@@ -248,7 +318,7 @@ def _open(file: BinaryIO, limit: Budget, at_least: int | None) -> Image.Image:
     try:
         image = _READERS[kind](file, limit.name)
     except SyntaxError as error:  # which is what Pillow's readers raise
-        if kind == "TIFF" and (tags := read_directory(file)):
+        if kind == "TIFF" and (tags := read_directory(file)) and tags.whole:
             raise UnreadableImageError(
                 f"{limit.name} is a TIFF of {tags.kind()}, which is not read: save it as grey of 8, 16 or 32 bits, as "
                 "RGB of 8 bits, or, for a network of as many channels, one grey page for each"
@@ -322,7 +392,7 @@ class _Stored:
         if file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX:
             return self._array_file(file)
         file.seek(0)
-        return self.bands(_open(file, self.limit, None))
+        return self.bands(_open(file, self.limit, None, f"{READ}, or a {ARRAY} array"))
 
     def array(self, given: NDArray[np.generic]) -> Pixels:
         self._check_array(given.shape, given.dtype)
@@ -330,14 +400,20 @@ class _Stored:
 
     def _array_file(self, file: BinaryIO) -> Pixels:
         """Read what numpy.save wrote: its header, and the rest only where that is as it must be."""
+        size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        version = read_magic(file)
-        if version not in _HEADERS:
-            raise UnreadableImageError(
-                f"{self.limit.name} is a {ARRAY} file of version {version[0]}: write it with numpy.save"
-            )
-        shape, _, dtype = _HEADERS[version](file)
+        try:
+            version = read_magic(file)
+            if version not in _HEADERS:
+                raise UnreadableImageError(
+                    f"{self.limit.name} is a {ARRAY} file of version {version[0]}: write it with numpy.save"
+                )
+            shape, _, dtype = _HEADERS[version](file)
+        except ValueError as error:
+            raise ValueError(TRUNCATED if file.tell() == size else f"its {ARRAY} header is damaged") from error
         self._check_array(shape, dtype)
+        if size - file.tell() < math.prod(shape):
+            raise ValueError(TRUNCATED)
         file.seek(0)
         return np.ascontiguousarray(np.load(file, allow_pickle=False))
 
@@ -368,12 +444,16 @@ class _Stored:
     def _check_pages(self, pages: list[tuple[str, int, tuple[int, int]]]) -> None:
         """Hold what the pages say of themselves against what is needed, before one is decoded."""
         kinds, samples, sizes = zip(*pages, strict=True)
-        if sum(samples) != self.channels or not all(kind in (*self.MODES, _DEEP) for kind in kinds):
+        wrong = [kind for kind in dict.fromkeys(kinds) if kind not in (*self.MODES, _DEEP)]
+        if wrong or sum(samples) != self.channels:
             more = " or more" if len(pages) == self._most_pages else ""
             has = f"{sum(samples)}{more} channel{'s' if sum(samples) > 1 else ''} ({', '.join(dict.fromkeys(kinds))})"
+            needed = f"{self.channels} are needed:"
+            if sum(samples) == self.channels:
+                needed = f"but {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not read as channels: give"
             rgba = "RGBA, " if self.channels == len("RGBA") else ""
             raise UnreadableImageError(
-                f"{self.limit.name} has {has}, {self.channels} are needed: {rgba}a TIFF of {self.channels} grey pages, "
+                f"{self.limit.name} has {has}, {needed} {rgba}a TIFF of {self.channels} grey pages, "
                 f"or a {ARRAY} array of uint8 (H, W, {self.channels})"
             )
         if len(set(sizes)) > 1:
@@ -462,7 +542,9 @@ def _from_array(array: NDArray[np.generic]) -> Image.Image:
 
 def _name_of(source: ImageSource) -> str:
     """Say what messages call the picture: its file where it has one, always on one printable line."""
-    name = source if isinstance(source, (str, Path)) else getattr(source, "name", getattr(source, "filename", None))
+    name = getattr(source, "called", source)
+    if not isinstance(name, (str, Path)):
+        name = getattr(source, "name", getattr(source, "filename", None))
     if not name or not isinstance(name, (str, Path)):
         return "the data given"
     return str(name) if str(name).isprintable() else repr(str(name))
@@ -479,14 +561,13 @@ def _errors_of(name: str) -> Iterator[None]:
         raise UnreadableImageError(f"{name} {_what_is_wrong(error)}") from error
 
 
+# What readers do not raise themselves, but Python, where a file is not as they expect.
+_BY_ACCIDENT = (struct.error, AssertionError, AttributeError, ArithmeticError, EOFError, LookupError, TypeError)
+_OF_READERS = ("not identified by this driver", "broken PNG file")
 _WRONG: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist",
     PermissionError: "may not be read: permission denied",
 }
-
-
-# What Pillow's readers say of files that end too early.
-_CUT_SHORT = ("unpack_from requires", "unpack requires", "broken PNG file", "not identified by this driver")
 
 
 def _what_is_wrong(error: Exception) -> str:
@@ -497,9 +578,10 @@ def _what_is_wrong(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
     said = " ".join(str(error).split())
-    if any(words in said for words in _CUT_SHORT):
-        return "is damaged: it is cut short"
-    return f"is damaged: {said}".removesuffix(": ")
+    first = error.__cause__ if isinstance(error, SyntaxError) else error  # Pillow wraps what Python raised
+    if isinstance(first, _BY_ACCIDENT) or any(words in said for words in _OF_READERS):
+        return "is damaged: its structure cannot be read"
+    return f"is damaged: {TRUNCATED if 'truncated' in said.lower() else said}".removesuffix(": ")
 
 
 # Some of Pillow's readers refuse more than 179 megapixels, by a global of its own. Our limit is checked before they are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Directory:
     order: str
     tags: dict[int, tuple[int, int, int]]
     small: dict[int, tuple[int, ...]]  # the values of those that have few
+    whole: bool  # whether all entries, and their values, are inside the file
 
     @property
     def total_bytes(self) -> int:
@@ -75,25 +77,28 @@ def read_directory(file: BinaryIO) -> Directory | None:
         (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
         width = 20 if big else 12
         entries = file.read(min(count, MAX_TAGS) * width)
-        return _directory(file, order, big, [entries[at : at + width] for at in range(0, len(entries), width)])
+        rows = [entries[at : at + width] for at in range(0, len(entries) - width + 1, width)]
+        return _directory(file, order, big, rows, whole=len(rows) == min(count, MAX_TAGS))
     except (struct.error, OSError, ValueError, OverflowError):
         return None
 
 
-def _directory(file: BinaryIO, order: str, big: bool, entries: list[bytes]) -> Directory:
+def _directory(file: BinaryIO, order: str, big: bool, entries: list[bytes], whole: bool) -> Directory:
     tags, small = {}, {}
+    size = file.seek(0, os.SEEK_END)
     for entry in entries:
         tag, kind, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), entry)
         inside = entry[12:] if big else entry[8:]
         length = count * _SIZES.get(kind, 0)
         (at,) = struct.unpack(order + ("Q" if big else "I"), inside)
         tags[tag] = kind, count, at
+        whole = whole and (length <= len(inside) or at + length <= size)
         if length <= len(inside):
             small[tag] = _unpack(order, kind, inside[:length])
         elif count <= MAX_TAGS and tag in _TAGS.values():
             file.seek(at)
             small[tag] = _unpack(order, kind, file.read(length))
-    return Directory(order, tags, small)
+    return Directory(order, tags, small, whole)
 
 
 def _unpack(order: str, kind: int, data: bytes) -> tuple[int, ...]:
