@@ -327,7 +327,7 @@ _BLOBS_OF_NORM = ("running_mean", "running_var")
 def _unscaled(blobs: Sequence[Array]) -> list[Array]:
     """Caffe keeps sums of means and of variances in a BatchNorm layer, and last by what to divide them."""
     factor = float(blobs[2].item())
-    return [blob / np.float32(factor) if factor else np.zeros_like(blob) for blob in blobs[:2]]
+    return [blob / blob.dtype.type(factor) if factor else np.zeros_like(blob) for blob in blobs[:2]]
 
 
 def _blob(name: str, blob: Any) -> Array:
@@ -337,7 +337,7 @@ def _blob(name: str, blob: Any) -> Array:
     # Before blobs had a shape all of them were written as four-dimensional, fully connected ones as (1, 1, O, I).
     if legacy and shape[:2] == [1, 1]:
         shape = shape[2:]
-    return _shaped(name, np.array(values, np.float32), shape)
+    return _shaped(name, np.array(values, np.float32 if blob.data else np.float64), shape)
 
 
 def _read_onnx(file: BinaryIO) -> Found:
@@ -349,9 +349,16 @@ def _read_onnx(file: BinaryIO) -> Found:
         raise ValueError(f"a graph that googlenet wrote, with nothing left to convert: {READY}")
     graph = model.graph
     turned = {name for node in graph.node for name in _multiplied_from_the_right(node)}
-    used = {name for node in graph.node for name in node.input}
-    initializers = [each for each in graph.initializer if each.name in used or not used]
-    named = ((_onnx_name(each.name), _initializer(each, each.name in turned)) for each in initializers)
+    used = {name for node in graph.node if node.op_type != "Identity" for name in node.input}
+    stored = {each.name: each for each in graph.initializer}
+    # Of tensors that are equal PyTorch writes one, the others are called its identity.
+    alike = ((node.output[0], node.input[0]) for node in graph.node if node.op_type == "Identity")
+    stored |= {name: stored[other] for name, other in alike if other in stored and name not in stored}
+    named = (
+        (_onnx_name(name), _initializer(each, name in turned))
+        for name, each in stored.items()
+        if name in used or not used
+    )
     return _scaled(each_once(named)), ()
 
 
@@ -381,7 +388,8 @@ def _initializer(initializer: Any, turned: bool) -> Array | None:
         array = onnx.numpy_helper.to_array(initializer)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{printable(initializer.name)} is damaged: {error}") from error
-    array = _shaped(initializer.name, array.astype(np.float32), array.shape)
+    is_double = initializer.data_type == onnx.TensorProto.DOUBLE
+    array = _shaped(initializer.name, array.astype(np.float64 if is_double else np.float32), array.shape)
     if array.ndim == 4 and array.shape[:2] == (1, 1):
         array = array[0, 0]  # Caffe's fully connected layers, as above
     return np.ascontiguousarray(array.T) if turned and array.ndim == 2 else array

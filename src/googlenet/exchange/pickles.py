@@ -227,7 +227,7 @@ def _first(value: Any, *_: object) -> Any:
 
 
 def _word(key: Any) -> str:
-    return f"<{type(key).__name__.removeprefix('_')}>" if isinstance(key, _Inert) else str(key)
+    return "<a key that is no text>" if isinstance(key, _Inert) else str(key)
 
 
 def _dictionary(pairs: Any = ()) -> _Inert:

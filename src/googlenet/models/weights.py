@@ -114,7 +114,13 @@ def take(network: Network, tensors: Mapping[str, Tensor], key: str | None = None
     check_finite({match.found[each]: tensor for each, tensor in state.items()})
     zero = next(iter(state.values())).new_zeros(()).long()
     counters = {each: zero.clone() for each in wanted if is_a_counter(each)}
-    return Taken(match.layout, fitted, {**counters, **state}, match.place, match.notes)
+    return Taken(match.layout, fitted, {**counters, **state}, match.place, (*match.notes, *_rounded(state)))
+
+
+def _rounded(state: Mapping[str, Tensor]) -> list[str]:
+    """Say where numbers are finer than those of the network, which are of 32 bits."""
+    finer = {str(tensor.dtype).removeprefix("torch.") for tensor in state.values() if tensor.element_size() > 4}
+    return [f"weights of {first_few(sorted(finer))} were rounded to float32"] if finer else []
 
 
 def fit(network: Network, tensors: Mapping[str, Header | Tensor], key: str | None = None) -> tuple[Match, Network]:
