@@ -7,7 +7,6 @@ import onnx
 import pytest
 import torch
 import torchvision
-from googlenet.models.shapes import laid_out
 from onnx import numpy_helper
 
 import googlenet
@@ -15,6 +14,7 @@ from googlenet.errors import WeightsError
 from googlenet.exchange import convert as converting
 from googlenet.exchange import files
 from googlenet.models import weights, zoo
+from googlenet.models.shapes import laid_out
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 

@@ -83,13 +83,13 @@ def _inwards(
     check.check_network(network, options["image_size"])
     check.check_free(out)
     check.check_source(source, options["download"])
+    listed = None if classes is None else check.read_class_names(classes)
+    names = None if listed is None else listed.names
     check.check_fits(source, zoo.find(network), options["key"])
     import googlenet
     from googlenet.cli.output import say, say_command, show_json, warn
     from googlenet.stages import stage
 
-    listed = None if classes is None else check.read_class_names(classes)
-    names = None if listed is None else listed.names
     with stage("loading PyTorch"):
         convert = googlenet.convert
     with stage(f"converting {source}"):

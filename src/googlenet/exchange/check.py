@@ -36,7 +36,7 @@ def check_source(source: str | Path, download: bool) -> None:
         if not download:
             raise WeightsError(f"{name} lies on the Hugging Face Hub: give --download to fetch it from there")
         require("hub", "huggingface_hub")
-    elif "://" in name:
+    elif re.match(r"[A-Za-z]{2,}:/", name):
         raise WeightsError(f"{printable(name)} is an address, of which weights are not read: download the file first")
 
 

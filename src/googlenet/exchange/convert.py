@@ -16,7 +16,7 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import InputSizeError, WeightsError
 from googlenet.exchange import files, hub
-from googlenet.exchange.check import HUB, check_free, unfit
+from googlenet.exchange.check import HUB, check_free, check_source, unfit
 from googlenet.exchange.files import WeightsFile
 from googlenet.files import write_error
 from googlenet.images.decode import COLOURS, Pixels
@@ -94,9 +94,13 @@ def convert(
 
         bundle = googlenet.convert("googlenet.pth", "runs/theirs", network="googlenet_torchvision")
     """
+    for name, path in (("source", source), ("out", out)):
+        if not isinstance(path, (str, Path)) or not str(path):
+            raise WeightsError(f"{name} is a path, as str or Path, got {path!r:.80}")
     run = Path(out)
     spec = zoo.find(network)
     check_free(run)
+    check_source(source, download)
     origin, path = _fetched(source, download)
     card, taken = read_weights(path, spec, origin, class_names, image_size, key, transform_input)
     with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
