@@ -45,7 +45,9 @@ def of_safetensors(file: BinaryIO) -> Found:
             for name, entry in named.items()
             if name != "__metadata__"
         }, ()
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except DuplicateNameError:
+        raise
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a safetensors file, or damaged (its header is no JSON): copy it again") from error
 
 
@@ -80,6 +82,10 @@ def _of_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header | Non
     return Header(tuple(shape), dtype.kind == "f")
 
 
+class DuplicateNameError(ValueError):
+    """Two tensors with one name: which is meant cannot be told."""
+
+
 def sides(shape: Iterable[int]) -> str:
     """Say how large a tensor is."""
     return "×".join(map(str, shape)) or "one number"
@@ -92,7 +98,7 @@ def each_once(found: Iterable[tuple[str, _Each | None]]) -> dict[str, _Each]:
         if each is None:
             continue
         if name in by_name:
-            raise ValueError(f"two tensors are called {printable(name)}")
+            raise DuplicateNameError(f"two tensors are called {printable(name)}: save the weights alone")
         by_name[name] = each
     return by_name
 
