@@ -61,6 +61,8 @@ def write(path):
         torch.save({key.encode(): tensor for key, tensor in edited().items()}, path)
     elif name == "int8.pth":
         torch.save({key: tensor.to(torch.int8) for key, tensor in edited().items()}, path)
+    elif name in ("float8_e4m3fn.pth", "complex64.pth", "uint16.pth"):
+        torch.save({key: tensor.to(getattr(torch, name[:-4])) for key, tensor in edited().items()}, path)
     elif name == "empty.pth":
         path.touch()
     elif name == "pipe.pth":
@@ -79,6 +81,9 @@ def write(path):
         ("words.pth", "words.pth: these are no weights of lenet5: they have a.weight, b.bias"),
         ("bytes.pth", "bytes.pth: these are no weights of lenet5: they have <a key that is no text>"),
         ("int8.pth", "int8.pth: the weights .* not of floating point"),
+        ("float8_e4m3fn.pth", r"pth: it holds numbers of a kind that is not read \(torch\S+: .*save them as float32"),
+        ("complex64.pth", r"pth: it holds numbers of a kind that is not read \(torch.ComplexFloatStorage"),
+        ("uint16.pth", "pth: it holds numbers of a kind that is not read"),
         ("empty.pth", "empty.pth: the file is empty"),
         ("pipe.pth", "pipe.pth: a pipe or a device"),
         ("folder", "folder holds no weights"),

@@ -71,10 +71,7 @@ def explained() -> Iterator[None]:
     except (_RefusedError, MemoryError):
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise ValueError(
-            "not a file of torch.save, or damaged (copy it again), or of numbers that are not read: save float8,"
-            " complex and quantised ones as float32"
-        ) from error
+        raise ValueError("not a file of torch.save, or damaged: copy it again") from error
 
 
 def check_members(archive: zipfile.ZipFile, size: int) -> None:
@@ -296,6 +293,11 @@ class _Unpickler(pickle._Unpickler):
         kind = kind.decode() if isinstance(kind, bytes) else kind
         if kind != "storage" or not isinstance(count, int):
             raise ValueError("it refers to something else than a storage")
+        if storage.name not in _DTYPES:
+            raise _RefusedError(
+                f"it holds numbers of a kind that is not read ({printable(storage.name)}: float8, complex or quantised "
+                "ones): save them as float32"
+            )
         start = view[0][1] if view and view[0] is not None else 0
         found = Storage(str(key), *_DTYPES[storage.name], count, start)
         return self._storages.setdefault(str(key), found) if not start else found
