@@ -94,9 +94,6 @@ def check_network(name: str, image_size: int | None) -> None:
 
 def check_outwards(network: Network, path: Path, layout: str) -> None:
     """Raise where weights of ``network`` are not known in another project's ``layout``, or cannot be written there."""
-    known = [TORCH, *(each for each in ("torchvision", "timm") if each in weights.layouts_of(network))]
-    if layout not in known:
-        raise WeightsError(f"{network.name} is no network of {layout}: it goes out with --to {' or '.join(known)}")
     check_output_path(path)
     is_free_folder = layout == "timm" and path.is_dir() and not any(path.iterdir())
     written = [path, *([path.with_suffix(".py")] if layout == "torch" else [])]  # and the program that builds it
@@ -106,6 +103,9 @@ def check_outwards(network: Network, path: Path, layout: str) -> None:
         raise WeightsError(
             f"--out {printable(str(path))}: {layout} weights are written to a .pth or a .safetensors file"
         )
+    known = [TORCH, *(each for each in ("torchvision", "timm") if each in weights.layouts_of(network))]
+    if layout not in known:
+        raise WeightsError(f"{network.name} is no network of {layout}: it goes out with --to {' or '.join(known)}")
 
 
 @dataclass(frozen=True)
