@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.golden import Verification, verify
     from googlenet.inference.standalone import export
-    from googlenet.models.analysis import Analysis, analyse
+    from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet, create
     from googlenet.models.spec import Network
-    from googlenet.models.zoo import NETWORKS
+    from googlenet.models.zoo import NETWORKS, analyse
     from googlenet.training.run import train
 
 # name → (module, the extra that its imports need)
@@ -58,7 +58,7 @@ _PUBLIC = {
     "Precisions": ("evaluation.precisions", "train"),
     "Prediction": ("inference.classifier", None),
     "Verification": ("inference.golden", None),
-    "analyse": ("models.analysis", None),
+    "analyse": ("models.zoo", None),
     "benchmark": ("comparing.benchmark", None),
     "compare": ("comparing.compare", "train"),
     "convert": ("exchange.convert", "train"),

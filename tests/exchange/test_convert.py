@@ -379,7 +379,7 @@ def test_where_the_run_may_not_go_and_other_wrong_arguments(lenet, tmp_path):
 
 
 def test_outwards_says_what_a_network_has(trained_run, torchvision_run, tmp_path):
-    with pytest.raises(WeightsError, match="tiny has no layout 'timm': allowed are googlenet"):
+    with pytest.raises(WeightsError, match="tiny is no network of timm: it goes out with --to torch"):
         export_weights(trained_run, tmp_path / "x", "timm")
     _, root, _ = torchvision_run
     with pytest.raises(WeightsError, match=r"written to a .pth or a .safetensors file"):
@@ -431,7 +431,7 @@ def test_predict_on_a_converted_run_as_csv(call, torchvision_run, picture):
         (["hf:me/it", "--network", "lenet5", "--out", "run"], 2, "give --download to fetch it"),
         (["hf:me", "--network", "lenet5", "--out", "run"], 2, "'me' is no repository"),
         (["RUN", "--to", "caffe", "--out", "run"], 2, "'torchvision', 'timm'"),
-        (["RUN", "--to", "timm", "--out", "run"], 2, "tiny has no layout 'timm'"),
+        (["RUN", "--to", "timm", "--out", "run"], 2, "tiny is no network of timm: it goes out with --to torch"),
         (["RUN", "--to", "timm", "--out", "run", "--network", "lenet5"], 2, "leave out --network"),
         (["nowhere", "--to", "timm", "--out", "run"], 1, "nowhere does not exist"),
     ],

@@ -14,6 +14,7 @@ from googlenet.errors import WeightsError
 from googlenet.exchange import convert as converting
 from googlenet.exchange import files
 from googlenet.models import weights, zoo
+from googlenet.models.shapes import laid_out
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
@@ -86,7 +87,7 @@ def test_networks_of_the_onnx_zoo_answer_as_onnxruntime_does(tmp_path, file, net
 
 @pytest.mark.parametrize("network", ["vgg11", "vgg16", "vgg19"])
 def test_vgg_of_caffe(network):
-    ours = weights.laid_out(zoo.find(network))
+    ours = laid_out(zoo.find(network))
     theirs = {}
     for key, tensor in ours.items():
         stage, *_, kind = key.split(".")

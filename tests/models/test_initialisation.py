@@ -66,8 +66,8 @@ def test_it_is_silent(how, capfd, recwarn):
         ({"aux": 3}, "googlenet has 2, got 3"),
         ({"aux": -1}, "googlenet has 2, got -1"),
         ({"dropout": 1.0}, "from 0 up to, not including, 1; got 1.0"),
-        ({"num_classes": 0}, "num_classes must be a whole number from 1 on, got 0"),
-        ({"in_channels": 2.5}, "in_channels must be a whole number from 1 on, got 2.5"),
+        ({"num_classes": 0}, "num_classes must be a whole number from 1 to 1,048,576, got 0"),
+        ({"in_channels": 2.5}, "in_channels must be a whole number from 1 to 1,048,576, got 2.5"),
     ],
 )
 def test_a_wrong_argument_is_a_clear_error(options, says):

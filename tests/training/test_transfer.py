@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ from googlenet.training import work as run
 from googlenet.training.fit import _optimizer
 from googlenet.training.objective import Objective
 from googlenet.training.recipe import load_recipe
+from googlenet.training.run import look
 from googlenet.training.task import OneLabel
 from googlenet.training.transfer import for_channels, freeze_through, open_source, take
 
@@ -380,6 +383,37 @@ def test_the_command_line(call, trained_run, shapes, tmp_path):
     code, out, err = call("train", shapes, "--out", tmp_path / "no", "--freeze", "conv1")
     assert (code, out) == (2, "")
     assert err.startswith("googlenet: --freeze conv1 without --from")
+
+
+def test_weights_for_other_channels_than_the_images_have_are_the_cause(shapes, tmp_path):
+    state = torchvision.models.resnet18(num_classes=3).state_dict() | {"conv1.weight": torch.rand(64, 4, 7, 7)}
+    torch.save(state, tmp_path / "four.pth")
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, tmp_path / "four.safetensors")
+    for start, network in (("four.pth", "resnet18"), ("four.pth", None), ("four.safetensors", "resnet18")):
+        command = [sys.executable, "-c", TRAIN, shapes, tmp_path / start, *([network] if network else [])]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.stdout == "False\n"  # PyTorch was not loaded
+        assert re.search(
+            r"the weights of --from see 4 channels: none of the \d+ .* has 3 channels \(RGB\), 4 are needed.*; "
+            "with --in-channels 3 the first convolution is learnt anew, from any pictures as RGB",
+            done.stderr,
+        )
+    assert not (tmp_path / "out").exists()
+    plan = look(tmp_path / "out", None, {"network": "resnet18", "in_channels": 3}, tmp_path / "four.pth")
+    assert (plan.network.in_channels, plan.taken_over) == (3, None)
+    told = look(tmp_path / "out", None, {"network": "resnet18"}, tmp_path / "four.pth")
+    assert (told.network.in_channels, told.taken_over) == (4, 4)
+
+
+TRAIN = """
+import sys
+from googlenet.cli import main
+data, start, *network = sys.argv[1:]
+try:
+    main(["train", data, "--out", "out", "--from", start, *(["--network", *network] if network else [])])
+finally:
+    print("torch" in sys.modules)
+"""
 
 
 # Files of other projects: one reader for `convert` and for --from.

@@ -74,19 +74,22 @@ def _inwards(
         raise typer.BadParameter(
             "say whose weights these are with --network (a name of the zoo), or with --to what a run is to become"
         )
-    from googlenet.exchange import check
     from googlenet.extras import TRAINING, require
 
     require("train", *TRAINING)
+    from googlenet.exchange import check
+    from googlenet.models import zoo
+
     check.check_network(network, options["image_size"])
     check.check_free(out)
     check.check_source(source, options["download"])
+    listed = None if classes is None else check.read_class_names(classes)
+    names = None if listed is None else listed.names
+    check.check_fits(source, zoo.find(network), options["key"])
     import googlenet
     from googlenet.cli.output import say, say_command, show_json, warn
     from googlenet.stages import stage
 
-    listed = None if classes is None else check.read_class_names(classes)
-    names = None if listed is None else listed.names
     with stage("loading PyTorch"):
         convert = googlenet.convert
     with stage(f"converting {source}"):
@@ -117,12 +120,12 @@ def _inwards(
 
 def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
     from googlenet import bundle as bundles
-    from googlenet.exchange import check
     from googlenet.extras import TRAINING, require
 
     require("train", *TRAINING)
-    bundles.read(run)
-    check.check_weights_file(out, layout)
+    from googlenet.exchange import check
+
+    check.check_outwards(bundles.read(run).network, out, layout)
     from googlenet.cli.output import say, show_json
     from googlenet.stages import stage
 

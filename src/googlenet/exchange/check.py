@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from googlenet.errors import DataError, InputSizeError, RunError, WeightsError
+from googlenet.exchange import files
 from googlenet.extras import require
 from googlenet.files import check_output_path, open_regular
-from googlenet.models import zoo
+from googlenet.models import weights, zoo
 from googlenet.models.analysis import minimum_size, too_small
-from googlenet.text import printable
+from googlenet.models.spec import Network
+from googlenet.text import first_few, printable
 
+TORCH = "torch"  # the layout of our own names, for PyTorch alone
 HUB = "hf:"  # of a source that lies on the Hugging Face Hub
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -33,8 +36,44 @@ def check_source(source: str | Path, download: bool) -> None:
         if not download:
             raise WeightsError(f"{name} lies on the Hugging Face Hub: give --download to fetch it from there")
         require("hub", "huggingface_hub")
-    elif not Path(source).exists():
-        raise WeightsError(f"{printable(name)} does not exist: give a file or a folder of weights, or {HUB}OWNER/NAME")
+    elif re.match(r"[A-Za-z]{2,}:/", name):
+        raise WeightsError(f"{printable(name)} is an address, of which weights are not read: download the file first")
+
+
+def check_fits(source: str | Path, network: Network, key: str | None) -> None:
+    """Raise :class:`WeightsError` where a file shows by names and shapes alone that it is none of ``network``."""
+    looked = None if str(source).startswith(HUB) else files.look(source)
+    if looked is None:
+        return
+    try:
+        weights.fit(network, looked.tensors, key)
+    except WeightsError as error:
+        raise unfit(looked, network, error) from error
+
+
+def unfit(found: files.Looked | files.WeightsFile, network: Network, error: WeightsError) -> WeightsError:
+    """Return an error that names the file, too, and what of it was lost or not looked into."""
+    return WeightsError(f"{printable(found.path.name)}: {error}{_folded(found, network)}{_beside(found.objects)}")
+
+
+def _folded(found: files.Looked | files.WeightsFile, network: Network) -> str:
+    """Say where an exporter merged the batch normalisation into the convolutions: it cannot be taken out again."""
+    statistics = any(name.endswith((".running_mean", ".running_var")) for name in found.tensors)
+    if found.path.suffix.lower() != ".onnx" or network.norm is None or statistics:
+        return ""
+    return (
+        "; batch normalisation was folded into the convolutions when this file was written: convert the state dict "
+        "(.pth) that it came from, or export it anew with training=torch.onnx.TrainingMode.PRESERVE, dynamo=False and "
+        "do_constant_folding=False"
+    )
+
+
+def _beside(objects: tuple[str, ...]) -> str:
+    """Say what of a file was not looked into, where its weights may have been."""
+    modules = [name for name in objects if not name.startswith(("argparse.", "numpy.", "collections."))]
+    if not modules:
+        return ""
+    return f"; it also holds objects ({first_few(modules, 2)}), which are not opened: save module.state_dict()"
 
 
 def check_free(run: Path) -> None:
@@ -53,8 +92,8 @@ def check_network(name: str, image_size: int | None) -> None:
         raise InputSizeError(f"--image-size {image_size}: {too_small(network, image_size, image_size)}")
 
 
-def check_weights_file(path: Path, layout: str) -> None:
-    """Raise where weights in another project's ``layout`` cannot be written to ``path``."""
+def check_outwards(network: Network, path: Path, layout: str) -> None:
+    """Raise where weights of ``network`` are not known in another project's ``layout``, or cannot be written there."""
     check_output_path(path)
     is_free_folder = layout == "timm" and path.is_dir() and not any(path.iterdir())
     written = [path, *([path.with_suffix(".py")] if layout == "torch" else [])]  # and the program that builds it
@@ -64,6 +103,9 @@ def check_weights_file(path: Path, layout: str) -> None:
         raise WeightsError(
             f"--out {printable(str(path))}: {layout} weights are written to a .pth or a .safetensors file"
         )
+    known = [TORCH, *(each for each in ("torchvision", "timm") if each in weights.layouts_of(network))]
+    if layout not in known:
+        raise WeightsError(f"{network.name} is no network of {layout}: it goes out with --to {' or '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import InputSizeError, WeightsError
 from googlenet.exchange import files, hub
-from googlenet.exchange.check import HUB, check_free
+from googlenet.exchange.check import HUB, check_free, check_source, unfit
 from googlenet.exchange.files import WeightsFile
 from googlenet.files import write_error
 from googlenet.images.decode import COLOURS, Pixels
@@ -94,9 +94,13 @@ def convert(
 
         bundle = googlenet.convert("googlenet.pth", "runs/theirs", network="googlenet_torchvision")
     """
+    for name, path in (("source", source), ("out", out)):
+        if not isinstance(path, (str, Path)) or not str(path):
+            raise WeightsError(f"{name} is a path, as str or Path, got {path!r:.80}")
     run = Path(out)
     spec = zoo.find(network)
     check_free(run)
+    check_source(source, download)
     origin, path = _fetched(source, download)
     card, taken = read_weights(path, spec, origin, class_names, image_size, key, transform_input)
     with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
@@ -137,7 +141,7 @@ def describe(
     try:
         taken = weights.take(network, found.tensors, key)
     except WeightsError as error:
-        raise WeightsError(f"{error}{_beside(found)}") from error
+        raise unfit(found, network, error) from error
     names, named = _class_names(class_names, found, taken)
     rule, fed = _preprocessing(image_size, found, taken, transform_input)
     data = {"source": origin, "sha256": found.sha256, "layout": taken.layout}
@@ -151,14 +155,6 @@ def describe(
         versions={"googlenet": googlenet.__version__},
     )
     return card, taken
-
-
-def _beside(found: WeightsFile) -> str:
-    """Say what of a file was not looked into, where its weights may have been."""
-    modules = [name for name in found.objects if not name.startswith(("argparse.", "numpy.", "collections."))]
-    if not modules:
-        return ""
-    return f"; it also holds objects ({first_few(modules, 2)}), which are not opened: save module.state_dict()"
 
 
 def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:

@@ -18,27 +18,31 @@ import json
 import math
 import re
 import stat
-import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 import onnx
-import torch
 from google.protobuf.message import DecodeError
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_safetensors
-from torch import Tensor
+from numpy.typing import NDArray
 
 from googlenet import bundle as bundles
 from googlenet.card import ModelCard
 from googlenet.errors import WeightsError
-from googlenet.exchange import pickles, protobufs
+from googlenet.exchange import headers, pickles, protobufs
+from googlenet.exchange.headers import each_once, sides
+from googlenet.models.shapes import Header
 from googlenet.text import first_few, printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+_Read = TypeVar("_Read")
 
 CONFIG = "config.json"
 INDEX = ".index.json"  # of weights in several files: "weight_map" says which tensor lies in which
@@ -47,9 +51,10 @@ IN_FOLDER = (
     "model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}", bundles.WEIGHTS,
 )  # fmt: skip
 
+READY = "predict, evaluate, train --from and convert --to take its run as it is"  # what is to be done instead
+
 MAX_BYTES = 4 * 2**30  # of a file: the largest network of the zoo with all that its training keeps has 2.3 GB
 MAX_CONFIG_BYTES = 2**24
-_MAX_HEADER_BYTES = 10**8  # of safetensors, as their own library has it
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,40 @@ class WeightsFile:
     objects: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What a file of weights holds, but for the values."""
+
+    path: Path
+    tensors: dict[str, Header] = field(repr=False)
+    objects: tuple[str, ...] = ()
+
+
+def look(source: str | Path) -> Looked | None:
+    """Read the names and shapes in a file of weights, without PyTorch; ``None`` of the kinds that only tell them whole.
+
+    Raises :class:`WeightsError` as :func:`read` does, of what is seen so far.
+    """
+    path = _file_of(Path(source))
+    found: dict[str, Header] = {}
+    objects: list[str] = []
+    for part in _parts(path):
+        _reader(part)  # there is one
+        if part.suffix.lower() not in _LOOKS:
+            return None
+        tensors, beside = _opened(part, _LOOKS[part.suffix.lower()])
+        found |= tensors
+        objects += beside
+    return Looked(path, found, tuple(objects))
+
+
 def read(source: str | Path) -> WeightsFile:
     """Read a file of weights, or a folder that holds one.
 
     Raises :class:`WeightsError` when it is missing, damaged, too large, of no known kind, or would have to run code.
     """
     path = _file_of(Path(source))
-    found = _sharded(path) if path.name.endswith(INDEX) else _single(path)
+    found = _joined(path) if path.name.endswith(INDEX) else _single(path)
     if path == Path(source):
         return found
     card = bundles.read(source).card if (Path(source) / bundles.CARD).is_file() else None
@@ -97,31 +129,42 @@ def _file_of(source: Path) -> Path:
     for inside in IN_FOLDER:
         if (source / inside).is_file():
             return source / inside
+    if (source / bundles.IN_RUN / bundles.CARD).is_file():
+        raise WeightsError(f"{name} is a run already: {READY}")
     raise WeightsError(f"{name} holds no weights: a folder needs {IN_FOLDER[0]} or {IN_FOLDER[2]}")
 
 
 def _single(path: Path) -> WeightsFile:
-    name = printable(str(path))
+    reader = _reader(path)
+    (tensors, objects), sha256 = _opened(path, lambda file: (_tensors(reader(file)), _sha256(file)))
+    if not tensors:
+        raise WeightsError(f"{printable(str(path))} holds no weights: is it damaged, or a file of another kind?")
+    return WeightsFile(path, sha256, tensors, objects=objects)
+
+
+def _reader(path: Path) -> Callable[[BinaryIO], Found]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise WeightsError(
-            f"{name} is of no known kind: weights are read from {', '.join(_READERS)}, or a folder; "
+            f"{printable(str(path))} is of no known kind: weights are read from {', '.join(_READERS)}, or a folder; "
             "save those of Keras or TensorFlow as ONNX or as a frozen .pb"
         )
+    return reader
+
+
+def _opened(path: Path, read: Callable[[BinaryIO], _Read]) -> _Read:
+    """Give what ``read`` makes of a file."""
+    name = printable(str(path))
     try:
         _check_regular(path, MAX_BYTES)
         with path.open("rb") as file:
-            tensors, objects = reader(file)
-            sha256 = _sha256(file)
+            return read(file)
     except OSError as error:
         raise WeightsError(f"{name} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise WeightsError(f"{name}: {error}") from error
     except MemoryError as error:
         raise WeightsError(f"{name} needs more memory than there is") from error
-    if not tensors:
-        raise WeightsError(f"{name} holds no weights: is it damaged, or a file of another kind?")
-    return WeightsFile(path, sha256, tensors, objects=objects)
 
 
 def _sha256(file: BinaryIO) -> str:
@@ -145,8 +188,11 @@ def _check_regular(path: Path, most: int) -> None:
         )
 
 
-def _sharded(index: Path) -> WeightsFile:
-    """Read the files that an index names. They lie beside it: it may name no others."""
+def _parts(path: Path) -> list[Path]:
+    """Name the files that weights lie in: those of an index lie beside it, and it may name no others."""
+    if not path.name.endswith(INDEX):
+        return [path]
+    index = path
     shards = _json(index).get("weight_map")
     names = sorted(set(shards.values()), key=str) if isinstance(shards, dict) else []
     suffix = Path(index.name.removesuffix(INDEX)).suffix.lower()
@@ -156,8 +202,12 @@ def _sharded(index: Path) -> WeightsFile:
             f"{printable(str(index))} is damaged: its weight_map must name {suffix} files beside it, "
             f"got {first_few(strange)}"
         )
-    parts = [_single(index.parent / name) for name in names]
-    tensors = _each_once((name, tensor) for part in parts for name, tensor in part.tensors.items())
+    return [index.parent / name for name in names]
+
+
+def _joined(index: Path) -> WeightsFile:
+    parts = [_single(part) for part in _parts(index)]
+    tensors = each_once((name, tensor) for part in parts for name, tensor in part.tensors.items())
     sha256 = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
     return WeightsFile(index, sha256, tensors, objects=tuple(name for part in parts for name in part.objects))
 
@@ -184,19 +234,45 @@ def _json(path: Path) -> dict[str, Any]:
 
 # The readers: a file → tensors by name, and what objects lay beside them. What is wrong with it is a ValueError.
 
-Found = tuple[dict[str, Tensor], tuple[str, ...]]
+Found = tuple[Mapping[str, Any], tuple[str, ...]]  # arrays, where they are not tensors
+
+
+def _tensors(found: Found) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    import torch
+
+    by_name, objects = found
+    return {
+        name: torch.from_numpy(each) if isinstance(each, np.ndarray) else each for name, each in by_name.items()
+    }, objects
 
 
 def _read_torch(file: BinaryIO) -> Found:
+    import torch
+
     found = pickles.read_torch(file)
-    return found.tensors, found.objects
+    values: dict[str, Tensor] = {}
+    tensors = {}
+    with pickles.explained():
+        for name, record in found.tensors.items():
+            storage, dtype = record.storage, getattr(torch, record.storage.dtype)
+            if storage.key not in values:
+                raw = found.content(storage)
+                whole = len(raw) // storage.itemsize
+                values[storage.key] = torch.frombuffer(bytearray(raw), dtype=dtype) if whole else torch.empty(0)
+            record.check_within(name, len(values[storage.key]))
+            tensors[name] = (
+                values[storage.key].as_strided(record.shape, record.stride, record.start)
+                if record.numel()
+                else torch.empty(record.shape, dtype=dtype)
+            )
+    return tensors, found.objects
 
 
 def _read_safetensors(file: BinaryIO) -> Found:
-    start = file.read(8)
-    (header,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
-    if not 2 <= header <= _MAX_HEADER_BYTES or file.read(1) != b"{":
-        raise ValueError("not a safetensors file, or damaged (its header is no JSON): copy it again")
+    from safetensors import SafetensorError
+    from safetensors.torch import load as parse_safetensors
+
+    headers.of_safetensors(file)
     file.seek(0)
     try:
         return parse_safetensors(file.read()), ()
@@ -205,33 +281,22 @@ def _read_safetensors(file: BinaryIO) -> Found:
 
 
 def _read_npz(file: BinaryIO) -> Found:
-    """Read arrays by name. Those of Python objects would have to be unpickled: they are refused."""
+    names, _ = headers.of_npz(file)
     try:
         with zipfile.ZipFile(file) as archive:
-            pickles.check_members(archive, file.seek(0, 2))
-            named = [(member.filename.removesuffix(".npy"), _array(archive, member)) for member in archive.infolist()]
+            return {
+                name: _array(archive, member)
+                for member in archive.infolist()
+                if (name := member.filename.removesuffix(".npy")) in names
+            }, ()
     except (zipfile.BadZipFile, NotImplementedError, EOFError, KeyError, zlib.error, RuntimeError) as error:
         raise ValueError("not a file of numpy.savez, or damaged: copy it again") from error
-    return _each_once(named), ()
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Tensor | None:
-    name = printable(member.filename)
-    with archive.open(member) as content:
-        version = np.lib.format.read_magic(content)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(content)
-    if dtype.hasobject:
-        raise ValueError(f"{name} holds Python objects and could run code: save arrays of numbers alone")
-    if math.prod(shape) * dtype.itemsize > member.file_size:
-        raise ValueError(
-            f"{name} is damaged: it should be {_shape(shape)} of {dtype}, and has {member.file_size:,} bytes"
-        )
-    if dtype.kind not in "fiub":
-        return None  # text, or dates
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     with archive.open(member) as content:
         array = np.lib.format.read_array(content, allow_pickle=False)
-    return torch.from_numpy(np.ascontiguousarray(array, dtype.newbyteorder("=")))
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def _protobuf(file: BinaryIO) -> bytes:
@@ -244,50 +309,64 @@ def _protobuf(file: BinaryIO) -> bytes:
 
 def _read_caffe(file: BinaryIO) -> Found:
     net = protobufs.parse("NetParameter", _protobuf(file))
-    found: list[tuple[str, Tensor | None]] = []
+    found: list[tuple[str, Array | None]] = []
     for layer in (*net.layers, *net.layer):
         blobs = [_blob(f"{layer.name}.{kind}", blob) for kind, blob in zip(_BLOBS, layer.blobs, strict=False)]
-        is_norm = len(blobs) == 3 and blobs[2].numel() == 1 and blobs[0].numel() == blobs[1].numel()
+        is_norm = len(blobs) == 3 and blobs[2].size == 1 and blobs[0].size == blobs[1].size
         for kind, blob in zip(
             _BLOBS_OF_NORM if is_norm else _BLOBS, _unscaled(blobs) if is_norm else blobs, strict=False
         ):
             found.append((f"{layer.name}.{kind}", blob if kind == "weight" else blob.flatten()))
-    return _each_once(found), ()
+    return each_once(found), ()
 
 
 _BLOBS = ("weight", "bias", "blob2", "blob3")
 _BLOBS_OF_NORM = ("running_mean", "running_var")
 
 
-def _unscaled(blobs: Sequence[Tensor]) -> list[Tensor]:
+def _unscaled(blobs: Sequence[Array]) -> list[Array]:
     """Caffe keeps sums of means and of variances in a BatchNorm layer, and last by what to divide them."""
-    factor = float(blobs[2])
-    return [blob / factor if factor else torch.zeros_like(blob) for blob in blobs[:2]]
+    factor = float(blobs[2].item())
+    return [blob / blob.dtype.type(factor) if factor else np.zeros_like(blob) for blob in blobs[:2]]
 
 
-def _blob(name: str, blob: Any) -> Tensor:
+def _blob(name: str, blob: Any) -> Array:
     values = blob.data or blob.double_data
     legacy = not blob.HasField("shape")
     shape = [blob.num, blob.channels, blob.height, blob.width] if legacy else list(blob.shape.dim)
     # Before blobs had a shape all of them were written as four-dimensional, fully connected ones as (1, 1, O, I).
     if legacy and shape[:2] == [1, 1]:
         shape = shape[2:]
-    return _tensor(name, np.array(values, np.float32), shape)
+    return _shaped(name, np.array(values, np.float32 if blob.data else np.float64), shape)
 
 
 def _read_onnx(file: BinaryIO) -> Found:
     try:
-        graph = onnx.load_model_from_string(_protobuf(file)).graph
+        model = onnx.load_model_from_string(_protobuf(file))
     except DecodeError as error:
         raise ValueError("not an ONNX file, or cut off: copy it again") from error
+    if model.producer_name == "googlenet":
+        raise ValueError(f"a graph that googlenet wrote, with nothing left to convert: {READY}")
+    graph = model.graph
     turned = {name for node in graph.node for name in _multiplied_from_the_right(node)}
-    used = {name for node in graph.node for name in node.input}
-    initializers = [each for each in graph.initializer if each.name in used or not used]
-    named = ((_onnx_name(each.name), _initializer(each, each.name in turned)) for each in initializers)
-    return _scaled(_each_once(named)), ()
+    used = {name for node in graph.node if node.op_type != "Identity" for name in node.input}
+    stored = {each.name: each for each in graph.initializer}
+    # Of tensors that are equal PyTorch writes one, the others are called its identity.
+    alike = ((node.output[0], node.input[0]) for node in graph.node if node.op_type == "Identity")
+    stored |= {name: stored[other] for name, other in alike if other in stored and name not in stored}
+    named = (
+        (_onnx_name(name), _initializer(each, name in turned))
+        for name, each in stored.items()
+        if name in used or not used
+    )
+    return _scaled(each_once(named)), ()
 
 
-def _scaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _look_onnx(file: BinaryIO) -> headers.Found:
+    return {name: Header(array.shape) for name, array in _read_onnx(file)[0].items()}, ()
+
+
+def _scaled(tensors: dict[str, Array]) -> dict[str, Array]:
     """Merge what Caffe writes as two layers, a normalisation X and a scale X/sc after it, into one."""
     for name in [name for name in tensors if name.endswith("/sc.weight")]:
         scale, norm = name.removesuffix(".weight"), name.removesuffix("/sc.weight")
@@ -298,7 +377,7 @@ def _scaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _initializer(initializer: Any, turned: bool) -> Tensor | None:
+def _initializer(initializer: Any, turned: bool) -> Array | None:
     if initializer.data_location == onnx.TensorProto.EXTERNAL:
         raise ValueError(
             f"{printable(initializer.name)} lies outside of the file: only single-file ONNX models are read"
@@ -309,10 +388,11 @@ def _initializer(initializer: Any, turned: bool) -> Tensor | None:
         array = onnx.numpy_helper.to_array(initializer)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{printable(initializer.name)} is damaged: {error}") from error
-    tensor = _tensor(initializer.name, array.astype(np.float32), array.shape)
-    if tensor.dim() == 4 and tensor.shape[:2] == (1, 1):
-        tensor = tensor[0, 0]  # Caffe's fully connected layers, as above
-    return tensor.T.contiguous() if turned and tensor.dim() == 2 else tensor
+    is_double = initializer.data_type == onnx.TensorProto.DOUBLE
+    array = _shaped(initializer.name, array.astype(np.float64 if is_double else np.float32), array.shape)
+    if array.ndim == 4 and array.shape[:2] == (1, 1):
+        array = array[0, 0]  # Caffe's fully connected layers, as above
+    return np.ascontiguousarray(array.T) if turned and array.ndim == 2 else array
 
 
 _ONNX_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
@@ -353,7 +433,7 @@ def _read_tensorflow(file: BinaryIO) -> Found:
         raise ValueError(
             f"it has single values that stand for {filled:,}, at most {_MAX_FILLED:,} are allowed: no weights do"
         )
-    return _each_once((node.name, _constant(node.name, protos[node.name])) for node in constants), ()
+    return each_once((node.name, _constant(node.name, protos[node.name])) for node in constants), ()
 
 
 _DT_FLOAT = 1
@@ -370,7 +450,7 @@ def _dims(proto: Any) -> list[int]:
     return [max(0, dim.size) for dim in proto.tensor_shape.dim]
 
 
-def _constant(name: str, proto: Any) -> Tensor | None:
+def _constant(name: str, proto: Any) -> Array | None:
     if proto is None:
         return None
     shape = [dim.size for dim in proto.tensor_shape.dim]
@@ -380,31 +460,17 @@ def _constant(name: str, proto: Any) -> Tensor | None:
         values = np.array(proto.float_val, np.float32)
         if len(values) == 1 and min(shape) > 0:
             values = np.full(math.prod(shape), values[0])  # one value stands for all
-    tensor = _tensor(name, values, shape)
-    if tensor.dim() == 4:
-        return tensor.permute(3, 2, 0, 1).contiguous()  # (H, W, I, O) → (O, I, H, W)
-    return tensor.T.contiguous() if tensor.dim() == 2 else tensor
+    array = _shaped(name, values, shape)
+    if array.ndim == 4:
+        return np.ascontiguousarray(array.transpose(3, 2, 0, 1))  # (H, W, I, O) → (O, I, H, W)
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
 
 
-def _tensor(name: str, values: np.ndarray[Any, Any], shape: Sequence[int]) -> Tensor:
+def _shaped(name: str, values: Array, shape: Sequence[int]) -> Array:
     if min(shape, default=1) < 0 or math.prod(shape) != values.size:
-        raise ValueError(f"{printable(name)} is damaged: it has {values.size:,} values and should be {_shape(shape)}")
-    return torch.from_numpy(values.reshape(tuple(shape)).copy())
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "one number"
-
-
-def _each_once(found: Iterable[tuple[str, Tensor | None]]) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in found:
-        if tensor is None:
-            continue
-        if name in tensors:
-            raise ValueError(f"two tensors are called {printable(name)}")
-        tensors[name] = tensor
-    return tensors
+        raise ValueError(f"{printable(name)} is damaged: it has {values.size:,} values and should be {sides(shape)}")
+    array: Array = values.reshape(tuple(shape)).copy()
+    return array
 
 
 _READERS: dict[str, Callable[[BinaryIO], Found]] = {
@@ -419,3 +485,6 @@ _READERS: dict[str, Callable[[BinaryIO], Found]] = {
     ".onnx": _read_onnx,
     ".pb": _read_tensorflow,
 }
+
+# Those that tell names and shapes before the values are read.
+_LOOKS: dict[str, Callable[[BinaryIO], headers.Found]] = headers.READERS | {".onnx": _look_onnx}

@@ -16,7 +16,7 @@ from torch import Tensor
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.errors import BundleError
-from googlenet.exchange.check import check_weights_file
+from googlenet.exchange.check import TORCH, check_outwards
 from googlenet.exchange.files import CONFIG
 from googlenet.exchange.program import program_of
 from googlenet.files import write_error, write_whole
@@ -26,7 +26,6 @@ from googlenet.models.spec import Network
 from googlenet.text import json_text, printable
 
 TIMM_WEIGHTS = "model.safetensors"
-TORCH = "torch"  # the layout of our own names, for PyTorch alone
 
 
 def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
@@ -41,7 +40,7 @@ def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
     layout, and :class:`RunError` when ``out`` is in the way or cannot be written.
     """
     bundle, path = bundles.read(run), Path(out)
-    check_weights_file(path, layout)
+    check_outwards(bundle.network, path, layout)
     contents = timm_files(bundle) if layout == "timm" else _one_file(bundle, path, layout)
     folder = path if layout == "timm" else path.parent
     try:

@@ -8,19 +8,17 @@ but for the few that rebuild tensors and dictionaries, which are done by classes
 from __future__ import annotations
 
 import io
-import math
 import pickle
 import re
 import struct
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar
 
-import torch
-from torch import Tensor
-
+from googlenet.models.shapes import Header
 from googlenet.text import printable
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file from before PyTorch 1.6
@@ -28,10 +26,11 @@ _MAX_DEPTH = 64  # dictionaries within each other
 MAX_RATIO = 100  # that an archive's members may be larger than the archive: more is an attack on the memory
 _FREE_BYTES = 2**24  # that may be unpacked at any ratio
 
+# A kind of storage → what PyTorch calls its numbers, and their bytes.
 _DTYPES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+    "FloatStorage": ("float32", 4), "DoubleStorage": ("float64", 8), "HalfStorage": ("float16", 2),
+    "BFloat16Storage": ("bfloat16", 2), "LongStorage": ("int64", 8), "IntStorage": ("int32", 4),
+    "ShortStorage": ("int16", 2), "CharStorage": ("int8", 1), "ByteStorage": ("uint8", 1), "BoolStorage": ("bool", 1),
 }  # fmt: skip
 
 # Of the standard library, what checkpoints hold beside tensors. Any other name of it is there to run something.
@@ -46,25 +45,33 @@ _STANDARD = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands"}  #
 
 @dataclass(frozen=True)
 class Pickled:
-    """The tensors of a file by the path to each, and the names of what was passed over."""
+    """The tensors of a file by the path to each, the names of what was passed over, and what gives the values.
 
-    tensors: dict[str, Tensor]
+    ``content`` gives the bytes of a storage, as many as there are, as long as the file is open.
+    """
+
+    tensors: dict[str, Record]
     objects: tuple[str, ...]
+    content: Callable[[Storage], bytes]
 
 
 def read_torch(file: BinaryIO) -> Pickled:
-    """Read a file of ``torch.save``. Raises :class:`ValueError` saying why it cannot be read."""
-    try:
+    """Read a file of ``torch.save``, but for the values. Raises :class:`ValueError` saying why it cannot be read."""
+    with explained():
         is_archive = file.read(4) == b"PK\x03\x04"
         file.seek(0)
         return _read_archive(file) if is_archive else _read_stream(file)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn whatever a damaged file raises into a :class:`ValueError` that says so."""
+    try:
+        yield
     except (_RefusedError, MemoryError):
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise ValueError(
-            "not a file of torch.save, or damaged (copy it again), or of numbers that are not read: save float8,"
-            " complex and quantised ones as float32"
-        ) from error
+        raise ValueError("not a file of torch.save, or damaged: copy it again") from error
 
 
 def check_members(archive: zipfile.ZipFile, size: int) -> None:
@@ -84,17 +91,17 @@ class _RefusedError(ValueError):
 
 
 def _read_archive(file: BinaryIO) -> Pickled:
-    with zipfile.ZipFile(file) as archive:
-        check_members(archive, file.seek(0, io.SEEK_END))
-        members = {name.partition("/")[2]: name for name in archive.namelist()}
-        if "constants.pkl" in members:
-            raise _RefusedError(
-                "a TorchScript program, which would have to be run: save the weights alone, module.state_dict()"
-            )
-        if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
-            raise _RefusedError("written on a big-endian machine: load and save it again on another one")
-        found = _Unpickler(archive.open(members["data.pkl"])).load_all()
-        return _collected(found, lambda storage: archive.read(members[f"data/{storage.key}"]))
+    archive = zipfile.ZipFile(file)  # closed with the file: the values are read later
+    check_members(archive, file.seek(0, io.SEEK_END))
+    members = {name.partition("/")[2]: name for name in archive.namelist()}
+    if "constants.pkl" in members:
+        raise _RefusedError(
+            "a TorchScript program, which would have to be run: save the weights alone, module.state_dict()"
+        )
+    if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
+        raise _RefusedError("written on a big-endian machine: load and save it again on another one")
+    found = _Unpickler(archive.open(members["data.pkl"])).load_all()
+    return _collected(found, lambda storage: archive.read(members[f"data/{storage.key}"]))
 
 
 def _read_stream(file: BinaryIO) -> Pickled:
@@ -109,14 +116,21 @@ def _read_stream(file: BinaryIO) -> Pickled:
         raise _RefusedError("written on a big-endian machine: load and save it again on another one")
     found = _Unpickler(file).load_all()
     keys, here = _Unpickler(file).load_all().value, file.tell()
-    contents = {}
+    places = {}
     end = file.seek(0, io.SEEK_END)
-    file.seek(here)
     for key in keys:
+        file.seek(here)
         (count,) = struct.unpack("<q", file.read(8))
-        size = count * found.storages[str(key)].dtype.itemsize
-        contents[str(key)] = file.read(size) if 0 <= size <= end - file.tell() else b""
-    return _collected(found, lambda storage: contents[storage.key])
+        here, size = here + 8, count * found.storages[str(key)].itemsize
+        places[str(key)] = (here, size if 0 <= size <= end - here else 0)
+        here += places[str(key)][1]
+
+    def content(storage: Storage) -> bytes:
+        start, size = places[storage.key]
+        file.seek(start)
+        return file.read(size)
+
+    return _collected(found, content)
 
 
 # From a pickle to records.
@@ -150,21 +164,31 @@ class _Inert:
 
 
 @dataclass(frozen=True)
-class _Storage:
+class Storage:
+    """A row of numbers of a file; ``dtype`` is what PyTorch calls them. A tensor looks at it from ``start`` on."""
+
     key: str
-    dtype: torch.dtype
+    dtype: str
+    itemsize: int
     count: int
     start: int = 0
 
 
 @dataclass(frozen=True)
-class _Record:
-    """A tensor that was not read yet."""
+class Record(Header):
+    """A tensor that was not read yet: it begins at ``start`` of its storage."""
 
-    storage: _Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
+    storage: Storage = field(kw_only=True)
+    start: int = field(kw_only=True)
+    stride: tuple[int, ...] = field(kw_only=True)
+
+    def check_within(self, name: str, count: int) -> None:
+        """Raise :class:`ValueError` where the ``count`` numbers that its storage has do not hold this tensor."""
+        last = self.start + sum((side - 1) * step for side, step in zip(self.shape, self.stride, strict=True))
+        if self.numel() > count or (self.numel() and last >= count):
+            raise _RefusedError(
+                f"{printable(name)} is damaged: it should have {self.numel():,} values, the file has {count:,}"
+            )
 
     def __setstate__(self, state: object) -> None:
         pass
@@ -187,11 +211,12 @@ class _Call:
 
 def _record(storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Any:
     numbers = (offset, *size, *stride)
-    if not isinstance(storage, _Storage):
+    if not isinstance(storage, Storage):
         return _Inert()
     if len(size) != len(stride) or not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise ValueError("a tensor has no proper shape")
-    return _Record(storage, offset, tuple(size), tuple(stride))
+    is_float = "float" in storage.dtype
+    return Record(tuple(size), is_float, storage=storage, start=storage.start + offset, stride=tuple(stride))
 
 
 def _first(value: Any, *_: object) -> Any:
@@ -199,7 +224,7 @@ def _first(value: Any, *_: object) -> Any:
 
 
 def _word(key: Any) -> str:
-    return f"<{type(key).__name__.removeprefix('_')}>" if isinstance(key, _Inert) else str(key)
+    return "<a key that is no text>" if isinstance(key, _Inert) else str(key)
 
 
 def _dictionary(pairs: Any = ()) -> _Inert:
@@ -230,7 +255,7 @@ _REBUILD: dict[str, Callable[..., Any]] = {
 class _Loaded:
     value: Any
     names: list[str]
-    storages: dict[str, _Storage]
+    storages: dict[str, Storage]
 
 
 class _Unpickler(pickle._Unpickler):
@@ -246,7 +271,7 @@ class _Unpickler(pickle._Unpickler):
     def __init__(self, file: Any) -> None:
         super().__init__(file, fix_imports=False, encoding="utf-8", errors="replace")
         self._names: dict[str, None] = {}
-        self._storages: dict[str, _Storage] = {}
+        self._storages: dict[str, Storage] = {}
 
     def load_all(self) -> _Loaded:
         value = self.load()
@@ -263,13 +288,18 @@ class _Unpickler(pickle._Unpickler):
         self._names[full] = None
         return type("Inert", (_Inert,), {"name": full})
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> Storage:
         kind, storage, key, _, count, *view = pid
         kind = kind.decode() if isinstance(kind, bytes) else kind
         if kind != "storage" or not isinstance(count, int):
             raise ValueError("it refers to something else than a storage")
+        if storage.name not in _DTYPES:
+            raise _RefusedError(
+                f"it holds numbers of a kind that is not read ({printable(storage.name)}: float8, complex or quantised "
+                "ones): save them as float32"
+            )
         start = view[0][1] if view and view[0] is not None else 0
-        found = _Storage(str(key), _DTYPES[storage.name], count, start)
+        found = Storage(str(key), *_DTYPES[storage.name], count, start)
         return self._storages.setdefault(str(key), found) if not start else found
 
     def _load_setitem(self) -> None:
@@ -304,47 +334,27 @@ class _Unpickler(pickle._Unpickler):
     dispatch[pickle.FROZENSET[0]] = _load_frozenset
 
 
-# From records to tensors.
+# From what a pickle holds to its tensors.
 
 
-def _collected(found: _Loaded, content: Callable[[_Storage], bytes]) -> Pickled:
+def _collected(found: _Loaded, content: Callable[[Storage], bytes]) -> Pickled:
     records = _flat(found.value)
     if not records and found.names:
         raise _RefusedError(_no_tensors(found.names))
-    values: dict[str, Tensor] = {}
-    tensors = {}
-    for name, record in records.items():
-        storage = record.storage
-        if storage.key not in values:
-            raw = content(storage)
-            whole = len(raw) // storage.dtype.itemsize
-            values[storage.key] = torch.frombuffer(bytearray(raw), dtype=storage.dtype) if whole else torch.empty(0)
-        tensors[name] = _view(name, record, values[storage.key])
-    return Pickled(tensors, tuple(found.names))
+    return Pickled(records, tuple(found.names), content)
 
 
-def _view(name: str, record: _Record, values: Tensor) -> Tensor:
-    count = math.prod(record.size)
-    start = record.storage.start + record.offset
-    last = start + sum((side - 1) * step for side, step in zip(record.size, record.stride, strict=True))
-    if count > len(values) or (count and last >= len(values)) or (values.dtype != record.storage.dtype and count):
-        raise _RefusedError(
-            f"{printable(name)} is damaged: it should have {count:,} values, the file has {len(values):,}"
-        )
-    if not count:
-        return torch.empty(record.size, dtype=record.storage.dtype)
-    return values.as_strided(record.size, record.stride, start)
-
-
-def _flat(value: Any) -> dict[str, _Record]:
+def _flat(value: Any) -> dict[str, Record]:
     """Name every tensor by the keys that lead to it: a.b.c."""
-    found: dict[str, _Record] = {}
+    found: dict[str, Record] = {}
     seen: set[int] = set()
     waiting: list[tuple[tuple[str, ...], Any]] = [((), value)]
     while waiting:
         path, each = waiting.pop()
-        if isinstance(each, _Record):
-            found.setdefault(".".join(path), each)
+        if isinstance(each, Record):
+            name = ".".join(path)
+            if found.setdefault(name, each) != each and "<" not in name:  # objects as keys have no names of their own
+                raise _RefusedError(f"two tensors are called {printable(name)}: save the weights alone")
         elif id(each) not in seen and len(path) < _MAX_DEPTH:
             seen.add(id(each))  # what is there twice, or within itself, is looked at once
             waiting += [((*path, _word(key)), inner) for key, inner in reversed(_items(each))]

@@ -32,6 +32,7 @@ from googlenet.models.spec import (
     Size,
     Stage,
     require_network,
+    whole_number,
 )
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -120,6 +121,10 @@ def analyse(network: Network, size: int | None = None) -> Analysis:
     (6998552, 1582671872, 13378280, 22)
     """
     size = require_network(network).input_size if size is None else size
+    pixels = whole_number(size)
+    if pixels is None:
+        raise InputSizeError(f"size is a whole number of pixels, got {size!r:.80}")
+    size = pixels
     if size < minimum_size(network):
         raise InputSizeError(too_small(network, size, size))
     return _analyse(network, size)

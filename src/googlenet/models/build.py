@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from googlenet.card import Preprocessing
-from googlenet.errors import InputSizeError, NetworkError
+from googlenet.errors import InputSizeError, MachineError, NetworkError
 from googlenet.models import spec, zoo
 from googlenet.models.analysis import (
     Shape,
+    analyse,
     cost_of,
     minimum_size,
     outputs_of,
@@ -84,6 +85,13 @@ class ConvNet(nn.Module):
         return x
 
     def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+            got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else f"{images!r:.80}"
+            needed = f"(N, {self.network.in_channels}, H, W)"
+            raise NetworkError(
+                f"{self.network.name} takes images of floating point, {needed} is needed, got {got}: give one image "
+                "as image[None]"
+            )
         channels, height, width = images.shape[1:]
         if channels != self.network.in_channels:
             raise NetworkError(
@@ -119,7 +127,8 @@ def create(
         init: ``"kaiming"``, ``"xavier"`` or ``"truncated_normal"``; ``None`` takes the network's own.
 
     Raises:
-        NetworkError: an unknown name or initialisation, or more heads than the network has.
+        NetworkError: an unknown name or initialisation, more heads than the network has, or a number out of range.
+        MachineError: it has more parameters than there is memory for.
 
     >>> network = create("googlenet", num_classes=5)
     >>> network(torch.zeros(2, 3, 224, 224)).shape
@@ -127,20 +136,28 @@ def create(
     >>> [head.shape for head in network.forward_with_aux(torch.zeros(2, 3, 224, 224)).aux]
     [torch.Size([2, 5]), torch.Size([2, 5])]
     """
-    network = zoo.find(name) if isinstance(name, str) else spec.require_network(name)
+    network = zoo.named(name)
     if num_classes is not None:
         network = replace(network, num_classes=num_classes)
     if in_channels is not None:
         network = replace(network, in_channels=in_channels)
     if aux is not None:
-        if not 0 <= aux <= len(network.aux):
-            raise NetworkError(f"aux is how many heads to keep: {network.name} has {len(network.aux)}, got {aux}")
-        network = replace(network, aux=network.aux[:aux])
+        heads = spec.whole_number(aux)
+        if heads is None or not 0 <= heads <= len(network.aux):
+            raise NetworkError(f"aux is how many heads to keep: {network.name} has {len(network.aux)}, got {aux!r:.80}")
+        network = replace(network, aux=network.aux[:heads])
     if dropout is not None:
         network = network.with_dropout(dropout)
     if init is not None:
         network = replace(network, init=init)
-    return ConvNet(network)
+    parameters = analyse(network, max(network.input_size, minimum_size(network))).training_parameters
+    try:
+        return ConvNet(network)
+    except (RuntimeError, MemoryError) as error:
+        raise MachineError(
+            f"{network.name} with {network.num_classes:,} classes has {parameters:,} parameters, "
+            f"{4 * parameters:,} bytes: more memory than there is"
+        ) from error
 
 
 # Initialisation.
@@ -153,8 +170,8 @@ def initialise(module: nn.Module, how: str) -> None:
     ``xavier``: uniform with variance 1/fan_in as in Caffe, biases 0.2, those of the classifiers 0.
     ``truncated_normal``: normal of standard deviation √(1/fan_in), cut off at two of them, biases 0.
     """
-    if how not in _INITS:
-        raise NetworkError(f"no initialisation is called {how!r}: {nearest(how, _INITS)}")
+    if not isinstance(how, str) or how not in _INITS:
+        raise NetworkError(f"no initialisation is called {how!r:.80}: {nearest(str(how), _INITS)}")
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             _INITS[how](layer)

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -34,6 +35,12 @@ from googlenet.errors import NetworkError
 from googlenet.text import nearest, printable
 
 Size = int | tuple[int, int]  # one number for a square, or (height, width)
+
+# What is read back may come from anywhere. No network has more; what has fewer can be built.
+MAX_PARTS = 20_000
+MAX_NUMBER = 4096  # of kernels, strides, padding, sizes
+MAX_WIDTHS = {"out": 2**20, "num_classes": 2**20, "groups": 2**20, "in_channels": 2**20, "multiplier": 2**10}
+MAX_TEXT = 2**16
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Conv:
     relu: bool = True
 
     def __post_init__(self) -> None:
-        _check_positive(self, "out", "kernel", "stride", "groups")
+        _check_whole(self, "out", "kernel", "stride", "groups")
+        _check_whole(self, "padding", least=0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,8 @@ class SeparableConv:
     relu: bool = True
 
     def __post_init__(self) -> None:
-        _check_positive(self, "out", "kernel", "stride", "multiplier")
+        _check_whole(self, "out", "kernel", "stride", "multiplier")
+        _check_whole(self, "padding", least=0)
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,8 @@ class Pool:
     def __post_init__(self) -> None:
         if self.kind not in ("max", "avg") or (self.kernel is None and self.output is None):
             raise NetworkError(f"a pool is 'max' or 'avg' and has a kernel or an output, got {self}")
-        _check_positive(self, "kernel", "stride", "output")
+        _check_whole(self, "kernel", "stride", "output")
+        _check_whole(self, "padding", least=0)
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,9 @@ class LRN:
     beta: float = 0.75
     k: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check_whole(self, "size")
+
 
 @dataclass(frozen=True)
 class ReLU:
@@ -124,7 +137,7 @@ class Dropout:
     p: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
+        if not isinstance(self.p, (int, float)) or not 0 <= self.p < 1:
             raise NetworkError(f"dropout is a probability from 0 up to, not including, 1; got {self.p!r}")
 
 
@@ -136,7 +149,7 @@ class Linear:
     relu: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive(self, "out")
+        _check_whole(self, "out")
 
 
 @dataclass(frozen=True)
@@ -149,7 +162,7 @@ class Parallel:
     branches: Sequence[Stage]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "branches", tuple(self.branches))
+        _check_sequence(self, "branches", Stage)
         _check_unique("branch", [branch.name for branch in self.branches])
 
 
@@ -163,8 +176,8 @@ class Residual:
     relu: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "body", tuple(self.body))
-        object.__setattr__(self, "shortcut", tuple(self.shortcut))
+        _check_sequence(self, "body", Layer)
+        _check_sequence(self, "shortcut", Layer)
 
 
 Layer = Conv | SeparableConv | Pool | LRN | ReLU | Dropout | Linear | Parallel | Residual
@@ -178,8 +191,8 @@ class Stage:
     layers: Sequence[Layer]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.name or "." in self.name:
+        _check_sequence(self, "layers", Layer)
+        if not isinstance(self.name, str) or not self.name or "." in self.name:
             raise NetworkError(f"a stage's name must be non-empty and without dots, got {self.name!r}")
 
 
@@ -193,7 +206,7 @@ class AuxTap:
     weight: float = 0.3
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
+        _check_sequence(self, "layers", Layer)
 
 
 @dataclass(frozen=True)
@@ -231,14 +244,18 @@ class Network:
     differences: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        for name in ("stages", "aux", "differences", "mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        _check_positive(self, "input_size", "in_channels", "num_classes")
+        for name, kind in (("stages", Stage), ("aux", AuxTap), ("differences", str)):
+            _check_sequence(self, name, kind)
+        _check_sequence(self, "mean", (int, float))
+        _check_sequence(self, "std", (int, float))
+        if not isinstance(self.name, str) or not isinstance(self.init, str):
+            raise NetworkError(f"Network: name and init are texts, got {self.name!r:.80} and {self.init!r:.80}")
+        _check_whole(self, "input_size", "in_channels", "num_classes")
         stages = [stage.name for stage in self.stages]
         _check_unique("stage", [*stages, *(tap.name for tap in self.aux)])
         for tap in self.aux:
             if tap.after not in stages:
-                raise NetworkError(f"head {tap.name!r} sits on stage {tap.after!r}: {nearest(tap.after, stages)}")
+                raise NetworkError(f"head {tap.name!r} sits on stage {tap.after!r}: {nearest(str(tap.after), stages)}")
 
     def change(self, stage: str, layers: Sequence[Layer]) -> Network:
         """Give one stage other layers."""
@@ -318,7 +335,7 @@ class Network:
     def _index(self, stage: str) -> int:
         names = [each.name for each in self.stages]
         if stage not in names:
-            raise NetworkError(f"{self.name} has no stage {stage!r}: {nearest(stage, names)}")
+            raise NetworkError(f"{self.name} has no stage {stage!r}: {nearest(str(stage), names)}")
         return names.index(stage)
 
 
@@ -344,12 +361,45 @@ def _for_channels(of_rgb: tuple[float, ...], channels: int, unknown: float) -> t
     return (unknown,) * channels
 
 
-def _check_positive(noun: Any, *fields: str) -> None:
+def _check_whole(noun: Any, *fields: str, least: int = 1) -> None:
+    """Make plain whole numbers of fields that are some, numpy's for example, or pairs of them."""
     for name in fields:
-        value = getattr(noun, name)
-        for number in value if isinstance(value, (tuple, list)) else (value,):
-            if number is not None and (type(number) is not int or number < 1):
-                raise NetworkError(f"{type(noun).__name__}: {name} must be a whole number from 1 on, got {value!r}")
+        value, most = getattr(noun, name), MAX_WIDTHS.get(name, MAX_NUMBER)
+        if value is None:
+            continue
+        pair = isinstance(value, (tuple, list))
+        numbers = tuple(map(whole_number, value if pair else (value,)))
+        if not all(number is not None and least <= number <= most for number in numbers):
+            raise NetworkError(
+                f"{type(noun).__name__}: {name} must be a whole number from {least} to {most:,}, got {value!r:.80}"
+            )
+        object.__setattr__(noun, name, numbers if pair else numbers[0])
+
+
+def whole_number(value: Any) -> int | None:
+    """Return any kind of whole number as an ``int``; ``None`` for what is none, as ``True`` and 1.0 are.
+
+    >>> whole_number(3), whole_number(True), whole_number(3.0)
+    (3, None, None)
+    """
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def _check_sequence(noun: Any, name: str, kind: Any) -> None:
+    """Make a tuple of a field that is a sequence of parts of one ``kind``."""
+    value = getattr(noun, name)
+    parts = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
+    wrong = [value] if parts is None else [part for part in parts if not isinstance(part, kind)]
+    if wrong:
+        kinds = get_args(kind) or (kind if isinstance(kind, tuple) else (kind,))
+        allowed = ", ".join(each.__name__ for each in kinds)
+        raise NetworkError(
+            f"{type(noun).__name__}: {name} is a list of parts of these kinds: {allowed}; got {wrong[0]!r:.80}"
+        )
+    object.__setattr__(noun, name, parts)
 
 
 def _check_unique(what: str, names: Sequence[str]) -> None:
@@ -391,13 +441,6 @@ def to_json(value: Any) -> Any:
             type(value).__name__: {k: to_json(v) for k, v in given.items() if v != defaults[k]},
         }
     return [to_json(item) for item in value] if isinstance(value, (tuple, list)) else value
-
-
-# What is read back may come from anywhere. No network has more; what has fewer can be built.
-MAX_PARTS = 20_000
-MAX_NUMBER = 4096  # of kernels, strides, padding, sizes
-MAX_WIDTHS = {"out": 2**20, "num_classes": 2**20, "groups": 2**20, "in_channels": 2**20, "multiplier": 2**10}
-MAX_TEXT = 2**16
 
 
 def require_network(value: Any) -> Network:

@@ -2,7 +2,8 @@
 
 A layout is how others name the tensors of one of our networks, as patterns and replacements from our names to
 theirs, applied in order. The way back follows from the names a network has, so that nothing is written twice.
-Nothing here reads a file: a map takes names and tensors that a safe reader gave.
+Nothing here reads a file: a map takes names and tensors that a safe reader gave. Whether they fit is told by names and
+shapes alone, :class:`Header` s, without PyTorch.
 """
 
 from __future__ import annotations
@@ -10,14 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from googlenet.errors import WeightsError
 from googlenet.models import zoo
-from googlenet.models.build import create
 from googlenet.models.classics import (
     ALEXNET_CAFFE,
     RESNET50_CAFFE,
@@ -29,8 +26,12 @@ from googlenet.models.classics import (
     VGG19_BN,
 )
 from googlenet.models.inception_v2 import INCEPTION_BN, INCEPTION_BN_ONNX
+from googlenet.models.shapes import Header, laid_out
 from googlenet.models.spec import Conv, Network, Pool
 from googlenet.text import first_few, printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Layout = tuple[tuple[str, str], ...]
 
@@ -101,13 +102,34 @@ def take(network: Network, tensors: Mapping[str, Tensor], key: str | None = None
     several. Raises :class:`WeightsError` naming every kind of tensor that is unknown, missing, of another shape, or
     that holds NaN or infinite values.
 
+    >>> from googlenet.models.build import create
     >>> from googlenet.models.zoo import find
     >>> theirs = give(find("lenet5"), create("lenet5").state_dict(), "googlenet")
     >>> take(find("lenet5"), {f"model.{name}": tensor for name, tensor in theirs.items()}).place
     'model'
     """
+    match, fitted = fit(network, tensors, key)
+    wanted = laid_out(fitted)
+    state = {each: tensor for each, tensor in match.state(tensors).items() if each in wanted}
+    check_finite({match.found[each]: tensor for each, tensor in state.items()})
+    zero = next(iter(state.values())).new_zeros(()).long()
+    counters = {each: zero.clone() for each in wanted if is_a_counter(each)}
+    return Taken(match.layout, fitted, {**counters, **state}, match.place, (*match.notes, *_rounded(state)))
+
+
+def _rounded(state: Mapping[str, Tensor]) -> list[str]:
+    """Say where numbers are finer than those of the network, which are of 32 bits."""
+    finer = {str(tensor.dtype).removeprefix("torch.") for tensor in state.values() if tensor.element_size() > 4}
+    return [f"weights of {first_few(sorted(finer))} were rounded to float32"] if finer else []
+
+
+def fit(network: Network, tensors: Mapping[str, Header | Tensor], key: str | None = None) -> tuple[Match, Network]:
+    """Look, at names and shapes alone, where these tensors have their places in ``network``, and what it then is.
+
+    Raises :class:`WeightsError` as :func:`take` does, but for values that are not finite.
+    """
     try:
-        return _take(network, tensors, key)
+        return _fit(network, tensors, key)
     except _UnfitError as error:
         others = [name for name in fitting(tensors, key) if name != network.name]
         meant = f"; they fit {first_few(others)}: give --network {others[0]}" if others else ""
@@ -118,27 +140,26 @@ class _UnfitError(WeightsError):
     """Weights of another network."""
 
 
-def fitting(tensors: Mapping[str, Tensor], key: str | None = None) -> list[str]:
+def fitting(tensors: Mapping[str, Header | Tensor], key: str | None = None) -> list[str]:
     """Name the networks of the zoo that have a place for every one of these tensors, and need no others."""
     names = []
     for name, network in zoo.NETWORKS.items():
         try:
-            _take(network, tensors, key)
+            _fit(network, tensors, key)
         except WeightsError:
             continue
         names.append(name)
     return names
 
 
-def _take(network: Network, tensors: Mapping[str, Tensor], key: str | None) -> Taken:
+def _fit(network: Network, tensors: Mapping[str, Header | Tensor], key: str | None) -> tuple[Match, Network]:
     match = find_match(network, tensors, key)
     if 2 * len(match.found) < min(len(match.wanted), len(match.found) + len(match.left)):
         raise _no_weights_of(network, tensors)
-    known = match.state(tensors)
+    known = {each: tensors[name] for each, name in match.found.items()}
+    _check_not_empty(match, tensors)
     fitted = _without_missing_heads(_adapted(match.network, known), known)
-    whole = laid_out(fitted)
-    counters = {each: torch.tensor(0) for each in whole if is_a_counter(each)}
-    wanted = {each: tensor.shape for each, tensor in whole.items() if each not in counters}
+    wanted = {each: header.shape for each, header in laid_out(fitted).items() if not is_a_counter(each)}
     state = {each: tensor for each, tensor in known.items() if each in wanted}
     wrong = {
         "unknown": [*match.left, *(match.found[each] for each in known if each not in wanted)],
@@ -155,8 +176,13 @@ def _take(network: Network, tensors: Mapping[str, Tensor], key: str | None) -> T
     if any(wrong.values()):
         listed = "; ".join(f"{what}: {first_few(keys)}" for what, keys in wrong.items() if keys)
         raise _UnfitError(f"the weights ({match.layout}) do not fit {network.name}: {listed}")
-    check_finite({match.found[each]: tensor for each, tensor in state.items()})
-    return Taken(match.layout, fitted, {**counters, **state}, match.place, match.notes)
+    return match, fitted
+
+
+def _check_not_empty(match: Match, tensors: Mapping[str, Header | Tensor]) -> None:
+    empty = [f"{name} {tuple(tensors[name].shape)}" for name in match.found.values() if not tensors[name].numel()]
+    if empty:
+        raise WeightsError(f"tensors without any values: {first_few(empty)}; save the weights again, after training")
 
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
@@ -194,7 +220,7 @@ def _renamed(key: str, rules: Layout) -> str:
     return key
 
 
-def find_match(network: Network, tensors: Mapping[str, Tensor], key: str | None = None) -> Match:
+def find_match(network: Network, tensors: Mapping[str, Header | Tensor], key: str | None = None) -> Match:
     """Find the layout, and the place among ``tensors``, in which most of the network's names are there.
 
     Of places that are alike the one with shapes that fit is taken, then an average of weights (EMA), then the first.
@@ -216,7 +242,7 @@ def find_match(network: Network, tensors: Mapping[str, Tensor], key: str | None 
     return _completed(best, names, tensors, _choice(best, alike, names, tensors))
 
 
-def _no_weights_of(network: Network, tensors: Mapping[str, Tensor]) -> _UnfitError:
+def _no_weights_of(network: Network, tensors: Mapping[str, Header | Tensor]) -> _UnfitError:
     theirs = first_few(_names(network, layouts_of(network)[-1], _keys(network)).values())
     return _UnfitError(
         f"these are no weights of {network.name}: they have {first_few(tensors)}; it has {theirs} "
@@ -224,7 +250,7 @@ def _no_weights_of(network: Network, tensors: Mapping[str, Tensor]) -> _UnfitErr
     )
 
 
-def _plain_names(tensors: Mapping[str, Tensor], key: str | None) -> dict[str, str]:
+def _plain_names(tensors: Mapping[str, Header | Tensor], key: str | None) -> dict[str, str]:
     """Names without what wrappers put into them → names of the file; of batch counters none."""
     plain: dict[str, str] = {}
     for name in tensors:
@@ -256,7 +282,9 @@ def _options(network: Network, layout: str, names: Mapping[str, str]) -> Iterabl
     return [Match(network.name, layout, made, prefix, there, wanted) for prefix, there in found.items()]
 
 
-def _completed(match: Match, names: Mapping[str, str], tensors: Mapping[str, Tensor], notes: list[str]) -> Match:
+def _completed(
+    match: Match, names: Mapping[str, str], tensors: Mapping[str, Header | Tensor], notes: list[str]
+) -> Match:
     """Add what other names of the file stand for, and which are left."""
     found = {**match.found, **_inside_sequential(match, names)}
     moved = sorted({match.wanted[key].rpartition(".")[0] for key in found.keys() - match.found.keys()})
@@ -293,15 +321,17 @@ def _biases(match: Match, names: Mapping[str, str]) -> dict[str, str]:
     return {key: names[name] for key, name in theirs.items() if name in names}
 
 
-def _updates(prefix: str, names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> int:
-    """How often the weights at ``prefix`` were averaged, as far as that is told: 0 is never."""
+def _updates(prefix: str, names: Mapping[str, str], tensors: Mapping[str, Header | Tensor]) -> int:
+    """How often the weights at ``prefix`` were averaged, as far as that is told: 0 is never; a header tells nothing."""
     counter = tensors[names[prefix + _UPDATES]] if prefix + _UPDATES in names else None
     if counter is not None and counter.numel() == 1 and not counter.is_floating_point():
-        return int(counter)
+        return 1 if isinstance(counter, Header) else int(counter)
     return 1 if _AVERAGED.search(prefix) else 0
 
 
-def _choice(best: Match, alike: list[str], names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> list[str]:
+def _choice(
+    best: Match, alike: list[str], names: Mapping[str, str], tensors: Mapping[str, Header | Tensor]
+) -> list[str]:
     """Say which place was taken, where there were several."""
     others = [place or "the outermost" for place in dict.fromkeys(alike) if place != best.place]
     if not others:
@@ -321,19 +351,12 @@ def _rules(name: str, layout: str) -> Layout:
     return () if layout == OWN else LAYOUTS[name][layout]
 
 
-@cache
-def laid_out(network: Network) -> dict[str, Tensor]:
-    """Every tensor of a network's module by its name: shapes, no memory."""
-    with torch.device("meta"):
-        return create(network).state_dict()
-
-
 def is_a_counter(key: str) -> bool:
     """Whether this is a count of batches, which some sources leave out and which decides nothing."""
     return key.endswith("num_batches_tracked")
 
 
-def _adapted(network: Network, known: Mapping[str, Tensor]) -> Network:
+def _adapted(network: Network, known: Mapping[str, Header | Tensor]) -> Network:
     """Give the network as many classes and input channels as the weights have."""
     first, last = network.stages[0].name, network.stages[-1].name
     weights = {key: tensor for key, tensor in known.items() if key.endswith(".weight") and tensor.ndim > 1}
@@ -347,7 +370,7 @@ def _adapted(network: Network, known: Mapping[str, Tensor]) -> Network:
     return network
 
 
-def _without_missing_heads(network: Network, known: Mapping[str, Tensor]) -> Network:
+def _without_missing_heads(network: Network, known: Mapping[str, Header | Tensor]) -> Network:
     """Leave out the heads of which the weights have nothing: they are not needed for answers."""
     there = [tap for tap in network.aux if any(key.startswith(f"{tap.name}.") for key in known)]
     return replace(network, aux=there)

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from googlenet.errors import NetworkError
-from googlenet.models import classics, googlenet, inception_resnet, inception_v2, inception_v3, inception_v4, xception
-from googlenet.models.spec import Network
+from googlenet.models import (
+    analysis,
+    classics,
+    googlenet,
+    inception_resnet,
+    inception_v2,
+    inception_v3,
+    inception_v4,
+    xception,
+)
+from googlenet.models.analysis import Analysis
+from googlenet.models.spec import Network, require_network
 from googlenet.text import nearest
 
 NETWORKS: dict[str, Network] = {
@@ -51,6 +61,29 @@ def find(name: str) -> Network:
     >>> find("googlenet").num_classes
     1000
     """
-    if name not in NETWORKS:
-        raise NetworkError(f"no network is called {name!r}: {nearest(name, NETWORKS)}")
+    if not isinstance(name, str) or name not in NETWORKS:
+        raise NetworkError(f"no network is called {name!r:.80}: {nearest(str(name), NETWORKS)}")
     return NETWORKS[name]
+
+
+def named(network: str | Network) -> Network:
+    """Return the network of that name, or what is one. Raises :class:`NetworkError` for anything else."""
+    return find(network) if isinstance(network, str) else require_network(network)
+
+
+def analyse(network: str | Network, size: int | None = None) -> Analysis:
+    """Work out every row of a network's table for square images of ``size`` pixels.
+
+    Args:
+        network: a name of the zoo, or a ``Network`` of your own.
+        size: of the images, in pixels; ``None`` takes the network's own.
+
+    Raises:
+        NetworkError: an unknown name, or a network that does not hold together.
+        InputSizeError: ``size`` is smaller than the network can take, or no whole number.
+
+    >>> table = analyse("googlenet")
+    >>> table.parameters, table.macs, table.training_parameters, table.depth
+    (6998552, 1582671872, 13378280, 22)
+    """
+    return analysis.analyse(named(network), size)

@@ -10,7 +10,11 @@ from typing import Any
 from googlenet import bundle as bundles
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import RecipeError, WeightsError
+from googlenet.exchange import headers
+from googlenet.files import open_regular
+from googlenet.models import weights, zoo
 from googlenet.models.analysis import analyse
+from googlenet.models.shapes import Header
 from googlenet.models.spec import Network
 from googlenet.text import printable
 from googlenet.training.recipe import Recipe
@@ -72,6 +76,31 @@ def sized_alike(recipe: Recipe, card: ModelCard | None) -> Recipe:
               "in_channels": rule.channels}  # fmt: skip
     told = recipe.model_fields_set
     return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in told})
+
+
+def channels_of(start: str | Path | None, card: ModelCard | None, network: str | Network | None) -> int | None:
+    """Tell for images of how many channels weights are that a run begins with, where it takes that over from them."""
+    if start is None or is_published(start):
+        return None
+    if card is not None:
+        return card.preprocessing.channels
+    tensors = _headers(Path(start))
+    names = [network] if network is not None else weights.fitting(tensors)
+    try:
+        (asked,) = (zoo.find(name) if isinstance(name, str) else name for name in names)
+        match, fitted = weights.fit(asked, tensors)
+    except ValueError:  # of several networks, or of none: what of it fits is seen when it is taken
+        return None
+    return None if match.layout == weights.OWN else fitted.in_channels
+
+
+def _headers(path: Path) -> Mapping[str, Header]:
+    reader = headers.READERS.get(path.suffix.lower())
+    try:
+        with open_regular(path) as file:
+            return reader(file)[0] if reader else {}
+    except (OSError, ValueError, MemoryError):  # which is said when it is read
+        return {}
 
 
 def unfrozen(network: Network, freeze: str | None) -> Network:

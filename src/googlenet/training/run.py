@@ -39,6 +39,7 @@ from googlenet.errors import (
     RunError,
 )
 from googlenet.extras import TRAINING, require
+from googlenet.images.decode import COLOURS
 from googlenet.inference.golden import golden_inputs
 from googlenet.inference.pipeline import cores
 from googlenet.machine import explained
@@ -199,6 +200,7 @@ class Plan:
     resume: bool
     overwrite: bool
     before: dict[str, Any] = field(default_factory=dict)  # what a run that goes on was begun with
+    taken_over: int | None = None  # channels of the images, where it is the weights that tell them
     described: dict[str, Any] = field(default_factory=dict)
     record: bytes = b""  # of a new run, once its images were hashed
     data: LabelledData = field(default=None)  # type: ignore[assignment]  # until it was looked at
@@ -262,18 +264,21 @@ def look(
         before = directory.read_settings(run)
         directory.check_resumable(run)
         settings, network = _resumed(run, before, overrides, start)
-        card, origin = None, before.get("from")
+        card, origin, taken_over = None, before.get("from"), None
     else:
-        before = {}
+        before, taken_over = {}, None
         card = None if start is None else inherit.card_of(start)
         origin = None if start is None else {"source": str(start), **inherit.normalization(card)}
         settings, network = _begun(recipe, overrides, asked, start, card)
+        if "in_channels" not in settings.model_fields_set:
+            taken_over = inherit.channels_of(start, card, asked)
+            settings = settings.model_copy(update={"in_channels": taken_over} if taken_over else {})
     _check_freeze(settings, origin)
     settings, network, rule = _settled(settings, network, card, origin)
     _check_divisible(settings, torchrun.world_size())
     if not resume and torchrun.is_first_process():
         directory.check_free(run, overwrite)
-    return Plan(run, settings, network, rule, origin, start, asked, resume, overwrite, before)
+    return Plan(run, settings, network, rule, origin, start, asked, resume, overwrite, before, taken_over)
 
 
 def look_at_data(plan: Plan, data: str | Path | LabelledData, **how: Any) -> Plan:
@@ -292,8 +297,21 @@ def look_at_data(plan: Plan, data: str | Path | LabelledData, **how: Any) -> Pla
             _check_same_data(plan.run, plan.before["data"], described)
             described |= {key: plan.before["data"][key] for key in ("split", "record") if key in plan.before["data"]}
         rule = _read_as(plan, pictures)
-        golden_inputs(pictures.val, rule)  # pictures of which none can be read are told of before any work
+        try:
+            golden_inputs(pictures.val, rule)  # pictures of which none can be read are told of before any work
+        except DataError as error:
+            raise _of_other_channels(plan, error) from error
     return replace(plan, data=pictures, described=described, rule=rule)
+
+
+def _of_other_channels(plan: Plan, error: DataError) -> DataError:
+    """Say why images were to have the channels that they have not."""
+    if plan.taken_over in (None, 1, COLOURS):
+        return error
+    return DataError(
+        f"the weights of --from see {plan.taken_over} channels: {error}; with --in-channels 3 the first convolution is "
+        "learnt anew, from any pictures as RGB"
+    )
 
 
 def _read_as(plan: Plan, data: LabelledData) -> Preprocessing:

@@ -26,8 +26,9 @@ from googlenet.exchange.published import published
 from googlenet.images.decode import COLOURS
 from googlenet.models import zoo
 from googlenet.models.build import ConvNet
+from googlenet.models.shapes import laid_out
 from googlenet.models.spec import Network, from_json
-from googlenet.models.weights import OWN, check_finite, find_match, fitting, is_a_counter, laid_out
+from googlenet.models.weights import OWN, check_finite, find_match, fitting, is_a_counter
 from googlenet.text import first_few
 from googlenet.training import inherit
 from googlenet.training.inherit import TORCHVISION, TORCHVISION_NETWORK
