@@ -62,6 +62,9 @@ class Engine:
         self.picture = (size, size, channels)
         self._model(self._graph_of("probabilities"))  # what is wrong with it is found out now
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Engine, (self._bundle, self.precision, self._cached, self._threads)
+
     def probabilities(self, batch: Pixels, at_once: int = 1) -> Floats:
         """(N, size, size, C) uint8 → (N, K): each row sums to 1, or, with several labels, is each class's own."""
         return self._infer("probabilities", batch, at_once)
