@@ -158,7 +158,7 @@ def test_a_notebook_shows_a_prediction_and_nothing_in_a_name_is_html(own, photo)
     assert "&lt;script&gt;" in shown
     assert "a &amp; b" in shown
     assert "\x1b" not in shown
-    assert shown.startswith("<table>")
+    assert shown.startswith("<p>\\x1b[31m</p><table><tr><th>class</th><th>probability</th></tr>")
     assert len(shown) < 1000
 
 

@@ -156,11 +156,10 @@ class Prediction:
         return f"Prediction({self.label!r}, {self.probability:.1%})"
 
     def _repr_html_(self) -> str:
-        rows = [
-            (f"<b>{_html(name)}</b>" if name in self.labels else _html(name), f"{probability:.1%}")
-            for name, probability in self.top()
-        ]
-        return "<table>" + "".join(f"<tr><td>{name}</td><td>{share}</td></tr>" for name, share in rows) + "</table>"
+        from googlenet.dataframes import to_html
+
+        rows = [{"class": name, "probability": f"{probability:.1%}"} for name, probability in self.top()]
+        return to_html(", ".join(self.labels) or "no label", rows)
 
 
 class Classifier:
@@ -365,12 +364,6 @@ def _kept(source: ImageSource | None) -> ImageSource | None:
             return None
         return source
     return source if isinstance(source, (str, os.PathLike, bytes, np.ndarray)) else None
-
-
-def _html(name: str) -> str:
-    from html import escape
-
-    return escape(printable(name))
 
 
 # Where what was pickled, or outlived its classifier, finds one again.
