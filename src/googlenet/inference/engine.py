@@ -35,6 +35,7 @@ _alone = threading.RLock()  # held by the thread of this process that reads or c
 _answered = threading.Event()
 _FREE = ("Constant", "Result", "ShapeOf")  # layers that hold nothing of their own
 IN_TURNS = 8  # layers, of whose results but one is held at a time, or more
+_CONVERTER = "openvino.tools.ovc"  # of models of others: a third of what importing openvino takes
 CACHE = 2**30  # bytes of compiled graphs that are kept
 
 
@@ -365,6 +366,20 @@ def runtime() -> Any:
     """
     # Importing openvino reports the import to its makers, unless its telemetry package is not there.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    with _without(_CONVERTER):
+        import openvino
 
     return openvino.Core()
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Let a module seem not to be there while others are imported, which do without; if it was not loaded before."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
