@@ -59,7 +59,7 @@ def evaluate(
     rule = bundle.read(run).card.preprocessing
     import googlenet
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
-    from googlenet.data.downloads import is_url
+    from googlenet.data.addresses import is_url
     from googlenet.stages import stage
 
     if download and not is_url(data):
