@@ -3,9 +3,11 @@
     python benchmarks/one_picture.py PICTURES [--runs 10] [--json]
 
 PICTURES is a folder of photographs. The network is ``googlenet_bn`` with 1000 classes and weights at random, quantised.
-From the prompt: the median wall time of ``googlenet predict`` in each precision, its caches warm, and of
-``googlenet --help``. In a running process: the time of ``Classifier.predict`` beside that of decoding and of the
-engine alone, in turns.
+From the prompt: the median wall time of ``googlenet predict`` in each precision, its caches warm, of ``googlenet
+--help``, and of a bare script that imports OpenVINO and Pillow, takes the compiled fp32 graph from a cache and answers;
+all in turns, so that what else the machine does falls on all of them, and as multiples of the bare script.
+
+In a running process: the time of ``Classifier.predict`` beside that of decoding and of the engine alone, in turns.
 """
 
 from __future__ import annotations
@@ -21,20 +23,35 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bulk_inference import PRECISIONS, make_bundle
+from bulk_inference import PRECISIONS, SIZE, make_bundle
 
 from googlenet import load
 from googlenet.inference.engine import processor
 
+BARE = """
+import sys
+import numpy as np
+import openvino
+from PIL import Image
 
-def wall(command: list[str], runs: int) -> float:
-    """Median seconds of a command, after one run that is not counted."""
-    taken = []
+graph, picture, cache, size = sys.argv[1:]
+options = {"CACHE_DIR": cache, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+compiled = openvino.Core().compile_model(graph, "CPU", options)
+with Image.open(picture) as image:
+    pixels = np.asarray(image.convert("RGB").resize((int(size), int(size))))
+print(compiled([pixels[None]])[compiled.output("probabilities")].argmax())
+"""
+
+
+def wall(commands: dict[str, list[str]], runs: int) -> dict[str, float]:
+    """Median seconds of commands, run in turns, after one run of each that is not counted."""
+    taken: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(1 + runs):
-        begun = time.perf_counter()
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken[1:])
+        for name, command in commands.items():
+            begun = time.perf_counter()
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            taken[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(each[1:]) for name, each in taken.items()}
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -70,18 +87,18 @@ def main() -> None:
     command = shutil.which("googlenet", path=str(Path(sys.executable).parent)) or "googlenet"
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(Path(folder, "bundle"), [str(path) for path in pictures])
-        prompt = {
-            precision: wall([command, "predict", str(bundle), str(pictures[0]), "--precision", precision], given.runs)
-            for precision in PRECISIONS
-        }
-        prompt["--help"] = wall([command, "--help"], given.runs)
+        bare = [sys.executable, "-c", BARE, str(bundle / "model.onnx"), str(pictures[0]), f"{folder}/cache", str(SIZE)]
+        predict = [command, "predict", str(bundle), str(pictures[0]), "--precision"]
+        prompt = wall(
+            {"bare": bare, **{name: [*predict, name] for name in PRECISIONS}, "--help": [command, "--help"]}, given.runs
+        )
         inside = {precision: running(bundle, precision, pictures) for precision in PRECISIONS}
     if given.json:
         print(json.dumps({"processor": processor(), "prompt": prompt, "running": inside}, indent=2))
         return
     print(f"{processor()}; from the prompt, median of {given.runs}:")
     for what, seconds in prompt.items():
-        print(f"  {what:<8} {seconds:.2f} s")
+        print(f"  {what:<8} {seconds:.2f} s, {seconds / prompt['bare']:.2f} times the bare script")
     print(f"in a running process, median of {len(pictures)} pictures:")
     for precision, each in inside.items():
         print(

@@ -91,6 +91,9 @@ class StoppedError(GoogLeNetError):
         super().__init__(message)
         self.exit_code = exit_code
 
+    def __reduce__(self) -> tuple[type[StoppedError], tuple[str, int]]:
+        return StoppedError, (str(self), self.exit_code)
+
 
 class WeightsError(GoogLeNetError, ValueError):
     """Weights that cannot be read, do not fit the network, or cannot be fetched or sent."""
@@ -121,4 +124,7 @@ class MissingExtraError(GoogLeNetError, ImportError):
 
     def __init__(self, extra: str, missing: str) -> None:
         super().__init__(f"this needs {missing}, which is not installed: pip install 'googlenet[{extra}]'")
-        self.extra = extra
+        self.extra, self.missing = extra, missing
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return MissingExtraError, (self.extra, self.missing)

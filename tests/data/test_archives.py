@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from googlenet.data import archives
+from googlenet.data.addresses import ARCHIVES
 from googlenet.data.pictures import open_data
 from googlenet.data.sources import find_sources, readable
 from googlenet.errors import DataError
@@ -44,7 +45,7 @@ def error_of(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", archives.ARCHIVES)
+@pytest.mark.parametrize("suffix", ARCHIVES)
 def test_an_archive_is_split_as_the_folder_in_it(tmp_path: Path, suffix: str) -> None:
     for name in NAMES:
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)

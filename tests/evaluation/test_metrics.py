@@ -77,7 +77,7 @@ def test_several_labels_agree_with_scikit_learn(several):
     assert [label.f1 for label in measured.labels] == pytest.approx(f1.tolist())
     assert [label.positives for label in measured.labels] == positives.tolist()
     assert measured.labels[5].average_precision is None
-    assert measured.to_json()["labels"]["f"]["average_precision"] is None
+    assert measured.to_dict()["labels"]["f"]["average_precision"] is None
 
 
 def test_a_label_that_nobody_has_and_nobody_was_said_to_have_does_not_count():

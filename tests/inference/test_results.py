@@ -127,18 +127,16 @@ def test_more_pictures_can_be_added_later(fill, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_several_labels(trained_run, answer, tmp_path, suffix):
+def test_several_labels(answer, tmp_path, suffix):
     path = tmp_path / f"results{suffix}"
-    classifier = googlenet.load(trained_run)
     # The least likely class is a label, one before it is none: thresholds are each class's own.
     order = np.argsort(-answer.probabilities)
     thresholds = [0.0, 0.0, 0.0]
     thresholds[order[1]] = 1.0
-    card = replace(classifier.card, multi_label=True, thresholds=tuple(thresholds))
-    classifier.bundle = replace(classifier.bundle, card=card)
-    none = replace(answer, classifier=classifier, probabilities=np.full(3, -1, np.float32))
+    several = replace(answer, thresholds=tuple(thresholds))
+    none = replace(several, probabilities=np.full(3, -1, np.float32))
     with open_results(path, labelled()) as results:
-        results.add("a.png", replace(answer, classifier=classifier))
+        results.add("a.png", several)
         results.add("none.png", none)
         results.finish()
     with open_results(path, labelled(), resume=True) as results:

@@ -98,7 +98,7 @@ def test_evaluation_agrees_with_training_and_with_scikit_learn(trained, squares)
         assert label.threshold == expected
         assert label.f1 > 0.8
     assert (result.data, result.split, result.pictures) == ("squares", "val", 60)
-    json.dumps(result.metrics.to_json(), allow_nan=False)
+    json.dumps(result.metrics.to_dict(), allow_nan=False)
 
 
 def test_stopped_and_resumed_it_ends_with_the_same_bundle(squares, tiny, tmp_path, monkeypatch):

@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
+import typer.main
 
 import googlenet
 from googlenet import machine, stages
+from googlenet.cli.conversion import convert_lightly
 from googlenet.errors import (
     DataError,
     DeviceError,
@@ -49,16 +51,6 @@ VERBS = (
 STOPPED = 130
 WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, ResultsError, WeightsError)
 
-app = typer.Typer(
-    name="googlenet",
-    help="From a folder of labelled pictures to a small, fast, explained classifier.\n\n"
-    "Start with `googlenet demo`, or with your own folder: `googlenet train photos/ --out runs/mine`.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 
 def _version(asked: bool) -> None:
     if asked:
@@ -66,7 +58,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
@@ -74,8 +65,26 @@ def _common(
     pass
 
 
-for _verb in VERBS:
-    importlib.import_module(f"googlenet.cli.{_verb}").register(app)
+def _command(given: list[str]) -> Any:
+    """Make the command line: of the verb that is called alone, where one is, as the others would be loaded for nothing.
+
+    Help, and what is said of a verb that does not exist, need all of them.
+    """
+    app = typer.Typer(
+        name="googlenet",
+        help="From a folder of labelled pictures to a small, fast, explained classifier.\n\n"
+        "Start with `googlenet demo`, or with your own folder: `googlenet train photos/ --out runs/mine`.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_common)
+    for verb in given[:1] if given[0] in VERBS else VERBS:
+        importlib.import_module(f"googlenet.cli.{verb}").register(app)
+    command = typer.main.get_command(app)
+    convert_lightly(command)
+    return command
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -98,7 +107,7 @@ def _run(given: list[str], debug: bool) -> tuple[str, int]:
     """Run a command; return what is to be said of how it ended, if anything, and the exit code."""
     try:
         _refuse_empty(given)
-        code: Any = app(given, prog_name="googlenet", standalone_mode=False)
+        code: Any = _command(given)(given, prog_name="googlenet", standalone_mode=False)
         sys.stdout.flush()
         if code == STOPPED:  # what typer makes of a Ctrl-C
             return "stopped", STOPPED

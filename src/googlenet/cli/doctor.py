@@ -94,7 +94,7 @@ def doctor(
     for note in findings.notes:
         warn(note)
     if as_json:
-        show_json(findings.to_json())
+        show_json(findings.to_dict())
     else:
         _show(findings, data)
     if cleaned:

@@ -59,7 +59,7 @@ def evaluate(
     rule = bundle.read(run).card.preprocessing
     import googlenet
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
-    from googlenet.data.downloads import is_url
+    from googlenet.data.addresses import is_url
     from googlenet.stages import stage
 
     if download and not is_url(data):
@@ -75,16 +75,7 @@ def evaluate(
     for reason in result.unreadable.values():
         warn(f"left out: {reason}")
     if as_json:
-        show_json(
-            {
-                "data": result.data,
-                "split": result.split,
-                "left_out": result.left_out,
-                "precision": result.precision,
-                "unreadable": result.unreadable,
-                **result.metrics.to_json(),
-            }
-        )
+        show_json(result.to_dict())
     else:
         show(result)
     _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)

@@ -149,10 +149,9 @@ def _refuse_places(
     engine: str, paths: list[str], out: Path | None, sort_into: Path | None, address: str | None, resume: bool
 ) -> None:
     """Raise where what is named cannot be read or written, or Ray is not there, before any work is done."""
-    from googlenet.data.downloads import is_url
+    from googlenet.data.addresses import is_url
     from googlenet.errors import DataError
     from googlenet.files import check_output_path
-    from googlenet.inference import results, sorting
 
     if engine == "ray" and out is not None:
         from googlenet.inference import cluster, parts
@@ -165,19 +164,22 @@ def _refuse_places(
         if ("://" in path and not is_url(path)) or path.lower().endswith(".parquet"):
             raise DataError(f"{path}: pictures in stores and in Parquet files are read with --engine ray alone: add it")
     if out is not None:
+        from googlenet.inference import results
+
         results.refuse(out)
         if out.exists() and not resume:
             raise results.in_the_way(out, out)
         check_output_path(out)
     if sort_into is not None:
+        from googlenet.inference import sorting
+
         _refuse_elsewhere(paths)
         sorting.refuse(sort_into, paths)
         check_output_path(sort_into)
 
 
 def _refuse_elsewhere(paths: list[str]) -> None:
-    from googlenet.data.archives import is_archive
-    from googlenet.data.downloads import is_url
+    from googlenet.data.addresses import is_archive, is_url
     from googlenet.errors import DataError
 
     for path in paths:
@@ -189,11 +191,11 @@ def _refuse_elsewhere(paths: list[str]) -> None:
 def _sorter(
     classifier: Classifier, folder: Path | None, sources: list[str], min_confidence: float, link: bool
 ) -> Sorter | None:
+    if folder is None:
+        return None
     from googlenet.errors import ResultsError
     from googlenet.inference.sorting import Sorter
 
-    if folder is None:
-        return None
     if classifier.card.multi_label:
         raise ResultsError(f"--sort-into {folder}: pictures of {classifier.card.name} may have several labels, not one")
     return Sorter(folder, sources, classifier.class_names, min_confidence=min_confidence, link=link)

@@ -103,7 +103,7 @@ def train(
     import googlenet
     from googlenet.cli import look
     from googlenet.cli.output import say, say_command, warn
-    from googlenet.data.downloads import is_url
+    from googlenet.data.addresses import is_url
     from googlenet.data.named import NAMED
 
     settings: dict[str, Any] = {

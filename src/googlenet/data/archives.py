@@ -30,7 +30,6 @@ from googlenet.images.decode import suffixes
 from googlenet.images.kinds import advice_for, suffix_of
 from googlenet.text import first_few, printable
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 _DRIVE = re.compile(r"[A-Za-z]:")  # as a path of Windows begins
 MAX_FILES = 2_000_000
 MAX_BYTES = 256 << 30
@@ -53,15 +52,6 @@ class Unpacked:
 
 _unpacked: dict[tuple[str, int, int], Unpacked] = {}  # by path, size and time: in one process each only once
 _folders: dict[str, str] = {}  # name of an archive as it was given → its folder
-
-
-def is_archive(path: str) -> bool:
-    """Whether a path names an archive, by its suffix; a folder is none.
-
-    >>> is_archive("photos.zip"), is_archive("photos.tar.GZ"), is_archive("photos.gz")
-    (True, True, False)
-    """
-    return path.lower().endswith(ARCHIVES) and not os.path.isdir(path)  # noqa: PTH112 - takes any text
 
 
 def unpack(path: str, name: str = "") -> Unpacked:

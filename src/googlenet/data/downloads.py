@@ -8,18 +8,17 @@ import io
 import tempfile
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
 from typing import IO
 
-from googlenet.data.archives import ARCHIVES, Unpacked, unpack
+from googlenet.data.addresses import ARCHIVES, archive_suffix, is_url
+from googlenet.data.archives import Unpacked, unpack
 from googlenet.errors import DataError
 from googlenet.text import printable
 
-SCHEMES = ("http://", "https://")
 SECONDS_OF_SILENCE = 20.0  # that a server may let pass before the next bytes
 MAX_SECONDS = 12 * 3600.0
 MAX_BYTES = 256 << 30  # of an archive
@@ -29,39 +28,12 @@ CHUNK = 1 << 20
 AGENT = "googlenet"
 
 
-def is_url(text: str) -> bool:
-    """Whether a text is an address that ``--download`` fetches.
-
-    >>> is_url("https://example.org/photos.zip"), is_url("s3://bucket/a.jpg")
-    (True, False)
-    """
-    return text.lower().startswith(SCHEMES)
-
-
-def is_archive_url(url: str) -> bool:
-    """Whether an address names an archive, by its suffix."""
-    return _suffix(url) is not None
-
-
-def _suffix(url: str) -> str | None:
-    try:
-        path = urllib.parse.urlsplit(url).path.lower()
-    except ValueError:  # no address at all, which fetching it will say
-        return None
-    return next((suffix for suffix in ARCHIVES if path.endswith(suffix)), None)
-
-
-def refuse_url(url: str) -> DataError:
-    """Say how to allow that an address is fetched."""
-    return DataError(f"{printable(url)} is not on this machine: give --download to fetch it")
-
-
 def fetch_archive(url: str) -> Unpacked:
     """Fetch and unpack an archive; its images are then known as ``url/…``.
 
     Raises :class:`DataError`: it cannot be fetched, is too large, or is no archive that is read.
     """
-    suffix = _suffix(url)
+    suffix = archive_suffix(url)
     if suffix is None:
         raise DataError(f"{printable(url)} names no archive: an address of DATA ends in one of {', '.join(ARCHIVES)}")
     with tempfile.TemporaryDirectory(prefix="googlenet-") as folder:

@@ -17,8 +17,9 @@ from unicodedata import normalize
 import numpy as np
 
 from googlenet.card import MAX_CLASSES, MAX_NAME
-from googlenet.data.archives import ARCHIVES, is_archive, unpack
-from googlenet.data.downloads import fetch_archive, is_url, refuse_url
+from googlenet.data.addresses import ARCHIVES, is_archive, is_url, refuse_url
+from googlenet.data.archives import unpack
+from googlenet.data.downloads import fetch_archive
 from googlenet.data.folders import (
     BESIDE_CLASSES,
     BESIDE_SPLITS,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from googlenet.data.archives import Unpacked, is_archive, place_of, unpack
-from googlenet.data.downloads import Unreachable, fetch_archive, fetch_image, is_archive_url, is_url, refuse_url
+from googlenet.data.addresses import archive_suffix, is_archive, is_url, refuse_url
+from googlenet.data.archives import Unpacked, place_of, unpack
 from googlenet.data.folders import Contents, sort_paths
 from googlenet.data.listing import SEPARATED, csv_rows
 from googlenet.errors import DataError
@@ -100,7 +100,11 @@ class _Finder:
     def _at(self, url: str) -> Iterable[str]:
         if not self.download:
             raise refuse_url(url)
-        return self._unpacked(url, fetch_archive(url)) if is_archive_url(url) else [url]
+        if archive_suffix(url) is None:
+            return [url]
+        from googlenet.data.downloads import fetch_archive
+
+        return self._unpacked(url, fetch_archive(url))
 
     def _unpacked(self, archive: str, unpacked: Unpacked) -> Iterable[str]:
         if unpacked.left_out:
@@ -138,6 +142,8 @@ def readable(source: str, *, download: bool = False) -> str | BinaryIO:
         with open_regular(place) as file:
             return Named(file.read(), source)
     if is_url(source):
+        from googlenet.data.downloads import Unreachable, fetch_image
+
         return cast(BinaryIO, fetch_image(source) if download else Unreachable(source, "--download fetches it"))
     return source
 

@@ -9,7 +9,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from googlenet.data.archives import is_archive
+from googlenet.data.addresses import is_archive
 from googlenet.data.sources import LIST, Named, find_sources, is_list
 from googlenet.data.stores import ENOUGH, is_address, opened, stored_below
 from googlenet.errors import DataError, MissingExtraError

@@ -276,4 +276,4 @@ def _is_utf8(text: str) -> bool:
 
 def _report(findings: Findings, deeds: list[Deed]) -> str:
     ordered = [asdict(deed) for deed in sorted(deeds, key=lambda deed: deed.name)]
-    return json_text({**findings.to_json(), "done": ordered}, indent=2) + "\n"
+    return json_text({**findings.to_dict(), "done": ordered}, indent=2) + "\n"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from googlenet.dataframes import to_dataframe, to_html
 from googlenet.doctor.look import Look
-from googlenet.text import printable
+from googlenet.text import first_few, printable
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("kind", "severity", "names", "detail", "cure")
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Finding:
     detail: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Findings:
     """Everything :func:`~googlenet.doctor.examine.examine` found, the worst first. ``looks`` are what it saw.
 
@@ -96,6 +103,14 @@ class Findings:
     looks: tuple[Look, ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Findings({self})"
+
+    def __str__(self) -> str:
+        kinds = Counter(item.kind for item in self.items)
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "nothing wrong"
+        return f"{printable(self.data)}: {self.pictures:,} pictures in {self.classes:,} classes: {found}"
+
     def of(self, kind: str) -> tuple[Finding, ...]:
         """Give the findings of one kind of :data:`AILMENTS`."""
         return tuple(item for item in self.items if item.kind == kind)
@@ -105,22 +120,41 @@ class Findings:
         """Whether anything was found that would harm training."""
         return any(AILMENTS[item.kind].harms for item in self.items)
 
-    def to_json(self) -> dict[str, Any]:
-        """Give everything as JSON-able values."""
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a finding, the worst first."""
+        return [
+            {
+                "kind": item.kind,
+                "severity": "harm" if AILMENTS[item.kind].harms else "advice",
+                "names": list(item.names),
+                "detail": item.detail,
+                "cure": AILMENTS[item.kind].cure,
+            }
+            for item in self.items
+        ]
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Give a row a finding as a pandas DataFrame.
+
+        Raises :class:`MissingExtraError` where pandas is not installed: ``pip install 'googlenet[pandas]'``.
+
+        ::
+
+            googlenet.examine("photos/").to_dataframe().groupby("kind").size()
+        """
+        return to_dataframe(self.rows, COLUMNS)
+
+    def _repr_html_(self) -> str:
+        return to_html(str(self), [{**row, "names": first_few(row["names"])} for row in self.rows])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what ``json.dumps`` takes: what ``googlenet doctor --json`` prints."""
         return {
             "data": printable(self.data),
             "pictures": self.pictures,
             "classes": self.classes,
             "splits": self.splits,
             "harmful": self.harmful,
-            "findings": [
-                {
-                    "kind": item.kind,
-                    "severity": "harm" if AILMENTS[item.kind].harms else "advice",
-                    "names": list(item.names),
-                    "detail": item.detail,
-                    "cure": AILMENTS[item.kind].cure,
-                }
-                for item in self.items
-            ],
+            "findings": self.rows,
         }

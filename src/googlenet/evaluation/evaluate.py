@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from googlenet.data.pictures import LabelledData
+from googlenet.dataframes import to_dataframe, to_html
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.choose import Chosen, choose
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics, measure, measure_labels
@@ -16,8 +18,11 @@ from googlenet.inference.classifier import Classifier, load
 from googlenet.inference.engine import Floats
 from googlenet.text import first_few, printable
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What was measured, on which pictures, and which of them could not be read.
 
@@ -35,6 +40,37 @@ class Evaluation:
     precision: str
     left_out: int = 0
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self})"
+
+    def __str__(self) -> str:
+        return f"{self.metrics} ({self.split} of {printable(self.data)}, {self.precision})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what ``json.dumps`` takes: what ``googlenet evaluate --json`` prints."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "left_out": self.left_out,
+            "precision": self.precision,
+            "unreadable": self.unreadable,
+            **self.metrics.to_dict(),
+        }
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Give a row a class (or label) as a pandas DataFrame.
+
+        Raises :class:`MissingExtraError` where pandas is not installed: ``pip install 'googlenet[pandas]'``.
+
+        ::
+
+            googlenet.evaluate("runs/flowers", "photos/").to_dataframe().sort_values("recall").head()
+        """
+        return to_dataframe(self.metrics.rows, list(self.metrics.rows[0]))
+
+    def _repr_html_(self) -> str:
+        return to_html(str(self), self.metrics.rows)
 
 
 def evaluate(

@@ -26,7 +26,7 @@ class ClassMetrics:
     pictures: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Metrics:
     """Accuracy over all pictures and for each class. ``confusion[i, j]`` counts pictures of class i called j."""
 
@@ -34,6 +34,20 @@ class Metrics:
     top5: float
     classes: tuple[ClassMetrics, ...]
     confusion: NDArray[np.int64]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Metrics):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.top1, self.top5, self.classes))
+
+    def __repr__(self) -> str:
+        return f"Metrics({self})"
+
+    def __str__(self) -> str:
+        return f"top-1 {self.top1:.2%}, top-5 {self.top5:.2%}, {self.confusion.sum():,} pictures"
 
     @property
     def score(self) -> float:
@@ -47,7 +61,12 @@ class Metrics:
         pairs = [divmod(int(at), len(self.classes)) for at in order]
         return [(self.classes[i].name, self.classes[j].name, int(wrong[i, j])) for i, j in pairs if wrong[i, j]]
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a class: its name, how good the answers are for it, how many pictures it has."""
+        return [{"class": each.pop("name"), **each} for each in map(asdict, self.classes)]
+
+    def to_dict(self) -> dict[str, Any]:
         """Give what ``json.dumps`` takes."""
         return {
             "top1": self.top1,
@@ -104,7 +123,7 @@ class LabelMetrics:
     threshold: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MultiLabelMetrics:
     """How good the answers are where a picture may have several labels, or none. Fractions of 1.
 
@@ -120,12 +139,23 @@ class MultiLabelMetrics:
     pictures: int
     labels: tuple[LabelMetrics, ...]
 
+    def __repr__(self) -> str:
+        return f"MultiLabelMetrics({self})"
+
+    def __str__(self) -> str:
+        return f"mAP {self.map:.2%}, exact match {self.exact:.2%}, {self.pictures:,} pictures"
+
     @property
     def score(self) -> float:
         """What precisions are compared by: mean average precision."""
         return self.map
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a label: its name, how many pictures have it, how good the answers are for it."""
+        return [{"label": each.pop("name"), **each} for each in map(asdict, self.labels)]
+
+    def to_dict(self) -> dict[str, Any]:
         """Give what ``json.dumps`` takes."""
         fields = asdict(self)
         return {**fields, "labels": {label.pop("name"): label for label in fields["labels"]}}

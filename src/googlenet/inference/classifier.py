@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, islice
 from numbers import Integral
 from pathlib import Path
+from typing import Any, TypeVar, overload
+from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
@@ -15,27 +19,67 @@ from PIL import Image
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
-from googlenet.errors import BundleError, GoogLeNetError, ImageError
+from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.preprocess import crop_box, inside, see
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.inference.pipeline import caught, cores, in_order
-from googlenet.text import nearest
+from googlenet.text import escape_surrogates, nearest, printable
+
+Answer = TypeVar("Answer")
 
 BATCH = 8  # pictures that a thread decodes and then gives to the engine, many enough to keep a core busy
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Which classifier gave an answer: enough to load it again, and to know whether it is still the same."""
+
+    bundle: Path  # absolute
+    identity: str  # of what decides its answers
+    precision: str
+    threads: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
-    """An answer about one picture. ``probabilities`` (K,) follows ``class_names``.
+    """An answer about one picture. ``probabilities`` (K,) follows ``class_names`` and cannot be written to.
 
     They sum to 1; where a picture may have several labels each is of its class alone, 0 to 1.
+
+    A prediction is a value: it can be compared, put into sets, copied, pickled and kept without its classifier. Two
+    are equal where pictures, classes and probabilities are. An open file that was given as the picture is not pickled.
     """
 
-    source: ImageSource = field(repr=False)
+    source: ImageSource | None = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
     probabilities: Floats = field(repr=False)
-    classifier: Classifier = field(repr=False, compare=False)
+    thresholds: tuple[float, ...] = field(repr=False)  # of each class where a picture may have several labels
+    origin: Origin = field(repr=False)
+
+    def __post_init__(self) -> None:
+        self.probabilities.flags.writeable = False
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prediction):
+            return NotImplemented
+        mine, others = (
+            (each.class_names, each.thresholds, each.probabilities.tobytes(), _content(each.source))
+            for each in (self, other)
+        )
+        return mine == others
+
+    def __hash__(self) -> int:
+        return hash((self.class_names, self.probabilities.tobytes()))
+
+    def __copy__(self) -> Prediction:
+        return self  # nothing of it can change
+
+    def __deepcopy__(self, memo: object) -> Prediction:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prediction, (_kept(self.source), self.class_names, self.probabilities, self.thresholds, self.origin)
 
     @property
     def index(self) -> int:
@@ -59,45 +103,86 @@ class Prediction:
         The one of ``label``; or, where a picture may have several labels, all whose probability is at least the
         threshold that the card has for them: any number, none too.
         """
-        card = self.classifier.card
-        if not card.multi_label:
+        if not self.thresholds:
             return (self.label,)
-        over = self.probabilities >= np.array(card.thresholds)
+        over = self.probabilities >= np.array(self.thresholds)
         return tuple(self.class_names[i] for i in np.argsort(-self.probabilities, kind="stable") if over[i])
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Give the ``k`` likeliest classes with their probabilities, the likeliest first; all where there are fewer."""
-        if not isinstance(k, Integral) or k < 1:
-            raise GoogLeNetError(f"top takes a whole number of classes, 1 or more, got {k!r}")
-        order = np.argsort(-self.probabilities, kind="stable")[: int(k)]
+        order = np.argsort(-self.probabilities, kind="stable")[: _whole(k, "top takes a whole number of classes")]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
     def heatmap(self, class_name: str | None = None) -> Floats:
         """Show where the evidence for a class lies: (H, W) of the picture, 0 (none) to 1 (most).
 
         The class activation map of Zhou et al. (*Learning deep features for discriminative localization*, 2016) for
-        ``class_name`` (the predicted one unless told). What was cut off is 0. The picture is read again.
+        ``class_name`` (the predicted one unless told). What was cut off is 0. The picture is read again, by the
+        classifier that gave the answer; where that is gone, its bundle is loaded again.
+
+        Raises :class:`ImageError` where the picture cannot be read again, :class:`BundleError` where the network has
+        no maps, or the bundle is gone or another one by now.
         """
-        name = self.label if class_name is None else class_name
-        if name not in self.class_names:
-            raise GoogLeNetError(f"no class is called {name!r}: {nearest(str(name), self.class_names)}")
-        return self.classifier.heatmap(self.source, self.class_names.index(name))
+        if self.source is None:
+            raise UnreadableImageError(
+                "the picture came from an open file, which is not kept with a prediction that was pickled: "
+                "call the classifier's heatmap with the picture"
+            )
+        classifier = _living.get(self.origin) or _loaded_again(self.origin)
+        return classifier.heatmap(self.source, self.label if class_name is None else class_name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what ``json.dumps`` takes: the path where there is one, and all classes, the likeliest first.
+
+        ::
+
+            prediction.to_dict()["predictions"][0]  # {"class": "daisy", "probability": 0.98}
+        """
+        path = os.fspath(self.source) if isinstance(self.source, (str, os.PathLike)) else None
+        return {
+            "path": None if path is None else escape_surrogates(path),
+            "label": escape_surrogates(self.label),
+            "probability": self.probability,
+            "labels": [escape_surrogates(name) for name in self.labels],
+            "predictions": [
+                {"class": escape_surrogates(name), "probability": probability}
+                for name, probability in self.top(len(self.class_names))
+            ],
+        }
 
     def __repr__(self) -> str:
-        if self.classifier.card.multi_label:
+        if self.thresholds:
             return f"Prediction({self.labels!r})"
         return f"Prediction({self.label!r}, {self.probability:.1%})"
+
+    def _repr_html_(self) -> str:
+        from googlenet.dataframes import to_html
+
+        rows = [{"class": name, "probability": f"{probability:.1%}"} for name, probability in self.top()]
+        return to_html(", ".join(self.labels) or "no label", rows)
 
 
 class Classifier:
     """A trained classifier, ready to answer. Made by :func:`load`; safe to share between threads.
 
-    It works with so many ``threads``; one for each core unless told.
+    It works with so many ``threads``; one for each core unless told. Pickled, it is the path of its bundle and its
+    precision: whoever unpickles it must see the same bundle there, which is checked.
     """
 
     def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None) -> None:
         self.bundle, self.threads = bundle, threads
         self.engine = Engine(bundle, precision or best_precision(bundle), cached=True, threads=threads)
+        self._origin = Origin(bundle.path.absolute(), _identity(bundle.card), self.engine.precision, threads)
+        _living[self._origin] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if type(self.bundle) is Bundle:
+            return _load_again, (self._origin,)
+        return Classifier, (self.bundle, self.engine.precision, self.threads)  # its files are in memory
+
+    def __repr__(self) -> str:
+        path = printable(str(self.bundle.path))
+        return f"Classifier({path!r}, {self.engine.precision}, {len(self.class_names)} classes)"
 
     @property
     def card(self) -> ModelCard:
@@ -109,13 +194,55 @@ class Classifier:
         """The classes, in the order of the probabilities."""
         return self.card.class_names
 
-    def predict(self, source: ImageSource) -> Prediction:
-        """Classify one picture: a path, bytes, an open file, a Pillow image or a uint8 array.
+    @overload
+    def predict(self, source: ImageSource) -> Prediction: ...
 
-        Raises :class:`ImageError` when it cannot be read.
+    @overload
+    def predict(self, source: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+
+    def predict(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
+        """Classify a picture: a path, bytes, an open file, a Pillow image or a uint8 array; or a list of these.
+
+        Raises :class:`ImageError` when one cannot be read; :meth:`predict_many` goes on with the others.
+
+        ::
+
+            classifier.predict("daisy.jpg").label
+            [prediction.label for prediction in classifier.predict(["daisy.jpg", "rose.jpg"])]
         """
-        probabilities = self.engine.probabilities(self.prepare(source)[None])[0]
-        return Prediction(source, self.class_names, probabilities, self)
+        if isinstance(source, (list, tuple)):
+            return list(_all_read(self.predict_many(source)))
+        return self._prediction(source, self.engine.probabilities(self.prepare(source)[None])[0])
+
+    def probabilities(self, sources: Iterable[ImageSource]) -> Floats:
+        """Give the probabilities of pictures: (N, K) float32, a row a picture, in the order of ``class_names``.
+
+        Raises :class:`ImageError` when one cannot be read.
+
+        ::
+
+            classifier.probabilities(["daisy.jpg", "rose.jpg"]).argmax(axis=1)
+        """
+        rows: list[Floats] = list(_all_read(row for _, row in self._many(self.engine.probabilities, sources, BATCH)))
+        return np.stack(rows) if rows else np.empty((0, len(self.class_names)), np.float32)
+
+    def embed(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Floats:
+        """Give what the last layer decides by: (D,) float32 of a picture, (N, D) of a list; 1024 of GoogLeNet.
+
+        Raises :class:`ImageError` when one cannot be read, :class:`BundleError` where the network has no such layer.
+
+        ::
+
+            daisy, rose = classifier.embed(["daisy.jpg", "rose.jpg"])
+            alike = daisy @ rose / np.linalg.norm(daisy) / np.linalg.norm(rose)
+        """
+        if not isinstance(source, (list, tuple)):
+            self._require_embeddings()
+            embedding: Floats = self.engine.embeddings(self.prepare(source)[None])[0]
+            return embedding
+        rows: list[Floats] = list(_all_read(self.embed_many(source)))
+        nothing = np.zeros((1, *self.engine.picture), np.uint8)
+        return np.stack(rows) if rows else self.engine.embeddings(nothing)[:0]
 
     def predict_many(
         self, sources: Iterable[ImageSource], *, batch_size: int = BATCH
@@ -123,21 +250,34 @@ class Classifier:
         """Classify many pictures, in order and in bounded memory: every core decodes and computes.
 
         For a picture that cannot be read its error is yielded in its place; the rest is delivered.
+
+        ::
+
+            for answer in classifier.predict_many(Path("photos").rglob("*.jpg")):
+                print(answer)
         """
-        for source, answer in self._many(self.engine.probabilities, sources, batch_size):
-            yield answer if isinstance(answer, ImageError) else Prediction(source, self.class_names, answer, self)
+        return (
+            answer if isinstance(answer, ImageError) else self._prediction(source, answer)
+            for source, answer in self._many(self.engine.probabilities, sources, batch_size)
+        )
 
     def embed_many(self, sources: Iterable[ImageSource], *, batch_size: int = BATCH) -> Iterator[Floats | ImageError]:
         """Give, of many pictures, what the last layer decides by: (D,) each, 1024 features of GoogLeNet.
 
         As :meth:`predict_many` does. Raises :class:`BundleError` where the network has no such layer.
         """
+        self._require_embeddings()
+        return (answer for _, answer in self._many(self.engine.embeddings, sources, batch_size))
+
+    def _require_embeddings(self) -> None:
         if not self.engine.has_embeddings:
             raise BundleError(
                 f"{self.bundle.path} gives no embeddings: {self.card.name} does not end in a linear layer, or an "
                 "earlier version wrote the bundle"
             )
-        return (answer for _, answer in self._many(self.engine.embeddings, sources, batch_size))
+
+    def _prediction(self, source: ImageSource, probabilities: Floats) -> Prediction:
+        return Prediction(source, self.class_names, probabilities, self.card.thresholds, self._origin)
 
     def _many(
         self, infer: Callable[[Pixels, int], Floats], sources: Iterable[ImageSource], batch_size: int
@@ -146,7 +286,12 @@ class Classifier:
             raise GoogLeNetError(
                 f"many pictures are a list of them, got {type(sources).__name__}: for one, call predict"
             )
-        remaining = iter(sources)
+        batch_size = _whole(batch_size, "batch_size is a whole number of pictures")
+        return self._answers(infer, iter(sources), batch_size)
+
+    def _answers(
+        self, infer: Callable[[Pixels, int], Floats], remaining: Iterator[ImageSource], batch_size: int
+    ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
         first = list(islice(remaining, batch_size + 1))
         threads = self.threads or cores()
         at_once = threads if len(first) > batch_size else 1  # a few pictures: all cores work on each
@@ -165,16 +310,82 @@ class Classifier:
 
     def prepare(self, source: ImageSource) -> Pixels:
         """Decode, resize and crop one picture: (size, size, C) uint8, what the network sees."""
+        if isinstance(source, str) and not source:
+            raise UnreadableImageError("an empty path names no picture: give the path of one")
         return see(source, self.card.preprocessing)
 
-    def heatmap(self, source: ImageSource, index: int) -> Floats:
-        """Give the class activation map of class number ``index``, as :meth:`Prediction.heatmap` does."""
+    def heatmap(self, source: ImageSource, class_name: str | None = None) -> Floats:
+        """Show where the evidence for a class lies in a picture, as :meth:`Prediction.heatmap` does.
+
+        ::
+
+            classifier.heatmap("daisy.jpg", "daisy").shape  # (H, W) of the picture
+        """
+        name = self.predict(source).label if class_name is None else class_name
+        if name not in self.class_names:
+            raise GoogLeNetError(f"no class is called {name!r}: {nearest(str(name), self.class_names)}")
         if not self.engine.has_maps:
             raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
-        evidence = np.maximum(self.engine.maps(self.prepare(source)[None])[0, index], 0)
+        evidence = np.maximum(self.engine.maps(self.prepare(source)[None])[0, self.class_names.index(name)], 0)
         evidence = evidence / max(float(evidence.max()), 1e-12)
         height, width = decode(source, self.card.preprocessing.channels).shape[:2]
         return _laid_over(evidence, width, height, self.card.preprocessing)
+
+
+def _whole(value: object, what: str) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise GoogLeNetError(f"{what}, 1 or more, got {value!r}")
+    return int(value)
+
+
+def _all_read(answers: Iterable[Answer | ImageError]) -> Iterator[Answer]:
+    """Pass answers on, and raise the first :class:`ImageError` among them."""
+    for answer in answers:
+        if isinstance(answer, ImageError):
+            raise answer
+        yield answer
+
+
+def _content(source: ImageSource | None) -> object:
+    """Give what two sources are compared by; nothing where it is an open file."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    if isinstance(source, np.ndarray):
+        return source.shape, source.tobytes()
+    return source if isinstance(source, (bytes, Image.Image)) else None
+
+
+def _kept(source: ImageSource | None) -> ImageSource | None:
+    """Give what of a source can go to another process: no open file, nor an image that still is to be read from one."""
+    if isinstance(source, Image.Image):
+        try:
+            source.load()
+        except (OSError, ValueError):
+            return None
+        return source
+    return source if isinstance(source, (str, os.PathLike, bytes, np.ndarray)) else None
+
+
+# Where what was pickled, or outlived its classifier, finds one again.
+
+_living: WeakValueDictionary[Origin, Classifier] = WeakValueDictionary()
+
+
+def _identity(card: ModelCard) -> str:
+    decides = (card.files, card.class_names, card.preprocessing, card.thresholds)
+    return hashlib.sha256(repr(decides).encode(errors="surrogatepass")).hexdigest()
+
+
+def _load_again(origin: Origin) -> Classifier:
+    bundle = bundles.read(origin.bundle)
+    if _identity(bundle.card) != origin.identity:
+        raise BundleError(
+            f"{printable(str(origin.bundle))} is another bundle by now: load it, and give it the picture again"
+        )
+    return Classifier(bundle, origin.precision, origin.threads)
+
+
+_loaded_again = lru_cache(maxsize=1)(_load_again)  # kept, as the heat maps of many predictions may be asked for
 
 
 def _laid_over(evidence: Floats, width: int, height: int, rule: Preprocessing) -> Floats:

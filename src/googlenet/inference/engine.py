@@ -35,6 +35,7 @@ _alone = threading.RLock()  # held by the thread of this process that reads or c
 _answered = threading.Event()
 _FREE = ("Constant", "Result", "ShapeOf")  # layers that hold nothing of their own
 IN_TURNS = 8  # layers, of whose results but one is held at a time, or more
+_CONVERTER = "openvino.tools.ovc"  # of models of others: a third of what importing openvino takes
 CACHE = 2**30  # bytes of compiled graphs that are kept
 
 
@@ -61,6 +62,9 @@ class Engine:
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
         self.picture = (size, size, channels)
         self._model(self._graph_of("probabilities"))  # what is wrong with it is found out now
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Engine, (self._bundle, self.precision, self._cached, self._threads)
 
     def probabilities(self, batch: Pixels, at_once: int = 1) -> Floats:
         """(N, size, size, C) uint8 → (N, K): each row sums to 1, or, with several labels, is each class's own."""
@@ -367,6 +371,20 @@ def runtime() -> Any:
     """
     # Importing openvino reports the import to its makers, unless its telemetry package is not there.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    with _without(_CONVERTER):
+        import openvino
 
     return openvino.Core()
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Let a module seem not to be there while others are imported, which do without; if it was not loaded before."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]

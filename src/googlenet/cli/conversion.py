@@ -1,0 +1,78 @@
+"""What typer takes pydantic for: a tenth of a second for every command, though most words are taken as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+_WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
+_UNKNOWN = object()
+
+
+def convert_lightly(command: Any) -> None:
+    """Let a command, and those below it, convert by themselves what needs no conversion to speak of.
+
+    Texts, paths, whole numbers within their limits and one of several words; also what is not given. Whatever else
+    there is, wrong values above all, goes the way that typer has for it, and loads pydantic.
+    """
+    for each in getattr(command, "commands", {}).values():
+        convert_lightly(each)
+    every = command.get_params  # --help too, which is not among its ``params``
+    command.get_params = lambda ctx: [_lightened(param) for param in every(ctx)]
+
+
+def _lightened(param: Any) -> Any:
+    typers = getattr(param, "get_runtime_param", None)  # of typer 0.29; another version keeps its own way
+    if typers and "get_runtime_param" not in vars(param):
+        param.get_runtime_param = lambda: _Lightly(param, typers)
+    return param
+
+
+class _Lightly:
+    """What typer asks to convert a parameter."""
+
+    def __init__(self, param: Any, typers: Callable[[], Any]) -> None:
+        self.described, self.typers = param.type_descriptor, typers
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        found = self._converted(value)
+        return self.typers().coerce(value, param=param, ctx=ctx) if found is _UNKNOWN else found
+
+    def _converted(self, value: Any) -> Any:
+        kind, info = _without_none(self.described.annotation), self.described.parameter_info
+        if info.parser is not None:
+            return _UNKNOWN
+        if get_origin(kind) is list and get_args(kind) == (str,) and isinstance(value, (list, tuple)):
+            return list(value) if all(type(each) is str for each in value) else _UNKNOWN
+        if type(value) is not str:
+            return _UNKNOWN
+        if kind is str or (get_origin(kind) is Literal and value in get_args(kind)):
+            return value
+        if kind is Path and not (info.exists or info.resolve_path or info.path_type):
+            return Path(value)
+        return _whole(value, info) if kind is int else _UNKNOWN
+
+
+def _whole(value: str, info: Any) -> Any:
+    if info.clamp or not _WHOLE.fullmatch(value):
+        return _UNKNOWN
+    number = int(value)
+    least, most = (number if limit is None else limit for limit in (info.min, info.max))
+    return number if least <= number <= most else _UNKNOWN
+
+
+def _without_none(kind: Any) -> Any:
+    """Give the one type that a type which may be None is else.
+
+    >>> _without_none(int | None)
+    <class 'int'>
+    """
+    if get_origin(kind) in (Union, UnionType):
+        others = [each for each in get_args(kind) if each is not type(None)]
+        return others[0] if len(others) == 1 else kind
+    return kind

@@ -1,0 +1,44 @@
+"""Addresses (http, https) and archives, told by their names: what fetches and unpacks them is loaded only for one."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from googlenet.errors import DataError
+from googlenet.text import printable
+
+SCHEMES = ("http://", "https://")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an address that ``--download`` fetches.
+
+    >>> is_url("https://example.org/photos.zip"), is_url("s3://bucket/a.jpg")
+    (True, False)
+    """
+    return text.lower().startswith(SCHEMES)
+
+
+def archive_suffix(url: str) -> str | None:
+    """Give the suffix by which an address names an archive, if it does."""
+    try:
+        path = urlsplit(url).path.lower()
+    except ValueError:  # no address at all, which fetching it will say
+        return None
+    return next((suffix for suffix in ARCHIVES if path.endswith(suffix)), None)
+
+
+def refuse_url(url: str) -> DataError:
+    """Say how to allow that an address is fetched."""
+    return DataError(f"{printable(url)} is not on this machine: give --download to fetch it")
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path names an archive, by its suffix; a folder is none.
+
+    >>> is_archive("photos.zip"), is_archive("photos.tar.GZ"), is_archive("photos.gz")
+    (True, True, False)
+    """
+    return path.lower().endswith(ARCHIVES) and not os.path.isdir(path)  # noqa: PTH112 - takes any text
