@@ -143,10 +143,13 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def lock(handle: int) -> None:
-    """Keep others out of an open file or folder until it is closed; :class:`BlockingIOError` where one is in."""
+def lock(handle: int) -> bool:
+    """Keep others out of an open file or folder until it is closed; :class:`BlockingIOError` where one is in.
+
+    ``False`` where there are no locks.
+    """
     if os.name == "nt":
-        return
+        return False
     import fcntl
 
     try:
@@ -154,7 +157,8 @@ def lock(handle: int) -> None:
     except BlockingIOError:
         raise
     except OSError:  # a file system without locks
-        return
+        return False
+    return True
 
 
 def user_cache() -> Path | None:

@@ -60,13 +60,18 @@ def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -
     _check_contents(run, overwrite)
     try:
         clear(run)
-        (run / CHECKPOINTS).mkdir(parents=True)
-        write_settings(run, settings)
+        run.mkdir(parents=True, exist_ok=True)
+        write_settings(run, settings)  # first: what lies there when this is killed is known for a run
+        (run / CHECKPOINTS).mkdir()
         write_whole(run / RECORD, record)
-    except DiskFullError as error:
-        raise nothing_saved(run) from error
-    except OSError as error:
-        raise explain(error, run) from error
+    except BaseException as error:
+        with suppress(OSError):
+            clear(run)
+        if isinstance(error, DiskFullError):
+            raise nothing_saved(run) from error
+        if isinstance(error, OSError):
+            raise explain(error, run) from error
+        raise
 
 
 def nothing_saved(run: Path) -> DiskFullError:
@@ -75,15 +80,17 @@ def nothing_saved(run: Path) -> DiskFullError:
 
 
 def clear(run: Path) -> None:
-    """Delete all of a run that is in ``run``. Raises :class:`OSError`."""
-    for name in _CONTENTS:
+    """Delete all of a run that is in ``run``, last what makes it known for one. Raises :class:`OSError`."""
+    clear_leftovers(run)
+    for name in reversed(_CONTENTS):
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
 
 
-def clear_trials(run: Path) -> None:
-    """Delete what a process that was killed had tried before its first epoch."""
-    for folder in (run / CHECKPOINTS).glob(f"{TRIAL}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def clear_leftovers(run: Path) -> None:
+    """Delete what a process that was killed left half written in ``run``, or had tried before its first epoch."""
+    unfinished = (path for name in _CONTENTS for end in ("new", "old") for path in run.glob(f".{name}.*.{end}"))
+    for path in (*unfinished, *(run / CHECKPOINTS).glob(f"{TRIAL}*")):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:
