@@ -53,13 +53,7 @@ def left_behind(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
-    ("place", "goes_on"),
-    [
-        (".run.json.", False),
-        (".split.csv.", False),
-        (".trial-", False),
-        ("run/.bundle.", True),
-    ],
+    ("place", "goes_on"), [(".run.json.", False), (".trial-", False), ("run/.bundle.", True)]
 )
 def test_a_signal_clears_all_away_and_says_how_to_go_on(call, coloured, tmp_path, place, number, goes_on):
     done = stopped_at(place, number, command(TRAIN, coloured), tmp_path)
@@ -108,10 +102,17 @@ def test_what_was_killed_before_its_first_step_is_known_for_a_run(call, coloured
     assert not [path for path in (tmp_path / "run").rglob(".*")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("line", ["evaluate RUN PHOTOS", TRAIN, "predict RUN PHOTOS", "doctor PHOTOS"])
-@pytest.mark.parametrize("place", ["googlenet-archive-", "009.png"])
-def test_an_archive_that_was_unpacked_goes_whenever_a_signal_comes(trained_run, tmp_path, line, number, place):
+@pytest.mark.parametrize(
+    ("line", "place", "number"),
+    [
+        ("evaluate RUN PHOTOS", "googlenet-archive-", signal.SIGTERM),  # while it is unpacked
+        ("evaluate RUN PHOTOS", "model.onnx", signal.SIGHUP),
+        ("predict RUN PHOTOS", "model.onnx", signal.SIGTERM),
+        ("doctor PHOTOS", "googlenet-archive-", signal.SIGHUP),
+        (TRAIN, ".split.csv.", signal.SIGTERM),
+    ],
+)
+def test_an_archive_that_was_unpacked_goes_whenever_a_signal_comes(trained_run, tmp_path, line, place, number):
     packed = shutil.make_archive(tmp_path / "photos", "zip", trained_run.parent / "photos")
     done = stopped_at(place, number, command(line, packed, trained_run), tmp_path)
     assert done.returncode == 128 + number, done.stderr
@@ -138,3 +139,72 @@ def test_what_a_process_that_lives_unpacked_stays(trained_run, tmp_path, monkeyp
     done = stopped_at("nowhere", signal.SIGKILL, command("evaluate RUN PHOTOS --json", packed, trained_run), tmp_path)
     assert done.returncode == 0, done.stderr
     assert (folder / "red" / "009.png").exists()
+
+
+# What the caller ignores.
+
+@pytest.mark.parametrize(
+    ("line", "made"), [("predict RUN PHOTOS --out results.csv", "results.csv"), (TRAIN + " --epochs 3", "run/log.csv")]
+)
+def test_what_the_caller_ignores_is_heard_at_no_time(trained_run, tmp_path, line, made):
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in stopping.STOPPING}  # it is inherited
+    words = command(line, trained_run.parent / "photos", trained_run)
+    process = subprocess.Popen([sys.executable, "-m", "googlenet", *words], stderr=subprocess.PIPE, text=True,
+                               stdout=subprocess.DEVNULL, cwd=tmp_path)  # fmt: skip
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    while process.poll() is None:
+        for number in stopping.STOPPING:
+            process.send_signal(number)
+        time.sleep(0.02)
+    assert process.returncode == 0, process.stderr.read()
+    assert (tmp_path / made).exists()
+
+
+# What a second signal is.
+
+
+@pytest.fixture
+def hangups():
+    before = [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)]
+    yield
+    for number, handler in zip((signal.SIGTERM, signal.SIGHUP), before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_second_wish_is_heard_and_an_echo_is_not(hangups, monkeypatch):
+    with pytest.raises(KeyboardInterrupt), stopping.interrupts(for_good=False), stopping.stop_signals() as caught:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert caught == [signal.SIGTERM]
+        monkeypatch.setattr(stopping, "ECHO", 0.0)
+        signal.raise_signal(signal.SIGHUP)  # a terminal is closed only once
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it was not heard")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_interrupt_that_python_loses_comes_again(hangups):
+    class Cleared:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), stopping.interrupts(for_good=False) as caught:
+        Cleared()
+        time.sleep(5)
+        pytest.fail("it was lost")
+    assert caught == [signal.SIGTERM]
+
+
+def test_in_a_thread_no_signal_is_waited_for():
+    """Signals come to the main thread alone."""
+    heard = []
+
+    def work():
+        with stopping.interrupts(for_good=False) as caught, stopping.stop_signals() as more:
+            heard.append((caught, more))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert heard == [([], [])]
