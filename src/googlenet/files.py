@@ -19,7 +19,8 @@ from googlenet.errors import DiskFullError, RunError
 from googlenet.text import printable
 
 MAX_NAME_BYTES = 255  # of one name in a folder, on the file systems that are in use
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TOO_LARGE = "the file would be larger than is allowed there: raise the limit (ulimit -f), or take another disk"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -83,7 +84,8 @@ def write_error(path: Path, error: OSError, when_full: str = "") -> RunError:
     full = error.errno in _DISK_FULL
     if full and when_full:
         return DiskFullError(f"no space left to write {name}; {when_full}")
-    return (DiskFullError if full else RunError)(f"{name} cannot be written: {error.strerror or error}")
+    why = TOO_LARGE if error.errno == errno.EFBIG else error.strerror or error
+    return (DiskFullError if full else RunError)(f"{name} cannot be written: {why}")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -36,7 +36,8 @@ def last_line(err):
     [
         ("ulimit -n 20", TRAIN + " --out run --workers 2", "too many files are open: raise the limit (ulimit -n)"),
         ("ulimit -n 48", TRAIN + " --out run --workers 8", "too many files are open: raise the limit (ulimit -n)"),
-        ("ulimit -f 10", TRAIN + " --out run", "no space left for the run run"),
+        ("ulimit -f 10", TRAIN + " --out run", "cannot be written: the file would be larger than is allowed there: raise"),
+        ("ulimit -f 1", "predict RUN PHOTOS --out r.csv", "r.csv cannot be written: the file would be larger than is all"),
         ("ulimit -v 1500000", TRAIN + " --out run", "there is not enough memory"),
         ("", "table --json > /dev/full", "standard output, or a temporary file, cannot be written: no space"),
         ("", "table > /dev/full", "standard output, or a temporary file, cannot be written: no space"),
