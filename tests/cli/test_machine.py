@@ -41,6 +41,10 @@ def last_line(err):
         ("ulimit -v 1500000", TRAIN + " --out run", "there is not enough memory"),
         ("", "table --json > /dev/full", "standard output, or a temporary file, cannot be written: no space"),
         ("", "table > /dev/full", "standard output, or a temporary file, cannot be written: no space"),
+        ("", "table >&-", "standard output is closed, so the answer is lost"),
+        ("", "predict RUN PHOTOS --json >&-", "standard output is closed, so the answer is lost"),
+        ("", "evaluate RUN PHOTOS >&- <&-", "standard output is closed, so the answer is lost"),
+        ("", "--version >&-", "standard output is closed, so the answer is lost"),
         ("", "predict RUN - <&-", "standard input (-) names no pictures"),
         ("mkdir gone; cd gone; rmdir ../gone", "predict RUN PHOTOS --out r.csv", "cannot be written: No such file"),
         ("mkdir gone; cd gone; rmdir ../gone", "demo", "cannot be written: No such file"),
@@ -70,7 +74,6 @@ def test_it_is_one_line(trained_run, tmp_path, before, command, says):
 @pytest.mark.parametrize(
     ("before", "command"),
     [
-        ("", "table >&-"),
         ("", "table 2>&-"),
         ("", "table --naive <&-"),
         ("", "predict RUN PHOTOS --out r.csv >&- 2>&- <&-"),

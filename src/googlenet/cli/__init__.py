@@ -24,6 +24,7 @@ from googlenet.errors import (
     DataError,
     DeviceError,
     GoogLeNetError,
+    MachineError,
     NetworkError,
     RecipeError,
     ResultsError,
@@ -102,6 +103,8 @@ def _run(given: list[str], debug: bool, caught: list[int]) -> tuple[str, int]:
         _refuse_empty(given)
         code: Any = app(given, prog_name="googlenet", standalone_mode=False)
         sys.stdout.flush()
+        if isinstance(sys.stdout, _ClosedStdout) and sys.stdout.lost:
+            raise MachineError("standard output is closed, so the answer is lost: send it somewhere (> FILE)")
         if code == STOPPED:  # what typer makes of an interrupt
             return _ended(KeyboardInterrupt(), caught)
         return "", code if isinstance(code, int) else 0
@@ -146,13 +149,25 @@ def _prepare_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
-        if stream is None:
+        if stream is None and name == "stdout":
+            sys.stdout = _ClosedStdout()
+        elif stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
         encoding = sys.stderr.encoding
         sys.stderr = _Stderr(sys.stderr.buffer, encoding, "backslashreplace", line_buffering=True)
+
+
+class _ClosedStdout(io.TextIOBase):
+    """Stands for a stdout that was closed before the program began: it is not ``writable``, and notes what is lost."""
+
+    lost = False
+
+    def write(self, text: str) -> int:
+        self.lost = True
+        return len(text)
 
 
 class _Stderr(io.TextIOWrapper):

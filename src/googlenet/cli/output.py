@@ -30,8 +30,9 @@ GAP = 2  # cells between columns
 
 
 def say(text: str = "") -> None:
-    """Print a line for people on stdout."""
-    terminal.say(text)
+    """Print a line for people on stdout; where that is closed nobody waits for it."""
+    if sys.stdout.writable():
+        terminal.say(text)
 
 
 def warn(text: str) -> None:
@@ -41,6 +42,8 @@ def warn(text: str) -> None:
 
 def say_command(what: str, *words: object, to_stderr: bool = False) -> None:
     """Print a command on a line of its own, quoted as a shell reads it. The terminal breaks it, so it copies whole."""
+    if not (to_stderr or sys.stdout.writable()):
+        return
     command = shlex.join(map(str, words))
     terminal.say(f"{what:<6}  {command}", to=terminal.console(stderr=to_stderr), wrap=False)
 
@@ -238,6 +241,8 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
 
 def show_summary(where: str, summary: Summary, new: int, seconds: float, audited: str = "") -> None:
     """Say what is in results, how many of it are new and how fast these came, and how many are of each class."""
+    if not sys.stdout.writable():
+        return
     earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""
     speed = f"; {new / max(seconds, 1e-9):,.0f} pictures/s" if new else ""
     say(f"{where}: {summary.pictures:,} pictures{audited}{earlier}, {summary.unread:,} could not be read{speed}")
