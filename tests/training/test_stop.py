@@ -208,3 +208,19 @@ def test_in_a_thread_no_signal_is_waited_for():
     thread.start()
     thread.join()
     assert heard == [([], [])]
+
+
+def test_a_second_training_in_one_process_is_refused_at_once(coloured, tmp_path):
+    """Both would draw from PyTorch's one state of random numbers, and neither give the weights of its seed."""
+    told = {"network": "lenet5", "image_size": 32, "batch_size": 16, "workers": 0, "device": "cpu"}
+    thread = threading.Thread(target=googlenet.train, args=(coloured, tmp_path / "a"), kwargs=told | {"epochs": 4})
+    thread.start()
+    while not (tmp_path / "a" / "checkpoints").exists():
+        time.sleep(0.02)
+    begun = time.monotonic()
+    with pytest.raises(RunError, match=r"another training is under way in this process, .*: wait for it, or start a"):
+        googlenet.train(coloured, tmp_path / "b", epochs=1, **told)
+    assert time.monotonic() - begun < 1
+    thread.join()
+    assert not (tmp_path / "b").exists()
+    assert googlenet.train(coloured, tmp_path / "b", epochs=1, **told).path.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,7 +44,9 @@ def _check_contents(run: Path, overwrite: bool) -> None:
 
 
 def check_writable(run: Path) -> None:
-    """Raise :class:`RunError` where ``run`` cannot be written, or another process trains in it."""
+    """Raise :class:`RunError` where ``run`` cannot be written, another process trains in it, or this one trains."""
+    if _under_way.locked():
+        raise _another()
     check_output_path(run)
     if run.exists() and not run.is_dir():
         raise RunError(f"{_name(run)} is a file: --out names a directory for the run")
@@ -145,24 +148,36 @@ def explain(error: OSError, path: Path) -> RunError:
 
 # One training at a time.
 
+_under_way = threading.Lock()  # PyTorch has one state of random numbers: a second training would change the weights
 _held: set[int] = set()  # handles of directories that this process keeps others out of
 
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Keep every other training out of ``run``, which is made where it is not there; a kill lets go of it.
+    """Keep every other training out of this process, and of ``run``, which is made where it is not there.
 
-    Raises :class:`RunError` where another process trains in it. A directory that was made here and is still empty in
-    the end is removed.
+    Raises :class:`RunError` where another is under way in either; a kill lets go of both. A directory that was made
+    here and is still empty in the end is removed.
     """
-    made = _make(run)
+    if not _under_way.acquire(blocking=False):
+        raise _another()
+    made: list[Path] = []
     try:
+        made = _make(run)
         with _locked(run):
             yield
     finally:
+        _under_way.release()
         for folder in made:
             with suppress(OSError):  # it is not empty any more
                 folder.rmdir()
+
+
+def _another() -> RunError:
+    return RunError(
+        "another training is under way in this process, and both would share PyTorch's random numbers: wait for it, or "
+        "start a process for each"
+    )
 
 
 def _make(run: Path) -> list[Path]:
