@@ -52,9 +52,7 @@ def left_behind(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize(
-    ("place", "goes_on"), [(".run.json.", False), (".trial-", False), ("run/.bundle.", True)]
-)
+@pytest.mark.parametrize(("place", "goes_on"), [(".run.json.", False), (".trial-", False), ("run/.bundle.", True)])
 def test_a_signal_clears_all_away_and_says_how_to_go_on(call, coloured, tmp_path, place, number, goes_on):
     done = stopped_at(place, number, command(TRAIN, coloured), tmp_path)
     assert done.returncode == 128 + number, done.stderr
@@ -90,7 +88,7 @@ def test_what_a_killed_training_left_goes_with_the_next(call, coloured, tmp_path
         code, _, err = call(*command(TRAIN, coloured)[:2], "--out", tmp_path / folder, how, "--network", "lenet5",
                             "--image-size", 32, "--epochs", 1)  # fmt: skip
         assert code == 0, err
-        assert not [path for path in (tmp_path / folder).rglob(".*")]
+        assert not list((tmp_path / folder).rglob(".*"))
 
 
 @pytest.mark.parametrize("place", [".run.json.", ".split.csv.", ".trial-"])
@@ -99,7 +97,7 @@ def test_what_was_killed_before_its_first_step_is_known_for_a_run(call, coloured
     code, _, err = call("train", coloured, "--out", tmp_path / "run", "--overwrite", "--network", "lenet5",
                         "--image-size", 32, "--epochs", 1)  # fmt: skip
     assert code == 0, err
-    assert not [path for path in (tmp_path / "run").rglob(".*")]
+    assert not list((tmp_path / "run").rglob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +141,7 @@ def test_what_a_process_that_lives_unpacked_stays(trained_run, tmp_path, monkeyp
 
 # What the caller ignores.
 
+
 @pytest.mark.parametrize(
     ("line", "made"), [("predict RUN PHOTOS --out results.csv", "results.csv"), (TRAIN + " --epochs 3", "run/log.csv")]
 )
@@ -173,14 +172,18 @@ def hangups():
 
 
 def test_a_second_wish_is_heard_and_an_echo_is_not(hangups, monkeypatch):
-    with pytest.raises(KeyboardInterrupt), stopping.interrupts(for_good=False), stopping.stop_signals() as caught:
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.raise_signal(number)
-        assert caught == [signal.SIGTERM]
-        monkeypatch.setattr(stopping, "ECHO", 0.0)
-        signal.raise_signal(signal.SIGHUP)  # a terminal is closed only once
-        signal.raise_signal(signal.SIGTERM)
-        pytest.fail("it was not heard")
+    def again():
+        with stopping.interrupts(for_good=False), stopping.stop_signals() as caught:
+            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.raise_signal(number)
+            assert caught == [signal.SIGTERM]
+            monkeypatch.setattr(stopping, "ECHO", 0.0)
+            signal.raise_signal(signal.SIGHUP)  # a terminal is closed only once
+            signal.raise_signal(signal.SIGTERM)
+            pytest.fail("it was not heard")
+
+    with pytest.raises(KeyboardInterrupt):
+        again()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -189,11 +192,14 @@ def test_an_interrupt_that_python_loses_comes_again(hangups):
         def __del__(self):
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt), stopping.interrupts(for_good=False) as caught:
-        Cleared()
-        time.sleep(5)
-        pytest.fail("it was lost")
-    assert caught == [signal.SIGTERM]
+    def lose():
+        with stopping.interrupts(for_good=False):
+            Cleared()
+            time.sleep(5)
+            pytest.fail("it was lost")
+
+    with pytest.raises(KeyboardInterrupt):
+        lose()
 
 
 def test_in_a_thread_no_signal_is_waited_for():

@@ -193,8 +193,9 @@ def _print_list(columns: list[Column], size: int, console: Console) -> None:
 
 def show_json(value: Any) -> None:
     """Print JSON on stdout. What a terminal would obey, and what stdout cannot encode, is escaped as JSON does."""
+    text = json_text(value, indent=2)
     is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write((json_text(value, indent=2) if is_utf else json.dumps(value, indent=2)) + "\n")
+    sys.stdout.write((text if is_utf else json.dumps(json.loads(text), indent=2)) + "\n")
 
 
 def show_csv(rows: Iterable[dict[str, Any]]) -> None:
