@@ -50,7 +50,7 @@ def last_line(err):
         ("mkdir gone; cd gone; rmdir ../gone", "demo", "cannot be written: No such file"),
         ("mkdir gone; cd gone; rmdir ../gone", TRAIN + " --out $OLDPWD/run", "current folder was deleted: change"),
         ("mkdir gone; cd gone; rmdir ../gone", "compare lenet5 --size 32", "current folder was deleted: change"),
-        ("mkdir gone; cd gone; rmdir ../gone", "convert RUN --to torchvision --out $OLDPWD/w.pth", "was deleted: change"),
+        ("mkdir gone; cd gone; rmdir ../gone", "convert RUN --to torchvision --out $OLDPWD/w.pth", "was deleted"),
         ("", "doctor PHOTOS --fix " + 300 * "x", "255 bytes"),
         ("", "predict RUN PHOTOS --out " + 300 * "x" + ".csv", "255 bytes"),
         ("", "evaluate RUN PHOTOS --plot " + 300 * "x" + ".png", "255 bytes"),
