@@ -161,7 +161,7 @@ def _prepare_streams() -> None:
 
 
 class _ClosedStdout(io.TextIOBase):
-    """Stands for a stdout that was closed before the program began: it is not ``writable``, and notes what is lost."""
+    """Stands for a stdout that was closed before the program began, and notes that something is lost."""
 
     lost = False
 

@@ -31,8 +31,13 @@ GAP = 2  # cells between columns
 
 def say(text: str = "") -> None:
     """Print a line for people on stdout; where that is closed nobody waits for it."""
-    if sys.stdout.writable():
+    if not _is_closed():
         terminal.say(text)
+
+
+def _is_closed() -> bool:
+    """Whether stdout was closed before the program began: what stands for it then notes what is lost."""
+    return hasattr(sys.stdout, "lost")
 
 
 def warn(text: str) -> None:
@@ -42,7 +47,7 @@ def warn(text: str) -> None:
 
 def say_command(what: str, *words: object, to_stderr: bool = False) -> None:
     """Print a command on a line of its own, quoted as a shell reads it. The terminal breaks it, so it copies whole."""
-    if not (to_stderr or sys.stdout.writable()):
+    if _is_closed() and not to_stderr:
         return
     command = shlex.join(map(str, words))
     terminal.say(f"{what:<6}  {command}", to=terminal.console(stderr=to_stderr), wrap=False)
@@ -242,7 +247,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
 
 def show_summary(where: str, summary: Summary, new: int, seconds: float, audited: str = "") -> None:
     """Say what is in results, how many of it are new and how fast these came, and how many are of each class."""
-    if not sys.stdout.writable():
+    if _is_closed():
         return
     earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""
     speed = f"; {new / max(seconds, 1e-9):,.0f} pictures/s" if new else ""
