@@ -209,7 +209,12 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 def _swap(fresh: Path, path: Path) -> None:
     old = sibling(path, f".{os.getpid()}.old")
-    if path.exists():
-        path.rename(old)
-    fresh.rename(path)
+    try:
+        if path.exists():
+            path.rename(old)
+        fresh.rename(path)
+    except BaseException:  # an interrupt as well
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)

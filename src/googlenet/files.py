@@ -19,7 +19,8 @@ from googlenet.errors import DiskFullError, RunError
 from googlenet.text import printable
 
 MAX_NAME_BYTES = 255  # of one name in a folder, on the file systems that are in use
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TOO_LARGE = "the file would be larger than is allowed there: raise the limit (ulimit -f), or take another disk"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -83,7 +84,8 @@ def write_error(path: Path, error: OSError, when_full: str = "") -> RunError:
     full = error.errno in _DISK_FULL
     if full and when_full:
         return DiskFullError(f"no space left to write {name}; {when_full}")
-    return (DiskFullError if full else RunError)(f"{name} cannot be written: {error.strerror or error}")
+    why = TOO_LARGE if error.errno == errno.EFBIG else error.strerror or error
+    return (DiskFullError if full else RunError)(f"{name} cannot be written: {why}")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -143,10 +145,13 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def lock(handle: int) -> None:
-    """Keep others out of an open file or folder until it is closed; :class:`BlockingIOError` where one is in."""
+def lock(handle: int) -> bool:
+    """Keep others out of an open file or folder until it is closed; :class:`BlockingIOError` where one is in.
+
+    ``False`` where there are no locks.
+    """
     if os.name == "nt":
-        return
+        return False
     import fcntl
 
     try:
@@ -154,7 +159,8 @@ def lock(handle: int) -> None:
     except BlockingIOError:
         raise
     except OSError:  # a file system without locks
-        return
+        return False
+    return True
 
 
 def user_cache() -> Path | None:

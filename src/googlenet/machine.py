@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from googlenet.errors import GoogLeNetError, MachineError
+from googlenet.files import TOO_LARGE
 from googlenet.text import printable
 
 MEMORY = "there is not enough memory: take a smaller --batch-size or --image-size, fewer --workers, or a larger machine"
@@ -25,7 +26,7 @@ _BY_NUMBER = {
     errno.EAGAIN: PROCESSES,
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,
-    errno.EFBIG: "a file would be larger than is allowed: raise the limit (ulimit -f)",
+    errno.EFBIG: TOO_LARGE,
     errno.EACCES: "permission denied: choose another place, or ask who owns it",
     errno.EPERM: "permission denied: choose another place, or ask who owns it",
     errno.EROFS: "the file system is read-only: choose another place",

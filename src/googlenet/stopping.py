@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and a terminal that is closed, where work is to be finished in order first. Standard library only."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: they end a command in order, or work that is finished first.
+
+What the caller ignores (``nohup``, ``trap ''``) stays ignored. Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,117 @@ import contextlib
 import os
 import signal
 import stat
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 HANGUP: int | None = getattr(signal, "SIGHUP", None)  # that the terminal was closed; not on Windows
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+CODE = 128  # what a shell adds to the number of a signal
+ECHO = 0.5  # seconds: what comes sooner after the first, as `timeout` and terminals send it twice, is no second wish
+AGAIN = 0.05  # seconds after which an interrupt that was lost is raised again
 
 
 @contextmanager
-def stop_signals(then: Callable[[int, Any], object] = signal.signal) -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP instead of dying of them. In a thread, where none arrive, nothing is done.
+def interrupts(for_good: bool) -> Iterator[list[int]]:
+    """Let each of the signals end a command as Ctrl-C does, so that all is cleared away; give the one that came.
 
-    ``then`` is called with each and what handled it before; unless told, that handles the next one: a second Ctrl-C
-    is not caught.
+    A second wish does not wait for that. ``for_good`` where the process ends with the command: what comes then changes
+    nothing of how it has ended.
     """
+    with _heard(_interrupt, _end) as (caught, numbers), _not_lost(caught):
+        yield caught
+        if for_good and hasattr(signal, "pthread_sigmask"):  # Python, as it ends, gives a signal its first meaning back
+            signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in numbers if for_good else ():
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def stop_signals(*, hear_again: bool = True) -> Iterator[list[int]]:
+    """Collect the signal that asks to stop, so that work is finished in order; give it once it came.
+
+    A second wish goes to what handled signals before, unless ``hear_again`` is false. In a thread, where no signal
+    arrives, nothing is done.
+    """
+    before = {number: signal.getsignal(number) for number in STOPPING}
+
+    def hand_on(number: int) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        signal.raise_signal(number)
+
+    with _heard(_nothing, hand_on if hear_again else _nothing) as (caught, _):
+        yield caught
+
+
+@contextmanager
+def _heard(
+    first: Callable[[int], object], again: Callable[[int], object]
+) -> Iterator[tuple[list[int], list[signal.Signals]]]:
+    """Call ``first`` with the first signal, which is noted, and ``again`` with those that are a further wish."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield caught
+        yield caught, []
         return
+    since = 0.0
 
-    def note(number: int, _: FrameType | None) -> None:
-        caught.append(number)
+    def note(number: int, _: object) -> None:
+        nonlocal since
         if number == HANGUP:
             _leave_terminal()
-        then(number, before[signal.Signals(number)])
+        if not caught:
+            caught.append(number)
+            since = time.monotonic()
+            first(number)
+        elif number != HANGUP and time.monotonic() - since > ECHO:  # a terminal is closed only once
+            again(number)
 
-    # A SIGHUP that is ignored (nohup) stays ignored.
-    hears = HANGUP is not None and signal.getsignal(HANGUP) not in (signal.SIG_IGN, None)
-    numbers = (signal.SIGINT, signal.SIGTERM, *([signal.Signals(HANGUP)] if hears and HANGUP else []))
-    before = {number: signal.signal(number, note) for number in numbers}
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    before: dict[signal.Signals, Any] = {
+        number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
+    }
+    for number in before:
+        signal.signal(number, note)
     try:
-        yield caught
+        yield caught, list(before)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _not_lost(caught: list[int]) -> Iterator[None]:
+    """Interrupt again where Python lost it: no exception leaves a finalizer, of which importing runs many."""
+    before = sys.unraisablehook
+
+    def hook(lost: Any) -> None:
+        if caught and isinstance(lost.exc_value, KeyboardInterrupt):
+            threading.Timer(AGAIN, signal.raise_signal, [caught.pop()]).start()
+        else:
+            before(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _nothing(_: int) -> None:
+    pass
+
+
+def _interrupt(_: int) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end(number: int) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.write(2, b"googlenet: stopped\n")
+    os._exit(CODE + number)
 
 
 def _leave_terminal() -> None:

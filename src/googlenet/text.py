@@ -17,6 +17,7 @@ FIRST_FEW = 5  # names that a message lists before it counts the rest
 MAX_LISTED_WORDS = 16  # allowed words that are all listed even where some are near
 _JOINERS = "\u200c\u200d"  # not printable to Python, but part of Persian words and of emoji
 _NOT_ASCII = re.compile(r"[^\n -~]")
+_BYTES = re.compile("[\udc80-\udcff]+")  # of a name, which the locale could not decode
 _COMPUTED = r"[=+\-@\t\r\n＝＋－＠]"  # how a cell begins that some spreadsheet takes for a formula
 _FORMULA, _FORMULA_PATH = re.compile(f"'*{_COMPUTED}"), re.compile(rf"(\./)*{_COMPUTED}")
 _NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -33,7 +34,8 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in text)
+    letters = _decoded(text)
+    return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in letters)
 
 
 def escape_surrogates(text: str) -> str:
@@ -42,7 +44,16 @@ def escape_surrogates(text: str) -> str:
     >>> escape_surrogates("caf\udce9.jpg")
     'caf\\udce9.jpg'
     """
-    return text.encode("utf-8", "backslashreplace").decode()
+    return _decoded(text).encode("utf-8", "backslashreplace").decode()
+
+
+def _decoded(text: str) -> str:
+    r"""Make letters of bytes that are UTF-8: in a locale that is not, Python holds them as lone surrogates.
+
+    >>> _decoded("caf\udcc3\udca9 \udce9")
+    'café \udce9'
+    """
+    return _BYTES.sub(lambda run: run[0].encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape"), text)
 
 
 def first_few(names: Iterable[str], count: int = FIRST_FEW) -> str:
@@ -81,7 +92,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
     >>> print(json_text("caf\udce9\x9b 猫"))
     "caf\\udce9\u009b 猫"
     """
-    return _NOT_ASCII.sub(_json_letter, json.dumps(value, indent=indent, ensure_ascii=False))
+    return _NOT_ASCII.sub(_json_letter, _decoded(json.dumps(value, indent=indent, ensure_ascii=False)))
 
 
 def _json_letter(match: re.Match[str]) -> str:

@@ -346,6 +346,24 @@ def test_a_file_that_is_deleted_while_it_is_written_is_said(answer, tmp_path, su
             results.finish()
 
 
+@pytest.mark.parametrize("how", ["emptied", "cut", "appended to"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_that_is_changed_while_it_is_written_is_said(answer, tmp_path, suffix, how):
+    """As by a rotation of logs that copies and truncates, or an editor that saves in place."""
+    path = tmp_path / f"r{suffix}"
+    with open_results(path, ranked()) as results:
+        results.add("a.png", answer)
+        results.flush()
+        content = results.kept_in.read_bytes()
+        results.kept_in.write_bytes({"emptied": b"", "cut": content[:-5], "appended to": content + b"x"}[how])
+        changed = results.kept_in.read_bytes()
+        with pytest.raises(RunError, match=rf"r{suffix} was emptied, cut or written to by something else"):
+            all(results.add(f"b{n}.png", answer) is None for n in range(40))
+        with pytest.raises(RunError, match="was emptied, cut or written to by something else"):
+            results.finish()
+        assert results.kept_in.read_bytes() == changed
+
+
 def test_parquet_that_is_deleted_while_more_is_added_is_said_and_the_new_rows_are_kept(fill, answer, tmp_path):
     path = tmp_path / "r.parquet"
     fill(path)

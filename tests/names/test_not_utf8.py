@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -129,3 +131,26 @@ def test_a_disk_too_small_for_the_bundle_is_known_before_the_first_epoch(coloure
 
 def test_the_trial_leaves_nothing_behind(trained_run):
     assert [path.name for path in (trained_run / "checkpoints").iterdir() if path.is_dir()] == []
+
+
+def test_in_a_locale_that_is_ascii_names_are_the_same(coloured, tmp_path, call):
+    """Python holds the letters of a UTF-8 name as bytes there."""
+    (coloured / "red").rename(coloured / "café")
+    (coloured / "blue").rename(coloured / "猫")
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    def there(*words):
+        command = [sys.executable, "-m", "googlenet", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=ascii_only)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run, results = tmp_path / "run", tmp_path / "r.csv"
+    there("train", coloured, "--out", run, "--network", "lenet5", "--image-size", 32, "--epochs", 1, "--workers", 0)
+    assert googlenet.load(run).class_names == ("café", "green", "猫")
+    told, known = there("evaluate", run, coloured, "--json"), call("evaluate", run, coloured, "--json")[1]
+    names = [list(json.loads(out)["classes"]) for out in (told, known)]
+    assert names == 2 * [["café", "green", "猫"]]
+    there("predict", run, coloured / "café", "--out", results)
+    assert call("predict", run, coloured / "café", "--out", results, "--resume")[0] == 0
+    assert results.read_text("utf-8").count(f"{coloured}/café/") == 12

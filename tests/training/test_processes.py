@@ -144,10 +144,14 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_all_processes_of_a_training_saves(coloured, tmp_path, number, code):
+    """Twice, as `timeout` sends SIGTERM, and a shell and a terminal that is closed SIGHUP: that is one wish."""
     out = tmp_path / "run"
     process = train(coloured, out, "--workers", 2)
     wait_for(under_way(out))
     os.killpg(process.pid, number)
+    time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert_saved(err)

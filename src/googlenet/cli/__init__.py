@@ -1,7 +1,8 @@
 """The command line: ``googlenet VERB``. One short file a verb; what a verb needs is imported inside it.
 
 Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
-130 stopped by Ctrl-C, 143 by SIGTERM. An error is one line; ``--debug`` shows where it came from.
+130 stopped by Ctrl-C, 143 by SIGTERM, 129 by a terminal that was closed. An error is one line; ``--debug`` shows where
+it came from.
 """
 
 from __future__ import annotations
@@ -10,23 +11,22 @@ import contextlib
 import importlib
 import io
 import os
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import typer
 import typer.main
 
 import googlenet
-from googlenet import machine, stages
+from googlenet import machine, stages, stopping
 from googlenet.cli.conversion import convert_lightly
 from googlenet.errors import (
     DataError,
     DeviceError,
     GoogLeNetError,
+    MachineError,
     NetworkError,
     RecipeError,
     ResultsError,
@@ -96,26 +96,31 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is None and not debug:
         _hide_tracebacks()
     stages.begin()
-    with _interruptible(for_good=arguments is None):
-        line, code = _run([argument for argument in given if argument != "--debug"], debug)
+    with stopping.interrupts(for_good=arguments is None) as caught:
+        line, code = _run([argument for argument in given if argument != "--debug"], debug, caught)
     if line:
         _say(f"googlenet: {' '.join(line.split())}")
     sys.exit(code)
 
 
-def _run(given: list[str], debug: bool) -> tuple[str, int]:
-    """Run a command; return what is to be said of how it ended, if anything, and the exit code."""
+def _run(given: list[str], debug: bool, caught: list[int]) -> tuple[str, int]:
+    """Run a command; return what is to be said of how it ended, if anything, and the exit code.
+
+    ``caught`` holds the signal that interrupted it, if one did.
+    """
     try:
         _refuse_empty(given)
         code: Any = _command(given)(given, prog_name="googlenet", standalone_mode=False)
         sys.stdout.flush()
-        if code == STOPPED:  # what typer makes of a Ctrl-C
-            return "stopped", STOPPED
+        if isinstance(sys.stdout, _ClosedStdout) and sys.stdout.lost:
+            raise MachineError("standard output is closed, so the answer is lost: send it somewhere (> FILE)")
+        if code == STOPPED:  # what typer makes of an interrupt
+            return _ended(KeyboardInterrupt(), caught)
         return "", code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a user sees one line, not a traceback
         for line in traceback.format_exc().splitlines() if debug else ():
             _say(line, wrap=False)
-        return _ended(error)
+        return _ended(error, caught)
 
 
 def _refuse_empty(given: list[str]) -> None:
@@ -127,14 +132,15 @@ def _refuse_empty(given: list[str]) -> None:
             raise typer.BadParameter(f"what is given after {after!r} is empty: give a value, or leave it out")
 
 
-def _ended(error: BaseException) -> tuple[str, int]:
+def _ended(error: BaseException, caught: list[int]) -> tuple[str, int]:
+    if caught or isinstance(error, (typer.Abort, KeyboardInterrupt)):  # libraries make other errors of an interrupt
+        line = str(error) if isinstance(error, StoppedError) else "stopped"
+        return line, stopping.CODE + caught[0] if caught else STOPPED
     if isinstance(error, BrokenPipeError):
         _discard_stdout()  # whoever read our output, `head` for one, has seen enough
         return "", 1
     if isinstance(error, typer.TyperException):
         return _usage(error), 2
-    if isinstance(error, (typer.Abort, KeyboardInterrupt)):
-        return "stopped", STOPPED
     if isinstance(error, GoogLeNetError):
         code = error.exit_code if isinstance(error, StoppedError) else 2 if isinstance(error, WRONG_USAGE) else 1
         return str(error), code
@@ -152,13 +158,25 @@ def _prepare_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
-        if stream is None:
+        if stream is None and name == "stdout":
+            sys.stdout = _ClosedStdout()
+        elif stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
         encoding = sys.stderr.encoding
         sys.stderr = _Stderr(sys.stderr.buffer, encoding, "backslashreplace", line_buffering=True)
+
+
+class _ClosedStdout(io.TextIOBase):
+    """Stands for a stdout that was closed before the program began, and notes that something is lost."""
+
+    lost = False
+
+    def write(self, text: str) -> int:
+        self.lost = True
+        return len(text)
 
 
 class _Stderr(io.TextIOWrapper):
@@ -172,36 +190,6 @@ class _Stderr(io.TextIOWrapper):
     def flush(self) -> None:
         with contextlib.suppress(OSError):
             super().flush()
-
-
-@contextlib.contextmanager
-def _interruptible(for_good: bool) -> Iterator[None]:
-    """Let Ctrl-C end a command by one line, however often it is pressed: the second does not wait for the first.
-
-    ``for_good`` where the process ends with the command: Ctrl-C then changes nothing of how it has ended.
-    """
-    heard: list[int] = []
-
-    def interrupt(number: int, _: object) -> None:
-        heard.append(number)
-        if len(heard) == 1:
-            raise KeyboardInterrupt
-        with contextlib.suppress(OSError):
-            os.write(2, b"googlenet: stopped\n")
-        os._exit(STOPPED)
-
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # it is ignored, or somebody else's
-        return
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN if for_good else signal.default_int_handler)
-        if for_good and hasattr(
-            signal, "pthread_sigmask"
-        ):  # Python, as it ends, gives the signal its first meaning back
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _hide_tracebacks() -> None:

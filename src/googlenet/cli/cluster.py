@@ -16,7 +16,7 @@ from googlenet.inference.classifier import Classifier
 from googlenet.inference.cluster import answered, cluster, job_of
 from googlenet.inference.parts import Part, Parts, split
 from googlenet.inference.rows import Layout
-from googlenet.stopping import stop_signals
+from googlenet.stopping import CODE, interrupts
 
 
 def write_parts(
@@ -44,7 +44,8 @@ def write_parts(
 def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes]]) -> None:
     """Write parts as they come. Raises :class:`StoppedError` when a signal came; what was written is whole."""
     total, done = sum(len(part.ids) for part in parts), 0
-    with progress("predicting", total) as report, stop_signals(_interrupt) as caught:
+    # Here again: Ray hears SIGTERM itself since it was begun.
+    with progress("predicting", total) as report, interrupts(for_good=False) as caught:
         try:
             for part, content in answers:
                 results.add(part.name, content)
@@ -54,7 +55,7 @@ def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes
             there = results.contents.summary.pictures + done
             raise StoppedError(
                 f"stopped: {there:,} pictures are in {results.folder}; the same command with --resume goes on",
-                128 + (caught[0] if caught else signal.SIGINT),
+                CODE + (caught or [signal.SIGINT])[0],
             ) from error
 
 
@@ -63,9 +64,3 @@ def _nothing_said() -> Iterator[None]:
     """Keep stdout for results: Ray prints there that it tries something again."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
-
-
-def _interrupt(number: int, _: object) -> None:
-    """Let SIGTERM interrupt as Ctrl-C does, wherever Ray waits; a second one is not caught."""
-    signal.signal(number, signal.SIG_DFL)
-    raise KeyboardInterrupt

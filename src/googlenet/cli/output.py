@@ -30,8 +30,14 @@ GAP = 2  # cells between columns
 
 
 def say(text: str = "") -> None:
-    """Print a line for people on stdout."""
-    terminal.say(text)
+    """Print a line for people on stdout; where that is closed nobody waits for it."""
+    if not _is_closed():
+        terminal.say(text)
+
+
+def _is_closed() -> bool:
+    """Whether stdout was closed before the program began: what stands for it then notes what is lost."""
+    return hasattr(sys.stdout, "lost")
 
 
 def warn(text: str) -> None:
@@ -41,6 +47,8 @@ def warn(text: str) -> None:
 
 def say_command(what: str, *words: object, to_stderr: bool = False) -> None:
     """Print a command on a line of its own, quoted as a shell reads it. The terminal breaks it, so it copies whole."""
+    if _is_closed() and not to_stderr:
+        return
     command = shlex.join(map(str, words))
     terminal.say(f"{what:<6}  {command}", to=terminal.console(stderr=to_stderr), wrap=False)
 
@@ -190,8 +198,9 @@ def _print_list(columns: list[Column], size: int, console: Console) -> None:
 
 def show_json(value: Any) -> None:
     """Print JSON on stdout. What a terminal would obey, and what stdout cannot encode, is escaped as JSON does."""
+    text = json_text(value, indent=2)
     is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write((json_text(value, indent=2) if is_utf else json.dumps(value, indent=2)) + "\n")
+    sys.stdout.write((text if is_utf else json.dumps(json.loads(text), indent=2)) + "\n")
 
 
 def show_csv(rows: Iterable[dict[str, Any]]) -> None:
@@ -244,6 +253,8 @@ def warn_of_origin(where: object, is_known: bool) -> None:
 
 def show_summary(where: str, summary: Summary, new: int, seconds: float, audited: str = "") -> None:
     """Say what is in results, how many of it are new and how fast these came, and how many are of each class."""
+    if _is_closed():
+        return
     earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""
     speed = f"; {new / max(seconds, 1e-9):,.0f} pictures/s" if new else ""
     say(f"{where}: {summary.pictures:,} pictures{audited}{earlier}, {summary.unread:,} could not be read{speed}")

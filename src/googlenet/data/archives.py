@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import bz2
+import contextlib
 import errno
 import gzip
 import io
@@ -15,6 +16,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from googlenet.errors import DataError
-from googlenet.files import NotARegularFileError, open_regular
+from googlenet.files import NotARegularFileError, lock, open_regular
 from googlenet.images.decode import suffixes
 from googlenet.images.kinds import advice_for, suffix_of
 from googlenet.text import first_few, printable
@@ -37,6 +39,8 @@ MAX_RATIO = 100  # unpacked : packed; images hardly shrink
 ALWAYS_ALLOWED = 256 << 20  # bytes that any archive may unpack to, whatever their ratio
 MAX_HEADER = 1 << 20  # bytes of a name or of other facts about a file in a tar
 CHUNK = 1 << 20
+PREFIX = "googlenet-archive-"  # of the folders that archives are unpacked to
+YOUNG = 60.0  # seconds in which a folder may not be held yet by the process that made it
 FREE_SHARE = 0.9  # of the free space that may be filled
 SHOWN = 240  # characters of what a library says of a damaged archive
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # the others' memory is chosen by the archive
@@ -82,17 +86,44 @@ def place_of(source: str) -> str | None:
 
 
 def _unpack(path: str, file: BinaryIO, size: int) -> Unpacked:
-    folder = Path(tempfile.mkdtemp(prefix="googlenet-"))
+    _clear_left_behind()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     atexit.register(_remove, folder, os.getpid())
-    free = int(shutil.disk_usage(folder).free * FREE_SHARE)
-    writer = _Writer(folder, path, min(MAX_BYTES, free, max(ALWAYS_ALLOWED, MAX_RATIO * size)))
-    try:
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(shutil.rmtree, folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            on_failure.callback(os.close, _hold(folder))
+        free = int(shutil.disk_usage(folder).free * FREE_SHARE)
+        writer = _Writer(folder, path, min(MAX_BYTES, free, max(ALWAYS_ALLOWED, MAX_RATIO * size)))
         with _errors_of(path):
             left_out = (_unpack_zip if path.lower().endswith(".zip") else _unpack_tar)(path, file, writer)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        on_failure.pop_all()
     return Unpacked(folder, left_out)
+
+
+def _clear_left_behind() -> None:
+    """Delete what processes that were killed had unpacked: folders that no process holds any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > YOUNG:
+                handle = _hold(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(handle)
+
+
+def _hold(folder: Path) -> int:
+    """Lock a folder for as long as this process lives. Raises :class:`OSError` where another holds it, or no lock can.
+
+    A link is not followed: anybody may put one into the temporary folder.
+    """
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if lock(handle):
+            return handle
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    except OSError:
+        os.close(handle)
+        raise
 
 
 def _remove(folder: Path, process: int) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from googlenet.data.archives import is_archive
-from googlenet.data.downloads import is_url
+from googlenet.data.addresses import is_archive, is_url
 from googlenet.data.pictures import open_data
 from googlenet.doctor.examine import BATCH, REPORT, SPLITS, same_pictures
 from googlenet.doctor.findings import AILMENTS, Findings

@@ -214,6 +214,11 @@ class Lines:
         """Write the rows that wait; ``synced``: so that they survive a power cut as well."""
         if not self._is_there():
             raise no_longer_there(self.name, "begin again, its rows are lost")
+        if os.fstat(self.file.fileno()).st_size != self.size:
+            raise RunError(
+                f"{printable(str(self.name))} was emptied, cut or written to by something else while rows were added "
+                "to it: begin again, in another file"
+            )
         content = b"".join(self.waiting)
         try:
             self._write(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,7 +44,9 @@ def _check_contents(run: Path, overwrite: bool) -> None:
 
 
 def check_writable(run: Path) -> None:
-    """Raise :class:`RunError` where ``run`` cannot be written, or another process trains in it."""
+    """Raise :class:`RunError` where ``run`` cannot be written, another process trains in it, or this one trains."""
+    if _under_way.locked():
+        raise _another()
     check_output_path(run)
     if run.exists() and not run.is_dir():
         raise RunError(f"{_name(run)} is a file: --out names a directory for the run")
@@ -60,13 +63,18 @@ def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -
     _check_contents(run, overwrite)
     try:
         clear(run)
-        (run / CHECKPOINTS).mkdir(parents=True)
-        write_settings(run, settings)
+        run.mkdir(parents=True, exist_ok=True)
+        write_settings(run, settings)  # first: what lies there when this is killed is known for a run
+        (run / CHECKPOINTS).mkdir()
         write_whole(run / RECORD, record)
-    except DiskFullError as error:
-        raise nothing_saved(run) from error
-    except OSError as error:
-        raise explain(error, run) from error
+    except BaseException as error:
+        with suppress(OSError):
+            clear(run)
+        if isinstance(error, DiskFullError):
+            raise nothing_saved(run) from error
+        if isinstance(error, OSError):
+            raise explain(error, run) from error
+        raise
 
 
 def nothing_saved(run: Path) -> DiskFullError:
@@ -75,15 +83,17 @@ def nothing_saved(run: Path) -> DiskFullError:
 
 
 def clear(run: Path) -> None:
-    """Delete all of a run that is in ``run``. Raises :class:`OSError`."""
-    for name in _CONTENTS:
+    """Delete all of a run that is in ``run``, last what makes it known for one. Raises :class:`OSError`."""
+    clear_leftovers(run)
+    for name in reversed(_CONTENTS):
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
 
 
-def clear_trials(run: Path) -> None:
-    """Delete what a process that was killed had tried before its first epoch."""
-    for folder in (run / CHECKPOINTS).glob(f"{TRIAL}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def clear_leftovers(run: Path) -> None:
+    """Delete what a process that was killed left half written in ``run``, or had tried before its first epoch."""
+    unfinished = (path for name in _CONTENTS for end in ("new", "old") for path in run.glob(f".{name}.*.{end}"))
+    for path in (*unfinished, *(run / CHECKPOINTS).glob(f"{TRIAL}*")):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_settings(run: Path, settings: dict[str, Any]) -> None:
@@ -140,24 +150,36 @@ def explain(error: OSError, path: Path) -> RunError:
 
 # One training at a time.
 
+_under_way = threading.Lock()  # PyTorch has one state of random numbers: a second training would change the weights
 _held: set[int] = set()  # handles of directories that this process keeps others out of
 
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Keep every other training out of ``run``, which is made where it is not there; a kill lets go of it.
+    """Keep every other training out of this process, and of ``run``, which is made where it is not there.
 
-    Raises :class:`RunError` where another process trains in it. A directory that was made here and is still empty in
-    the end is removed.
+    Raises :class:`RunError` where another is under way in either; a kill lets go of both. A directory that was made
+    here and is still empty in the end is removed.
     """
-    made = _make(run)
+    if not _under_way.acquire(blocking=False):
+        raise _another()
+    made: list[Path] = []
     try:
+        made = _make(run)
         with _locked(run):
             yield
     finally:
+        _under_way.release()
         for folder in made:
             with suppress(OSError):  # it is not empty any more
                 folder.rmdir()
+
+
+def _another() -> RunError:
+    return RunError(
+        "another training is under way in this process, and both would share PyTorch's random numbers: wait for it, or "
+        "start a process for each"
+    )
 
 
 def _make(run: Path) -> list[Path]:

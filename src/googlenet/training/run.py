@@ -11,7 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -53,6 +53,7 @@ from googlenet.training.directory import SETTINGS
 from googlenet.training.recipe import Recipe, load_recipe
 from googlenet.training.settings import READING
 
+INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"  # a folder that PyTorch makes as it is loaded, for what is never compiled here
 Balance = Literal["none", "loss", "sample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
@@ -175,8 +176,12 @@ def train(
 
 def _work() -> Any:
     """Load what trains, with PyTorch: not before everything was looked at."""
+    was_told = INDUCTOR in os.environ
     with stage("loading PyTorch"):
         from googlenet.training import work
+    if not was_told:
+        with suppress(OSError, KeyError):  # it is not empty
+            Path(os.environ[INDUCTOR]).rmdir()
     return work
 
 

@@ -9,8 +9,8 @@ import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,10 +33,10 @@ from googlenet.inference.golden import golden_inputs
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import to_json
 from googlenet.stages import stage
-from googlenet.stopping import stop_signals
+from googlenet.stopping import CODE, stop_signals
 from googlenet.training import checkpoint, directory, distributed, memory, torchrun, transfer
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.directory import CHECKPOINTS, CURVE, LOG
+from googlenet.training.directory import CHECKPOINTS, CURVE, LOG, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
 from googlenet.training.fit import EpochResult, Fit
@@ -85,27 +85,50 @@ def train(plan: Plan) -> Bundle:
         plan = _with_precision(plan, built, processes, computer)
         if not plan.resume:
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
-        if processes.is_first and not plan.resume:
-            directory.start(run, plan.recorded(), plan.record, plan.overwrite)
+        if processes.is_first:
+            if plan.resume:
+                directory.clear_leftovers(run)
+            else:
+                directory.start(run, plan.recorded(), plan.record, plan.overwrite)
         if processes.rank:  # each process drops out other units
             torch.manual_seed(int(np.random.SeedSequence((plan.settings.seed, processes.rank)).generate_state(1)[0]))
-        fit = _begin(plan, built, computer)
-        if source:
-            fit.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
-        if plan.resume:
-            directory.clear_trials(run)
-            fit.restore(Checkpoints(run / CHECKPOINTS), say)
-            _lengthen(plan, fit)
-        with stage("trying what is written at the end"):
-            writing = _try_the_end(fit, run, plan)
-            if isinstance(fit.pace, Minutes):
-                fit.pace.foresee(_foresee_validation(fit, run), writing)
-        _run(fit, run)
-    if processes.is_first:
-        with stage("writing the bundle"):
-            _finish(fit, run, plan.described)
+        with _told_how_to_go_on(plan):
+            _train(plan, _begin(plan, built, computer), from_elsewhere=source is not None)
     processes.wait()
     return bundles.read(run)
+
+
+def _train(plan: Plan, fit: Fit, from_elsewhere: bool) -> None:
+    run = plan.run
+    if from_elsewhere:
+        fit.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
+    if plan.resume:
+        fit.restore(Checkpoints(run / CHECKPOINTS), say)
+        _lengthen(plan, fit)
+    with stage("trying what is written at the end"):
+        writing = _try_the_end(fit, run, plan)
+        if isinstance(fit.pace, Minutes):
+            fit.pace.foresee(_foresee_validation(fit, run), writing)
+    _run(fit, run)
+    if fit.processes.is_first:
+        with stage("writing the bundle"):
+            _finish(fit, run, plan.described)
+
+
+@contextmanager
+def _told_how_to_go_on(plan: Plan) -> Iterator[None]:
+    """Where work is interrupted that is not finished first, say how to go on, if anything of the run is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not (plan.run / SETTINGS).exists():
+            raise
+        line = f"stopped; what was saved before is whole, go on with: {_command(plan.data.name, plan.run)}"
+        raise StoppedError(line, CODE + signal.SIGINT) from error
+
+
+def _command(data: str, run: Path) -> str:
+    return shlex.join(["googlenet", "train", data, "--out", str(run), "--resume"])
 
 
 def _say_notes(plan: Plan, processes: Processes) -> None:
@@ -174,10 +197,9 @@ def _run(fit: Fit, run: Path) -> None:
     if not finished:
         if fit.processes.is_first:
             _draw(run, fit.progress.history, fit.task.metric)
-        again = shlex.join(["googlenet", "train", fit.data.name, "--out", str(run), "--resume"])
         raise StoppedError(
-            f"stopped in {display.place(fit.progress)}, saved; go on with: {again}",
-            128 + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
+            f"stopped in {display.place(fit.progress)}, saved; go on with: {_command(fit.data.name, run)}",
+            CODE + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
         )
 
 
@@ -334,4 +356,4 @@ def _fabric(device: str, precision: str) -> Fabric:
 
 def _signals() -> AbstractContextManager[list[int]]:
     """Collect signals. torchrun passes on what the terminal has sent to all already: a second one is no second wish."""
-    return stop_signals(lambda *_: None) if torchrun.is_launched() else stop_signals()
+    return stop_signals(hear_again=not torchrun.is_launched())
