@@ -78,7 +78,7 @@ def onnx_runtime(bundle: Path) -> Run:
     import onnxruntime
 
     from googlenet import load
-    from googlenet.inference.pipeline import in_order
+    from googlenet.parallel import in_order
 
     prepare = load(bundle, "fp32").prepare
     session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
@@ -114,7 +114,7 @@ def decoding(bundle: Path) -> Run:
     """Decode, resize and crop only."""
     from googlenet import load
     from googlenet.inference.classifier import BATCH as OURS
-    from googlenet.inference.pipeline import in_batches
+    from googlenet.parallel import in_batches
 
     prepare = load(bundle, "fp32").prepare
     return lambda files: sum(map(len, in_batches(prepare, files, OURS)))
@@ -127,7 +127,7 @@ def inferring(precision: str) -> Callable[[Path], Run]:
         from googlenet import bundle as bundles
         from googlenet.inference.classifier import BATCH as OURS
         from googlenet.inference.engine import Engine
-        from googlenet.inference.pipeline import cores, in_order
+        from googlenet.parallel import cores, in_order
 
         engine = Engine(bundles.read(bundle), precision)
         batch = np.random.default_rng(0).integers(0, 256, (OURS, SIZE, SIZE, 3), dtype=np.uint8)
@@ -158,8 +158,8 @@ def make_bundle(path: Path, pictures: list[str]) -> Path:
     from googlenet import bundle as bundles
     from googlenet import create, load
     from googlenet.card import ModelCard
-    from googlenet.inference.export import write_bundle
-    from googlenet.inference.quantize import in_8_bits
+    from googlenet.exporting.bundles import write_bundle
+    from googlenet.exporting.quantization import in_8_bits
     from googlenet.models.spec import to_json
 
     torch.manual_seed(0)

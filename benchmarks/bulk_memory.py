@@ -22,7 +22,7 @@ from PIL import Image
 
 from googlenet import create
 from googlenet.card import ModelCard
-from googlenet.inference.export import write_bundle
+from googlenet.exporting.bundles import write_bundle
 from googlenet.models.spec import to_json
 
 SIDE = 32

@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from googlenet.data.pictures import find_pictures
+from googlenet.data.image_set import find_pictures
 
 
 def arrange(pictures: list[Path], to: Path, times: int) -> None:

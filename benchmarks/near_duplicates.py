@@ -17,7 +17,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from googlenet.data.pictures import find_pictures
+from googlenet.data.image_set import find_pictures
 from googlenet.images.decode import decode
 
 AT_MOST = 2000  # pictures of one folder

@@ -23,10 +23,10 @@ import torchvision_training
 from in_turns import Round, Runner
 
 from googlenet import create
-from googlenet.data.pictures import open_data
+from googlenet.data.image_set import open_data
 from googlenet.inference.engine import processor
 from googlenet.training import memory
-from googlenet.training.fit import Fit
+from googlenet.training.trainer import Fit
 from googlenet.training.loading import Batch
 from googlenet.training.precision import fastest
 from googlenet.training.recipe import load_recipe

@@ -26,7 +26,7 @@ from googlenet import bundle as bundles
 from googlenet.bundle import MODEL
 from googlenet.card import Preprocessing
 from googlenet.images.decode import open_picture
-from googlenet.images.preprocess import prepare, see
+from googlenet.images.resize import prepare, see
 from googlenet.inference.engine import read_graph, runtime
 
 BATCH, ENGINE_BATCH, REPEATS = 32, 8, 5

@@ -16,7 +16,7 @@ from PIL import Image
 import googlenet
 from googlenet import stages
 from googlenet.cli import main
-from googlenet.models.googlenet import HALVE, inception
+from googlenet.models.networks.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Network, Pool, Stage, classifier
 
 # Compiled graphs of tests do not belong into the cache of whoever runs them; other processes inherit this.

@@ -23,19 +23,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
-    from googlenet.comparing.benchmark import benchmark
-    from googlenet.comparing.compare import Comparison, compare
-    from googlenet.doctor.examine import examine
-    from googlenet.doctor.findings import Findings
+    from googlenet.benchmarking.benchmark import benchmark
+    from googlenet.benchmarking.compare import Comparison, compare
+    from googlenet.diagnosis.doctor import examine
+    from googlenet.diagnosis.findings import Findings
     from googlenet.errors import GoogLeNetError
     from googlenet.evaluation.evaluate import Evaluation, evaluate
-    from googlenet.evaluation.precisions import Precisions, measure_precisions, quantize
+    from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
     from googlenet.exchange.convert import convert
-    from googlenet.exchange.named import fetch
-    from googlenet.inference.benchmark import Benchmark
+    from googlenet.exchange.datasets import fetch
+    from googlenet.benchmarking.measure import Benchmark
     from googlenet.inference.classifier import Classifier, Prediction, load
-    from googlenet.inference.golden import Verification, verify
-    from googlenet.inference.standalone import export
+    from googlenet.inference.verify import Verification, verify
+    from googlenet.exporting.formats import export
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet, create
     from googlenet.models.spec import Network
@@ -45,33 +45,33 @@ if TYPE_CHECKING:
 # name → (module, the extra that its imports need)
 _PUBLIC = {
     "Analysis": ("models.analysis", None),
-    "Benchmark": ("inference.benchmark", None),
+    "Benchmark": ("benchmarking.measure", None),
     "Bundle": ("bundle", None),
     "Classifier": ("inference.classifier", None),
-    "Comparison": ("comparing.compare", "train"),
+    "Comparison": ("benchmarking.compare", "train"),
     "ConvNet": ("models.build", "train"),
     "Evaluation": ("evaluation.evaluate", "train"),
-    "Findings": ("doctor.findings", "train"),
+    "Findings": ("diagnosis.findings", "train"),
     "GoogLeNetError": ("errors", None),
     "NETWORKS": ("models.zoo", None),
     "Network": ("models.spec", None),
-    "Precisions": ("evaluation.precisions", "train"),
+    "Precisions": ("benchmarking.precisions", "train"),
     "Prediction": ("inference.classifier", None),
-    "Verification": ("inference.golden", None),
+    "Verification": ("inference.verify", None),
     "analyse": ("models.zoo", None),
-    "benchmark": ("comparing.benchmark", None),
-    "compare": ("comparing.compare", "train"),
+    "benchmark": ("benchmarking.benchmark", None),
+    "compare": ("benchmarking.compare", "train"),
     "convert": ("exchange.convert", "train"),
     "create": ("models.build", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
-    "examine": ("doctor.examine", "train"),
-    "export": ("inference.standalone", None),
-    "fetch": ("exchange.named", "train"),
+    "examine": ("diagnosis.doctor", "train"),
+    "export": ("exporting.formats", None),
+    "fetch": ("exchange.datasets", "train"),
     "load": ("inference.classifier", None),
-    "measure_precisions": ("evaluation.precisions", "train"),
-    "quantize": ("evaluation.precisions", "train"),
+    "measure_precisions": ("benchmarking.precisions", "train"),
+    "quantize": ("benchmarking.precisions", "train"),
     "train": ("training.run", "train"),
-    "verify": ("inference.golden", None),
+    "verify": ("inference.verify", None),
 }
 
 __all__ = [

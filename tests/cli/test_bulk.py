@@ -14,7 +14,7 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from googlenet.inference.results import FORMATS
+from googlenet.bulk.results import FORMATS
 
 
 @pytest.fixture(scope="module")

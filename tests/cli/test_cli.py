@@ -204,7 +204,7 @@ def test_the_demo_shows_everything_and_ends_with_three_lines_to_type(call, tmp_p
 
 
 def test_compare_for_people_and_for_programs(call, tmp_path, monkeypatch):
-    from googlenet.inference import speed
+    from googlenet.benchmarking import speed
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "SECONDS", 0.01)
@@ -221,7 +221,7 @@ def test_compare_for_people_and_for_programs(call, tmp_path, monkeypatch):
 
 
 def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
-    from googlenet.inference import speed
+    from googlenet.benchmarking import speed
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "SECONDS", 0.01)

@@ -112,7 +112,7 @@ def test_a_user_without_a_home_directory_is_told_where_to_keep_sets():
     code = (
         "import os\n"
         "from googlenet import files\n"
-        "from googlenet.data.named import find_named\n"
+        "from googlenet.data.datasets import find_named\n"
         "from googlenet.errors import DataError\n"
         "os.setuid(12345)\n"
         "assert files.user_cache() is None\n"

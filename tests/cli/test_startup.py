@@ -14,7 +14,7 @@ from googlenet.cli.conversion import _UNKNOWN, _Lightly
 HEAVY = (
     "pydantic", "torch", "torchvision", "onnx", "pandas", "pyarrow", "matplotlib", "scipy", "sklearn", "asyncio",
     "multiprocessing", "ssl", "email", "http.client", "urllib.request", "openvino.tools.ovc", "openvino_telemetry.main",
-    "googlenet.inference.results", "googlenet.inference.parquet", "googlenet.inference.sorting",
+    "googlenet.bulk.results", "googlenet.bulk.parquet", "googlenet.bulk.sorting",
     "googlenet.data.downloads", "googlenet.cli.train",
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ def test_one_picture_is_answered_without_what_others_need(trained_run, options):
 def test_what_is_asked_for_is_still_loaded(trained_run, tmp_path):
     photo = trained_run.parent / "photos" / "red" / "007.png"
     code, _, found = loaded("predict", trained_run, photo, "--out", tmp_path / "results.csv")
-    assert (code, found) == (0, ["googlenet.inference.results"])
+    assert (code, found) == (0, ["googlenet.bulk.results"])
     code, _, found = loaded("predict", trained_run, photo, "--top", "many")  # a wrong value: typer says what is wrong
     assert (code, found[:1]) == (2, ["pydantic"])
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import googlenet
 from googlenet.card import ModelCard
-from googlenet.inference.export import write_bundle
+from googlenet.exporting.bundles import write_bundle
 from googlenet.models.analysis import analyse, minimum_size
 from googlenet.models.build import create
 from googlenet.models.spec import to_json

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from googlenet.data import downloads
-from googlenet.data.pictures import open_data
+from googlenet.data.image_set import open_data
 from googlenet.data.sources import find_sources, readable
 from googlenet.errors import DataError, UnreadableImageError
 from googlenet.images.decode import decode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from googlenet.data.pictures import Pictures, open_data
+from googlenet.data.image_set import Pictures, open_data
 from googlenet.data.sources import find_sources
 from googlenet.errors import DataError
 

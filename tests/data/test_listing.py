@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.pictures import Pictures, find_data, open_data
+from googlenet.data.image_set import Pictures, find_data, open_data
 from googlenet.errors import DataError
 
 Record = dict[str, Any]

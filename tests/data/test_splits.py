@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from googlenet.data.pictures import LabelledData, Picture, Pictures, find_data, open_data
+from googlenet.data.image_set import LabelledData, Picture, Pictures, find_data, open_data
 from googlenet.data.splits import RECORD, Record, Recorded, content_hashes, draw, hashes_told, read_record, record_of
 from googlenet.errors import DataError
 

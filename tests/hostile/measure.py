@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from googlenet.card import Preprocessing
-from googlenet.doctor.look import Entry, look
+from googlenet.diagnosis.facts import Entry, look
 from googlenet.errors import ImageError
 from googlenet.images.decode import decode
-from googlenet.images.preprocess import read, see
+from googlenet.images.resize import read, see
 
 SECONDS, MEGABYTES = 5, 1024  # the budget of one image
 RULE = Preprocessing(224)

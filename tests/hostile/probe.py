@@ -21,7 +21,7 @@ import numpy as np
 
 import googlenet
 from googlenet.errors import GoogLeNetError
-from googlenet.images.preprocess import see
+from googlenet.images.resize import see
 
 SECONDS = 20  # for everything that is done with one bundle; a tenth is usual
 SPARE_BYTES = 1 << 30  # of address space, beside what a sound bundle took

@@ -813,7 +813,7 @@ def int8_constants_that_spread_without_bounds(bundle):
 @pytest.fixture(scope="module")
 def sound(trained_run, tmp_path_factory):
     """A folder with a sound bundle in `sound/`, a secret beside it, and what the bundle holds."""
-    from googlenet.inference.quantize import in_8_bits
+    from googlenet.exporting.quantization import in_8_bits
 
     root = tmp_path_factory.mktemp("hostile")
     bundle = bundles.read(trained_run)

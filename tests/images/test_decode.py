@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, features
 from googlenet.card import Preprocessing
 from googlenet.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from googlenet.images.decode import decode
-from googlenet.images.preprocess import prepare
+from googlenet.images.resize import prepare
 
 PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -620,7 +620,7 @@ def test_the_limit_holds_for_the_pixels_that_are_decoded() -> None:
 
 
 def test_training_and_prediction_see_the_same_pixels_of_a_large_jpeg(tmp_path: Path) -> None:
-    from googlenet.data.pictures import Picture, Pictures
+    from googlenet.data.image_set import Picture, Pictures
     from googlenet.training.loading import PictureDataset, Place
 
     (tmp_path / "large.jpg").write_bytes(encoded(PHOTOGRAPH, "JPEG"))

@@ -15,7 +15,7 @@ import googlenet
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError, UnreadableImageError
 from googlenet.images.decode import decode
-from googlenet.images.preprocess import see
+from googlenet.images.resize import see
 
 RAMP = np.tile(np.linspace(0, 1, 256), (2, 1))  # from black to white
 BYTES = np.arange(256)

@@ -18,7 +18,7 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.errors import BundleError, GoogLeNetError, NetworkError, UnreadableImageError
 from googlenet.inference.engine import precisions
-from googlenet.inference.pipeline import AHEAD, cores
+from googlenet.parallel import AHEAD, cores
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from googlenet.errors import WeightsError
 from googlenet.exchange.files import read
 from googlenet.models.build import create
-from googlenet.models.googlenet import GOOGLENET
+from googlenet.models.networks.googlenet import GOOGLENET
 from googlenet.models.spec import LRN, Pool
 from googlenet.models.weights import give, take
 from googlenet.models.zoo import find

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from googlenet.models.build import create
-from googlenet.models.classics import LENET5
-from googlenet.models.googlenet import inception
+from googlenet.models.networks.classics import LENET5
+from googlenet.models.networks.googlenet import inception
 from googlenet.models.shapes import laid_out
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Linear, Network, Pool, Residual, SeparableConv, Stage
 from googlenet.models.zoo import NETWORKS

@@ -7,7 +7,7 @@ import torch
 from googlenet.errors import InputSizeError, NetworkError
 from googlenet.models.analysis import analyse, minimum_size
 from googlenet.models.build import create
-from googlenet.models.googlenet import GOOGLENET, GOOGLENET_BN, inception
+from googlenet.models.networks.googlenet import GOOGLENET, GOOGLENET_BN, inception
 from googlenet.models.spec import (
     LRN,
     AuxTap,

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from googlenet.models.analysis import analyse
-from googlenet.models.googlenet import AUX_HEAD, GOOGLENET, GOOGLENET_NAIVE, INCEPTION5H
+from googlenet.models.networks.googlenet import AUX_HEAD, GOOGLENET, GOOGLENET_NAIVE, INCEPTION5H
 from googlenet.models.spec import AuxTap
 from googlenet.models.table1 import PRINTED, errata, naive_against_reduced
 

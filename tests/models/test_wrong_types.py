@@ -8,7 +8,7 @@ import torch
 
 import googlenet
 from googlenet.errors import InputSizeError, MachineError, NetworkError, WeightsError
-from googlenet.models.googlenet import GOOGLENET
+from googlenet.models.networks.googlenet import GOOGLENET
 from googlenet.models.spec import LRN, Conv, Dropout, Linear, Network, Parallel, Pool, Residual, Stage
 
 

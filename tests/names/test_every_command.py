@@ -18,8 +18,8 @@ from PIL import Image
 
 import googlenet
 from googlenet import bundle as bundles
-from googlenet.data.pictures import open_data
-from googlenet.inference.sorting import folder_names
+from googlenet.data.image_set import open_data
+from googlenet.bulk.sorting import folder_names
 from googlenet.text import escape_surrogates, from_no_formula, from_no_formula_path, printable
 
 from .conftest import CONTROL, NAMES, write_named

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import googlenet
-from googlenet.data.pictures import LabelledData, open_data
+from googlenet.data.image_set import LabelledData, open_data
 from googlenet.errors import DataError, DiskFullError, NetworkError
 
 LATIN = os.fsdecode(b"caf\xe9")  # the name of a folder in Latin-1
@@ -114,7 +114,7 @@ def test_what_cannot_be_shipped_is_known_before_the_first_epoch(coloured, tiny, 
     def broken(*_):
         raise NetworkError("cannot be written")
 
-    monkeypatch.setattr("googlenet.inference.export.to_onnx", broken)
+    monkeypatch.setattr("googlenet.exporting.bundles.to_onnx", broken)
     with pytest.raises(NetworkError, match="cannot be written"):
         googlenet.train(coloured, tmp_path / "run", network=tiny, epochs=2, batch_size=8, workers=0)
     assert "epoch   1" not in capsys.readouterr().err

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from googlenet.inference.cluster import ATTEMPTS
+from googlenet.bulk.ray_cluster import ATTEMPTS
 from tests.inference.test_cluster import (  # noqa: F401
     assert_survives_the_driver,
     many,

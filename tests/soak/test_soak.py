@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from googlenet.errors import StoppedError
-from googlenet.inference.results import FORMATS
+from googlenet.bulk.results import FORMATS
 from tests.cli.test_bulk import assert_survives, write_many
 from tests.training.test_checkpoint import assert_same, interrupt, kill_while_it_trains, terminate
 from tests.training.test_distributed import EVERY_STEP, losses, torchrun

@@ -213,7 +213,7 @@ PRINTERS = {
     "cli/output.py",  # JSON and CSV
     "cli/__init__.py",  # the version
     "stages.py",  # a word while nothing else is shown
-    "inference/benchmark.py",  # to the process that asked for measurements
+    "benchmarking/measure.py",  # to the process that asked for measurements
 }
 
 

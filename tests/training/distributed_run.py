@@ -10,7 +10,7 @@ import sys
 
 from googlenet.cli import main
 from googlenet.models import zoo
-from googlenet.models.googlenet import HALVE, inception
+from googlenet.models.networks.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Linear, Network, Pool, Stage, classifier
 from googlenet.training.display import Display
 

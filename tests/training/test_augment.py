@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision import transforms
 
-from googlenet.data.pictures import open_data
+from googlenet.data.image_set import open_data
 from googlenet.models import zoo
 from googlenet.training.augment import vary
 from googlenet.training.loading import PictureDataset, Place

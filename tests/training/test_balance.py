@@ -16,7 +16,7 @@ from torch.nn import functional
 
 import googlenet
 from googlenet.card import Preprocessing
-from googlenet.data.pictures import Picture, Pictures
+from googlenet.data.image_set import Picture, Pictures
 from googlenet.errors import CheckpointError, RecipeError, RunError
 from googlenet.models.build import create
 from googlenet.training.loading import Batches, PictureDataset, Place

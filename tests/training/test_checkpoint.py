@@ -20,7 +20,7 @@ from googlenet.errors import CheckpointError, NonFiniteLossError, RecipeError, R
 from googlenet.training import checkpoint
 from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.fit import Fit
+from googlenet.training.trainer import Fit
 
 EVERY_STEP = 1e-9  # minutes between checkpoints
 RECIPE = "precision = 'fp32'\nepochs = 3\nbatch_size = 32\naveraging = 0.9\n"  # 3 steps an epoch

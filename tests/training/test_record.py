@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import googlenet
-from googlenet.data.pictures import find_data, open_data, redraw
+from googlenet.data.image_set import find_data, open_data, redraw
 from googlenet.data.splits import RECORD
 from googlenet.errors import CheckpointError, DataError, RunError, StoppedError
 from googlenet.training import checkpoint
@@ -162,7 +162,7 @@ def test_renamed_images_keep_their_split_and_order(train, own, finished):
 def test_the_split_of_a_run_is_the_recorded_one_whatever_would_be_drawn_now(train, own, finished, monkeypatch):
     run, moved = own
     cut(run)
-    monkeypatch.setattr("googlenet.data.pictures.draw", lambda items, *_: ["train"] * len(items))
+    monkeypatch.setattr("googlenet.data.image_set.draw", lambda items, *_: ["train"] * len(items))
     train(moved, run, resume=True)
     assert_same_weights(run, finished / "run")
 

@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import googlenet
-from googlenet.data.pictures import LabelledData, Picture, Pictures
+from googlenet.data.image_set import LabelledData, Picture, Pictures
 from googlenet.errors import CheckpointError, DataError, StoppedError
 from googlenet.training import work as run
 from googlenet.training.task import SeveralLabels

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import googlenet
 from googlenet.card import Preprocessing
-from googlenet.data.pictures import Picture, Pictures
+from googlenet.data.image_set import Picture, Pictures
 from googlenet.errors import (
     CheckpointError,
     DataError,
@@ -32,7 +32,7 @@ from googlenet.errors import (
     StoppedError,
     UnreadableImageError,
 )
-from googlenet.images.preprocess import prepare
+from googlenet.images.resize import prepare
 from googlenet.training import checkpoint
 from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints

@@ -19,13 +19,13 @@ import googlenet
 from googlenet.card import Preprocessing
 from googlenet.errors import BundleError, NetworkError, RecipeError, RunError, StoppedError, WeightsError
 from googlenet.exchange import convert as converting
-from googlenet.exchange.published import published
+from googlenet.exchange.torchvision_weights import published
 from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
 from googlenet.training import checkpoint, transfer
 from googlenet.training import work as run
-from googlenet.training.fit import _optimizer
+from googlenet.training.trainer import _optimizer
 from googlenet.training.objective import Objective
 from googlenet.training.recipe import load_recipe
 from googlenet.training.run import look

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from googlenet.inference.benchmark import Benchmark, Measured, Throughput
+    from googlenet.benchmarking.measure import Benchmark, Measured, Throughput
 
 QUIET = 0.8  # of the cores' time: with less, what else the machine does is worth a line
 
@@ -46,7 +46,7 @@ def benchmark(
         look.check_plot(plot)
     import googlenet
     from googlenet.cli.output import progress, say, show_json, warn
-    from googlenet.inference.benchmark import BATCH_SIZES, SECONDS
+    from googlenet.benchmarking.measure import BATCH_SIZES, SECONDS
     from googlenet.stages import stage
 
     with stage(f"measuring {run}"), progress("measuring") as bar:

@@ -13,9 +13,9 @@ from googlenet.cli.output import progress, show_summary, warn_of_origin
 from googlenet.data.tables import Pictures
 from googlenet.errors import StoppedError
 from googlenet.inference.classifier import Classifier
-from googlenet.inference.cluster import answered, cluster, job_of
-from googlenet.inference.parts import Part, Parts, split
-from googlenet.inference.rows import Layout
+from googlenet.bulk.ray_cluster import answered, cluster, job_of
+from googlenet.bulk.parts import Part, Parts, split
+from googlenet.bulk.rows import Layout
 from googlenet.stopping import CODE, interrupts
 
 

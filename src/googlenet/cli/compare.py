@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from googlenet.comparing.compare import Compared, Comparison
+    from googlenet.benchmarking.compare import Compared, Comparison
 
 PLOT = Path("compare.png")
 

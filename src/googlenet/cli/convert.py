@@ -130,7 +130,7 @@ def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
     from googlenet.stages import stage
 
     with stage("loading PyTorch"):
-        from googlenet.exchange.outwards import export_weights
+        from googlenet.exchange.state_dicts import export_weights
         from googlenet.exchange.program import loading
     with stage(f"converting {run}"):
         written = export_weights(run, out, layout)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from googlenet.data.pictures import Picture, Pictures
+    from googlenet.data.image_set import Picture, Pictures
     from googlenet.inference.classifier import Prediction
 
 SHEET = 32  # held-out pictures that are written as files and predicted
@@ -39,7 +39,7 @@ def demo(
     import googlenet
     from googlenet.cli import evaluate, look
     from googlenet.cli.output import say, say_command
-    from googlenet.data.pictures import DIGITS, open_data
+    from googlenet.data.image_set import DIGITS, open_data
     from googlenet.evaluation.metrics import Metrics
     from googlenet.images.decode import decode
     from googlenet.training import directory

@@ -13,8 +13,8 @@ from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, Pat
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
-    from googlenet.doctor.clean import Cleaned
-    from googlenet.doctor.findings import Finding, Findings
+    from googlenet.diagnosis.clean import Cleaned
+    from googlenet.diagnosis.findings import Finding, Findings
     from googlenet.images.decode import Pixels
 
 EXAMPLES = 3  # of each kind that the terminal shows
@@ -77,7 +77,7 @@ def doctor(
     from googlenet.cli.output import show_json, warn
 
     examine = googlenet.examine  # first, so that a missing extra is said before anything is read
-    from googlenet.doctor.clean import clean, refuse
+    from googlenet.diagnosis.clean import clean, refuse
 
     if fix is not None:
         refuse(data, fix)
@@ -126,7 +126,7 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 
 def _show(findings: Findings, data: str) -> None:
     from googlenet.cli.output import say, show_table
-    from googlenet.doctor.findings import AILMENTS
+    from googlenet.diagnosis.findings import AILMENTS
 
     splits = ", ".join(f"{split} {count:,}" for split, count in findings.splits.items() if split)
     say(f"{data}: {findings.pictures:,} pictures in {findings.classes:,} classes" + (f" ({splits})" if splits else ""))
@@ -159,7 +159,7 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
     from PIL import Image
 
     from googlenet.cli.look import plot
-    from googlenet.doctor.findings import AILMENTS
+    from googlenet.diagnosis.findings import AILMENTS
     from googlenet.images.decode import decode
     from googlenet.text import printable
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from googlenet.evaluation.precisions import Precisions
-    from googlenet.inference.standalone import Exported
+    from googlenet.benchmarking.precisions import Precisions
+    from googlenet.exporting.formats import Exported
 
 
 def register(app: typer.Typer) -> None:
@@ -109,7 +109,7 @@ def _as_json(found: Precisions) -> dict[str, Any]:
 def _show(found: Precisions) -> None:
     from googlenet.card import SHOWN
     from googlenet.cli.output import say, show_table
-    from googlenet.inference.benchmark import file_bytes
+    from googlenet.benchmarking.measure import file_bytes
     from googlenet.inference.engine import best_precision
 
     bundle, card = found.bundle, found.bundle.card

@@ -15,9 +15,9 @@ from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier
-    from googlenet.inference.results import Results
-    from googlenet.inference.rows import Answer, Layout
-    from googlenet.inference.sorting import Sorter
+    from googlenet.bulk.results import Results
+    from googlenet.bulk.rows import Answer, Layout
+    from googlenet.bulk.sorting import Sorter
 
 
 def register(app: typer.Typer) -> None:
@@ -154,7 +154,7 @@ def _refuse_places(
     from googlenet.files import check_output_path
 
     if engine == "ray" and out is not None:
-        from googlenet.inference import cluster, parts
+        from googlenet.bulk import ray_cluster as cluster, parts
 
         cluster.require_ray(address)
         parts.refuse(out)
@@ -164,14 +164,14 @@ def _refuse_places(
         if ("://" in path and not is_url(path)) or path.lower().endswith(".parquet"):
             raise DataError(f"{path}: pictures in stores and in Parquet files are read with --engine ray alone: add it")
     if out is not None:
-        from googlenet.inference import results
+        from googlenet.bulk import results
 
         results.refuse(out)
         if out.exists() and not resume:
             raise results.in_the_way(out, out)
         check_output_path(out)
     if sort_into is not None:
-        from googlenet.inference import sorting
+        from googlenet.bulk import sorting
 
         _refuse_elsewhere(paths)
         sorting.refuse(sort_into, paths)
@@ -194,7 +194,7 @@ def _sorter(
     if folder is None:
         return None
     from googlenet.errors import ResultsError
-    from googlenet.inference.sorting import Sorter
+    from googlenet.bulk.sorting import Sorter
 
     if classifier.card.multi_label:
         raise ResultsError(f"--sort-into {folder}: pictures of {classifier.card.name} may have several labels, not one")
@@ -205,8 +205,8 @@ def _layout(classifier: Classifier, top: int | None, embeddings: bool) -> Layout
     """Say what a row of the results file holds."""
     import numpy as np
 
-    from googlenet.inference import rows
-    from googlenet.inference.origin import origin_of
+    from googlenet.bulk import rows
+    from googlenet.bulk.origin import origin_of
 
     if embeddings:
         rule = classifier.card.preprocessing
@@ -270,7 +270,7 @@ def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
     """Write the results file and say what is in it. Gives how many pictures in it could not be read."""
     from googlenet.cli.output import show_summary, warn_of_origin
     from googlenet.errors import StoppedError
-    from googlenet.inference.results import open_results
+    from googlenet.bulk.results import open_results
     from googlenet.text import escape_surrogates
 
     with open_results(out, layout, resume=resume) as results:
@@ -330,7 +330,7 @@ def _print(job: Job, top: int | None, as_json: bool, as_csv: bool) -> int:
 def _rows(job: Job, top: int | None, unread: list[str]) -> Iterator[dict[str, Any]]:
     """Give a row for each picture; what is wrong with those that cannot be read is added to ``unread``."""
     from googlenet.inference.classifier import Prediction
-    from googlenet.inference.rows import named
+    from googlenet.bulk.rows import named
     from googlenet.text import escape_surrogates
 
     for source, answer in job.answers():

@@ -104,7 +104,7 @@ def train(
     from googlenet.cli import look
     from googlenet.cli.output import say, say_command, warn
     from googlenet.data.addresses import is_url
-    from googlenet.data.named import NAMED
+    from googlenet.data.datasets import NAMED
 
     settings: dict[str, Any] = {
         "network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size, "in_channels": in_channels,

@@ -8,7 +8,7 @@ from itertools import islice
 
 from PIL import Image, ImageSequence
 
-from googlenet.data.pictures import Picture, Pictures
+from googlenet.data.image_set import Picture, Pictures
 from googlenet.errors import ImageError
 from googlenet.images import depth
 from googlenet.images.decode import opened

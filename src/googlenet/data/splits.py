@@ -19,7 +19,7 @@ from googlenet.stages import stage
 from googlenet.text import csv_line, escape_surrogates, from_no_formula_path, no_formula_path, printable
 
 if TYPE_CHECKING:
-    from googlenet.data.pictures import Picture
+    from googlenet.data.image_set import Picture
 
 SPLITS = ("train", "val", "test")  # to learn from, to choose the best epoch by, never looked at in training
 DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were split, on cards; by name in 0.1.0
@@ -60,7 +60,7 @@ def draw(items: Sequence[Picture], seed: int, fractions: Mapping[str, float]) ->
     together, which may leave the fractions as near as the groups allow; the class with the fewest groups goes first
     (iterative stratification: Sechidis et al., *On the stratification of multi-label data*, 2011).
 
-    >>> from googlenet.data.pictures import Picture
+    >>> from googlenet.data.image_set import Picture
     >>> birds = [Picture(f"bird/{n}.jpg", (0,)) for n in range(12)]
     >>> Counter(draw(birds, 0, {"test": 0.1, "val": 0.2})) == {"train": 9, "val": 2, "test": 1}
     True

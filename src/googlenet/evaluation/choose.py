@@ -10,7 +10,7 @@ from typing import Any
 
 from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
-from googlenet.data.pictures import VAL_FRACTION, LabelledData, Picture, Pictures, find_data, redraw
+from googlenet.data.image_set import VAL_FRACTION, LabelledData, Picture, Pictures, find_data, redraw
 from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_told, read_record
 from googlenet.errors import DataError
 from googlenet.text import first_few, printable
@@ -38,7 +38,7 @@ def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = 
 
     By default these are, of the data that the run was trained on, the images that it held out (``val``), and of any
     other data all images that it did not learn from, as it knows them by their content. ``how`` to read ``data``
-    goes to :func:`~googlenet.data.pictures.find_data`.
+    goes to :func:`~googlenet.data.image_set.find_data`.
 
     Raises:
         DataError: there are none, they have classes or several labels that the classifier does not know, or the

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from googlenet.data.pictures import LabelledData
+from googlenet.data.image_set import LabelledData
 from googlenet.dataframes import to_dataframe, to_html
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.choose import Chosen, choose

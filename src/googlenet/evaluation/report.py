@@ -28,7 +28,7 @@ except ImportError as error:
     raise MissingExtraError("train", "matplotlib") from error
 
 if TYPE_CHECKING:
-    from googlenet.inference.benchmark import Benchmark, Measured
+    from googlenet.benchmarking.measure import Benchmark, Measured
 
 BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
 STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head

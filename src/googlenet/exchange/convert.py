@@ -20,7 +20,7 @@ from googlenet.exchange.check import HUB, check_free, check_source, unfit
 from googlenet.exchange.files import WeightsFile
 from googlenet.files import write_error
 from googlenet.images.decode import COLOURS, Pixels
-from googlenet.inference.export import write_bundle
+from googlenet.exporting.bundles import write_bundle
 from googlenet.models import weights, zoo
 from googlenet.models.analysis import analyse, minimum_size, too_small
 from googlenet.models.build import create

@@ -12,7 +12,7 @@ from googlenet.bundle import Bundle
 from googlenet.errors import MissingExtraError, RunError, WeightsError
 from googlenet.exchange.check import HUB, check_repository, check_source
 from googlenet.exchange.files import CONFIG, IN_FOLDER, INDEX
-from googlenet.exchange.outwards import timm_files
+from googlenet.exchange.state_dicts import timm_files
 from googlenet.files import write_error
 from googlenet.models import weights
 from googlenet.text import json_text, printable

@@ -21,9 +21,9 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
-from googlenet.images.preprocess import crop_box, inside, see
+from googlenet.images.resize import crop_box, inside, see
 from googlenet.inference.engine import Engine, Floats, best_precision
-from googlenet.inference.pipeline import caught, cores, in_order
+from googlenet.parallel import caught, cores, in_order
 from googlenet.text import escape_surrogates, nearest, printable
 
 Answer = TypeVar("Answer")

@@ -115,7 +115,7 @@ def analyse(network: Network, size: int | None = None) -> Analysis:
 
     Raises :class:`InputSizeError` when ``size`` is smaller than the network can take.
 
-    >>> from googlenet.models.googlenet import GOOGLENET
+    >>> from googlenet.models.networks.googlenet import GOOGLENET
     >>> table = analyse(GOOGLENET)
     >>> table.parameters, table.macs, table.training_parameters, table.depth
     (6998552, 1582671872, 13378280, 22)
@@ -134,7 +134,7 @@ def analyse(network: Network, size: int | None = None) -> Analysis:
 def minimum_size(network: Network) -> int:
     """Find the smallest height and width the network can take, in pixels.
 
-    >>> from googlenet.models.googlenet import GOOGLENET
+    >>> from googlenet.models.networks.googlenet import GOOGLENET
     >>> minimum_size(GOOGLENET)
     31
     """

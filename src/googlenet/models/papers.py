@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from googlenet.models import classics, googlenet, inception_v2, inception_v3, table1, xception
+from googlenet.models.networks import classics, googlenet, inception_v2, inception_v3, xception
+from googlenet.models import table1
 from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
 

@@ -40,7 +40,7 @@ Named = Iterator[tuple[str, Header]]
 def laid_out(network: spec.Network) -> dict[str, Header]:
     """Every tensor of a network's module by its key in the state dict, in that order.
 
-    >>> from googlenet.models.googlenet import GOOGLENET
+    >>> from googlenet.models.networks.googlenet import GOOGLENET
     >>> laid_out(GOOGLENET)["fc.weight"].shape
     (1000, 1024)
     """

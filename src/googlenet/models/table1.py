@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from googlenet.models.analysis import Shape, analyse, cost_of
-from googlenet.models.classics import ALEXNET, VGG16
-from googlenet.models.googlenet import (
+from googlenet.models.networks.classics import ALEXNET, VGG16
+from googlenet.models.networks.googlenet import (
     GOOGLENET,
     INCEPTION5H,
     SEPARABLE_STEM,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from googlenet.errors import WeightsError
 from googlenet.models import zoo
-from googlenet.models.classics import (
+from googlenet.models.networks.classics import (
     ALEXNET_CAFFE,
     RESNET50_CAFFE,
     VGG11,
@@ -25,7 +25,7 @@ from googlenet.models.classics import (
     VGG19,
     VGG19_BN,
 )
-from googlenet.models.inception_v2 import INCEPTION_BN, INCEPTION_BN_ONNX
+from googlenet.models.networks.inception_v2 import INCEPTION_BN, INCEPTION_BN_ONNX
 from googlenet.models.shapes import Header, laid_out
 from googlenet.models.spec import Conv, Network, Pool
 from googlenet.text import first_few, printable

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from googlenet.errors import NetworkError
-from googlenet.models import (
-    analysis,
-    classics,
-    googlenet,
-    inception_resnet,
-    inception_v2,
-    inception_v3,
-    inception_v4,
-    xception,
-)
+from googlenet.models import analysis
+from googlenet.models.networks import classics, googlenet, inception_resnet, inception_v2, inception_v3, inception_v4, xception
 from googlenet.models.analysis import Analysis
 from googlenet.models.spec import Network, require_network
 from googlenet.text import nearest

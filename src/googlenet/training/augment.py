@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import MID_GREY, Box, resized
+from googlenet.images.resize import MID_GREY, Box, resized
 from googlenet.training.recipe import Augmentation, Span
 
 TRIES = 10  # to find a crop of the area and proportions drawn that lies inside the picture

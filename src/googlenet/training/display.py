@@ -11,7 +11,7 @@ from googlenet.card import SHOWN
 from googlenet.terminal import Bar, Part, console, duration, one_line
 from googlenet.terminal import say as say_line
 from googlenet.text import first_few
-from googlenet.training.fit import EpochResult, Fit, Progress
+from googlenet.training.trainer import EpochResult, Fit, Progress
 from googlenet.training.recipe import Recipe
 
 STARVING = 0.2  # of the time spent waiting for pictures, from which on it is said of an epoch that is not short

@@ -29,10 +29,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from googlenet import machine
 from googlenet.card import Preprocessing
-from googlenet.data.pictures import Pictures
+from googlenet.data.image_set import Pictures
 from googlenet.errors import ImageError, MachineError
 from googlenet.images.decode import Pixels
-from googlenet.images.preprocess import prepare, read, whole_square
+from googlenet.images.resize import prepare, read, whole_square
 from googlenet.training.augment import smallest_side, vary
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from googlenet.card import ToSquare
-from googlenet.data.pictures import VAL_FRACTION
+from googlenet.data.image_set import VAL_FRACTION
 from googlenet.errors import RecipeError
 from googlenet.text import nearest, printable
 

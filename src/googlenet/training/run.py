@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing, ToSquare
 from googlenet.data.depths import common_range
-from googlenet.data.pictures import LabelledData, Picture, Pictures, find_data, open_data, redraw
+from googlenet.data.image_set import LabelledData, Picture, Pictures, find_data, open_data, redraw
 from googlenet.data.splits import (
     BY_NAME,
     DRAWN,
@@ -40,8 +40,8 @@ from googlenet.errors import (
 )
 from googlenet.extras import TRAINING, require
 from googlenet.images.decode import COLOURS
-from googlenet.inference.golden import golden_inputs
-from googlenet.inference.pipeline import cores
+from googlenet.inference.verify import golden_inputs
+from googlenet.parallel import cores
 from googlenet.machine import explained
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from googlenet.data.pictures import LabelledData
+from googlenet.data.image_set import LabelledData
 from googlenet.evaluation.metrics import average_precisions, best_thresholds, mean_defined
 
 

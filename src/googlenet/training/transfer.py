@@ -21,8 +21,8 @@ from googlenet.card import IMAGENET_STD, ModelCard, Preprocessing
 from googlenet.errors import WeightsError
 from googlenet.exchange import files
 from googlenet.exchange.convert import describe, read_weights
-from googlenet.exchange.outwards import tensors_of
-from googlenet.exchange.published import published
+from googlenet.exchange.state_dicts import tensors_of
+from googlenet.exchange.torchvision_weights import published
 from googlenet.images.decode import COLOURS
 from googlenet.models import zoo
 from googlenet.models.build import ConvNet

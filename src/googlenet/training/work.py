@@ -23,13 +23,13 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
-from googlenet.data.pictures import Picture
+from googlenet.data.image_set import Picture
 from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
 from googlenet.errors import BundleError, DeviceError, DiskFullError, RunError, StoppedError
 from googlenet.evaluation.drawing import attempt
 from googlenet.images.depth import described as described_range
-from googlenet.inference.export import write_bundle
-from googlenet.inference.golden import golden_inputs
+from googlenet.exporting.bundles import write_bundle
+from googlenet.inference.verify import golden_inputs
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import to_json
 from googlenet.stages import stage
@@ -39,8 +39,8 @@ from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.directory import CHECKPOINTS, CURVE, LOG, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
-from googlenet.training.fit import EpochResult, Fit
-from googlenet.training.pace import Minutes
+from googlenet.training.trainer import EpochResult, Fit
+from googlenet.training.budget import Minutes
 from googlenet.training.precision import fastest
 
 if TYPE_CHECKING:

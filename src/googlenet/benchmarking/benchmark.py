@@ -1,0 +1,102 @@
+"""``benchmark``: how fast one classifier or network is here, in every precision. Torch only for a network by name."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from googlenet import bundle as bundles
+from googlenet.bundle import Bundle
+from googlenet.errors import BundleError, DeviceError, NetworkError, RecipeError
+from googlenet.extras import require
+from googlenet.inference import engine
+from googlenet.benchmarking.measure import BATCH_SIZES, SECONDS, Benchmark, check, measure
+from googlenet.models.analysis import analyse
+from googlenet.models.spec import Network
+from googlenet.models.zoo import NETWORKS
+from googlenet.stages import stage
+from googlenet.text import nearest
+
+Report = Callable[[int, int], None]
+
+
+def benchmark(
+    run: str | Path | Network,
+    *,
+    size: int | None = None,
+    precisions: Sequence[str] | None = None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    seconds: float = SECONDS,
+    progress: Report | None = None,
+) -> Benchmark:
+    """Measure latency, throughput, compile time and memory, and the share of this processor's peak that is reached.
+
+    Each precision is measured in a process of its own, so that none disturbs the memory of another.
+
+    Args:
+        run: a run of ``train`` or a bundle, which needs nothing but the package; or a network with fresh weights, by
+            its name or a ``Network``, which needs the train extra.
+        size: side of the pictures in pixels, of a network; a bundle has its own.
+        precisions: what to compute in; unless told, all that the bundle and this processor have.
+        batch_sizes: pictures at once where throughput is measured, 1 or more each.
+        seconds: how long each measurement takes at least.
+        progress: called with the number of measurements done and of all.
+
+    Raises:
+        NetworkError, RecipeError: ``run`` is neither, or the other arguments cannot be measured with.
+        BundleError: the bundle is damaged, foreign or too new.
+        DeviceError: the bundle or this processor lacks a precision, or measuring one failed.
+        MissingExtraError: a network needs the train extra.
+
+    ::
+
+        for row in googlenet.benchmark("runs/flowers").precisions:
+            print(row.precision, row.latency_ms.p50, row.best.pictures_per_second, row.best.share)
+    """
+    check(batch_sizes, seconds)
+    with _bundle_of(run, size, precisions or ()) as bundle:
+        return measure(bundle, precisions, batch_sizes, seconds, progress)
+
+
+@contextmanager
+def _bundle_of(run: str | Path | Network, size: int | None, precisions: Sequence[str]) -> Iterator[Bundle]:
+    network = run if isinstance(run, Network) else NETWORKS.get(str(run))
+    bundle = None if isinstance(run, Network) else _there(run, network)
+    if bundle is not None:
+        if size is not None:
+            raise RecipeError(
+                f"{run} takes pictures of {bundle.card.preprocessing.size} pixels: a size is of a network"
+            )
+        yield bundle
+        return
+    assert network is not None
+    size = analyse(network, size).size  # large enough
+    lacking = [precision for precision in precisions if precision not in engine.precisions()]
+    if lacking:
+        raise DeviceError(
+            f"{lacking[0]} cannot be measured: fresh weights have {', '.join(engine.precisions())} on this processor"
+        )
+    write = _writer()
+    with tempfile.TemporaryDirectory() as folder:
+        yield write(Path(folder, "bundle"), network, size)
+
+
+def _there(run: str | Path, network: Network | None) -> Bundle | None:
+    """Read the bundle that is meant, or give None where a network is: a bundle of the same name goes before it."""
+    try:
+        return bundles.read(run)
+    except BundleError:
+        if network is not None:
+            return None
+        if Path(run).exists():
+            raise
+    raise NetworkError(f"{run} is neither a run, nor a bundle, nor a network: {nearest(str(run), NETWORKS)}")
+
+
+def _writer() -> Callable[[Path, Network, int], Bundle]:
+    require("train", "torch", "onnx", "safetensors")
+    with stage("loading PyTorch"):
+        from googlenet.exporting.bundles import write_untrained
+    return write_untrained

@@ -1,0 +1,174 @@
+"""What each precision of a bundle costs and gives, measured and written into its card; and the 8-bit graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from googlenet import bundle as bundles
+from googlenet.bundle import INT8, Bundle
+from googlenet.card import TOLERANCE
+from googlenet.data.image_set import Picture
+from googlenet.errors import DataError, ImageError
+from googlenet.evaluation.choose import Chosen, choose
+from googlenet.evaluation.evaluate import evaluate_on, measured
+from googlenet.files import write_error
+from googlenet.images.decode import Pixels
+from googlenet.inference.classifier import BATCH, Classifier
+from googlenet.inference.engine import Engine, Floats, precisions_for, processor
+from googlenet.parallel import caught, cores, in_order
+from googlenet.benchmarking.speed import latency, throughput
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """A bundle whose card says what each precision gives, and which layers its 8-bit graph keeps in floating point.
+
+    ``plain_loss`` is what all layers in 8 bits would have cost, where that was more than is allowed.
+    """
+
+    bundle: Bundle
+    kept: tuple[str, ...] = ()
+    plain_loss: float | None = None
+    pictures: int = 0
+
+
+def quantize(run: str | Path, data: str | Path | None = None, *, progress: Report | None = None) -> Precisions:
+    """Add an 8-bit graph to a bundle, and measure all of its precisions.
+
+    The ranges of the layers come from 300 of the held-out pictures. If top-1 accuracy (or mAP) on all of them falls by
+    more than 0.5 points, the layers that cost most are kept in floating point, as few as it takes.
+
+    Args:
+        run: a run of ``train``, or a bundle. It is replaced by one that is whole, or left as it is.
+        data: the labelled pictures it was trained on; unless told, those whose place its card has.
+        progress: called with what is done, and how many pictures of all.
+
+    Raises:
+        BundleError, DataError: before any work is done.
+        RunError: the bundle cannot be written.
+
+    ::
+
+        googlenet.quantize("runs/flowers").bundle.card.precisions["int8"]["score"]
+    """
+    bundle = bundles.read(run)
+    chosen = _data_of(bundle, data)
+    held_out = _Prepared(Classifier(bundle, "fp32"), chosen.pictures.items)
+    exact = _score(bundle, chosen, "fp32", progress)
+    from googlenet.exporting.quantization import in_8_bits, kept_in_floating_point
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = in_8_bits(bundle, held_out)
+        quantised = _with(bundle, files, Path(folder, "quantised"))
+        score = _score(quantised, chosen, "int8", progress)
+        loss = exact - score
+        if loss > TOLERANCE:
+            files = in_8_bits(bundle, held_out, held_out.score)
+            quantised = _with(bundle, files, Path(folder, "restored"))
+            score = _score(quantised, chosen, "int8", progress)
+        kept = kept_in_floating_point(quantised)
+        found = _found(quantised, chosen, {"fp32": exact, "int8": score}, progress)
+    return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(chosen.pictures))
+
+
+def measure_precisions(
+    run: str | Path, data: str | Path | None = None, *, progress: Report | None = None
+) -> Precisions:
+    """Measure a bundle in each precision that it and this processor have, and write that into its card.
+
+    Arguments and errors are those of :func:`quantize`.
+    """
+    bundle = bundles.read(run)
+    chosen = _data_of(bundle, data)
+    kept: tuple[str, ...] = ()
+    if INT8 in bundle.card.files:
+        from googlenet.exporting.quantization import kept_in_floating_point
+
+        kept = kept_in_floating_point(bundle)
+    found = _found(bundle, chosen, {}, progress)
+    return Precisions(_replaced(bundle, found, {}), kept, None, len(chosen.pictures))
+
+
+def _data_of(bundle: Bundle, data: str | Path | None) -> Chosen:
+    source = data or bundle.card.data.get("name")
+    if source is None:
+        raise DataError(f"{bundle.path} does not say what it was trained on: name the pictures with --calibrate DATA")
+    try:
+        return choose(bundle, source)
+    except DataError as error:
+        hint = "" if data else f" ({bundle.path} was trained on it: say where it is now with --calibrate DATA)"
+        raise DataError(f"{error}{hint}") from error
+
+
+class _Prepared:
+    """Held-out pictures as the network sees them, read anew each time they are gone through; and how right answers are.
+
+    Evenly spread: whoever takes only the first of them has some of each class.
+    """
+
+    def __init__(self, classifier: Classifier, items: Sequence[Picture]) -> None:
+        self.classifier = classifier
+        self.items = [items[i] for i in np.random.default_rng(0).permutation(len(items))]
+
+    def __iter__(self) -> Iterator[Pixels]:
+        for _, pixels in self._readable():
+            yield pixels
+
+    def _readable(self) -> Iterator[tuple[tuple[int, ...], Pixels]]:
+        prepare = self.classifier.prepare
+        read = in_order(lambda batch: [caught(prepare, item.source) for item in batch], self.items, BATCH)
+        for item, pixels in zip(self.items, (each for batch in read for each in batch), strict=True):
+            if not isinstance(pixels, ImageError):
+                yield item.labels, pixels
+
+    def score(self, answer: Callable[[Pixels], Floats]) -> float:
+        """Top-1 accuracy or mAP of what answers (1, S, S, C) with (1, K)."""
+        truth, answers = [], []
+        for labels, pixels in self._readable():
+            truth.append(labels)
+            answers.append(answer(pixels[None])[0])
+        return measured(self.classifier, truth, np.stack(answers)).score
+
+
+def _score(bundle: Bundle, chosen: Chosen, precision: str, progress: Report | None) -> float:
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress(f"measuring {precision}", done, total)
+
+    return evaluate_on(Classifier(bundle, precision), chosen, report).metrics.score
+
+
+def _found(
+    bundle: Bundle, chosen: Chosen, scores: dict[str, float], progress: Report | None
+) -> dict[str, dict[str, float]]:
+    """Measure each precision; those in ``scores`` have been held against the pictures before."""
+    found = {}
+    for precision in precisions_for(bundle):
+        score = scores[precision] if precision in scores else _score(bundle, chosen, precision, progress)
+        engine = Engine(bundle, precision)
+        found[precision] = {
+            "score": score,
+            "latency_ms": round(latency(engine).p50, 3),
+            "pictures_per_second": round(throughput(engine, BATCH, cores()), 1),
+        }
+    return found
+
+
+def _with(bundle: Bundle, files: dict[str, bytes], path: Path) -> Bundle:
+    there = {name: bundle.read(name) for name in bundle.card.files}
+    return bundles.write(path, bundle.card, there | files)
+
+
+def _replaced(bundle: Bundle, found: dict[str, dict[str, float]], files: dict[str, bytes]) -> Bundle:
+    card = replace(bundle.card, precisions=found, measured_on=processor())
+    try:
+        return _with(replace(bundle, card=card), files, bundle.path)
+    except OSError as error:
+        raise write_error(bundle.path, error) from error

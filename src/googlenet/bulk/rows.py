@@ -1,0 +1,184 @@
+"""What is said of a picture in a row, and a row as CSV or JSON: one that was cut short is known for it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from googlenet.errors import ImageError
+from googlenet.inference.classifier import Prediction
+from googlenet.bulk.origin import Origin
+from googlenet.text import (
+    csv_line,
+    escape_surrogates,
+    from_no_formula,
+    from_no_formula_path,
+    no_formula,
+    no_formula_path,
+)
+
+BETWEEN_LABELS = "|"  # in CSV, where a field is one text, as in lists
+PLACES = 6  # of a probability
+MAX_ROW = 1 << 20  # bytes
+
+Row = dict[str, Any]  # by column: texts, numbers, lists of them, an embedding; None where there is nothing to say
+Answer = Prediction | NDArray[np.float32] | ImageError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a row says of a picture: ``columns`` after its path and error, and how an answer fills them.
+
+    Where ``origin`` tells what answers, rows are added to no others' (:mod:`googlenet.bulk.origin`).
+    """
+
+    columns: tuple[str, ...]
+    cells: Callable[[Any], tuple[Any, ...]]
+    dimension: int = 0  # of an embedding
+    origin: Origin | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns."""
+        return ("path", "error", *self.columns)
+
+    def row(self, source: str, answer: Answer) -> Row:
+        """Say of a picture what was answered, or why it could not be read."""
+        failed = isinstance(answer, ImageError)
+        reason = escape_surrogates(str(answer)) if failed else None
+        cells = (None,) * len(self.columns) if failed else self.cells(answer)
+        return dict(
+            zip(
+                self.names,
+                (escape_surrogates(source), reason, *cells),
+                strict=True,
+            )
+        )
+
+
+def ranked(top: int = 1) -> Layout:
+    """Name the ``top`` likeliest classes, each with its probability.
+
+    >>> ranked(2).names
+    ('path', 'error', 'class', 'probability', 'class2', 'probability2')
+    """
+    ranks = ["", *map(str, range(2, top + 1))]
+    columns = tuple(f"{name}{rank}" for rank in ranks for name in ("class", "probability"))
+    return Layout(columns, lambda answer: tuple(cell for pair in named(answer, top) for cell in pair))
+
+
+def labelled() -> Layout:
+    """Name all labels of a picture, which may have several or none, and their probabilities."""
+
+    def cells(answer: Prediction) -> tuple[list[str], list[float]]:
+        pairs = named(answer)
+        return [name for name, _ in pairs], [probability for _, probability in pairs]
+
+    return Layout(("labels", "probabilities"), cells)
+
+
+def embedded(dimension: int) -> Layout:
+    """Give the embedding, (``dimension``,) float32."""
+    return Layout(("embedding",), lambda answer: (answer,), dimension)
+
+
+def named(answer: Prediction, top: int | None = None) -> list[tuple[str, float]]:
+    """Give the likeliest ``top`` classes, or those that the classifier says the picture is of; rounded, as written."""
+    pairs = answer.top(top or len(answer.class_names))
+    labels = {name for name, _ in pairs} if top else answer.labels
+    return [(escape_surrogates(name), round(probability, PLACES)) for name, probability in pairs if name in labels]
+
+
+class CSVForm:
+    """Rows as CSV. A path may have line ends in it: a row ends at the first one outside of quotes.
+
+    No cell is a formula to a spreadsheet; :meth:`decode` gives back what was written.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        spread = [f"f{number:04d}" for number in range(layout.dimension)]
+        self.columns = (*layout.names[:2], *(spread or layout.columns))
+        self.header = csv_line(self.columns).encode()
+        self.start = self.header
+
+    def encode(self, row: Row) -> bytes:
+        """Give a row as a line, or several where its path has line ends."""
+        return csv_line(cell for name, value in row.items() for cell in self._cells(name, value)).encode()
+
+    def _cells(self, name: str, value: Any) -> Sequence[Any]:
+        if name == "embedding":
+            return [""] * self.layout.dimension if value is None else _numbers(value).split(",")
+        text = BETWEEN_LABELS.join(map(str, value)) if isinstance(value, list) else value
+        if not isinstance(text, str):
+            return [text]
+        return [no_formula_path(text) if name == "path" else no_formula(text)]
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Give what lies between line ends outside of quotes: up to these a record has an even number of quotes."""
+        record, quotes = b"", 0
+        for line in file:
+            record, quotes = record + line, quotes + line.count(b'"')
+            if quotes % 2 == 0 and line.endswith(b"\n"):
+                yield record
+                record, quotes = b"", 0
+            elif len(record) > MAX_ROW:  # a quote too many somewhere: what follows is no half-written row
+                yield record
+                return
+
+    def decode(self, record: bytes) -> Row:
+        """Read a row back, its numbers as texts. Raises :class:`ValueError` where it is none of these."""
+        try:
+            fields = next(csv.reader([record.decode()], strict=True))
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+        if len(fields) != len(self.columns):
+            raise ValueError(f"{len(fields)} fields, not {len(self.columns)}")
+        path, *others = fields
+        row: Row = dict(zip(self.columns, (from_no_formula_path(path), *map(from_no_formula, others)), strict=True))
+        if "labels" in row:
+            row["labels"] = row["labels"].split(BETWEEN_LABELS) if row["labels"] else []
+        return row
+
+
+class JSONLForm:
+    """Rows as JSON objects, one a line."""
+
+    header = b""
+    start = b'{"path": '
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.columns = layout.names
+
+    def encode(self, row: Row) -> bytes:
+        """Give a row as a line."""
+        return ("{" + ", ".join(f'"{name}": {self._text(value)}' for name, value in row.items()) + "}\n").encode()
+
+    def _text(self, value: Any) -> str:
+        return f"[{_numbers(value)}]" if isinstance(value, np.ndarray) else json.dumps(value, ensure_ascii=False)
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Give the lines that are whole."""
+        return (line for line in file if line.endswith(b"\n"))
+
+    def decode(self, record: bytes) -> Row:
+        """Read a row back. Raises :class:`ValueError` where it is none of these."""
+        row = json.loads(record)
+        if not isinstance(row, dict) or tuple(row) != self.columns:
+            found = ", ".join(row) if isinstance(row, dict) else "none"
+            raise ValueError(f"its columns are {found}, not {', '.join(self.columns)}")
+        if len(row.get("embedding") or ()) not in (0, self.layout.dimension):
+            raise ValueError(f"an embedding of {len(row['embedding'])} numbers, not {self.layout.dimension}")
+        return row
+
+
+def _numbers(vector: NDArray[np.float32]) -> str:
+    """Write float32 in the nine digits that tell any two of them apart."""
+    return ",".join(["%.9g"] * len(vector)) % tuple(vector.tolist())

@@ -1,0 +1,323 @@
+"""``examine``: look at every picture of some data, and list everything that is wrong with them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from googlenet.data.folders import Contents
+from googlenet.data.image_set import LabelledData, open_data
+from googlenet.diagnosis.findings import AILMENTS, Finding, Findings
+from googlenet.diagnosis.facts import SUFFIXES_OF, Entry, Look, look
+from googlenet.diagnosis.near import near_pairs
+from googlenet.errors import DataError
+from googlenet.images.depth import described, joined
+from googlenet.images.kinds import advice_for
+from googlenet.parallel import in_batches
+from googlenet.text import printable
+
+SPLITS = ("train", "val", "test")
+REPORT = "doctor.json"  # what a clean copy holds beside its pictures
+TINY = 32  # pixels of the shorter side
+FEW = 10  # pictures of a class to learn from
+IMBALANCED = 10.0
+CROPPED = 0.25  # of the area, lost to the centre crop
+OFTEN = 0.1  # the share of pictures from which on the crop is worth a word
+BATCH = 64
+NEAR_AT_MOST = 10_000  # pairs
+Progress = Callable[[str, int, int], None]
+
+
+def examine(
+    data: str | Path,
+    *,
+    seed: int = 0,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+    follow_links: bool = False,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    multi_label: bool = False,
+    download: bool = False,
+) -> Findings:
+    """Look at every picture and list all that is wrong with them, whether or not ``train`` would take them.
+
+    Args:
+        data: what ``train`` takes, or a folder that it refuses.
+        seed: as in training: where DATA has no ``val/``, it decides which pictures are held out.
+        image_size: also name the pictures that are smaller than this, in pixels of the shorter side.
+        progress: called with what is being done, how much of it is done, and how much there is.
+        follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
+
+    Raises:
+        DataError: there is no such folder.
+
+    ::
+
+        findings = googlenet.examine("photos/")
+        [finding.names for finding in findings.of("leak")]
+    """
+    report = progress or (lambda what, done, total: None)
+    layout = _open(
+        data, seed=seed, follow_links=follow_links, path_column=path_column, label_column=label_column,
+        multi_label=multi_label, download=download,
+    )  # fmt: skip
+    looks: list[Look] = []
+    found: list[Finding] = []
+    for batch in in_batches(look, layout.entries, BATCH):
+        for entry, seen in batch:
+            if isinstance(seen, Look):
+                looks.append(seen)
+            else:
+                found.append(
+                    Finding("unreadable", (printable(entry.name),), str(seen).removeprefix(f"{entry.source} "))
+                )
+        report("reading pictures", len(looks) + len(found), len(layout.entries))
+    found += [*_of_folders(layout), *_of_classes(layout), *_of_pictures(looks, image_size), *_of_shapes(looks)]
+    found += _of_depths(looks)
+    found += [*_copies(looks), *_near_copies(looks, lambda done, total: report("comparing pictures", done, total))]
+    order = list(AILMENTS)
+    found.sort(key=lambda finding: order.index(finding.kind))
+    splits = Counter(entry.split for entry in layout.entries)
+    return Findings(
+        str(data),
+        len(layout.entries),
+        len({name for names in layout.classes.values() for name in names}),
+        {split: splits[split] for split in (*SPLITS, "") if splits[split]},
+        tuple(found),
+        seed,
+        tuple(looks),
+        layout.notes,
+    )
+
+
+# Where the pictures are.
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """``classes`` of each split, those without pictures too; ``refusal`` is what ``train`` would say.
+
+    ``ignored`` says of each file or folder that is passed over why.
+    """
+
+    entries: list[Entry]
+    classes: dict[str, tuple[str, ...]]
+    ignored: dict[str, str]
+    refusal: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _open(data: str | Path, **how: Any) -> _Layout:
+    root = Path(data)
+    try:
+        labelled = open_data(data, **how)
+    except DataError as refused:
+        if not root.is_dir():
+            raise
+        return _refused(root, str(refused), how["follow_links"])
+    is_folder = root.is_dir()
+    entries = list(_entries(labelled, root if is_folder else None))
+    classes = dict.fromkeys(labelled.splits, labelled.class_names)
+    ignored = _ignored(root, entries, how["follow_links"]) if is_folder else {}
+    return _Layout(entries, classes, ignored, notes=labelled.notes)
+
+
+def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
+    for split, pictures in labelled.splits.items():
+        for item in pictures.items:
+            name = item.name if root is None or item.path is None else item.path.relative_to(root).as_posix()
+            source = item.path if item.path is not None else item.read()
+            yield Entry(name, source, split, tuple(labelled.class_names[label] for label in item.labels))
+
+
+def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
+    """Take the folders as they are where ``train`` refuses them: then no picture is held out unless it lies in val/."""
+    splits = [name for name in SPLITS if (root / name).is_dir()] if (root / "train").is_dir() else [""]
+    contents = Contents(follow_links=follow_links)
+    classes = {split: tuple(contents.sub_folders(str(root / split))) for split in splits}
+    contents.add([str(root / split / name) for split, names in classes.items() for name in names])
+    entries = [
+        Entry(Path(path).relative_to(root).as_posix(), Path(path), split, (name,))
+        for split, names in classes.items()
+        for name in names
+        for path in contents.images[str(root / split / name)]
+    ]
+    notes = tuple(f"{printable(str(root))}: {note}" for note in contents.notes(str(root)))
+    return _Layout(entries, classes, _ignored(root, entries, follow_links), refusal, notes)
+
+
+def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[str, str]:
+    """Say of all that lies in the folder and is not among the pictures, but for our own report, why that is."""
+    contents = Contents(follow_links=follow_links)
+    contents.add([str(root)])
+    found = dict.fromkeys(contents.images[str(root)], "not in the folder of a class")
+    found |= {path: f"not of a kind that is read: {advice_for(path)}" for path in contents.unread[str(root)]}
+    found |= {path: reason.told for reason, paths in contents.left_out.items() for path in paths}
+    named = {Path(path).relative_to(root).as_posix(): why for path, why in sorted(found.items())}
+    taken = {REPORT}.union(*({entry.name, *map(str, PurePosixPath(entry.name).parents)} for entry in entries))
+    return {name: why for name, why in named.items() if name not in taken}
+
+
+# What is wrong.
+
+
+def _of_folders(layout: _Layout) -> Iterator[Finding]:
+    train = layout.classes.get("train", ())
+    filled = {(entry.split, name) for entry in layout.entries for name in entry.classes}
+    if layout.refusal:
+        yield Finding("refused", (), layout.refusal)
+    for split, names in layout.classes.items():
+        for name in names:
+            place = printable(f"{split}/{name}" if split else name)
+            if layout.refusal and (split, name) not in filled:
+                yield Finding("empty_class", (place,), f"{place} holds no picture")
+            elif split in ("val", "test") and name not in train:
+                known = printable(", ".join(train))
+                yield Finding("class_mismatch", (place,), f"train has no {printable(name)}, it has {known}")
+    for name, why in layout.ignored.items():
+        yield Finding("ignored", (printable(name),), why)
+
+
+def _of_classes(layout: _Layout) -> Iterator[Finding]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in layout.entries:
+        counts[entry.split].update(entry.classes)
+    learnt = counts["train"] if "train" in layout.classes else counts[""]
+    names = sorted({name for names in layout.classes.values() for name in names})
+    for name in names:
+        if 0 < learnt[name] < FEW:
+            yield Finding("small_class", (printable(name),), f"{learnt[name]} pictures to learn from")
+        if "val" in layout.classes and learnt[name] and not counts["val"][name]:
+            yield Finding("small_class", (printable(name),), "none is held out: how well it is known stays untold")
+    if learnt:
+        (most, many), (least, few) = learnt.most_common()[0], learnt.most_common()[-1]
+        if many > IMBALANCED * few:
+            detail = f"{many:,} of {printable(most)}, {few:,} of {printable(least)}: {many / few:.0f} to 1"
+            yield Finding("imbalance", (printable(most), printable(least)), detail)
+    alike = defaultdict(list)
+    for name in names:
+        alike[_stem(name)].append(name)
+    for group in alike.values():
+        if len(group) > 1:
+            yield Finding("similar_names", tuple(map(printable, group)), " and ".join(_told_apart(group)))
+
+
+def _told_apart(names: list[str]) -> Iterator[str]:
+    """Write names so that a reader sees in what they differ: accents may be letters of their own (NFD), or not."""
+    written_alike = Counter(unicodedata.normalize("NFC", name) for name in names)
+    for name in names:
+        nfc = unicodedata.normalize("NFC", name)
+        which = f" ({'NFC' if name == nfc else 'NFD'})" if written_alike[nfc] > 1 else ""
+        yield printable(name) + which
+
+
+def _stem(name: str) -> str:
+    """Give what is left of a class's name without case, NFC or NFD, blanks, hyphens and the ending of a plural."""
+    plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name).casefold()) or name
+    return re.sub(r"(?<=..[^s])(es|s)$", "", plain)
+
+
+def _of_pictures(looks: list[Look], image_size: int | None) -> Iterator[Finding]:
+    grey = [seen for seen in looks if seen.grey and not seen.blank]
+    for seen in looks:
+        name = (printable(seen.entry.name),)
+        if seen.blank:
+            yield Finding("blank", name, "")
+        if min(seen.width, seen.height) < max(TINY, image_size or 0):
+            yield Finding("tiny", name, f"{seen.width}×{seen.height} pixels")
+        if seen.turned:
+            yield Finding("turned", name, "")
+        if seen.ignored_profile:
+            yield Finding("profile", name, printable(seen.ignored_profile))
+        suffixes = SUFFIXES_OF.get(seen.format)
+        if suffixes and Path(seen.entry.name).suffix.lower() not in suffixes:
+            yield Finding("wrong_suffix", name, f"holds {seen.format}")
+    if len(grey) <= sum(not seen.blank for seen in looks) / 2:
+        for seen in grey:
+            yield Finding("grey", (printable(seen.entry.name),), ", ".join(map(printable, seen.entry.classes)))
+
+
+def _of_depths(looks: list[Look]) -> Iterator[Finding]:
+    """Say which values ``train`` would take for black and white, and which images have others."""
+    silent = [seen for seen in looks if seen.values and seen.value_range is None]
+    learnt = [seen for seen in silent if seen.entry.split in ("train", "")]
+    common = joined(seen.values for seen in learnt or silent if seen.values)
+    if common:
+        names = tuple(printable(seen.entry.name) for seen in silent)
+        yield Finding("deep", names, described(common.usual_range))
+    for seen in looks:
+        allowed = seen.value_range or (common and common.usual_range)
+        if seen.values and allowed and not allowed[0] <= seen.values.lowest <= seen.values.highest <= allowed[1]:
+            has, may = (
+                f"{low:.10g} to {high:.10g}" for low, high in ((seen.values.lowest, seen.values.highest), allowed)
+            )
+            yield Finding("clipped", (printable(seen.entry.name),), f"values {has}, not {may}")
+
+
+def _of_shapes(looks: list[Look]) -> Iterator[Finding]:
+    if not looks:
+        return
+    sides = np.array([(seen.width, seen.height) for seen in looks])
+    lost = 1 - sides.min(axis=1) / sides.max(axis=1)
+    much = np.flatnonzero(lost > CROPPED)
+    if len(much) > OFTEN * len(looks):
+        yield Finding(
+            "crop_loss",
+            tuple(printable(looks[i].entry.name) for i in much),
+            f"{len(much) / len(looks):.0%} of the pictures lose more than a quarter of their area, "
+            f"the median picture {np.median(lost):.0%}",
+        )
+
+
+def same_pictures(looks: Iterable[Look]) -> list[list[Look]]:
+    """Give the groups of two and more with the same pixels, by name."""
+    groups = defaultdict(list)
+    for seen in sorted(looks, key=lambda seen: seen.entry.name):
+        groups[seen.pixels].append(seen)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _copies(looks: list[Look]) -> Iterator[Finding]:
+    for group in same_pictures(looks):
+        names = tuple(printable(seen.entry.name) for seen in group)
+        how = "identical files" if len({seen.file for seen in group}) == 1 else "the same pixels"
+        for kind, where in _relations(group):
+            yield Finding(kind, names, f"{where}: {how}" if where else how)
+
+
+def _relations(group: list[Look]) -> list[tuple[str, str]]:
+    """Say what copies of a picture are to each other: in several classes, or splits, or mere copies."""
+    classes = sorted({", ".join(seen.entry.classes) or "no class" for seen in group})
+    splits = [split for split in SPLITS if any(seen.entry.split == split for seen in group)]
+    found = []
+    if len(classes) > 1:
+        found.append(("two_classes", printable(" and ".join(classes))))
+    if len(splits) > 1:
+        found.append(("leak", " and ".join(splits)))
+    return found or [("duplicate", "")]
+
+
+def _near_copies(looks: list[Look], progress: Callable[[int, int], None]) -> Iterator[Finding]:
+    # Those of one colour, or of too few pixels for so many bits, look like any other such.
+    telling = [seen for seen in looks if not seen.blank and min(seen.width, seen.height) >= TINY]
+    # One of each picture and split stands for its copies.
+    some = list({(seen.pixels, seen.entry.split): seen for seen in reversed(telling)}.values())[::-1]
+    if not some:
+        return
+    pairs = near_pairs(np.stack([seen.phash for seen in some]), NEAR_AT_MOST, progress)
+    for distance, i, j in pairs:
+        if some[i].pixels == some[j].pixels:
+            continue
+        names = (printable(some[i].entry.name), printable(some[j].entry.name))
+        full = f"; only the first {NEAR_AT_MOST:,} pairs were kept" if len(pairs) == NEAR_AT_MOST else ""
+        for kind, where in _relations([some[i], some[j]]):
+            alike = f"{distance} of 256 bits differ{full}"
+            yield Finding(f"near_{kind}", names, f"{where}: {alike}" if where else alike)

@@ -1,0 +1,157 @@
+"""Sets of labelled pictures that everybody knows, in: torchvision fetches and unpacks, a list says what is what.
+
+torchvision checks the archives against their known checksums, and CIFAR's files, which are pickled, before it opens
+them. What lies in the folder afterwards is ordinary pictures and a CSV list: reading them takes no torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torchvision import datasets
+from torchvision.models import ResNet18_Weights
+
+from googlenet.data.datasets import BY_HAND, LIST, check_fetchable, folder_of
+from googlenet.errors import DiskFullError, FetchError
+from googlenet.files import write_error
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A class of torchvision, what to call it with for each of our splits, and how many pictures there must be.
+
+    Sizes are told where torchvision takes whatever pictures it finds: what was cut short is then found out.
+    """
+
+    dataset: Callable[..., Any]
+    splits: dict[str, dict[str, Any]]
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+_OFFICIAL = {"train": {"train": True}, "val": {"train": False}}
+_SOURCES = {
+    "mnist": _Source(datasets.MNIST, _OFFICIAL),
+    "fashion-mnist": _Source(datasets.FashionMNIST, _OFFICIAL),
+    "cifar10": _Source(datasets.CIFAR10, _OFFICIAL),
+    "cifar100": _Source(datasets.CIFAR100, _OFFICIAL),
+    "flowers102": _Source(
+        datasets.Flowers102, {name: {"split": name, "loader": Path} for name in ("train", "val", "test")}
+    ),
+    "food101": _Source(
+        datasets.Food101, {"train": {"split": "train", "loader": Path}, "val": {"split": "test", "loader": Path}}
+    ),
+    "oxford-pets": _Source(datasets.OxfordIIITPet, {"train": {"split": "trainval"}, "val": {"split": "test"}}),
+    "imagenette": _Source(
+        datasets.Imagenette,
+        {name: {"split": name, "loader": Path} for name in ("train", "val")},
+        {"train": 9_469, "val": 3_925},
+    ),
+    "imagenet": _Source(
+        datasets.ImageNet,
+        {name: {"split": name, "loader": Path} for name in ("train", "val")},
+        {"train": 1_281_167, "val": 50_000},
+    ),
+}
+
+
+def fetch(name: str, progress: Progress | None = None) -> Path:
+    """Download a named set, unless it is there, and give the list that ``train`` and ``evaluate`` read.
+
+    It goes to ``$GOOGLENET_DATA`` or the user's cache; what was downloaded or put there by hand is taken as it is.
+    The official test pictures are ``val`` where a set has no official validation pictures.
+
+    Args:
+        name: mnist, fashion-mnist, cifar10, cifar100, flowers102, food101, oxford-pets, imagenette or imagenet
+            (whose archives must be put into its folder by hand).
+        progress: called with the number of pictures done and of all, once they are downloaded.
+
+    Raises:
+        DataError: no such set, or a folder of its name is here, which would be taken in its place.
+        FetchError: it could not be downloaded, or what was downloaded is not whole.
+        DiskFullError: no space is left for it.
+
+    ::
+
+        googlenet.fetch("cifar10")
+        googlenet.train("cifar10", out="runs/cifar10")
+    """
+    check_fetchable(name)
+    folder = folder_of(name)
+    target = folder / LIST
+    if target.is_file():
+        return target
+    with _errors_of(name, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {split: _dataset(name, split, folder) for split in _SOURCES[name].splits}
+        unfinished = folder / f".{LIST}.{os.getpid()}"
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("path", "label", "split"), *_rows(name, parts, folder, progress)])
+        unfinished.replace(target)  # the list comes last: where it is, the set is whole
+    return target
+
+
+def _dataset(name: str, split: str, folder: Path) -> Any:
+    source = _SOURCES[name]
+    download = {} if name in BY_HAND else {"download": True}
+    dataset = source.dataset(folder, **source.splits[split], **download)
+    wanted = source.sizes.get(split, len(dataset))
+    if len(dataset) != wanted:
+        raise FetchError(
+            f"{name} in {folder} is not whole: {len(dataset):,} pictures of {split} where there should be {wanted:,}; "
+            "delete what was unpacked there and fetch it again"
+        )
+    return dataset
+
+
+def _rows(name: str, parts: dict[str, Any], folder: Path, progress: Progress | None) -> Iterator[tuple[str, str, str]]:
+    done, total = 0, sum(map(len, parts.values()))
+    for split, dataset in parts.items():
+        class_names = _class_names(name, dataset)
+        for index in range(len(dataset)):
+            path, label = _file(dataset, index, folder / split)
+            yield path.relative_to(folder).as_posix(), class_names[label], split
+            done += 1
+            if progress:
+                progress(done, total)
+
+
+def _file(dataset: Any, index: int, folder: Path) -> tuple[Path, int]:
+    """Say where a picture is; one out of an array is written as PNG, which loses nothing."""
+    if isinstance(dataset, datasets.OxfordIIITPet):
+        return dataset._images[index], dataset._labels[index]  # it takes no loader that would leave pictures closed
+    picture, label = dataset[index]
+    if isinstance(picture, Image.Image):
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{index:05d}.png"
+        picture.save(path)
+        return path, label
+    return picture, label
+
+
+def _class_names(name: str, dataset: Any) -> list[str]:
+    """Give names in the words that published weights use: the first of several, and for ImageNet no two alike."""
+    names = ResNet18_Weights.DEFAULT.meta["categories"] if name == "imagenet" else dataset.classes
+    return [each if isinstance(each, str) else each[0] for each in names]
+
+
+@contextmanager
+def _errors_of(name: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except FetchError:
+        raise
+    except Exception as error:  # torchvision and what it stands on raise errors of many families
+        if isinstance(error, OSError) and isinstance(full := write_error(folder, error), DiskFullError):
+            raise full from error
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        hint = BY_HAND.get(name, "check the connection, delete what is damaged there if anything is, and try again")
+        raise FetchError(f"{name} could not be fetched to {folder}: {reason}: {hint}") from error

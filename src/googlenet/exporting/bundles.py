@@ -1,0 +1,101 @@
+"""From a trained network to the files of a bundle. Needs torch; the files do not."""
+
+from __future__ import annotations
+
+import io
+import platform
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from googlenet import bundle as bundles
+from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
+from googlenet.card import ModelCard, Preprocessing
+from googlenet.errors import WeightsError
+from googlenet.images.decode import Pixels
+from googlenet.exporting.graph import to_onnx
+from googlenet.models.build import ConvNet, Normalise, create
+from googlenet.models.spec import Network, to_json
+
+
+class Deployed(nn.Module):
+    """A network as it is shipped: uint8 (N, H, W, C) → probabilities (N, K) and, where they exist, maps.
+
+    The probabilities of a picture sum to 1, or, with ``multi_label``, are each class's own.
+
+    ``maps`` (N, K, h, w) are the class activation maps: the classifier applied at every place of the last
+    feature map, or that map itself where it has one channel a class. Averaged over the places they are the logits.
+
+    ``inference.graph`` writes the same as ONNX; this is what its golden outputs come from.
+    """
+
+    def __init__(self, network: ConvNet, rule: Preprocessing, temperature: float, multi_label: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+        self.multi_label = multi_label
+        self.normalise = Normalise(rule)
+        self.has_maps = network.network.stages_before_pooling() is not None
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, H, W, C) uint8 → (probabilities,) or (probabilities, maps)."""
+        x = self.normalise(images.permute(0, 3, 1, 2))
+        if not self.has_maps:
+            return (self._probabilities(self.network(x)),)
+        features = self.network.features(x)
+        fc = self.network.get_submodule(self.network.network.stages[-1].name)
+        if not isinstance(fc, nn.Linear):
+            return self._probabilities(features.mean((2, 3))), features
+        maps = nn.functional.conv2d(features, fc.weight[:, :, None, None], fc.bias)
+        return self._probabilities(fc(features.mean((2, 3)))), maps
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        calibrated = logits / self.temperature
+        return torch.sigmoid(calibrated) if self.multi_label else torch.softmax(calibrated, dim=1)
+
+
+def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
+    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, C) uint8 pictures.
+
+    Versions and hashes of the card are filled in here. Raises :class:`WeightsError` where its answers are not finite.
+    """
+    network = network.cpu().eval()
+    deployed = Deployed(network, card.preprocessing, card.temperature, card.multi_label).eval()
+    with torch.inference_mode():
+        outputs = deployed(torch.from_numpy(golden_inputs))
+    if not all(output.isfinite().all() for output in outputs):
+        raise WeightsError(
+            f"the answers of {card.name} with these weights are not finite: they are too large, or a running variance "
+            "of batch normalisation is below 0; take weights from before the training failed"
+        )
+    named = dict(zip(("probabilities", "maps"), (output.numpy() for output in outputs), strict=False))
+    golden = io.BytesIO()
+    np.savez_compressed(golden, images=golden_inputs, **named)
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    rule, names = card.preprocessing, card.class_names
+    files = {
+        MODEL: to_onnx(network.network, arrays, rule, card.temperature, names, card.multi_label),
+        WEIGHTS: save_tensors(state),
+        GOLDEN: golden.getvalue(),
+    }
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
+    card.versions.update(versions)
+    return bundles.write(path, card, files)
+
+
+def write_untrained(path: str | Path, network: Network, size: int) -> Bundle:
+    """Write a network with fresh weights, for pictures of ``size`` pixels: as fast as a trained one, never right.
+
+    The weights are in the graph alone: half of the disk is enough.
+    """
+    names = tuple(f"class {number}" for number in range(network.num_classes))
+    card = ModelCard(network.name, to_json(network), names, network.preprocessing(size))
+    noise = np.random.default_rng(0).integers(0, 256, (1, size, size, card.preprocessing.channels), dtype=np.uint8)
+    bundle = write_bundle(path, create(network), card, noise)
+    (bundle.path / WEIGHTS).unlink()
+    return bundle

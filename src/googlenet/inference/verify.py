@@ -1,0 +1,114 @@
+"""``verify``: replay the outputs a bundle must give, on the machine where it is now."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from googlenet import bundle as bundles
+from googlenet.bundle import GOLDEN, Bundle
+from googlenet.card import Preprocessing
+from googlenet.checks.arrays import read_npz
+from googlenet.data.image_set import Pictures
+from googlenet.errors import BundleError, DataError, ImageError
+from googlenet.images.decode import Pixels
+from googlenet.images.resize import see
+from googlenet.inference.engine import Engine, Floats, precisions_for
+from googlenet.text import printable
+
+GOLDEN_PICTURES = 4
+TOLERANCE = 1e-4  # of a probability, between PyTorch where it was trained and OpenVINO here
+COARSE = 0.25  # of a probability in fewer bits: the mean over images of what differs most
+MAX_GOLDEN = 64  # images; a bundle of ours has four
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked: files hashed, golden pictures replayed in ``precisions``, the largest difference in fp32."""
+
+    path: Path
+    files: tuple[str, ...]
+    pictures: int
+    largest_difference: float
+    seconds: float
+    precisions: tuple[str, ...] = ("fp32",)
+
+
+def verify(path: str | Path) -> Verification:
+    """Check every hash of a bundle and replay its golden pictures, in every precision that it has on this processor.
+
+    Raises :class:`BundleError` when a file is missing or altered, or an output in fp32 differs by more than 1e-4, or
+    those in fewer bits by more than 0.25 on average.
+    """
+    start = time.perf_counter()
+    bundle = bundles.read(path)
+    images, expected = golden(bundle)
+    files = sorted(bundle.card.files)
+    for name in files:  # one after another: all at once would be as much memory
+        bundle.read(name)
+    _ = bundle.network  # is one that can be built
+    difference = float(np.abs(Engine(bundle).probabilities(images) - expected).max())
+    if not difference <= TOLERANCE:
+        raise BundleError(
+            f"{printable(str(bundle.path))}: a golden probability differs by {difference:.2g}, allowed is "
+            f"{TOLERANCE:g}: this machine does not compute what the bundle was made with"
+        )
+    others = precisions_for(bundle)[1:]
+    for precision in others:
+        _check_coarse(bundle, precision, images, expected)
+    seconds = time.perf_counter() - start
+    return Verification(bundle.path, tuple(files), len(images), difference, seconds, ("fp32", *others))
+
+
+def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floats) -> None:
+    """Replay in fewer bits: one answer may turn, but not all of them be others."""
+    off = np.abs(Engine(bundle, precision).probabilities(images) - expected).max(axis=1)
+    if not off.mean() <= COARSE:
+        raise BundleError(
+            f"{printable(str(bundle.path))}: golden probabilities in {precision} differ by {off.mean():.2g}, allowed "
+            f"is {COARSE:g}: use --precision fp32, or make the 8-bit graph anew with `googlenet export --int8`"
+        )
+
+
+def golden_inputs(pictures: Pictures, rule: Preprocessing) -> Pixels:
+    """Pick a few readable pictures, spread over the classes, as the network sees them: (N, S, S, C) uint8.
+
+    Raises :class:`DataError` where none can be read.
+    """
+    found: list[Pixels] = []
+    stride = max(1, len(pictures) // GOLDEN_PICTURES)
+    for item in (*pictures.items[::stride], *pictures.items):
+        try:
+            found.append(see(item.source, rule))
+        except ImageError as error:
+            reason = str(error)
+        if len(found) == GOLDEN_PICTURES:
+            break
+    if not found:
+        raise DataError(f"none of the {len(pictures)} validation pictures could be read: {reason}")
+    return np.stack(found)
+
+
+def golden(bundle: Bundle) -> tuple[Pixels, Floats]:
+    """Read the golden images of a bundle, (N, size, size, C) uint8, and their probabilities (N, K).
+
+    Raises :class:`BundleError` where there are none, or they are not of these shapes.
+    """
+    rule, classes = bundle.card.preprocessing, len(bundle.card.class_names)
+    content = bundle.read(GOLDEN)
+    try:
+        arrays = read_npz(
+            content,
+            {
+                "images": ("u1", (None, rule.size, rule.size, rule.channels), MAX_GOLDEN),
+                "probabilities": ("f4 f8", (None, classes), MAX_GOLDEN),
+            },
+        )
+        if len(arrays["images"]) != len(arrays["probabilities"]):
+            raise ValueError("not as many probabilities as images")
+    except ValueError as error:
+        raise BundleError(f"{printable(str(bundle.path / GOLDEN))} is damaged: {printable(str(error))}") from error
+    return arrays["images"], arrays["probabilities"]

@@ -1,0 +1,1 @@
+"""The networks as data: files of declarations only."""
