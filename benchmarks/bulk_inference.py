@@ -1,18 +1,18 @@
-"""Pictures per second from a folder of JPEGs to the likeliest class: ours, torchvision's, ONNX Runtime's, Ultralytics'.
+"""Images per second from a folder of JPEGs to the likeliest class: ours, torchvision's, ONNX Runtime's, Ultralytics'.
 
-    python benchmarks/bulk_inference.py PICTURES [--pictures 600] [--megapixels 12] [--rounds 3] [--json]
+    python benchmarks/bulk_inference.py IMAGES [--images 600] [--megapixels 12] [--rounds 3] [--json]
 
-PICTURES is a folder of photographs, gone through until there are enough. All networks have 1000 classes and weights at
+IMAGES is a folder of photographs, gone through until there are enough. All networks have 1000 classes and weights at
 random; ours is ``googlenet_bn`` at 224 px in fp32, bf16 and int8. The peers:
 
-- torchvision's GoogLeNet as its users run it: a Dataset of Pillow pictures, its usual transforms, a DataLoader of as
+- torchvision's GoogLeNet as its users run it: a Dataset of Pillow images, its usual transforms, a DataLoader of as
   many processes as there are cores, batches of 32, in 32 bits and torch's default layout;
 - ONNX Runtime on our graph in 32 bits, fed by the same threads that feed ours;
 - Ultralytics' yolo11n-cls from a list of files, as its CLI runs it, where it is installed: a network of a sixth of the
   size.
 
 Beside them the two limits: decoding alone and inference alone, by as many threads. Each has a process of its own, that
-waits while the others have their turn; the medians over the rounds are compared. With ``--megapixels`` the pictures
+waits while the others have their turn; the medians over the rounds are compared. With ``--megapixels`` the images
 are mosaics of the photographs, of so many pixels.
 """
 
@@ -35,7 +35,7 @@ from in_turns import Round, Runner
 from PIL import Image
 
 CLASSES, SIZE, BATCH = 1000, 224, 32
-WARM = 64  # pictures that are not counted
+WARM = 64  # images that are not counted
 
 Run = Callable[[list[str]], int]  # how many were answered
 
@@ -78,13 +78,13 @@ def onnx_runtime(bundle: Path) -> Run:
     import onnxruntime
 
     from googlenet import load
-    from googlenet.parallel import in_order
+    from googlenet.parallel import map_ordered
 
-    prepare = load(bundle, "fp32").prepare
+    prepare = load(bundle, "fp32").preprocess
     session = onnxruntime.InferenceSession(bundle / "model.onnx", providers=["CPUExecutionProvider"])
 
     def run(files: list[str]) -> int:
-        batches = in_order(lambda batch: np.stack([prepare(file) for file in batch]), files, BATCH)
+        batches = map_ordered(lambda batch: np.stack([prepare(file) for file in batch]), files, BATCH)
         return sum(len(session.run(["probabilities"], {"images": batch})[0].argmax(1)) for batch in batches)
 
     return run
@@ -116,18 +116,18 @@ def decoding(bundle: Path) -> Run:
     from googlenet.inference.classifier import BATCH as OURS
     from googlenet.parallel import in_batches
 
-    prepare = load(bundle, "fp32").prepare
+    prepare = load(bundle, "fp32").preprocess
     return lambda files: sum(map(len, in_batches(prepare, files, OURS)))
 
 
 def inferring(precision: str) -> Callable[[Path], Run]:
-    """Compute only, on pictures that were decoded before."""
+    """Compute only, on images that were decoded before."""
 
     def make(bundle: Path) -> Run:
         from googlenet import bundle as bundles
         from googlenet.inference.classifier import BATCH as OURS
         from googlenet.inference.engine import Engine
-        from googlenet.parallel import cores, in_order
+        from googlenet.parallel import cores, map_ordered
 
         engine = Engine(bundles.read(bundle), precision)
         batch = np.random.default_rng(0).integers(0, 256, (OURS, SIZE, SIZE, 3), dtype=np.uint8)
@@ -135,7 +135,7 @@ def inferring(precision: str) -> Callable[[Path], Run]:
         def work(some: list[str]) -> int:
             return len(engine.probabilities(batch[: len(some)], cores()))
 
-        return lambda files: sum(in_order(work, files, OURS))
+        return lambda files: sum(map_ordered(work, files, OURS))
 
     return make
 
@@ -151,8 +151,8 @@ ENTRANTS: dict[str, Callable[[Path], Run]] = {
 }
 
 
-def make_bundle(path: Path, pictures: list[str]) -> Path:
-    """Write a network of 1000 classes with weights at random, quantised with the pictures."""
+def make_bundle(path: Path, images: list[str]) -> Path:
+    """Write a network of 1000 classes with weights at random, quantised with the images."""
     import torch
 
     from googlenet import bundle as bundles
@@ -167,14 +167,14 @@ def make_bundle(path: Path, pictures: list[str]) -> Path:
     names = tuple(f"class {number}" for number in range(CLASSES))
     card = ModelCard(network.network.name, to_json(network.network), names, network.network.preprocessing(SIZE, 0.875))
     bundle = write_bundle(path, network, card, np.zeros((1, SIZE, SIZE, 3), np.uint8))
-    prepare = load(path, "fp32").prepare
-    files = in_8_bits(bundle, [prepare(file) for file in pictures])
+    prepare = load(path, "fp32").preprocess
+    files = in_8_bits(bundle, [prepare(file) for file in images])
     bundles.write(path, bundle.card, {name: bundle.read(name) for name in bundle.card.files} | files)
     return path
 
 
 def mosaics(photos: list[str], folder: Path, megapixels: float, count: int = 16) -> list[str]:
-    """Write pictures of 4 to 3, each made of many of the photographs."""
+    """Write images of 4 to 3, each made of many of the photographs."""
     side = round((megapixels * 1e6 / 12) ** 0.5)
     made, tile = [], 500
     random = np.random.default_rng(0)
@@ -188,31 +188,31 @@ def mosaics(photos: list[str], folder: Path, megapixels: float, count: int = 16)
     return made
 
 
-def in_rounds(entrant: str, bundle: Path, pictures: list[str]) -> tuple[Round, None]:
-    """Build one of them; a round is all pictures."""
+def in_rounds(entrant: str, bundle: Path, images: list[str]) -> tuple[Round, None]:
+    """Build one of them; a round is all images."""
     run = ENTRANTS[entrant](bundle)
-    run(pictures[:WARM])
+    run(images[:WARM])
 
     def do_round() -> float:
         begun = time.perf_counter()
-        done = run(pictures)
+        done = run(images)
         taken = time.perf_counter() - begun
-        if done != len(pictures):
-            raise SystemExit(f"{entrant} answered {done} of {len(pictures)} pictures")
+        if done != len(images):
+            raise SystemExit(f"{entrant} answered {done} of {len(images)} images")
         return done / taken
 
     return do_round, None
 
 
-def measure(bundle: Path, pictures: list[str], rounds: int) -> dict[str, list[float]]:
+def measure(bundle: Path, images: list[str], rounds: int) -> dict[str, list[float]]:
     """Run all in turns."""
     speeds: dict[str, list[float]] = {entrant: [] for entrant in ENTRANTS}
     with ExitStack() as stack:
-        runners = {e: stack.enter_context(Runner(in_rounds, e, bundle, pictures)) for e in ENTRANTS}
+        runners = {e: stack.enter_context(Runner(in_rounds, e, bundle, images)) for e in ENTRANTS}
         for number in range(rounds):
             for entrant, runner in runners.items():
                 speeds[entrant].append(runner.round())
-                print(f"round {number + 1}: {entrant} {speeds[entrant][-1]:.1f} pictures/s", file=sys.stderr)
+                print(f"round {number + 1}: {entrant} {speeds[entrant][-1]:.1f} images/s", file=sys.stderr)
     return speeds
 
 
@@ -221,7 +221,7 @@ def table(speeds: dict[str, list[float]]) -> Iterable[str]:
     middle = {entrant: statistics.median(found) for entrant, found in speeds.items()}
     for entrant, found in speeds.items():
         ratios = [mine / theirs for mine, theirs in zip(found, speeds["torchvision"], strict=True)]
-        line = f"{entrant:<24} {middle[entrant]:8.1f} pictures/s   {statistics.median(ratios):6.2f}×"
+        line = f"{entrant:<24} {middle[entrant]:8.1f} images/s   {statistics.median(ratios):6.2f}×"
         line += f" ({min(ratios):.2f} to {max(ratios):.2f})"
         if entrant.startswith("ours"):
             precision = entrant.split()[1]
@@ -234,8 +234,8 @@ def table(speeds: dict[str, list[float]]) -> Iterable[str]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="PICTURES")
-    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("folder", type=Path, metavar="IMAGES")
+    parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--megapixels", type=float)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
@@ -244,14 +244,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_bundle(Path(folder, "bundle"), photos)
         some = mosaics(photos, Path(folder), given.megapixels) if given.megapixels else photos
-        pictures = list(itertools.islice(itertools.cycle(some), given.pictures))
-        speeds = measure(bundle, pictures, given.rounds)
+        images = list(itertools.islice(itertools.cycle(some), given.images))
+        speeds = measure(bundle, images, given.rounds)
     from googlenet.inference.engine import processor
 
     if given.json:
-        print(json.dumps({"processor": processor(), "pictures": len(pictures), "speeds": speeds}, indent=2))
+        print(json.dumps({"processor": processor(), "images": len(images), "speeds": speeds}, indent=2))
         return
-    print(f"{processor()}, {len(pictures)} pictures a round; medians of {given.rounds} rounds")
+    print(f"{processor()}, {len(images)} images a round; medians of {given.rounds} rounds")
     print("\n".join(table(speeds)))
 
 

@@ -1,11 +1,11 @@
-"""Few pictures of new classes: fine-tuning weights of other classes, against training from scratch.
+"""Few images of new classes: fine-tuning weights of other classes, against training from scratch.
 
     python benchmarks/fine_tuning.py DATA [--base-epochs 40] [--epochs 20] [--per-class 20] [--seeds 3] [--base RUN]
         [--json]
 
 DATA is a folder with train/ and val/ of ten classes or so, such as cifar10. A base is trained with the recipe for
-small pictures on the first half of the classes by name, all their pictures. Then the other half is learnt from the
-first few training pictures of each class by name, for so many epochs of as many steps: once by ``--from``
+small images on the first half of the classes by name, all their images. Then the other half is learnt from the
+first few training images of each class by name, for so many epochs of as many steps: once by ``--weights``
 the base with the recipe for that, once from scratch with the default recipe. Both are validated
 on all of val/ of these classes. All see 64 px. ``--base`` takes a base that was trained before.
 """
@@ -30,7 +30,7 @@ SIZE, NETWORK = 64, "googlenet_bn"
 
 
 def copy_classes(data: Path, to: Path, names: Sequence[str], per_class: int | None = None) -> Path:
-    """Copy some classes, and of each only the first training pictures by name where ``per_class`` is told."""
+    """Copy some classes, and of each only the first training images by name where ``per_class`` is told."""
     for name in names:
         shutil.copytree(data / "val" / name, to / "val" / name)
         (to / "train" / name).mkdir(parents=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-Round = Callable[[], float]  # does a round and gives its pictures per second
+Round = Callable[[], float]  # does a round and gives its images per second
 
 
 def serve(make: Callable[..., tuple[Round, Any]], arguments: tuple[Any, ...], asked: Connection) -> None:
@@ -36,7 +36,7 @@ class Runner:
         self.said = self.pipe.recv()
 
     def round(self) -> float:
-        """Pictures per second, while the others wait."""
+        """Images per second, while the others wait."""
         self.pipe.send(True)
         speed: float = self.pipe.recv()
         return speed

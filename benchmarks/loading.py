@@ -1,8 +1,8 @@
-"""Does the training step wait for pictures, and does memory grow with their number?
+"""Does the training step wait for images, and does memory grow with their number?
 
-    python benchmarks/loading.py PICTURES [--size 224] [--times 1 10] [--epochs 2] [--json]
+    python benchmarks/loading.py IMAGES [--size 224] [--times 1 10] [--epochs 2] [--json]
 
-PICTURES is a folder of photographs without labels. They are put into two classes of a temporary folder, ``times`` over
+IMAGES is a folder of photographs without labels. They are put into two classes of a temporary folder, ``times`` over
 (hard links, so that the disk holds them once), and trained on with the default recipe at the size given, by a
 process of its own. The share of waiting is that of log.csv, of the last epoch; the memory is the highest sum
 over that process and its readers of what each has for itself (USS).
@@ -22,12 +22,12 @@ import threading
 import time
 from pathlib import Path
 
-from googlenet.data.image_set import find_pictures
+from googlenet.data.image_set import find_images
 
 
-def arrange(pictures: list[Path], to: Path, times: int) -> None:
-    """Put every other picture into the one class, the rest into the other, ``times`` over."""
-    for number, path in enumerate(pictures):
+def arrange(images: list[Path], to: Path, times: int) -> None:
+    """Put every other image into the one class, the rest into the other, ``times`` over."""
+    for number, path in enumerate(images):
         folder = to / ("even", "odd")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         first = folder / f"{number:04d}-0{path.suffix}"
@@ -62,34 +62,34 @@ def train(data: Path, out: Path, size: int, epochs: int) -> int:
             highest[0] = max(highest[0], private_bytes(process.pid))
             time.sleep(0.5)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    watcher.join()
+    callback = threading.Thread(target=watch)
+    callback.start()
+    callback.join()
     if process.returncode:
         raise SystemExit(f"training ended with {process.returncode}")
     return highest[0]
 
 
 def main() -> None:
-    """Train on the pictures, so many times over, and print a table."""
+    """Train on the images, so many times over, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", type=Path)
+    parser.add_argument("images", type=Path)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--times", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    pictures = find_pictures(given.pictures)
+    images = find_images(given.images)
     rows = []
     for times in given.times:
         with tempfile.TemporaryDirectory() as folder:
-            arrange(pictures, Path(folder, "photos"), times)
+            arrange(images, Path(folder, "photos"), times)
             memory = train(Path(folder, "photos"), Path(folder, "run"), given.size, given.epochs)
             with Path(folder, "run", "log.csv").open(encoding="utf-8") as file:
                 last = list(csv.DictReader(file))[-1]
         rows.append({
-            "pictures": times * len(pictures),
-            "pictures_per_second": float(last["pictures_per_second"]),
+            "images": times * len(images),
+            "images_per_second": float(last["images_per_second"]),
             "waiting": float(last["waiting"]),
             "memory": memory,
         })  # fmt: skip
@@ -98,7 +98,7 @@ def main() -> None:
         return
     for row in rows:
         print(
-            f"{row['pictures']:>7,} pictures at {given.size} px: {row['pictures_per_second']:.1f} a second, "
+            f"{row['images']:>7,} images at {given.size} px: {row['images_per_second']:.1f} a second, "
             f"{row['waiting']:.1%} of the time waiting for them, {row['memory'] / 2**20:,.0f} MiB at most"
         )
 

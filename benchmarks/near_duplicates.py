@@ -1,9 +1,9 @@
-"""How well do perceptual hashes tell copies from other pictures? The figures of docs/decisions/0009.
+"""How well do perceptual hashes tell copies from other images? The figures of docs/decisions/0009.
 
     python benchmarks/near_duplicates.py FOLDER…
 
-Every picture is re-encoded, resized and cropped; the distances of such copies to their originals are held against
-the distances of all pairs of different pictures of the folder. A hash is ``phash 8`` for 64 bits, ``phash 16`` for 256.
+Every image is re-encoded, resized and cropped; the distances of such copies to their originals are held against
+the distances of all pairs of different images of the folder. A hash is ``phash 8`` for 64 bits, ``phash 16`` for 256.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from googlenet.data.image_set import find_pictures
+from googlenet.data.image_set import find_images
 from googlenet.images.decode import decode
 
-AT_MOST = 2000  # pictures of one folder
+AT_MOST = 2000  # images of one folder
 
 
 def reencoded(image: Image.Image, kind: str, quality: int) -> Image.Image:
@@ -75,11 +75,11 @@ def distinct_distances(hashes: np.ndarray) -> np.ndarray:
 
 def measure(folder: Path) -> None:
     """Print the rates of one folder."""
-    found = find_pictures(folder)
+    found = find_images(folder)
     paths = found[:: -(-len(found) // AT_MOST)]
     images = [Image.fromarray(decode(path)) for path in paths]
     copies = {name: [copy(image) for image in images] for name, copy in COPIES.items()}
-    print(f"\n{folder}: {len(images)} pictures, {len(images) * (len(images) - 1) // 2:,} pairs")
+    print(f"\n{folder}: {len(images)} images, {len(images) * (len(images) - 1) // 2:,} pairs")
     for name, hash_of in HASHES.items():
         own = bits(hash_of, images)
         apart = distinct_distances(own)

@@ -1,8 +1,8 @@
-"""One picture, at once: from the prompt to its class, and in a process that is running.
+"""One image, at once: from the prompt to its class, and in a process that is running.
 
-    python benchmarks/one_image.py PICTURES [--runs 10] [--json]
+    python benchmarks/one_image.py IMAGES [--runs 10] [--json]
 
-PICTURES is a folder of photographs. The network is ``googlenet_bn`` with 1000 classes and weights at random, quantised.
+IMAGES is a folder of photographs. The network is ``googlenet_bn`` with 1000 classes and weights at random, quantised.
 From the prompt: the median wall time of ``googlenet predict`` in each precision, its caches warm, of ``googlenet
 --help``, and of a bare script that imports OpenVINO and Pillow, takes the compiled fp32 graph from a cache and answers;
 all in turns, so that what else the machine does falls on all of them, and as multiples of the bare script.
@@ -34,10 +34,10 @@ import numpy as np
 import openvino
 from PIL import Image
 
-graph, picture, cache, size = sys.argv[1:]
+graph, image, cache, size = sys.argv[1:]
 options = {"CACHE_DIR": cache, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 compiled = openvino.Core().compile_model(graph, "CPU", options)
-with Image.open(picture) as image:
+with Image.open(image) as image:
     pixels = np.asarray(image.convert("RGB").resize((int(size), int(size))))
 print(compiled([pixels[None]])[compiled.output("probabilities")].argmax())
 """
@@ -61,15 +61,15 @@ def milliseconds(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - begun)
 
 
-def running(bundle: Path, precision: str, pictures: list[Path]) -> dict[str, float]:
-    """Medians over pictures, each in turn: all of it, decoding, the engine."""
+def running(bundle: Path, precision: str, images: list[Path]) -> dict[str, float]:
+    """Medians over images, each in turn: all of it, decoding, the engine."""
     classifier = load(bundle, precision)
-    classifier.predict(pictures[0])
+    classifier.predict(images[0])
     rows = []
-    for picture in pictures:
-        seen = classifier.prepare(picture)[None]
-        whole = milliseconds(lambda: classifier.predict(picture))  # noqa: B023 - called at once
-        decoding = milliseconds(lambda: classifier.prepare(picture))  # noqa: B023
+    for image in images:
+        seen = classifier.preprocess(image)[None]
+        whole = milliseconds(lambda: classifier.predict(image))  # noqa: B023 - called at once
+        decoding = milliseconds(lambda: classifier.preprocess(image))  # noqa: B023
         bare = milliseconds(lambda: classifier.engine.probabilities(seen))  # noqa: B023
         rows.append((whole, decoding, bare))
     whole, decoding, bare = (statistics.median(column) for column in zip(*rows, strict=True))
@@ -79,27 +79,27 @@ def running(bundle: Path, precision: str, pictures: list[Path]) -> dict[str, flo
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="PICTURES")
+    parser.add_argument("folder", type=Path, metavar="IMAGES")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    pictures = sorted(given.folder.iterdir())
+    images = sorted(given.folder.iterdir())
     command = shutil.which("googlenet", path=str(Path(sys.executable).parent)) or "googlenet"
     with tempfile.TemporaryDirectory() as folder:
-        bundle = make_bundle(Path(folder, "bundle"), [str(path) for path in pictures])
-        bare = [sys.executable, "-c", BARE, str(bundle / "model.onnx"), str(pictures[0]), f"{folder}/cache", str(SIZE)]
-        predict = [command, "predict", str(bundle), str(pictures[0]), "--precision"]
+        bundle = make_bundle(Path(folder, "bundle"), [str(path) for path in images])
+        bare = [sys.executable, "-c", BARE, str(bundle / "model.onnx"), str(images[0]), f"{folder}/cache", str(SIZE)]
+        predict = [command, "predict", str(bundle), str(images[0]), "--precision"]
         prompt = wall(
             {"bare": bare, **{name: [*predict, name] for name in PRECISIONS}, "--help": [command, "--help"]}, given.runs
         )
-        inside = {precision: running(bundle, precision, pictures) for precision in PRECISIONS}
+        inside = {precision: running(bundle, precision, images) for precision in PRECISIONS}
     if given.json:
         print(json.dumps({"processor": processor(), "prompt": prompt, "running": inside}, indent=2))
         return
     print(f"{processor()}; from the prompt, median of {given.runs}:")
     for what, seconds in prompt.items():
         print(f"  {what:<8} {seconds:.2f} s, {seconds / prompt['bare']:.2f} times the bare script")
-    print(f"in a running process, median of {len(pictures)} pictures:")
+    print(f"in a running process, median of {len(images)} images:")
     for precision, each in inside.items():
         print(
             f"  {precision:<8} {each['predict']:.2f} ms: decoding {each['decoding']:.2f}, engine {each['engine']:.2f}; "

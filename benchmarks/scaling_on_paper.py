@@ -23,7 +23,7 @@ LINKS = {  # name: (bytes per second each way for one GPU, seconds that one hop 
 GPUS = (8, 16, 32, 64, 128, 256)
 BACKWARD = 2 / 3  # of the step's arithmetic; gradients travel during it
 OWN_REDUCTIONS = 3  # counts, losses, and clock with signal, in every step
-PICTURES, EPOCHS = 1_281_167, 90
+IMAGES, EPOCHS = 1_281_167, 90
 
 
 def normalised(layers) -> int:
@@ -43,7 +43,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="googlenet_bn")
-    parser.add_argument("--per-gpu", type=int, default=64, help="pictures a step on each GPU")
+    parser.add_argument("--per-gpu", type=int, default=64, help="images a step on each GPU")
     parser.add_argument("--tflops", type=float, default=40.0, help="arithmetic that one GPU sustains")
     options = parser.parse_args()
     network = zoo.find(options.network)
@@ -58,10 +58,10 @@ def main() -> None:
         f"{network.name}: {table.training_parameters:,} parameters with heads, {gradient / 1e6:.1f} MB a step; ", end=""
     )
     print(
-        f"{reductions} small sums; {compute * 1e3:.1f} ms of arithmetic a step of {options.per_gpu} pictures (estimate)"
+        f"{reductions} small sums; {compute * 1e3:.1f} ms of arithmetic a step of {options.per_gpu} images (estimate)"
     )
     for link, (bandwidth, hop) in LINKS.items():
-        print(f"\n{link}\n  GPUs  MB sent  ms to send  ms of small sums  efficiency  pictures/s  hours for ImageNet")
+        print(f"\n{link}\n  GPUs  MB sent  ms to send  ms of small sums  efficiency  images/s  hours for ImageNet")
         for gpus in GPUS[:1] if link.startswith("NVLink") else GPUS:
             sent = 2 * (gpus - 1) / gpus * gradient
             sending, small = sent / bandwidth, reductions * math.ceil(math.log2(gpus)) * hop
@@ -69,7 +69,7 @@ def main() -> None:
             speed = gpus * options.per_gpu / step
             print(
                 f"  {gpus:4}  {sent / 1e6:7.1f}  {sending * 1e3:10.2f}  {small * 1e3:16.2f}  {compute / step:10.0%}  "
-                f"{speed:10,.0f}  {PICTURES * EPOCHS / speed / 3600:18.1f}"
+                f"{speed:10,.0f}  {IMAGES * EPOCHS / speed / 3600:18.1f}"
             )
 
 

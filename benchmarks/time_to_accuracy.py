@@ -7,7 +7,7 @@ its start to the accuracy on all of val/, reading, evaluation and, for ours, the
 
 Theirs: torch's default memory layout, 32 bits, both heads, batches of 64 from a DataLoader with two workers, padded
 random crops and flips, SGD with momentum 0.9 and a one-cycle rate up to 0.05 over the time there is.
-Ours: the recipe for small pictures.
+Ours: the recipe for small images.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> fl
 
     torch.manual_seed(seed)
     finish = [t.ToTensor(), t.Normalize(MEAN, STD)]
-    vary = t.Compose([t.Resize(SIZE), t.RandomCrop(SIZE, padding=SIZE // 8), t.RandomHorizontalFlip(), *finish])
-    train = torchvision.datasets.ImageFolder(data / "train", vary)
+    augment = t.Compose([t.Resize(SIZE), t.RandomCrop(SIZE, padding=SIZE // 8), t.RandomHorizontalFlip(), *finish])
+    train = torchvision.datasets.ImageFolder(data / "train", augment)
     val = torchvision.datasets.ImageFolder(data / "val", t.Compose([t.Resize(SIZE), t.CenterCrop(SIZE), *finish]))
     batches = DataLoader(train, BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
     tests = DataLoader(val, BATCH, num_workers=2, persistent_workers=True)

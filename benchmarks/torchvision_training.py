@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 
 def step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> None:
-    """Learn from (N, 3, S, S) normalised pictures and (N,) class numbers, both auxiliary heads counting 0.3."""
+    """Learn from (N, 3, S, S) normalised images and (N,) class numbers, both auxiliary heads counting 0.3."""
     out = model(images)
     loss = cross_entropy(out.logits, labels)
     loss = loss + 0.3 * (cross_entropy(out.aux_logits1, labels) + cross_entropy(out.aux_logits2, labels))

@@ -1,4 +1,4 @@
-"""Pictures per second of a training step: torchvision's GoogLeNet as its users train it, and ours, in turns.
+"""Images per second of a training step: torchvision's GoogLeNet as its users train it, and ours, in turns.
 
     python benchmarks/training_speed.py [--rounds 5] [--json]
 
@@ -26,13 +26,13 @@ from googlenet import create
 from googlenet.data.image_set import open_data
 from googlenet.inference.engine import processor
 from googlenet.training import memory
-from googlenet.training.trainer import Fit
 from googlenet.training.loading import Batch
 from googlenet.training.precision import fastest
 from googlenet.training.recipe import load_recipe
+from googlenet.training.trainer import Trainer
 from googlenet.training.work import _fabric
 
-CASES = ((224, 32), (64, 64))  # pixels of a side, pictures of a batch
+CASES = ((224, 32), (64, 64))  # pixels of a side, images of a batch
 CLASSES = 1000
 STEPS = 3  # of each in a round
 WARM = 2  # rounds that are not counted
@@ -50,12 +50,12 @@ def theirs(size: int, batch: int) -> tuple[Step, str]:
 
 def ours(size: int, batch: int) -> tuple[Step, str]:
     """The step of ``googlenet train``, and the precision it is in."""
-    memory.keep_freed()
+    memory.disable_malloc_trim()
     network = create("googlenet_bn", num_classes=CLASSES)
-    rule = network.network.preprocessing(size)
-    precision = fastest(network, rule, batch, "cpu")
+    preprocessing = network.network.preprocessing(size)
+    precision = fastest(network, preprocessing, batch, "cpu")
     recipe = load_recipe("default", batch_size=batch, image_size=size, precision=precision)
-    fit = Fit(network, open_data("digits"), recipe, rule, _fabric("cpu", precision))
+    fit = Trainer(network, open_data("digits"), recipe, preprocessing, _fabric("cpu", precision))
     fit.objective.train()
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     given = Batch(images, torch.randint(0, CLASSES, (batch,)), list(range(batch)))
@@ -111,7 +111,7 @@ def main() -> None:
     )
     for row in rows:
         print(
-            f"{row['size']:>4} px, batch {row['batch']}: torchvision {row['torchvision']:6.1f} pictures/s   "
+            f"{row['size']:>4} px, batch {row['batch']}: torchvision {row['torchvision']:6.1f} images/s   "
             f"ours {row['googlenet']:6.1f} ({row['precision']})   "
             f"{row['ratio']:.2f}× ({row['least']:.2f} to {row['most']:.2f})"
         )

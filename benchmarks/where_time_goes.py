@@ -1,9 +1,9 @@
-"""Where the time goes: in a training step, in the engine, in reading a picture.
+"""Where the time goes: in a training step, in the engine, in reading an image.
 
-    python benchmarks/where_time_goes.py PICTURES
+    python benchmarks/where_time_goes.py IMAGES
 
 The step is that of ``training_speed.py`` at 224 px, by torch's profiler; the engine that of ``bulk_inference.py`` in
-fp32 and bf16 on one core, by OpenVINO's counters; reading is timed part by part over the photographs of PICTURES.
+fp32 and bf16 on one core, by OpenVINO's counters; reading is timed part by part over the photographs of IMAGES.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from training_speed import ours
 from googlenet import bundle as bundles
 from googlenet.bundle import MODEL
 from googlenet.card import Preprocessing
-from googlenet.images.decode import open_picture
-from googlenet.images.resize import prepare, see
+from googlenet.images.decode import open_image
+from googlenet.images.resize import load_image, resize_and_crop
 from googlenet.inference.engine import read_graph, runtime
 
 BATCH, ENGINE_BATCH, REPEATS = 32, 8, 5
@@ -71,13 +71,13 @@ def milliseconds(call: Callable[[Any], object], arguments: Iterable[Any]) -> flo
 
 
 def reading(photos: list[str]) -> dict[str, float]:
-    """Milliseconds of a picture: all of it, decoding, resizing and cropping."""
-    rule = Preprocessing(SIZE, 0.875)
-    decoded: list[Image.Image] = [open_picture(photo, at_least=rule.resize) for photo in photos]
+    """Milliseconds of an image: all of it, decoding, resizing and cropping."""
+    preprocessing = Preprocessing(SIZE, 0.875)
+    decoded: list[Image.Image] = [open_image(photo, at_least=preprocessing.resized_side) for photo in photos]
     return {
-        "all": milliseconds(lambda photo: see(photo, rule), photos),
-        "decoding": milliseconds(lambda photo: open_picture(photo, at_least=rule.resize), photos),
-        "resizing": milliseconds(lambda image: prepare(image, rule), decoded),
+        "all": milliseconds(lambda photo: load_image(photo, preprocessing), photos),
+        "decoding": milliseconds(lambda photo: open_image(photo, at_least=preprocessing.resized_side), photos),
+        "resizing": milliseconds(lambda image: resize_and_crop(image, preprocessing), decoded),
     }
 
 
@@ -90,14 +90,14 @@ def show(what: str, spent: Counter[str]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="PICTURES")
+    parser.add_argument("folder", type=Path, metavar="IMAGES")
     photos = sorted(str(path) for path in parser.parse_args().folder.iterdir())
     show("training step", training_step())
     with tempfile.TemporaryDirectory() as folder:
         bundle = bundles.read(make_bundle(Path(folder, "bundle"), photos[:8]))
         for precision in ENGINE:
             show(f"engine, {precision}", engine(read_graph(bundle, MODEL), precision))
-    print("reading, ms a picture: " + ", ".join(f"{name} {taken:.2f}" for name, taken in reading(photos).items()))
+    print("reading, ms an image: " + ", ".join(f"{name} {taken:.2f}" for name, taken in reading(photos).items()))
 
 
 if __name__ == "__main__":

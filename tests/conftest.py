@@ -63,7 +63,7 @@ COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 
 
 def write_coloured_classes(root: Path, per_class: int = 12, classes: int = 3, side: int = 40) -> Path:
-    """Write one folder per colour, of noisy pictures of it: separable, but not constant."""
+    """Write one folder per colour, of noisy images of it: separable, but not constant."""
     noise = np.random.default_rng(0)
     for name, colour in list(COLOURS.items())[:classes]:
         (root / name).mkdir(parents=True)

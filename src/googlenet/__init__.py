@@ -1,4 +1,4 @@
-"""From a folder of labelled pictures to a small, fast, explained classifier: GoogLeNet, true to the paper.
+"""From a folder of labelled images to a small, fast, explained classifier: GoogLeNet, true to the paper.
 
 ::
 
@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from googlenet.bundle import Bundle
     from googlenet.benchmarking.benchmark import benchmark
     from googlenet.benchmarking.compare import Comparison, compare
-    from googlenet.diagnosis.doctor import examine
+    from googlenet.benchmarking.measure import Benchmark
+    from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
+    from googlenet.bundle import Bundle
+    from googlenet.diagnosis.doctor import doctor
     from googlenet.diagnosis.findings import Findings
     from googlenet.errors import GoogLeNetError
     from googlenet.evaluation.evaluate import Evaluation, evaluate
-    from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
-    from googlenet.benchmarking.measure import Benchmark
+    from googlenet.exporting.formats import export
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.verify import Verification, verify
-    from googlenet.exporting.formats import export
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet, create
     from googlenet.models.spec import Network
@@ -64,7 +64,7 @@ _PUBLIC = {
     "convert": ("exchange.convert", "train"),
     "create": ("models.build", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
-    "examine": ("diagnosis.doctor", "train"),
+    "doctor": ("diagnosis.doctor", "train"),
     "export": ("exporting.formats", None),
     "fetch": ("exchange.datasets", "train"),
     "load": ("inference.classifier", None),
@@ -94,8 +94,8 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "doctor",
     "evaluate",
-    "examine",
     "export",
     "fetch",
     "load",

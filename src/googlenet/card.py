@@ -37,23 +37,28 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LUMA = (0.299, 0.587, 0.114)  # what R, G and B count for in grey (ITU-R BT.601), as Pillow has it
 OTHER_MEAN, OTHER_STD = 0.5, 0.25  # of channels of which nothing is known
-SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP", "exact": "exact match"}  # scores where people read them
+METRIC_TITLES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "map": "mAP",
+    "exact": "exact match",
+}  # scores where people read them
 TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may cost and still be taken
 
-ToSquare = Literal["crop", "pad", "squash"]  # how a picture that is not square becomes square
+ResizeMode = Literal["crop", "pad", "squash"]  # how an image that is not square becomes square
 ColorProfiles = Literal["applied", "ignored"]  # what is done with the colour profile in an image file
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes what the network sees.
+    """How an image becomes what the network sees.
 
-    It is resized as ``fit`` says, the centre ``size × size`` is cut out, and, inside the network's graph,
+    It is resized as ``resize`` says, the centre ``size × size`` is cut out, and, inside the network's graph,
     (pixel / 255 - mean) / std is taken for each channel. ``"crop"`` resizes the shorter side to
     ``size / crop_fraction`` pixels, so that what the longer one has more is lost; ``"pad"`` the longer side, with
-    grey beside the picture; ``"squash"`` both sides, which changes the proportions and loses nothing either.
+    grey beside the image; ``"squash"`` both sides, which changes the proportions and loses nothing either.
 
-    ``mean`` and ``std`` have one number a channel: one for grey pictures, three for RGB, in the order R, G, B, always,
+    ``mean`` and ``std`` have one number a channel: one for grey images, three for RGB, in the order R, G, B, always,
     and others for others. ``channel_order`` is the order in which the first layer sees the normalised colours:
     ``"BGR"`` for weights made with Caffe.
 
@@ -67,23 +72,23 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channel_order: Literal["RGB", "BGR"] = "RGB"
-    fit: ToSquare = "crop"
+    resize: ResizeMode = "crop"
     value_range: tuple[float, float] | None = None
     color_profiles: ColorProfiles = "applied"
 
     @property
-    def resize(self) -> int:
+    def resized_side(self) -> int:
         """Pixels of the resized side before the crop."""
         return round(self.size / self.crop_fraction)
 
     @property
     def channels(self) -> int:
-        """Channels of a picture."""
+        """Channels of an image."""
         return len(self.mean)
 
     @property
     def kind(self) -> str:
-        """Say what pictures these are: ``"RGB"``, ``"grey"`` or, say, ``"5-channel"``."""
+        """Say what images these are: ``"RGB"``, ``"grey"`` or, say, ``"5-channel"``."""
         return {1: "grey", 3: "RGB"}.get(self.channels, f"{self.channels}-channel")
 
 
@@ -91,16 +96,16 @@ class Preprocessing:
 class ModelCard:
     """``card.json`` of a bundle.
 
-    ``network`` is the network as data, ``metrics`` what was measured on the validation pictures
+    ``network`` is the network as data, ``metrics`` what was measured on the validation images
     (``top1``, ``top5``, ``map`` and ``exact`` are fractions of 1), ``data`` what it was trained on (``record``: the
     sha256 of the run's ``split.csv``, which names every image with its split and content), ``files`` the
     sha256 of every file beside the card.
 
     ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),
-    ``latency_ms`` of one picture and ``pictures_per_second`` of many; ``measured_on`` says on which processor.
+    ``latency_ms`` of one image and ``images_per_second`` of many; ``measured_on`` says on which processor.
 
-    Where a picture may be of several classes or of none (``multi_label``), the probabilities are of each class on
-    its own, and ``thresholds`` say for each from which probability on, 0 to 1, a picture is taken to be of it.
+    Where an image may be of several classes or of none (``multi_label``), the probabilities are of each class on
+    its own, and ``thresholds`` say for each from which probability on, 0 to 1, an image is taken to be of it.
     """
 
     name: str
@@ -147,8 +152,8 @@ class ModelCard:
             _check_kinds(card)
             _check_thresholds(card)
             _check_precisions(card)
-            rule = _preprocessing(fields["preprocessing"])
-            card = dataclasses.replace(card, preprocessing=rule, thresholds=tuple(card.thresholds))
+            preprocessing = _preprocessing(fields["preprocessing"])
+            card = dataclasses.replace(card, preprocessing=preprocessing, thresholds=tuple(card.thresholds))
         except ValueError as error:
             raise BundleError(f"card.json is damaged: {_cut(error)}") from error
         if card.format >= SEALED and seal != _digest(fields):
@@ -342,8 +347,8 @@ def _preprocessing(fields: dict[str, Any]) -> Preprocessing:
         raise ValueError(f"channel_order must be RGB or BGR, got {fields}")
     if found.channel_order == "BGR" and found.channels != 3:
         raise ValueError(f"channel_order BGR is for 3 channels, got {fields}")
-    if found.fit not in get_args(ToSquare):
-        raise ValueError(f"fit must be {', '.join(get_args(ToSquare))}, got {fields}")
+    if found.resize not in get_args(ResizeMode):
+        raise ValueError(f"fit must be {', '.join(get_args(ResizeMode))}, got {fields}")
     check_reading(found)
     return found
 

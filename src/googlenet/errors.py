@@ -2,12 +2,12 @@
 
     GoogLeNetError
     ├── NetworkError            a network that does not exist or does not hold together
-    │   └── InputSizeError      a picture smaller than the network can take
-    ├── ImageError              one picture
-    │   ├── UnreadableImageError    not a picture, damaged, or of a kind not supported
+    │   └── InputSizeError      an image smaller than the network can take
+    ├── ImageError              one image
+    │   ├── UnreadableImageError    not an image, damaged, or of a kind not supported
     │   └── ImageTooLargeError      more pixels than allowed (a decompression bomb)
-    ├── DataError               labelled pictures that cannot be trained or evaluated on
-    ├── FetchError              a named set of pictures that could not be downloaded or is not whole
+    ├── DataError               labelled images that cannot be trained or evaluated on
+    ├── FetchError              a named set of images that could not be downloaded or is not whole
     ├── RecipeError             a recipe with unknown keys or bad values
     ├── RunError                a run directory that is in the way, missing or cannot be written
     │   ├── CheckpointError     a checkpoint that is damaged or belongs to something else
@@ -37,15 +37,15 @@ class NetworkError(GoogLeNetError, ValueError):
 
 
 class InputSizeError(NetworkError):
-    """A picture smaller than the network can take."""
+    """An image smaller than the network can take."""
 
 
 class ImageError(GoogLeNetError):
-    """One picture cannot be used."""
+    """One image cannot be used."""
 
 
 class UnreadableImageError(ImageError):
-    """Not a picture, damaged, or of a kind that is not supported."""
+    """Not an image, damaged, or of a kind that is not supported."""
 
 
 class ImageTooLargeError(ImageError):
@@ -53,11 +53,11 @@ class ImageTooLargeError(ImageError):
 
 
 class DataError(GoogLeNetError):
-    """Labelled pictures, a folder or a list of them, that cannot be trained or evaluated on."""
+    """Labelled images, a folder or a list of them, that cannot be trained or evaluated on."""
 
 
 class FetchError(GoogLeNetError):
-    """A named set of pictures could not be downloaded, or what lies there is not whole."""
+    """A named set of images could not be downloaded, or what lies there is not whole."""
 
 
 class RecipeError(GoogLeNetError, ValueError):
@@ -77,7 +77,7 @@ class DiskFullError(RunError):
 
 
 class NonFiniteLossError(GoogLeNetError):
-    """The loss became NaN or infinite. ``files`` are the pictures of that batch."""
+    """The loss became NaN or infinite. ``files`` are the images of that batch."""
 
     def __init__(self, message: str, files: tuple[str, ...]) -> None:
         super().__init__(message)

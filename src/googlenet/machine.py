@@ -38,7 +38,7 @@ _BY_NUMBER = {
 # What libraries that are written in other languages say, and what it means.
 _BY_WORDS = (
     (("is killed by signal", "exited unexpectedly"),
-     "a process that reads pictures was killed, mostly for want of memory: train with fewer --workers, or 0"),
+     "a process that reads images was killed, mostly for want of memory: train with fewer --workers, or 0"),
     (("too many open files", "received 0 items of ancdata"), FILES),
     (("can't start new thread", "resource temporarily unavailable", "thread creation failed"), PROCESSES),
     (("shared memory", "/dev/shm"),

@@ -14,7 +14,7 @@ from googlenet.errors import ImageError
 Source = TypeVar("Source")
 Result = TypeVar("Result")
 
-AHEAD = 2  # batches for each thread that are begun before the oldest is asked for
+PREFETCH = 2  # batches for each thread that are begun before the oldest is asked for
 
 
 def cores() -> int:
@@ -22,7 +22,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(
+def map_ordered(
     work: Callable[[list[Source]], Result], sources: Iterable[Source], batch_size: int, threads: int | None = None
 ) -> Iterator[Result]:
     """Do ``work`` on batches of sources, a batch a thread at a time, and give its results in the order of the sources.
@@ -34,11 +34,11 @@ def in_order(
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     remaining = iter(sources)
     threads = threads or cores()
-    with ThreadPoolExecutor(threads, "pictures") as pool:
+    with ThreadPoolExecutor(threads, "images") as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             while True:
-                while len(waiting) < AHEAD * threads and (batch := list(islice(remaining, batch_size))):
+                while len(waiting) < PREFETCH * threads and (batch := list(islice(remaining, batch_size))):
                     waiting.append(pool.submit(work, batch))
                 if not waiting:
                     return
@@ -55,10 +55,12 @@ def in_batches(
 
     A source that raises :class:`ImageError` is paired with that error; any other exception ends the work.
     """
-    return in_order(lambda batch: [(source, caught(prepare, source)) for source in batch], sources, batch_size)
+    return map_ordered(
+        lambda batch: [(source, result_or_error(prepare, source)) for source in batch], sources, batch_size
+    )
 
 
-def caught(prepare: Callable[[Source], Result], source: Source) -> Result | ImageError:
+def result_or_error(prepare: Callable[[Source], Result], source: Source) -> Result | ImageError:
     """Prepare a source, or give the :class:`ImageError` that came of it."""
     try:
         return prepare(source)

@@ -106,7 +106,7 @@ def _broken(line: str, width: int) -> str:
 def one_line(parts: Sequence[Part], width: int) -> str:
     """Join the parts that a line of so many cells has room for.
 
-    >>> one_line([("epoch 3", 1), ("loss 0.25", 0), ("40 pictures/s", 2)], 20)
+    >>> one_line([("epoch 3", 1), ("loss 0.25", 0), ("40 images/s", 2)], 20)
     'epoch 3  loss 0.25'
     """
     kept = list(parts)

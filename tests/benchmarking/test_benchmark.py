@@ -11,9 +11,9 @@ from PIL import Image
 
 import googlenet
 from googlenet import bundle as bundles
+from googlenet.benchmarking.peak import peak
 from googlenet.errors import BundleError, DeviceError, InputSizeError, NetworkError, RecipeError
 from googlenet.inference.engine import precisions, precisions_for
-from googlenet.benchmarking.peak import peak
 from googlenet.models.analysis import analyse
 from tests.conftest import without_stages
 
@@ -59,11 +59,11 @@ def test_each_precision_has_its_figures_and_they_fit_together(quantised):
         assert row.compile_ms > 0
         assert [each.batch_size for each in row.throughput] == [4, 1]
         for each in row.throughput:
-            assert each.gops == pytest.approx(2 * result.macs * each.pictures_per_second / 1e9)
+            assert each.gops == pytest.approx(2 * result.macs * each.images_per_second / 1e9)
             assert each.share == pytest.approx(each.gops / row.peak.gops)
             assert 0 < each.share < 1
             assert 0 < each.busy <= 1.1
-        assert row.best.pictures_per_second == max(each.pictures_per_second for each in row.throughput)
+        assert row.best.images_per_second == max(each.images_per_second for each in row.throughput)
         assert row.score == bundle.card.precisions[row.precision]["score"]
         assert 0 < row.memory_bytes <= row.bulk_memory_bytes < 2**30
     files = {row.precision: row.file_bytes for row in result.precisions}
@@ -114,7 +114,7 @@ def test_wrong_use(trained_run, tiny, tmp_path):
         googlenet.benchmark("lenet")
     with pytest.raises(BundleError, match=r"holds no card.json"):
         googlenet.benchmark(tmp_path)
-    with pytest.raises(RecipeError, match="takes pictures of 32 pixels: a size is of a network"):
+    with pytest.raises(RecipeError, match="takes images of 32 pixels: a size is of a network"):
         googlenet.benchmark(trained_run, size=64)
     with pytest.raises(RecipeError, match="batch sizes are 1 or more, got 4, 0"):
         googlenet.benchmark(trained_run, batch_sizes=[4, 0])
@@ -168,14 +168,14 @@ def test_for_programs_and_for_people(call, quantised, tmp_path):
     row = document["precisions"][-1]
     assert row["precision"] == "int8"
     assert set(row["latency_ms"]) == {"p50", "p95", "p99"}
-    assert set(row["throughput"][0]) == {"batch_size", "pictures_per_second", "gops", "share", "busy"}
-    picture = tmp_path / "plots" / "speed.png"
-    code, out, err = call("benchmark", quantised, "--seconds", SHORT, "--batch", 2, "--batch", 3, "--plot", picture)
+    assert set(row["throughput"][0]) == {"batch_size", "images_per_second", "gops", "share", "busy"}
+    image = tmp_path / "plots" / "speed.png"
+    code, out, err = call("benchmark", quantised, "--seconds", SHORT, "--batch", 2, "--batch", 3, "--plot", image)
     assert (code, err) == (0, "")
-    for part in ("tiny at 32×32", "top-1", "p99", "pictures/s", "int8", "batch size", "peak in fp32", "measured on"):
+    for part in ("tiny at 32×32", "top-1", "p99", "images/s", "int8", "batch size", "peak in fp32", "measured on"):
         assert part in out
-    assert out.splitlines()[-1] == f"plot: {picture}"
-    with Image.open(picture) as image:
+    assert out.splitlines()[-1] == f"plot: {image}"
+    with Image.open(image) as image:
         assert image.format == "PNG"
         assert min(image.size) > 200
 

@@ -7,8 +7,8 @@ import pytest
 
 import googlenet
 from googlenet.benchmarking import compare as room
-from googlenet.errors import DataError, NetworkError, NonFiniteLossError, RecipeError
 from googlenet.benchmarking import speed
+from googlenet.errors import DataError, NetworkError, NonFiniteLossError, RecipeError
 from googlenet.inference.engine import precisions
 from googlenet.models.analysis import analyse
 from googlenet.models.networks.googlenet import inception
@@ -41,7 +41,7 @@ def test_each_network_has_its_figures_the_cheapest_first(tiny, wider):
         assert row.activations == analysis.activations
         assert 4 * row.parameters < row.file_bytes < 8 * row.parameters + 100_000
         assert tuple(speed.precision for speed in row.speeds) == precisions()
-        assert all(speed.latency_ms > 0 and speed.pictures_per_second > 0 for speed in row.speeds)
+        assert all(speed.latency_ms > 0 and speed.images_per_second > 0 for speed in row.speeds)
         assert row.top1 is row.failure is None
     turns = room.ROUNDS * 2 * len(precisions())
     assert done == [(at, turns) for at in range(turns)]
@@ -85,7 +85,7 @@ def test_what_programs_read(tiny):
     document = json.loads(json.dumps(googlenet.compare([tiny]).to_json()))
     assert set(document) == {"rows", "batch_size", "machine", "data", "recipe", "claims"}
     assert document["rows"][0]["size"] == 32
-    assert set(document["rows"][0]["speeds"][0]) == {"precision", "latency_ms", "pictures_per_second"}
+    assert set(document["rows"][0]["speeds"][0]) == {"precision", "latency_ms", "images_per_second"}
     assert document["machine"]["processor"]
     assert document["machine"]["cores"] >= 1
     assert {"googlenet", "openvino", "torch", "python"} <= set(document["machine"]["versions"])

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 import googlenet
 from googlenet import bundle as bundles
-from googlenet.errors import BundleError, DataError, DeviceError, RunError
 from googlenet.benchmarking import speed
-from googlenet.inference.engine import Engine, best_precision, precisions
+from googlenet.errors import BundleError, DataError, DeviceError, RunError
 from googlenet.exporting.bundles import write_bundle
 from googlenet.exporting.quantization import kept_in_floating_point
+from googlenet.inference.engine import Engine, best_precision, precisions
 from googlenet.models.build import create
 
 
@@ -54,11 +54,11 @@ def test_every_precision_is_measured_and_the_answers_agree(quantised, trained_ru
         assert evaluated.precision == precision
         assert measured["score"] == evaluated.metrics.top1
         assert measured["latency_ms"] > 0
-        assert measured["pictures_per_second"] > 0
+        assert measured["images_per_second"] > 0
     assert bundle.card.measured_on
     size = bundle.card.preprocessing.size
-    pictures = np.random.default_rng(0).integers(0, 256, (6, size, size, 3), dtype=np.uint8)
-    exact, coarse = (Engine(bundle, precision).probabilities(pictures) for precision in ("fp32", "int8"))
+    images = np.random.default_rng(0).integers(0, 256, (6, size, size, 3), dtype=np.uint8)
+    exact, coarse = (Engine(bundle, precision).probabilities(images) for precision in ("fp32", "int8"))
     assert 0 < np.abs(exact - coarse).max() < 0.1
 
 
@@ -77,10 +77,10 @@ def _kind(op):
 
 
 def test_maps_and_embeddings_come_out_in_8_bits_too(quantised, trained_run):
-    picture = trained_run.parent / "photos" / "red" / "001.png"
+    image = trained_run.parent / "photos" / "red" / "001.png"
     exact, coarse = (googlenet.load(quantised, precision) for precision in ("fp32", "int8"))
-    np.testing.assert_allclose(exact.predict(picture).heatmap("red"), coarse.predict(picture).heatmap("red"))
-    (a,), (b,) = exact.embed_many([picture]), coarse.embed_many([picture])
+    np.testing.assert_allclose(exact.predict(image).heatmap("red"), coarse.predict(image).heatmap("red"))
+    (a,), (b,) = exact.embed_many([image]), coarse.embed_many([image])
     assert a.shape == b.shape == (24,)
     assert np.corrcoef(a, b)[0, 1] > 0.99
 
@@ -101,7 +101,7 @@ def test_the_fastest_that_is_as_right_is_taken(own):
 def timed(precisions, **speeds):
     """Say of measured precisions how fast they were: milliseconds of one image, images a second."""
     return {
-        name: measured | dict(zip(("latency_ms", "pictures_per_second"), speeds[name], strict=True))
+        name: measured | dict(zip(("latency_ms", "images_per_second"), speeds[name], strict=True))
         for name, measured in precisions.items()
     }
 
@@ -152,17 +152,17 @@ def test_layers_that_cost_too_much_are_kept_in_floating_point(trained_run, tmp_p
     googlenet.verify(run)
 
 
-def test_pictures_that_are_not_where_they_were(own):
+def test_images_that_are_not_where_they_were(own):
     data = bundles.read(own).card.data
     rewritten(own, data=data | {"name": "nowhere"})
     with pytest.raises(DataError, match=r"nowhere.*say where it is now with --calibrate DATA"):
         googlenet.quantize(own)
     rewritten(own, data={})
-    with pytest.raises(DataError, match="name the pictures with --calibrate DATA"):
+    with pytest.raises(DataError, match="name the images with --calibrate DATA"):
         googlenet.quantize(own)
 
 
-def test_pictures_of_other_classes(own, tmp_path, coloured):
+def test_images_of_other_classes(own, tmp_path, coloured):
     (coloured / "red").rename(coloured / "purple")
     with pytest.raises(DataError, match="classes the classifier does not know: purple"):
         googlenet.quantize(own, coloured)
@@ -180,9 +180,9 @@ def test_a_bundle_that_cannot_be_written_is_left_as_it_is(own, small_disk):
 
 def test_a_read_only_bundle_answers_and_cannot_be_changed(own, small_disk, call):
     run = shutil.copytree(own / "bundle", small_disk / "bundle")
-    picture = bundles.read(own).card.data["name"] + "/red/001.png"
+    image = bundles.read(own).card.data["name"] + "/red/001.png"
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    assert googlenet.load(run).predict(picture).label == "red"
+    assert googlenet.load(run).predict(image).label == "red"
     googlenet.verify(run)
     code, out, err = call("export", run, "--int8")
     assert (code, out) == (1, "")

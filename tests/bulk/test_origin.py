@@ -9,12 +9,12 @@ import pytest
 
 import googlenet
 from googlenet import bundle as bundles
-from googlenet.errors import ResultsError
 from googlenet.bulk.origin import Origin, origin_of
 from googlenet.bulk.parquet import encoded
 from googlenet.bulk.parts import Parts, split
 from googlenet.bulk.results import FORMATS
-from googlenet.bulk.rows import ranked
+from googlenet.bulk.rows import ranked_schema
+from googlenet.errors import ResultsError
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_answers_of_another_classifier_are_not_added_to(predict, other, tmp_path
     assert out.read_bytes() == before
     code, said, err = predict(out, "--resume")
     assert (code, err) == (0, "")
-    assert "40 pictures" in said
+    assert "40 images" in said
     out.unlink()
     assert predict(out, "--resume", by=other)[0] == 0  # nothing is there to be added to
 
@@ -63,7 +63,7 @@ def test_a_journal_of_another_classifier_is_not_added_to(predict, other, tmp_pat
     from googlenet.bulk.results import open_results
 
     classifier = googlenet.load(trained_run)
-    layout = replace(ranked(), origin=origin_of(classifier))
+    layout = replace(ranked_schema(), origin=origin_of(classifier))
     photo = trained_run.parent / "photos" / "red" / "001.png"
     with open_results(tmp_path / "r.parquet", layout) as results:
         results.add(str(photo), classifier.predict(photo))
@@ -96,7 +96,7 @@ def test_where_no_record_says_whose_answers_these_are_that_is_told(predict, tmp_
 
 
 def test_parts_of_another_classifier_are_not_added_to(tmp_path):
-    ours, theirs = (replace(ranked(), origin=Origin("tiny", digit * 64, "fp32")) for digit in "01")
+    ours, theirs = (replace(ranked_schema(), origin=Origin("tiny", digit * 64, "fp32")) for digit in "01")
     row = {"path": "a", "error": None, "class": "red", "probability": 0.5}
     with Parts(tmp_path / "r", theirs) as parts:
         parts.add(split("a")[0].name, encoded([row], theirs))
@@ -104,4 +104,4 @@ def test_parts_of_another_classifier_are_not_added_to(tmp_path):
         Parts(tmp_path / "r", ours, resume=True)
     with Parts(tmp_path / "r", theirs, resume=True) as parts:
         assert parts.is_known
-        assert parts.contents.summary.pictures == 1
+        assert parts.contents.summary.images == 1

@@ -1,4 +1,4 @@
-"""`predict --engine ray`: what one process says, said by a cluster; killed anywhere, each picture is there once."""
+"""`predict --engine ray`: what one process says, said by a cluster; killed anywhere, each image is there once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.cli.test_bulk import write_many
 from tests.conftest import without_stages
 
 pytest.importorskip("ray", reason="needs googlenet[ray]")
-PICTURES = 6000
+IMAGES = 6000
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def photos(trained_run):
 
 @pytest.fixture(scope="module")
 def many(trained_run, photos):
-    return write_many(trained_run.parent / "many_of_a_cluster", photos, PICTURES)
+    return write_many(trained_run.parent / "many_of_a_cluster", photos, IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_it_says_what_one_process_says(predict, call, trained_run, many, tmp_pat
     assert call("predict", trained_run, many, "gone.png", "--top", 2, "--out", whole)[0] == 1
     code, said, err = predict(many, "gone.png", "--top", 2, "--out", out)
     assert (code, err) == (1, "")
-    assert said.startswith(f"{out} (8 parts): 6,001 pictures, each there once, 3 could not be read; ")
+    assert said.startswith(f"{out} (8 parts): 6,001 images, each there once, 3 could not be read; ")
     assert_same(read(out), read(whole))
     assert read(out)["gone.png"]["error"] == "gone.png does not exist"
     parts = sorted(out.iterdir())
@@ -129,39 +129,37 @@ def test_embeddings(predict, call, trained_run, photos, tmp_path):
     assert "has other columns" in err
 
 
-def test_pictures_in_tables_and_stores(predict, photos, tmp_path, monkeypatch):
+def test_images_in_tables_and_stores(predict, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pictures = sorted(photos.glob("*/*.png"))
-    files = [path.read_bytes() for path in pictures]
+    images = sorted(photos.glob("*/*.png"))
+    files = [path.read_bytes() for path in images]
     pq.write_table(pa.table({"image": [*files, b"junk", None]}), "bytes.parquet", row_group_size=50)
-    paths = [os.path.relpath(path, tmp_path) for path in pictures]
-    pq.write_table(
-        pa.table({"image": [*paths[:60], *(f"file://{path}" for path in pictures[60:]), "gone"]}), "p.parquet"
-    )
+    paths = [os.path.relpath(path, tmp_path) for path in images]
+    pq.write_table(pa.table({"image": [*paths[:60], *(f"file://{path}" for path in images[60:]), "gone"]}), "p.parquet")
     assert predict(photos, "--out", "plain")[0] == 0
     assert predict(f"file://{photos}", "--out", "stored")[0] == 0
     assert predict("bytes.parquet", "--column", "image", "--out", "bytes")[0] == 1
     assert predict("*.parquet", "--column", "image", "--out", "both")[0] == 1
     plain = list(read(Path("plain")).values())
-    assert_same(read(Path("stored")), {f"file://{path}": row for path, row in zip(pictures, plain, strict=True)})
+    assert_same(read(Path("stored")), {f"file://{path}": row for path, row in zip(images, plain, strict=True)})
     found = read(Path("bytes"))
     assert_same(
         {name: row for name, row in found.items() if not row["error"]},
         {f"bytes.parquet#{number}": row for number, row in enumerate(plain)},
     )
-    wrong = "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"
+    wrong = "is not an image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"
     assert found["bytes.parquet#120"]["error"] == f"bytes.parquet#120 {wrong}"
     assert found["bytes.parquet#121"]["error"] == f"bytes.parquet#121 {wrong}"
     both = read(Path("both"))
     assert len(both) == 122 + 121
     assert both["gone"]["error"] == "gone does not exist"
-    assert both[f"file://{pictures[-1]}"] == plain[-1]
+    assert both[f"file://{images[-1]}"] == plain[-1]
 
 
 # Killed
 
 
-def test_a_worker_is_killed_and_each_picture_is_there_once(predict, many, photos, tmp_path):
+def test_a_worker_is_killed_and_each_image_is_there_once(predict, many, photos, tmp_path):
     out, killed = tmp_path / "results", []
 
     def kill():
@@ -176,7 +174,7 @@ def test_a_worker_is_killed_and_each_picture_is_there_once(predict, many, photos
     assert (code, err) == (1, "")
     assert killed
     assert said.startswith(str(out))
-    assert "(8 parts): 6,000 pictures, each there once, 2 could not be read; " in said
+    assert "(8 parts): 6,000 images, each there once, 2 could not be read; " in said
     assert sorted(read(out)) == sorted(map(str, many.iterdir()))
 
 
@@ -193,14 +191,14 @@ def assert_survives_the_driver(predict, run, many, out, number, code):
     said, err = driver.communicate(timeout=60)
     assert (driver.returncode, said) == (code, "")
     there = len(read(out))
-    assert 0 < there < PICTURES
+    assert 0 < there < IMAGES
     if number != signal.SIGKILL:
-        assert err == (f"googlenet: stopped: {there:,} pictures are in {out}; the same command with --resume goes on\n")
+        assert err == (f"googlenet: stopped: {there:,} images are in {out}; the same command with --resume goes on\n")
     computing = {pid for pid, name in its.items() if "raylet" in name or "Worker" in name}
     wait_for(lambda: not computing & processes(1).keys())  # they end with it
     code, said, err = predict(many, "--out", out, "--resume")
     assert (code, err) == (1, "")
-    assert f"6,000 pictures, each there once, {there:,} of them from before, 2 could not be read; " in said
+    assert f"6,000 images, each there once, {there:,} of them from before, 2 could not be read; " in said
     assert sorted(read(out)) == sorted(map(str, many.iterdir()))
     assert not list(out.glob(".*"))
     assert predict(many, "--out", out, "--resume")[1].splitlines()[0].endswith(
@@ -238,7 +236,7 @@ def test_who_has_the_token_is_let_in_and_no_one_else(started, trained_run, photo
         assert (said, code, without_stages(err).count("\n")) == ("", 1, 1)
         assert f"the Ray cluster at {started} wants its token: put it into RAY_AUTH_TOKEN" in err
     assert right[1:] == ("", 0)
-    assert "120 pictures, each there once" in right[0]
+    assert "120 images, each there once" in right[0]
 
 
 # Wrong use
@@ -259,8 +257,8 @@ def test_who_has_the_token_is_let_in_and_no_one_else(started, trained_run, photo
         (["--engine", "ray", "--out", "r", "hdfs://a/b"], 2, "hdfs://a/b: stores are reached by s3://, gs://, file://"),
         (["--engine", "ray", "--out", "r", "a.parquet"], 2, "a.parquet does not exist"),
         (["--engine", "ray", "--out", "r", "--column", "a"], 2, "--column a names a column of a .csv or .parquet file"),
-        (["s3://bucket/a"], 2, "s3://bucket/a: pictures in stores and in Parquet files are read with --engine ray"),
-        (["a.parquet"], 2, "a.parquet: pictures in stores and in Parquet files are read with --engine ray"),
+        (["s3://bucket/a"], 2, "s3://bucket/a: images in stores and in Parquet files are read with --engine ray"),
+        (["a.parquet"], 2, "a.parquet: images in stores and in Parquet files are read with --engine ray"),
     ],
 )
 def test_wrong_use_is_one_line(call, trained_run, photos, tmp_path, monkeypatch, arguments, code, says):

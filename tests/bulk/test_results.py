@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import googlenet
-from googlenet.errors import DiskFullError, MissingExtraError, ResultsError, RunError, UnreadableImageError
 from googlenet.bulk.results import FORMATS, open_results
-from googlenet.bulk.rows import embedded, labelled, ranked
+from googlenet.bulk.rows import embedding_schema, labels_schema, ranked_schema
+from googlenet.errors import DiskFullError, MissingExtraError, ResultsError, RunError, UnreadableImageError
 
 NAMES = [
     "a.png",
@@ -41,7 +41,7 @@ def fill(answer):
     """Write a file of results about ``names``, the last of which cannot be read, leaving out those it has already."""
 
     def run(path, names=NAMES, layout=None, **options):
-        with open_results(path, layout or ranked(2), **options) as results:
+        with open_results(path, layout or ranked_schema(2), **options) as results:
             for name, shown in zip(names, SHOWN, strict=False):
                 if shown not in results.done:
                     results.add(name, UnreadableImageError(f"{name} is gone") if name == NAMES[-1] else answer)
@@ -68,7 +68,7 @@ def test_every_name_comes_back_as_it_was(fill, answer, tmp_path, suffix):
         ("red", round(answer.probability, 6))
     ] * 5
     assert (rows[-1]["error"], rows[-1]["class"] or None) == ("gone.png is gone", None)
-    assert (summary.pictures, summary.unread, summary.classes) == (6, 1, {"red": 5})
+    assert (summary.images, summary.unread, summary.classes) == (6, 1, {"red": 5})
     assert len(list(tmp_path.iterdir())) == 1  # no journal, nothing temporary
 
 
@@ -81,48 +81,48 @@ def test_cut_at_any_byte_and_resumed_it_is_as_if_nothing_had_happened(fill, tmp_
         path.write_bytes(whole[:size])
         summary = fill(path, resume=True)
         assert path.read_bytes() == whole, size
-        assert (summary.pictures, summary.unread) == (6, 1)
+        assert (summary.images, summary.unread) == (6, 1)
 
 
 def test_a_journal_cut_at_any_byte_becomes_the_same_parquet(fill, tmp_path, answer):
     whole, path = tmp_path / "whole.parquet", tmp_path / "results.parquet"
     fill(whole)
-    with open_results(path, ranked(2)) as results:
+    with open_results(path, ranked_schema(2)) as results:
         for name in NAMES[:3]:
             results.add(name, answer)
         results.flush()
-    journal = results.kept_in.read_bytes()
+    journal = results.path_in_progress.read_bytes()
     assert not path.exists()
     for size in range(0, len(journal), 7):
         path.unlink(missing_ok=True)
-        results.kept_in.write_bytes(journal[:size])
+        results.path_in_progress.write_bytes(journal[:size])
         fill(path, resume=True)
         assert read(path) == read(whole)
-        assert not results.kept_in.exists()
+        assert not results.path_in_progress.exists()
 
 
 def test_killed_between_parquet_and_its_journal_no_row_is_doubled(fill, tmp_path, answer):
     path = tmp_path / "results.parquet"
-    with open_results(path, ranked(2)) as results:
+    with open_results(path, ranked_schema(2)) as results:
         for name in NAMES[:2]:
             results.add(name, answer)
         results.flush()
-        journal = results.kept_in.read_bytes()
+        journal = results.path_in_progress.read_bytes()
         results.finish()
-    results.kept_in.write_bytes(journal)  # as if it had not been deleted yet
-    assert fill(path, NAMES[:4], resume=True).pictures == 4
+    results.path_in_progress.write_bytes(journal)  # as if it had not been deleted yet
+    assert fill(path, NAMES[:4], resume=True).images == 4
     assert [row["path"] for row in read(path)] == SHOWN[:4]
-    results.kept_in.write_bytes(journal)
-    assert fill(path, NAMES[:4], resume=True).pictures == 4
+    results.path_in_progress.write_bytes(journal)
+    assert fill(path, NAMES[:4], resume=True).images == 4
     assert len(read(path)) == 4
-    assert not results.kept_in.exists()
+    assert not results.path_in_progress.exists()
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_more_pictures_can_be_added_later(fill, tmp_path, suffix):
+def test_more_images_can_be_added_later(fill, tmp_path, suffix):
     path = tmp_path / f"results{suffix}"
     fill(path, NAMES[:2], resume=True)  # nothing there yet: it just starts
-    assert fill(path, resume=True).pictures == 6
+    assert fill(path, resume=True).images == 6
     assert [row["path"] for row in read(path)] == SHOWN
 
 
@@ -135,14 +135,14 @@ def test_several_labels(answer, tmp_path, suffix):
     thresholds[order[1]] = 1.0
     several = replace(answer, thresholds=tuple(thresholds))
     none = replace(several, probabilities=np.full(3, -1, np.float32))
-    with open_results(path, labelled()) as results:
+    with open_results(path, labels_schema()) as results:
         results.add("a.png", several)
         results.add("none.png", none)
         results.finish()
-    with open_results(path, labelled(), resume=True) as results:
+    with open_results(path, labels_schema(), resume=True) as results:
         names = [answer.class_names[order[0]], answer.class_names[order[2]]]
         assert results.summary.classes == dict.fromkeys(names, 1)
-        assert results.summary.pictures == 2
+        assert results.summary.images == 2
     named, unnamed = read(path)
     assert named["labels"] == ("|".join(names) if suffix == ".csv" else names)
     assert unnamed["labels"] == ("" if suffix == ".csv" else [])
@@ -152,20 +152,20 @@ def test_several_labels(answer, tmp_path, suffix):
 def test_embeddings_come_back_to_the_bit_and_are_of_one_length(tmp_path, suffix):
     path = tmp_path / f"results{suffix}"
     vectors = np.random.default_rng(0).normal(0, 1e-3, (3, 1024)).astype(np.float32)
-    with open_results(path, embedded(1024)) as results:
+    with open_results(path, embedding_schema(1024)) as results:
         for number, vector in enumerate(vectors):
             results.add(f"{number}.png", vector)
         results.add("gone.png", UnreadableImageError("gone.png is gone"))
         results.finish()
-    with open_results(path, embedded(1024), resume=True) as results:
-        assert (results.summary.pictures, results.summary.unread) == (4, 1)
+    with open_results(path, embedding_schema(1024), resume=True) as results:
+        assert (results.summary.images, results.summary.unread) == (4, 1)
         results.finish()
     *rows, gone = read(path)
     back = [row["embedding"] if suffix != ".csv" else [row[f"f{i:04d}"] for i in range(1024)] for row in rows]
     assert (np.array(back, np.float32) == vectors).all()
     assert not any(value for name, value in gone.items() if name not in ("path", "error"))
     with pytest.raises(ResultsError, match="give the options it was begun with, or another name"):
-        open_results(path, embedded(512), resume=True)
+        open_results(path, embedding_schema(512), resume=True)
 
 
 # What is in the way
@@ -179,18 +179,18 @@ def test_nothing_is_overwritten(fill, tmp_path, suffix):
     with pytest.raises(ResultsError, match=f"results{suffix} is there already: --resume goes on .* or delete it"):
         fill(path)
     with pytest.raises(ResultsError, match="give the options it was begun with, or another name"):
-        fill(path, layout=ranked(3), resume=True)
+        fill(path, layout=ranked_schema(3), resume=True)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_journal_is_not_overwritten(tmp_path, answer):
     path = tmp_path / "results.parquet"
-    with open_results(path, ranked()) as results:
+    with open_results(path, ranked_schema()) as results:
         results.add("a.png", answer)
         results.flush()
     with pytest.raises(ResultsError, match=r"was begun already \(its journal is .*\): --resume goes on with it"):
-        open_results(path, ranked())
+        open_results(path, ranked_schema())
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -199,7 +199,7 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path, suffix, content):
     path = tmp_path / f"results{suffix}"
     path.write_bytes(content)
     with pytest.raises(ResultsError) as caught:
-        open_results(path, ranked(), resume=True)
+        open_results(path, ranked_schema(), resume=True)
     assert str(caught.value).isprintable()
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
@@ -221,7 +221,7 @@ def test_a_damaged_row_in_the_middle_is_said(fill, tmp_path, suffix, damage):
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:-1], damage, lines[-1]]))
     with pytest.raises(ResultsError, match=f"results{suffix}: row {len(lines)} does not fit"):
-        open_results(path, ranked(2), resume=True)
+        open_results(path, ranked_schema(2), resume=True)
 
 
 def test_a_quote_too_many_does_not_cut_a_large_file(fill, tmp_path):
@@ -230,13 +230,13 @@ def test_a_quote_too_many_does_not_cut_a_large_file(fill, tmp_path):
     content = path.read_bytes() + b'"' + b"b.png,,red,0.9,blue,0.1\n" * 100_000
     path.write_bytes(content)
     with pytest.raises(ResultsError, match="row 3 does not fit"):
-        open_results(path, ranked(2), resume=True)
+        open_results(path, ranked_schema(2), resume=True)
     assert path.read_bytes() == content
 
 
 def test_two_do_not_write_to_one_file(fill, tmp_path):
     with (
-        open_results(tmp_path / "results.csv", ranked(2)),
+        open_results(tmp_path / "results.csv", ranked_schema(2)),
         pytest.raises(ResultsError, match="is being written by another process"),
     ):
         fill(tmp_path / "results.csv", resume=True)
@@ -257,7 +257,7 @@ def test_a_place_where_no_file_can_be(tmp_path, name, error, says):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(error) as caught:
-        open_results(tmp_path / name, ranked())
+        open_results(tmp_path / name, ranked_schema())
     assert says in str(caught.value)
 
 
@@ -288,18 +288,18 @@ def fill_up(disk):
 def test_a_full_disk_is_said_and_the_rows_before_are_whole(fill, answer, small_disk, suffix):
     path = small_disk / f"results{suffix}"
     names = [f"{number:06d}.png" for number in range(500)]
-    with open_results(path, ranked(2)) as results:
+    with open_results(path, ranked_schema(2)) as results:
         for name in names[:100]:
             results.add(name, answer)
         fill_up(small_disk)
         with pytest.raises(DiskFullError) as caught:
             all(results.add(name, answer) is None for name in names[100:])
     assert str(caught.value) == f"no space left to write {path}; its rows are whole: free some space, then add --resume"
-    content = results.kept_in.read_bytes()
+    content = results.path_in_progress.read_bytes()
     assert content.endswith(b"\n")
     assert 64 <= content.count(b"\n") < 500
     (small_disk / "filler").unlink()
-    with open_results(path, ranked(2), resume=True) as results:
+    with open_results(path, ranked_schema(2), resume=True) as results:
         for name in names:
             if name not in results.done:
                 results.add(name, answer)
@@ -310,7 +310,7 @@ def test_a_full_disk_is_said_and_the_rows_before_are_whole(fill, answer, small_d
 def test_a_disk_that_fills_up_while_the_journal_becomes_parquet(answer, small_disk):
     path = small_disk / "results.parquet"
     random = np.random.default_rng(0)
-    with open_results(path, embedded(512)) as results:
+    with open_results(path, embedding_schema(512)) as results:
         for number in range(600):
             results.add(f"{number:04d}.png", random.normal(size=512).astype(np.float32))
         results.flush()
@@ -318,8 +318,8 @@ def test_a_disk_that_fills_up_while_the_journal_becomes_parquet(answer, small_di
         with pytest.raises(DiskFullError, match="its rows are whole"):
             results.finish()
     (small_disk / "filler").unlink()
-    assert [each.name for each in small_disk.iterdir()] == [results.kept_in.name]
-    with open_results(path, embedded(512), resume=True) as results:
+    assert [each.name for each in small_disk.iterdir()] == [results.path_in_progress.name]
+    with open_results(path, embedding_schema(512), resume=True) as results:
         results.finish()
     assert len(read(path)) == 600
 
@@ -328,17 +328,17 @@ def test_a_disk_that_fills_up_while_the_journal_becomes_parquet(answer, small_di
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_file_that_is_deleted_while_it_is_written_is_said(answer, tmp_path, suffix, how):
     path = tmp_path / "results" / f"r{suffix}"
-    with open_results(path, ranked()) as results:
+    with open_results(path, ranked_schema()) as results:
         results.add("a.png", answer)
         results.flush()
         if how == "with its folder":
             shutil.rmtree(path.parent)
         elif how == "moved":
-            results.kept_in.rename(tmp_path / "moved")
+            results.path_in_progress.rename(tmp_path / "moved")
         else:
-            results.kept_in.unlink()
+            results.path_in_progress.unlink()
         if how == "replaced":
-            results.kept_in.write_bytes(b"")
+            results.path_in_progress.write_bytes(b"")
         rows = (lambda n=n: results.add(f"b{n}.png", answer) for n in range(40))  # or heard of within a second
         with pytest.raises(RunError, match=rf"r{suffix} was deleted, moved or replaced while .*: begin again"):
             all(row() is None for row in rows)
@@ -351,23 +351,23 @@ def test_a_file_that_is_deleted_while_it_is_written_is_said(answer, tmp_path, su
 def test_a_file_that_is_changed_while_it_is_written_is_said(answer, tmp_path, suffix, how):
     """As by a rotation of logs that copies and truncates, or an editor that saves in place."""
     path = tmp_path / f"r{suffix}"
-    with open_results(path, ranked()) as results:
+    with open_results(path, ranked_schema()) as results:
         results.add("a.png", answer)
         results.flush()
-        content = results.kept_in.read_bytes()
-        results.kept_in.write_bytes({"emptied": b"", "cut": content[:-5], "appended to": content + b"x"}[how])
-        changed = results.kept_in.read_bytes()
+        content = results.path_in_progress.read_bytes()
+        results.path_in_progress.write_bytes({"emptied": b"", "cut": content[:-5], "appended to": content + b"x"}[how])
+        changed = results.path_in_progress.read_bytes()
         with pytest.raises(RunError, match=rf"r{suffix} was emptied, cut or written to by something else"):
             all(results.add(f"b{n}.png", answer) is None for n in range(40))
         with pytest.raises(RunError, match="was emptied, cut or written to by something else"):
             results.finish()
-        assert results.kept_in.read_bytes() == changed
+        assert results.path_in_progress.read_bytes() == changed
 
 
 def test_parquet_that_is_deleted_while_more_is_added_is_said_and_the_new_rows_are_kept(fill, answer, tmp_path):
     path = tmp_path / "r.parquet"
     fill(path)
-    with open_results(path, ranked(2), resume=True) as results:
+    with open_results(path, ranked_schema(2), resume=True) as results:
         results.add("new.png", answer)
         path.unlink()
         with pytest.raises(RunError, match=r"r.parquet was deleted, moved or replaced while .*: add --resume"):
@@ -389,7 +389,7 @@ def test_a_disk_that_cannot_be_written(fill, small_disk, suffix):
     with pytest.raises(RunError, match=r"other\S* cannot be written: Read-only file system"):
         fill(small_disk / f"other{suffix}")
     remount("rw")
-    assert fill(path, resume=True).pictures == 6
+    assert fill(path, resume=True).images == 6
 
 
 def test_a_hundred_thousand_rows_take_little_memory_whatever_they_become(tmp_path):
@@ -398,8 +398,8 @@ import resource, sys
 from pathlib import Path
 from googlenet.errors import UnreadableImageError
 from googlenet.bulk.results import open_results
-from googlenet.bulk.rows import ranked
-with open_results(Path(sys.argv[2]), ranked()) as results:
+from googlenet.bulk.rows import ranked_schema
+with open_results(Path(sys.argv[2]), ranked_schema()) as results:
     for number in range(int(sys.argv[1])):
         results.add(f"photos/{number:08d}.jpg", UnreadableImageError("gone"))
     results.finish()

@@ -1,4 +1,4 @@
-"""Pictures sorted into folders: the right one, whole, under a name of their own, and the same when done again."""
+"""Images sorted into folders: the right one, whole, under a name of their own, and the same when done again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 
 import googlenet
+from googlenet.bulk.sorting import Sorter, check_output_path, folder_names
 from googlenet.errors import DiskFullError, ResultsError, RunError, UnreadableImageError
-from googlenet.bulk.sorting import Sorter, folder_names, refuse
 
 NAMES = ("blue", "green", "red")
 
 
 @pytest.fixture(scope="module")
 def answer(trained_run):
-    """An answer of so much probability that a picture is red."""
+    """An answer of so much probability that an image is red."""
     known = googlenet.load(trained_run).predict(trained_run.parent / "photos" / "red" / "001.png")
 
     def of(probability=0.9):
@@ -29,8 +29,8 @@ def answer(trained_run):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Three with the same name, one of them the same picture, and one that differs by case."""
+def images(tmp_path):
+    """Three with the same name, one of them the same image, and one that differs by case."""
     sources = []
     for number, name in enumerate(("a/1.png", "b/1.png", "c/1.png", "d/1.PNG", "e/2.png")):
         path = tmp_path / "in" / name
@@ -49,56 +49,56 @@ def as_they_are(sources):
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_each_picture_is_there_once_whatever_its_name_and_once_only_when_done_again(tmp_path, pictures, answer, link):
+def test_each_image_is_there_once_whatever_its_name_and_once_only_when_done_again(tmp_path, images, answer, link):
     out = tmp_path / "out"
     for _ in range(2):
-        sorter = Sorter(out, pictures, NAMES, link=link)
-        places = [sorter.place(source, answer()) for source in pictures]
-        assert sorted(contents(out).values()) == as_they_are(pictures)
-        assert len(set(places)) == len(pictures)
+        sorter = Sorter(out, images, NAMES, link=link)
+        places = [sorter.place(source, answer()) for source in images]
+        assert sorted(contents(out).values()) == as_they_are(images)
+        assert len(set(places)) == len(images)
         assert all(place.parent == out / "red" for place in places)
     assert (places[0].name, places[4].name) == ("1.png", "2.png")
-    assert all(place.samefile(source) == link for place, source in zip(places, pictures, strict=True))
+    assert all(place.samefile(source) == link for place, source in zip(places, images, strict=True))
     assert places[0].stat().st_mtime == pytest.approx((tmp_path / "in/a/1.png").stat().st_mtime)
 
 
-def test_done_again_in_part_it_comes_to_the_same(tmp_path, pictures, answer):
-    sorter = Sorter(tmp_path / "whole", pictures, NAMES)
-    whole = {source: sorter.place(source, answer()).name for source in pictures}
-    sorter = Sorter(tmp_path / "out", pictures, NAMES)
-    assert {source: sorter.place(source, answer()).name for source in reversed(pictures)} == whole
+def test_done_again_in_part_it_comes_to_the_same(tmp_path, images, answer):
+    sorter = Sorter(tmp_path / "whole", images, NAMES)
+    whole = {source: sorter.place(source, answer()).name for source in images}
+    sorter = Sorter(tmp_path / "out", images, NAMES)
+    assert {source: sorter.place(source, answer()).name for source in reversed(images)} == whole
 
 
-def test_another_picture_that_is_there_already_is_kept(tmp_path, pictures, answer):
+def test_another_image_that_is_there_already_is_kept(tmp_path, images, answer):
     out = tmp_path / "out"
     (out / "red").mkdir(parents=True)
     (out / "red" / "2.png").write_text("of another time")
     for _ in range(2):
-        Sorter(out, pictures, NAMES).place(pictures[4], answer())
-        assert sorted(contents(out).values()) == sorted([b"of another time", *as_they_are([pictures[4]])])
+        Sorter(out, images, NAMES).place(images[4], answer())
+        assert sorted(contents(out).values()) == sorted([b"of another time", *as_they_are([images[4]])])
 
 
-def test_those_below_the_confidence_asked_for_and_only_those_are_unsure(tmp_path, pictures, answer):
-    sorter = Sorter(tmp_path / "out", pictures, NAMES, min_confidence=0.75)
+def test_those_below_the_confidence_asked_for_and_only_those_are_unsure(tmp_path, images, answer):
+    sorter = Sorter(tmp_path / "out", images, NAMES, min_confidence=0.75)
     given = [0.0, 0.749998, 0.75, 0.750001, 1.0]
-    where = [sorter.place(source, answer(p)).parent.name for source, p in zip(pictures, given, strict=True)][1:]
+    where = [sorter.place(source, answer(p)).parent.name for source, p in zip(images, given, strict=True)][1:]
     assert where == ["unsure", "red", "red", "red"]
 
 
-def test_a_link_keeps_the_picture_and_not_the_link_to_it(tmp_path, pictures, answer):
-    (tmp_path / "link.png").symlink_to(pictures[0])
+def test_a_link_keeps_the_image_and_not_the_link_to_it(tmp_path, images, answer):
+    (tmp_path / "link.png").symlink_to(images[0])
     place = Sorter(tmp_path / "out", [], NAMES, link=True).place(str(tmp_path / "link.png"), answer())
     assert not place.is_symlink()
-    assert place.samefile(pictures[0])
+    assert place.samefile(images[0])
 
 
-def test_what_a_kill_left_half_copied_does_not_stay(tmp_path, pictures, answer):
-    sorter = Sorter(tmp_path / "out", pictures, NAMES)
-    place = sorter.place(pictures[1], answer())
+def test_what_a_kill_left_half_copied_does_not_stay(tmp_path, images, answer):
+    sorter = Sorter(tmp_path / "out", images, NAMES)
+    place = sorter.place(images[1], answer())
     assert place.name.startswith("1-")
     place.rename(place.with_name(f".{place.stem[2:]}.new"))
-    sorter.place(pictures[1], answer())
-    assert contents(tmp_path / "out") == {f"red/{place.name}": as_they_are([pictures[1]])[0]}
+    sorter.place(images[1], answer())
+    assert contents(tmp_path / "out") == {f"red/{place.name}": as_they_are([images[1]])[0]}
 
 
 def test_names_of_classes_become_names_of_folders():
@@ -124,36 +124,36 @@ def test_long_names_of_namesakes_are_cut(tmp_path, answer):
 
 
 @pytest.mark.parametrize("folder", [".", "in", "in/out", "elsewhere/../in/out"])
-def test_a_folder_that_would_be_sorted_next_time_is_refused(tmp_path, pictures, monkeypatch, folder):
+def test_a_folder_that_would_be_sorted_next_time_is_refused(tmp_path, images, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(ResultsError, match="where its pictures would be found again"):
-        refuse(tmp_path / folder, ["in", "."])
-    refuse(tmp_path / "elsewhere", ["in", "in/a/1.png"])
+    with pytest.raises(ResultsError, match="where its images would be found again"):
+        check_output_path(tmp_path / folder, ["in", "."])
+    check_output_path(tmp_path / "elsewhere", ["in", "in/a/1.png"])
 
 
-def test_pictures_in_the_folder_are_refused(tmp_path, pictures):
-    with pytest.raises(ResultsError, match=r"1.png lies in --sort-into .*: choose a folder without pictures to sort"):
-        Sorter(tmp_path / "in" / "b", pictures, NAMES)
+def test_images_in_the_folder_are_refused(tmp_path, images):
+    with pytest.raises(ResultsError, match=r"1.png lies in --sort-into .*: choose a folder without images to sort"):
+        Sorter(tmp_path / "in" / "b", images, NAMES)
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(ResultsError, match="is a file: give a folder"):
-        refuse(tmp_path / "out", [])
+        check_output_path(tmp_path / "out", [])
 
 
-def test_a_picture_that_is_gone_is_an_error_of_its_own(tmp_path, answer):
+def test_an_image_that_is_gone_is_an_error_of_its_own(tmp_path, answer):
     for link in (False, True):
         with pytest.raises(UnreadableImageError, match=r"gone.png is not there any more"):
             Sorter(tmp_path / "out", [], NAMES, link=link).place(str(tmp_path / "gone.png"), answer())
     assert not contents(tmp_path / "out")
 
 
-def test_other_disks_can_be_copied_to_but_not_linked(small_disk, pictures, answer):
+def test_other_disks_can_be_copied_to_but_not_linked(small_disk, images, answer):
     with pytest.raises(ResultsError, match=r"1.png cannot be hard-linked into .* \(.*link\): leave --link out to copy"):
-        Sorter(small_disk / "out", pictures, NAMES, link=True).place(pictures[0], answer())
-    assert Sorter(small_disk / "out", pictures, NAMES).place(pictures[0], answer()).exists()
+        Sorter(small_disk / "out", images, NAMES, link=True).place(images[0], answer())
+    assert Sorter(small_disk / "out", images, NAMES).place(images[0], answer()).exists()
 
 
 def test_a_full_disk_and_one_that_cannot_be_written_leave_nothing_half_copied(small_disk, tmp_path, answer):

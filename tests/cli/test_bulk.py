@@ -1,4 +1,4 @@
-"""`predict` over many pictures: results files, killed, stopped and resumed; lists; sorting; wrong use in one line."""
+"""`predict` over many images: results files, killed, stopped and resumed; lists; sorting; wrong use in one line."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def photos(trained_run):
 
 @pytest.fixture(scope="module")
 def many(trained_run, photos):
-    """A folder of 6,000 pictures, which are 120 under many names, and of two that cannot be read."""
+    """A folder of 6,000 images, which are 120 under many names, and of two that cannot be read."""
     return write_many(trained_run.parent / "many", photos, 6000)
 
 
 def write_many(folder, photos, number):
     folder.mkdir()
-    pictures = sorted(photos.glob("*/*.png"))
+    images = sorted(photos.glob("*/*.png"))
     for index in range(number - 2):
-        (folder / f"{index:05d}.png").hardlink_to(pictures[index % len(pictures)])
-    (folder / '00100, of "may"\n.png').write_text("no picture")
-    (folder / "no picture.png").write_text("no picture")
+        (folder / f"{index:05d}.png").hardlink_to(images[index % len(images)])
+    (folder / '00100, of "may"\n.png').write_text("no image")
+    (folder / "no image.png").write_text("no image")
     return folder
 
 
@@ -94,7 +94,7 @@ def kill_while_it_predicts(run, many, out, rounds):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_killed_and_resumed_every_picture_is_there_once(call, trained_run, many, tmp_path, suffix):
+def test_killed_and_resumed_every_image_is_there_once(call, trained_run, many, tmp_path, suffix):
     assert_survives(call, trained_run, many, tmp_path, suffix, rounds=3, at_least=2)
 
 
@@ -104,7 +104,7 @@ def assert_survives(call, run, many, tmp_path, suffix, rounds, at_least):
     assert kill_while_it_predicts(run, many, out, rounds) >= at_least
     code, said, err = call("predict", run, many, "--out", out, "--resume")
     assert (code, err) == (1, "")
-    assert said.startswith(f"{out}: {len(list(many.iterdir())):,} pictures, ")
+    assert said.startswith(f"{out}: {len(list(many.iterdir())):,} images, ")
     assert ", 2 could not be read" in said
     assert_same(out, whole)
     records = [tmp_path / f".{path.name}.source.json" for path in (out, whole)]
@@ -131,7 +131,7 @@ def test_stopped_it_says_how_many_are_written_and_how_to_go_on(call, trained_run
     assert 0 < written < 6000
     code, said, _ = call("predict", trained_run, many, "--out", out, "--resume")
     assert code == 1
-    assert f"6,000 pictures, {written:,} of them from before, 2 could not be read" in said
+    assert f"6,000 images, {written:,} of them from before, 2 could not be read" in said
     assert len(read(out)) == 6000
 
 
@@ -139,15 +139,15 @@ def test_a_summary_counts_classes_and_the_table_is_of_the_whole_file(call, train
     out = tmp_path / "new" / "results.csv"
     code, said, err = call("predict", trained_run, photos / "red", "-o", out)
     assert (code, err) == (0, "")
-    assert "40 pictures, 0 could not be read; " in said
-    assert "pictures/s" in said
+    assert "40 images, 0 could not be read; " in said
+    assert "images/s" in said
     code, said, _ = call("predict", trained_run, photos, "--out", out, "--resume")
     assert code == 0
     classes = [answer[1] for answer in read(out).values()]
     for name in ("blue", "green", "red"):
         assert [name, str(classes.count(name))] in [line.split() for line in said.splitlines()]
     code, said, _ = call("predict", trained_run, photos, "--out", out, "--resume")
-    assert (code, said.splitlines()[0]) == (0, f"{out}: 120 pictures, 120 of them from before, 0 could not be read")
+    assert (code, said.splitlines()[0]) == (0, f"{out}: 120 images, 120 of them from before, 0 could not be read")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -162,17 +162,17 @@ def test_results_say_what_predict_prints(call, trained_run, photos, tmp_path, su
         assert pq.read_schema(out).names[2:] == [f"{name}{n}" for n in ("", 2, 3) for name in ("class", "probability")]
 
 
-def test_pictures_from_a_list_and_from_standard_input(call, trained_run, photos, tmp_path, monkeypatch):
-    pictures = sorted(map(str, photos.glob("*/00[1-3].png")))
+def test_images_from_a_list_and_from_standard_input(call, trained_run, photos, tmp_path, monkeypatch):
+    images = sorted(map(str, photos.glob("*/00[1-3].png")))
     with (photos.parent / "list.csv").open("w", newline="") as file:
-        rows = [[number, path.removeprefix(f"{photos.parent}/")] for number, path in enumerate(pictures)]
+        rows = [[number, path.removeprefix(f"{photos.parent}/")] for number, path in enumerate(images)]
         csv.writer(file).writerows([["id", "file"], *rows])
     answers = json.loads(call("predict", trained_run, photos.parent / "list.csv", "--column", "file", "--json")[1])
-    assert [row["path"] for row in answers] == pictures
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join([*pictures, "gone.png"]).encode())))
+    assert [row["path"] for row in answers] == images
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join([*images, "gone.png"]).encode())))
     code, out, err = call("predict", trained_run, "-", "--csv")
     assert (code, err) == (1, "not read: gone.png does not exist\n")
-    assert [row["path"] for row in csv.DictReader(io.StringIO(out))] == [*pictures, "gone.png"]
+    assert [row["path"] for row in csv.DictReader(io.StringIO(out))] == [*images, "gone.png"]
 
 
 def test_csv_is_printed_while_it_goes_on(trained_run, many):
@@ -187,13 +187,13 @@ def test_csv_is_printed_while_it_goes_on(trained_run, many):
 
 def test_embeddings(call, trained_run, photos, tmp_path):
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     lengths = set()
     for suffix in FORMATS:
         out = tmp_path / f"results{suffix}"
         code, said, _ = call("predict", trained_run, photos / "red", bad, "--embeddings", "--out", out)
         assert code == 1
-        assert "41 pictures, 1 could not be read" in said
+        assert "41 images, 1 could not be read" in said
         if suffix == ".csv":
             rows = list(csv.reader(io.StringIO(out.read_text())))
             lengths.add(len(rows[0]) - 2)
@@ -213,7 +213,7 @@ def test_embeddings(call, trained_run, photos, tmp_path):
 
 def test_sorted_by_class_and_those_not_sure_apart(call, trained_run, photos, tmp_path):
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     table, out = tmp_path / "results.csv", tmp_path / "sorted"
     sort = ("predict", trained_run, photos, bad, "--out", table, "--sort-into", out)
     for again in ([], ["--resume"]):
@@ -231,7 +231,7 @@ def test_sorted_by_class_and_those_not_sure_apart(call, trained_run, photos, tmp
     assert len([path for path in (tmp_path / "u").rglob("*") if path.is_file()]) == 120
 
 
-def test_killed_while_it_sorts_no_picture_is_half_there_or_there_twice(call, trained_run, many, photos, tmp_path):
+def test_killed_while_it_sorts_no_image_is_half_there_or_there_twice(call, trained_run, many, photos, tmp_path):
     table, out = tmp_path / "results.csv", tmp_path / "sorted"
     whole = {path.read_bytes() for path in photos.glob("*/*.png")}
     for kill in range(3):
@@ -274,7 +274,7 @@ def test_killed_while_it_sorts_no_picture_is_half_there_or_there_twice(call, tra
         (["--column", "path"], 2, "--column path names a column of a .csv file, and none is given"),
         (["notes.csv"], 2, "notes.csv is a list: say with --column"),
         (["notes.csv", "--column", "path"], 2, "notes.csv has no column 'path'"),
-        (["--sort-into", "PHOTOS/sorted"], 2, "where its pictures would be found again"),
+        (["--sort-into", "PHOTOS/sorted"], 2, "where its images would be found again"),
         (["--sort-into", "notes.csv"], 2, "notes.csv is a file: give a folder"),
         (["--out", "notes.csv/r.csv"], 1, "notes.csv/r.csv cannot be written: "),
     ],

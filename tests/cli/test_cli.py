@@ -113,50 +113,50 @@ def test_predict_prints_a_table_json_and_csv(call, trained_run, photos):
     assert [line["rank"] for line in lines] == ["1", "2", "3"]
 
 
-def test_predict_takes_folders_and_globs_and_each_picture_once(call, trained_run, photos):
+def test_predict_takes_folders_and_globs_and_each_image_once(call, trained_run, photos):
     rows = json.loads(call("predict", trained_run, photos, "--json")[1])
     assert len(rows) == 120
     rows = json.loads(call("predict", trained_run, photos / "*" / "00?.png", photos / "red" / "000.png", "--json")[1])
     assert len(rows) == 30
 
 
-def test_a_bad_picture_is_reported_the_rest_is_delivered_and_the_exit_code_is_1(call, trained_run, photos, tmp_path):
+def test_a_bad_image_is_reported_the_rest_is_delivered_and_the_exit_code_is_1(call, trained_run, photos, tmp_path):
     bad = tmp_path / "bad.jpg"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     code, out, err = call("predict", trained_run, bad, photos / "red" / "001.png")
     assert code == 1
     assert "001.png" in out
-    assert err == f"not read: {bad} is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)\n"
+    assert err == f"not read: {bad} is not an image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)\n"
     code, out, _ = call("predict", trained_run, bad, photos / "red" / "001.png", "--json")
     assert code == 1
     assert "error" in json.loads(out)[0]
     assert json.loads(out)[1]["predictions"][0]["class"] == "red"
     code, out, _ = call("predict", trained_run, bad, "--csv")
     assert code == 1
-    assert "is not a picture" in next(csv.DictReader(io.StringIO(out)))["error"]
+    assert "is not an image" in next(csv.DictReader(io.StringIO(out)))["error"]
 
 
 def test_evaluate_agrees_with_training_and_draws_the_confusion_matrix(call, trained_run, photos, tmp_path):
-    picture = tmp_path / "confusion.png"
-    code, out, err = call("evaluate", trained_run, photos, "--plot", picture, "--json")
+    image = tmp_path / "confusion.png"
+    code, out, err = call("evaluate", trained_run, photos, "--plot", image, "--json")
     assert (code, err) == (0, f"measured on the 24 images of {photos} that {trained_run} held out of its training\n")
     result = json.loads(out)
     card = json.loads((trained_run / "bundle" / "card.json").read_text("utf-8"))
     assert result["top1"] == pytest.approx(card["metrics"]["top1"], abs=1e-6)
-    assert result["pictures"] == card["data"]["val"]
-    assert np.trace(result["confusion"]) == round(result["top1"] * result["pictures"])
-    with Image.open(picture) as image:
+    assert result["images"] == card["data"]["val"]
+    assert np.trace(result["confusion"]) == round(result["top1"] * result["images"])
+    with Image.open(image) as image:
         assert min(image.size) > 200
-    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", picture)
+    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", image)
     assert code == 0
-    for part in ("precision", "true \\ predicted", "most frequent mistakes", "on 120 pictures"):
+    for part in ("precision", "true \\ predicted", "most frequent mistakes", "on 120 images"):
         assert part in out
 
 
 def test_evaluate_counts_what_it_cannot_read(call, trained_run, photos, tmp_path):
     shutil.copytree(photos, tmp_path / "photos")
     for number in range(30):
-        (tmp_path / "photos" / "red" / f"bad{number}.png").write_text("no picture")
+        (tmp_path / "photos" / "red" / f"bad{number}.png").write_text("no image")
     code, out, err = call(
         "evaluate", trained_run, tmp_path / "photos", "--split", "all", "--plot", tmp_path / "c.png", "--json"
     )
@@ -168,7 +168,7 @@ def test_verify(call, trained_run):
     code, out, _ = call("verify", trained_run)
     assert code == 0
     assert "3 files whole" in out
-    assert json.loads(call("verify", trained_run, "--json")[1])["pictures"] == 4
+    assert json.loads(call("verify", trained_run, "--json")[1])["images"] == 4
 
 
 # train, demo
@@ -177,7 +177,7 @@ def test_verify(call, trained_run):
 def test_train_says_what_came_out_and_what_to_type_next(call, coloured, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("epochs = 1\nimage_size = 32\nbatch_size = 8\n")
-    (coloured / "red" / "bad.jpg").write_text("no picture")
+    (coloured / "red" / "bad.jpg").write_text("no image")
     code, out, err = call("train", coloured, "--out", tmp_path / "run", "--recipe", recipe)
     assert code == 0
     assert "googlenet_bn: top-1 " in out
@@ -191,10 +191,10 @@ def test_the_demo_shows_everything_and_ends_with_three_lines_to_type(call, tmp_p
     monkeypatch.chdir(tmp_path)
     code, out, _ = call("demo", "--epochs", "1")
     assert code == 0
-    for picture in ("learning_curve.png", "confusion.png", "predictions.png"):
-        with Image.open(tmp_path / "runs" / "demo" / picture) as image:
+    for image in ("learning_curve.png", "confusion.png", "predictions.png"):
+        with Image.open(tmp_path / "runs" / "demo" / image) as image:
             assert min(image.size) > 200
-    assert len(list((tmp_path / "runs" / "demo" / "pictures").glob("*.png"))) == 32
+    assert len(list((tmp_path / "runs" / "demo" / "images").glob("*.png"))) == 32
     assert "held-out accuracy" in out
     commands = [line.split() for line in out.splitlines()[-3:]]
     assert [words[1] for words in commands] == ["train", "evaluate", "predict"]
@@ -243,7 +243,7 @@ def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
         (["trian"], 2, "Did you mean 'train'"),
         (["train", "photos"], 2, "Missing option '--out'"),
         (["train", "nowhere", "--out", "run"], 2, "nowhere does not exist: DATA is a folder"),
-        (["train", "empty", "--out", "run"], 2, "empty has no pictures"),
+        (["train", "empty", "--out", "run"], 2, "empty has no images"),
         (["train", "digits", "--out", "run", "--recipe", "fast"], 2, "no recipe is called 'fast'"),
         (["train", "digits", "--out", "run", "--network", "googlenett"], 2, "did you mean 'googlenet'"),
         (["train", "digits", "--out", "run", "--image-size", "20"], 2, "it takes 31×31 or more"),
@@ -255,7 +255,7 @@ def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
         (["predict", "nowhere", "a.jpg"], 1, "nowhere does not exist: give a run"),
         (["predict", "empty", "a.jpg"], 1, "empty holds no card.json"),
         (["predict", "a.jpg", "a.jpg"], 1, "holds no card.json"),
-        (["predict", "RUN", "empty"], 2, "empty holds no pictures"),
+        (["predict", "RUN", "empty"], 2, "empty holds no images"),
         (["predict", "RUN", "*.gif"], 2, "matches no file"),
         (["predict", "RUN", "a.jpg", "--top", "0"], 2, "--top"),
         (["predict", "RUN", "a.jpg", "--json", "--csv"], 2, "exclude each other"),
@@ -342,12 +342,12 @@ def test_ctrl_c_is_one_line(trained_run):
 
 
 def test_more_classes_than_there_are_cost_nothing(call, trained_run, tmp_path):
-    picture = trained_run.parent / "photos" / "red" / "001.png"
+    image = trained_run.parent / "photos" / "red" / "001.png"
     for options in ([], ["--json"], ["--csv"], ["--out", tmp_path / "r.csv"]):
         started = time.monotonic()
-        code, out, _ = call("predict", trained_run, picture, "--top", "1000000000", *options)
+        code, out, _ = call("predict", trained_run, image, "--top", "1000000000", *options)
         assert code == 0
         assert time.monotonic() - started < 20
         text = (tmp_path / "r.csv").read_text() if "--out" in options else out
         assert all(name in text for name in ("blue", "green", "red"))
-    assert len(googlenet.load(trained_run).predict(picture).top(10**9)) == 3
+    assert len(googlenet.load(trained_run).predict(image).top(10**9)) == 3

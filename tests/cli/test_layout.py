@@ -104,7 +104,7 @@ def test_linked_folders_are_followed_on_demand_by_all(call, coloured, trained_ru
         code, out, err = call(*command, "--follow-links")
         assert code == (1 if command[0] == "doctor" else 0), err  # the doctor finds the copies
         if command[0] in ("evaluate", "doctor"):
-            assert "48 pictures" in out
+            assert "48 images" in out
     assert len(rows_of(tmp_path / "out.csv")) == 48
 
 
@@ -137,7 +137,7 @@ def piped(coloured):
 
 
 def test_a_pipe_among_images_is_one_that_cannot_be_read(piped, trained_run, tmp_path):
-    said = "pipe.png is a FIFO, not a picture"
+    said = "pipe.png is a FIFO, not an image"
     done = run("train", piped, "--out", tmp_path / "run", *TRAIN)
     assert done.returncode == 0, done.stderr
     assert "left out, because they could not be read: 1" in done.stderr
@@ -204,7 +204,7 @@ def test_an_archive_is_trained_on_evaluated_and_predicted(call, coloured, tmp_pa
     }
     code, out, err = call("predict", "run", "photos.zip", "--out", "results.csv", "--resume")
     assert (code, (tmp_path / "results.csv").read_text()) == (0, before)
-    assert "36 pictures, 36 of them from before" in out
+    assert "36 images, 36 of them from before" in out
     code, out, err = call("predict", "run", "photos.zip", "--sort-into", "sorted")
     assert code == 2
     assert "--sort-into copies files, and photos.zip is an archive: unpack it first" in err

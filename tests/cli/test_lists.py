@@ -7,21 +7,21 @@ import csv
 import pytest
 
 
-def write_list(path, pictures):
+def write_list(path, images):
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "label"), *pictures])
+        csv.writer(file).writerows([("path", "label"), *images])
     return path
 
 
-def test_train_and_evaluate_take_a_list_and_hold_out_the_same_pictures(call, coloured, tmp_path, monkeypatch):
+def test_train_and_evaluate_take_a_list_and_hold_out_the_same_images(call, coloured, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pictures = [(path.relative_to(coloured), path.parent.name) for path in sorted(coloured.glob("*/*.png"))]
-    write_list(coloured / "list.csv", pictures)
-    options = ["--network", "lenet5", "--epochs", "1", "--batch-size", "8", "--balance", "sample"]
+    images = [(path.relative_to(coloured), path.parent.name) for path in sorted(coloured.glob("*/*.png"))]
+    write_list(coloured / "list.csv", images)
+    options = ["--network", "lenet5", "--epochs", "1", "--batch-size", "8", "--class-balance", "oversample"]
     code, out, err = call("train", coloured / "list.csv", "--out", "run", *options)
     assert code == 0, err
     top1 = out.split("top-1 ")[1].split()[0]
-    for data in (coloured / "list.csv", coloured):  # a folder of the same pictures is split alike
+    for data in (coloured / "list.csv", coloured):  # a folder of the same images is split alike
         code, out, err = call("evaluate", "run", data)
         assert code == 0, err
         assert f"top-1 {top1}" in out
@@ -31,12 +31,12 @@ def test_train_and_evaluate_take_a_list_and_hold_out_the_same_pictures(call, col
     ("content", "options", "says"),
     [
         ("path,lable\n", [], "list.csv:1: unknown column 'lable', did you mean 'label'"),
-        ("path,label\ngone.png,cat\n", [], "1 of 1 pictures are not there: gone.png (line 2)"),
-        ("path,label\na.png,cat\nb.png,dog\n", [], "too few pictures to hold some out"),
+        ("path,label\ngone.png,cat\n", [], "1 of 1 images are not there: gone.png (line 2)"),
+        ("path,label\na.png,cat\nb.png,dog\n", [], "too few images to hold some out"),
         (
             "path,label,split\na.png,cat|dog,train\nb.png,dog,val\n",
-            ["--balance", "sample"],
-            "--balance sample draws by class",
+            ["--class-balance", "oversample"],
+            "--class-balance oversample draws by class",
         ),
         ("path,label\na.png,cat\n", ["--download"], "list.csv is none of the sets that can be fetched"),
     ],

@@ -45,7 +45,7 @@ def last_line(err):
         ("", "predict RUN PHOTOS --json >&-", "standard output is closed, so the answer is lost"),
         ("", "evaluate RUN PHOTOS >&- <&-", "standard output is closed, so the answer is lost"),
         ("", "--version >&-", "standard output is closed, so the answer is lost"),
-        ("", "predict RUN - <&-", "standard input (-) names no pictures"),
+        ("", "predict RUN - <&-", "standard input (-) names no images"),
         ("mkdir gone; cd gone; rmdir ../gone", "predict RUN PHOTOS --out r.csv", "cannot be written: No such file"),
         ("mkdir gone; cd gone; rmdir ../gone", "demo", "cannot be written: No such file"),
         ("mkdir gone; cd gone; rmdir ../gone", TRAIN + " --out $OLDPWD/run", "current folder was deleted: change"),
@@ -60,7 +60,7 @@ def last_line(err):
         ("", "verify " + 300 * "x", "cannot be read: File name too long"),
         ("", "evaluate " + 300 * "x" + " PHOTOS", "cannot be read: File name too long"),
         ("", "train " + 300 * "x" + " --out run", "255 bytes"),
-        ("", TRAIN + " --out run --from " + 300 * "x", "cannot be read"),
+        ("", TRAIN + " --out run --weights " + 300 * "x", "cannot be read"),
         ("", TRAIN + " --out run --recipe " + 300 * "x", "255 bytes"),
         ("ln -s loop loop", "verify loop", "loop"),
         ("ln -s loop loop", "train loop --out run", "loop"),
@@ -94,7 +94,7 @@ def test_it_works_all_the_same(trained_run, tmp_path, before, command):
 
 
 def test_a_small_shared_memory_is_enough(trained_run, tmp_path):
-    """As in a container: processes that read pictures hand them over by pipes."""
+    """As in a container: processes that read images hand them over by pipes."""
     if os.geteuid() or not shutil.which("unshare"):
         pytest.skip("needs the right to mount")
     train = TRAIN.replace("--image-size 32", "--image-size 224") + " --out run --workers 2"

@@ -39,7 +39,7 @@ def loaded(*arguments):
 
 
 @pytest.mark.parametrize("options", [[], ["--top", "2", "--json", "--precision", "fp32"], ["--csv", "--debug"]])
-def test_one_picture_is_answered_without_what_others_need(trained_run, options):
+def test_one_image_is_answered_without_what_others_need(trained_run, options):
     photo = trained_run.parent / "photos" / "red" / "007.png"
     code, out, found = loaded("predict", trained_run, photo, *options)
     assert (code, found) == (0, [])

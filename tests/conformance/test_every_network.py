@@ -27,11 +27,11 @@ def seeded():
 def narrow(name):
     """The same network with an eighth of its widths: every layer is there, and hundreds of megabytes are not."""
 
-    def rule(layer):
+    def preprocessing(layer):
         out = getattr(layer, "out", None)
         return layer if out is None else replace(layer, out=max(2, out // 8))
 
-    return NETWORKS[name].rewrite(rule)
+    return NETWORKS[name].rewrite(preprocessing)
 
 
 def a_size(network):

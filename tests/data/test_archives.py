@@ -96,7 +96,7 @@ def test_every_command_names_the_archive_and_never_where_it_was_unpacked(
         code, out, err = call(*command)
         assert code == (command[0] == "predict"), err
         said = (out + err).replace("\n", " ")
-        assert f"{bomb} is not a picture" in said
+        assert f"{bomb} is not an image" in said
         assert f"{cut} is damaged: the file is truncated" in said
         assert f"{tempfile.gettempdir()}/googlenet-" not in said
     assert bomb in (tmp_path / "run/unreadable.csv").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from googlenet.data.image_set import Pictures, open_data
+from googlenet.data.image_set import ImageSet, open_data
 from googlenet.data.sources import find_sources
 from googlenet.errors import DataError
 
@@ -29,8 +29,8 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def names_of(pictures: Pictures) -> set[str]:
-    return {item.name for item in pictures.items}
+def names_of(images: ImageSet) -> set[str]:
+    return {item.name for item in images.items}
 
 
 def notes_of(root: Path, **how: bool) -> list[str]:
@@ -99,7 +99,7 @@ def test_a_class_of_images_that_are_not_read_says_so(photos: Path) -> None:
     touch(photos, "cow/a.jxl", "cow/notes.txt")
     with pytest.raises(DataError) as caught:
         open_data(photos)
-    assert "cow is a class without pictures: put some into it (" in str(caught.value)
+    assert "cow is a class without images: put some into it (" in str(caught.value)
     assert "; left out 1 image (.jxl 1: a.jxl): convert to JPEG or PNG; left out 1 file" in str(caught.value)
 
 
@@ -143,7 +143,7 @@ def test_a_linked_folder_that_leads_out_is_refused_and_followed_on_demand(photos
     (photos / "cat/more").symlink_to(elsewhere)
     with pytest.raises(DataError) as caught:
         open_data(photos)
-    assert f"1 of its pictures lead elsewhere by a link: {photos}/cat/more → {elsewhere}" in str(caught.value)
+    assert f"1 of its images lead elsewhere by a link: {photos}/cat/more → {elsewhere}" in str(caught.value)
     assert str(caught.value).endswith("or allow it with --follow-links")
     data = open_data(photos, follow_links=True)
     assert data.split("all").counts() == {"cat": 32, "dog": 30}

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.image_set import LabelledData, Pictures, find_pictures, open_data
+from googlenet.data.image_set import ImageSet, LabelledData, find_images, open_data
 from googlenet.errors import DataError, UnreadableImageError
 
 
 def touch(root: Path, *names: str) -> Path:
-    """Make files without content: which picture belongs where is decided by names alone."""
+    """Make files without content: which image belongs where is decided by names alone."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -26,12 +26,12 @@ def numbered(folder: str, count: int) -> list[str]:
     return [f"{folder}/{number:03d}.jpg" for number in range(count)]
 
 
-def names_of(pictures: Pictures) -> set[str]:
-    return {item.name for item in pictures.items}
+def names_of(images: ImageSet) -> set[str]:
+    return {item.name for item in images.items}
 
 
-def labelled_names(pictures: Pictures) -> set[tuple[str, str]]:
-    return {(item.name, pictures.class_names[item.label]) for item in pictures.items}
+def labelled_names(images: ImageSet) -> set[tuple[str, str]]:
+    return {(item.name, images.class_names[item.label]) for item in images.items}
 
 
 def error_of(source: str | Path) -> str:
@@ -50,21 +50,21 @@ def flat(tmp_path: Path) -> Path:
 # Finding
 
 
-def test_pictures_are_found_sorted_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+def test_images_are_found_sorted_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
     names = ["a b.JPG", "a/1.png", "a/2/x.WebP", "a/10.bmp", "b.jpeg", "größe 日本.TIF", "z.gif"]
     touch(tmp_path, *reversed(names))
-    assert [path.relative_to(tmp_path).as_posix() for path in find_pictures(tmp_path)] == sorted(names)
+    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == sorted(names)
 
 
 def test_hidden_files_hidden_folders_and_other_files_are_ignored(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", ".2.jpg", "._1.jpg", ".trash/3.jpg", "a/.cache/4.jpg", "notes.txt", "jpg", "5.jpg.part")
     (tmp_path / "folder.jpg").mkdir()
-    assert find_pictures(tmp_path) == [tmp_path / "1.jpg"]
+    assert find_images(tmp_path) == [tmp_path / "1.jpg"]
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
-    assert find_pictures(tmp_path) == []
-    assert find_pictures(tmp_path / "missing") == []
+    assert find_images(tmp_path) == []
+    assert find_images(tmp_path / "missing") == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
@@ -78,7 +78,7 @@ def test_links_that_lead_in_a_circle_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
-def test_data_itself_a_class_and_a_picture_may_be_links_within_the_folder(tmp_path: Path) -> None:
+def test_data_itself_a_class_and_an_image_may_be_links_within_the_folder(tmp_path: Path) -> None:
     root = touch(tmp_path / "photos", *numbered("cat", 30), *numbered(".originals", 30))
     (root / "dog").symlink_to(root / ".originals")
     (root / "cat/linked.jpg").symlink_to("../.originals/000.jpg")
@@ -93,11 +93,9 @@ def test_links_that_lead_out_of_the_folder_are_refused_and_named(tmp_path: Path)
     root = touch(tmp_path / "photos", *numbered("cat", 30), *numbered("dog", 30))
     (root / "cat/linked.jpg").symlink_to(elsewhere / "dog/000.jpg")
     message = error_of(root)
-    assert message.startswith(
-        f"{root}: 1 of its pictures lead elsewhere by a link: {root}/cat/linked.jpg → {elsewhere}"
-    )
+    assert message.startswith(f"{root}: 1 of its images lead elsewhere by a link: {root}/cat/linked.jpg → {elsewhere}")
     (root / "cow").symlink_to(elsewhere / "dog")
-    assert f"{root}: 31 of its pictures lead elsewhere" in error_of(root)
+    assert f"{root}: 31 of its images lead elsewhere" in error_of(root)
     assert error_of(root).count("→") == 5
 
 
@@ -132,7 +130,7 @@ def test_classes_are_the_sub_folders_sorted(tmp_path: Path) -> None:
     assert {(name, name.split("/")[0]) for name in names_of(data.split("all"))} == labelled_names(data.split("all"))
 
 
-def test_each_picture_is_on_one_side_and_both_sides_are_sorted(flat: Path) -> None:
+def test_each_image_is_on_one_side_and_both_sides_are_sorted(flat: Path) -> None:
     data = open_data(flat)
     assert not names_of(data.train) & names_of(data.val)
     assert names_of(data.split("all")) == {*numbered("cat", 200), *numbered("dog", 200)}
@@ -180,7 +178,7 @@ def test_adding_files_moves_at_most_as_many_others_and_none_of_other_classes(
     assert not {name for name in moved if not name.startswith("a/")}
 
 
-def test_pictures_in_folders_inside_a_class_belong_to_it(tmp_path: Path) -> None:
+def test_images_in_folders_inside_a_class_belong_to_it(tmp_path: Path) -> None:
     root = touch(tmp_path, *numbered("cat/2024/spring", 20), *numbered("cat", 20), *numbered("dog", 20))
     assert open_data(root).split("all").counts() == {"cat": 40, "dog": 20}
 
@@ -262,7 +260,7 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(flat: Path) -
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     message = error_of(tmp_path / "photos")
     assert message.startswith(f"{tmp_path / 'photos'} does not exist")
-    assert "one sub-folder of pictures per class" in message
+    assert "one sub-folder of images per class" in message
 
 
 def test_a_file_is_not_a_folder(flat: Path) -> None:
@@ -272,21 +270,21 @@ def test_a_file_is_not_a_folder(flat: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ([], "has no pictures: make one sub-folder per class"),
-        (["notes.txt"], "has no pictures: make one sub-folder per class"),
-        (["1.jpg", "2.png", "3.txt"], "has 2 pictures but no sub-folders: make one sub-folder per class"),
+        ([], "has no images: make one sub-folder per class"),
+        (["notes.txt"], "has no images: make one sub-folder per class"),
+        (["1.jpg", "2.png", "3.txt"], "has 2 images but no sub-folders: make one sub-folder per class"),
         (numbered("cat", 20), "has one class only, 'cat': a classifier needs two or more"),
         (
             [*numbered("cat", 20), "dog/notes.txt"],
-            "dog is a class without pictures: put some into it (avif, bmp, ",
+            "dog is a class without images: put some into it (avif, bmp, ",
         ),
-        (["cat/1.jpg", "dog/1.jpg"], "too few pictures to hold some out"),
+        (["cat/1.jpg", "dog/1.jpg"], "too few images to hold some out"),
         (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg", "val/d/1.jpg"], "has classes that "),
         (["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg", "val/d/1.jpg"], "lacks: c, d; train has a, b"),
         ([*numbered("train/a", 50), *numbered("train/b", 50), "test/c/1.jpg"], "lacks: c; train has a, b"),
         (["train/a/1.jpg", "val/a/1.jpg"], "has one class only, 'a'"),
-        (["train/1.jpg", "val/1.jpg"], "train has 1 pictures but no sub-folders"),
-        (["train/a/1.jpg", "train/b/1.jpg", "val/a/notes.txt"], "a is a class without pictures"),
+        (["train/1.jpg", "val/1.jpg"], "train has 1 images but no sub-folders"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/a/notes.txt"], "a is a class without images"),
         (["train/a/1.jpg", "valid/a/1.jpg", "test/a/1.jpg"], "has the folders test, train, valid, which look like"),
         (["Train/a/1.jpg", "Test/a/1.jpg"], "name them train/, val/ and test/"),
     ],
@@ -308,7 +306,7 @@ def digits() -> LabelledData:
     return open_data("digits")
 
 
-def test_digits_are_1797_pictures_of_ten_classes(digits: LabelledData) -> None:
+def test_digits_are_1797_images_of_ten_classes(digits: LabelledData) -> None:
     assert digits.name == "digits"
     assert digits.class_names == tuple("0123456789")
     everything = digits.split("all")
@@ -332,20 +330,20 @@ def test_a_folder_called_digits_is_a_folder(tmp_path: Path, monkeypatch: pytest.
     assert open_data("digits").class_names == ("even", "odd")
 
 
-# The pictures themselves
+# The images themselves
 
 
-def test_a_picture_is_read_from_its_file_when_asked_for(tmp_path: Path) -> None:
+def test_an_image_is_read_from_its_file_when_asked_for(tmp_path: Path) -> None:
     root = touch(tmp_path, *numbered("black", 20), *numbered("white", 20))
-    for file in find_pictures(root):
+    for file in find_images(root):
         Image.new("RGB", (3, 2), file.parent.name).save(file)
     for item in open_data(root).split("all").items:
         assert item.read().shape == (2, 3, 3)
         assert (item.read() == item.label * 255).all()
 
 
-def test_counts_of_no_pictures_are_zero() -> None:
-    assert Pictures(("a", "b"), ()).counts() == {"a": 0, "b": 0}
+def test_counts_of_no_images_are_zero() -> None:
+    assert ImageSet(("a", "b"), ()).counts() == {"a": 0, "b": 0}
 
 
 def test_where_keeps_the_classes_and_their_numbers(flat: Path) -> None:
@@ -354,7 +352,7 @@ def test_where_keeps_the_classes_and_their_numbers(flat: Path) -> None:
     assert set(dogs.labels) == {(1,)}
 
 
-def test_the_fingerprint_tells_one_set_of_pictures_from_another(flat: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_tells_one_set_of_images_from_another(flat: Path, tmp_path: Path) -> None:
     def fingerprint(root: Path) -> str:
         return open_data(root).split("all").fingerprint()
 

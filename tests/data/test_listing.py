@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.image_set import Pictures, find_data, open_data
+from googlenet.data.image_set import ImageSet, find_data, open_data
 from googlenet.errors import DataError
 
 Record = dict[str, Any]
 
 
 def write(folder: Path, records: list[Record], suffix: str = ".csv") -> Path:
-    """Write a list, by the standard library's own writers, and empty files for its pictures."""
+    """Write a list, by the standard library's own writers, and empty files for its images."""
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:
         (folder / record["path"]).parent.mkdir(parents=True, exist_ok=True)
@@ -40,12 +40,12 @@ def write(folder: Path, records: list[Record], suffix: str = ".csv") -> Path:
 
 
 def records_of(count: int, **columns: Any) -> list[Record]:
-    """Pictures of cats and dogs in turn."""
+    """Images of cats and dogs in turn."""
     return [{"path": f"{i:03d}.jpg", "label": "cat" if i % 2 else "dog"} | columns for i in range(count)]
 
 
-def names_of(pictures: Pictures) -> list[str]:
-    return [item.name for item in pictures.items]
+def names_of(images: ImageSet) -> list[str]:
+    return [item.name for item in images.items]
 
 
 def error_of(source: str | Path) -> str:
@@ -113,7 +113,7 @@ def test_a_group_is_never_on_both_sides(tmp_path_factory: pytest.TempPathFactory
     assert sides[0] | sides[1] == set(groups) - {""}
 
 
-def test_one_picture_with_a_split_tells_for_its_group(tmp_path: Path) -> None:
+def test_one_image_with_a_split_tells_for_its_group(tmp_path: Path) -> None:
     records = records_of(60, group="", split="")
     records += [
         {"path": f"p/{i}.jpg", "label": "cat", "group": "p", "split": "test" if i == 7 else ""} for i in range(20)
@@ -300,7 +300,7 @@ def test_a_number_beside_the_columns_of_labels_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_column_of_0_alone_is_a_class_without_images(tmp_path: Path, kind: str) -> None:
     path = one_hot(tmp_path, kind, none=0)
-    with pytest.raises(DataError, match=r"no picture is of none, the columns have 0 alone: give some that label, or "):
+    with pytest.raises(DataError, match=r"no image is of none, the columns have 0 alone: give some that label, or "):
         open_data(path)
     assert find_data(path).class_names == ("cat", "dog", "none")  # as an empty folder of a class
     assert find_data(path).split("all").counts() == {"cat": 30, "dog": 30, "none": 0}
@@ -400,12 +400,12 @@ def test_a_pipe_as_a_list_is_refused_at_once(tmp_path: Path) -> None:
     assert error_of(tmp_path / "list.csv") == f"{tmp_path}/list.csv is a FIFO, not a file"
 
 
-# What a list may have wrong: one line that names file, line and cure
+# What a list may have wrong: one line that names file, line and fix
 
 WRONG_CSV = {
-    "nothing": (b"", " lists no pictures: it takes a path and a label a line"),
-    "a header alone": (b"path,label\n", " lists no pictures"),
-    "a mark alone": (b"\xef\xbb\xbf", " lists no pictures"),
+    "nothing": (b"", " lists no images: it takes a path and a label a line"),
+    "a header alone": (b"path,label\n", " lists no images"),
+    "a mark alone": (b"\xef\xbb\xbf", " lists no images"),
     "no path": (b"where,label\n", ":1: no column 'path' (there are: where, label)"),
     "several that may be the path": (
         b"image,file,label\n", ":1: no column 'path', and which is it: image or file? Say it with --path-column"
@@ -441,16 +441,16 @@ WRONG_CSV = {
     "no lines": (b"a" * 1_100_000, ":1: a line of more than 1,048,576 bytes"),
     "twice": (b"path,label\na.jpg,cat\n./a.jpg,cat\n", ":3: a.jpg is in line 2 too: keep one"),
     "twice, differing": (b"path,label\na.jpg,cat\na.jpg,dog\n", ":3: a.jpg is in line 2 too with another label (cat)"),
-    "missing": (b"path,label\na.jpg,cat\nx.jpg,dog\n", ": 1 of 2 pictures are not there: x.jpg (line 3); paths are"),
+    "missing": (b"path,label\na.jpg,cat\nx.jpg,dog\n", ": 1 of 2 images are not there: x.jpg (line 3); paths are"),
     "a folder": (b"path,label\na.jpg,cat\n.,dog\n", ": 1 of 2 paths are folders: . (line 3); name each image in them"),
     "one class": (b"path,label\na.jpg,cat\nb.jpg,cat\n", " has one class only, 'cat': a classifier needs two or more"),
     "no class": (b"path,label\na.jpg,\nb.jpg,\n", " has no class at all: a classifier needs two or more"),
-    "too few": (b"path,label\na.jpg,cat\nb.jpg,dog\n", ": too few pictures to hold some out; "),
+    "too few": (b"path,label\na.jpg,cat\nb.jpg,dog\n", ": too few images to hold some out; "),
     "nothing to learn from": (
-        b"path,label,split\na.jpg,cat,train\nb.jpg,dog,val\n", ": no picture in train is of dog: put some of each class"
+        b"path,label,split\na.jpg,cat,train\nb.jpg,dog,val\n", ": no image in train is of dog: put some of each class"
     ),
     "nothing of any class in val": (
-        b"path,label,split\na.jpg,cat|dog,train\nb.jpg,,val\n", ": no picture in val is of cat, dog"
+        b"path,label,split\na.jpg,cat|dog,train\nb.jpg,,val\n", ": no image in val is of cat, dog"
     ),
     "a torn group": (
         b"path,label,split,group\na.jpg,cat,train,p7\nb.jpg,dog,val,p7\n",
@@ -459,7 +459,7 @@ WRONG_CSV = {
 }  # fmt: skip
 
 WRONG_JSON = {
-    "nothing": (b"\n\n", " lists no pictures"),
+    "nothing": (b"\n\n", " lists no images"),
     "text": (b"hello\n", ":1: not JSON: Expecting value: a line is {"),
     "cut short": (b'{"path": "a.jpg", "label": "cat"}\n\n{"path": "b.j', ":3: not JSON: Unterminated string"),
     "a list of all": (b'[{"path": "a.jpg", "label": "cat"}]', ":1: no object: a line is {"),
@@ -520,12 +520,12 @@ def test_what_is_wrong_is_one_line_with_file_and_line(tmp_path: Path, suffix: st
     assert error_of(path).startswith(f"{path}{says}")
 
 
-def test_all_missing_pictures_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+def test_all_missing_images_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, records_of(40))
     for number in range(10, 22):
         (tmp_path / f"{number:03d}.jpg").unlink()
     assert (
-        "12 of 40 pictures are not there: 010.jpg (line 12), 011.jpg (line 13), 012.jpg (line 14), 013.jpg (line 15), "
+        "12 of 40 images are not there: 010.jpg (line 12), 011.jpg (line 13), 012.jpg (line 14), 013.jpg (line 15), "
         f"014.jpg (line 16) and 7 more; paths are relative to {tmp_path}"
     ) in error_of(path)
 
@@ -564,16 +564,16 @@ def test_links_are_followed_within_their_folder_and_not_out_of_it(tmp_path: Path
     (tmp_path / "secret.jpg").touch()
     (tmp_path / "photos/000.jpg").unlink()
     (tmp_path / "photos/000.jpg").symlink_to("../secret.jpg")
-    assert f"{path}: 1 of its pictures lead elsewhere by a link: {tmp_path}/photos/000.jpg → " in error_of(path)
+    assert f"{path}: 1 of its images lead elsewhere by a link: {tmp_path}/photos/000.jpg → " in error_of(path)
     records[0]["path"] = str(tmp_path / "photos/000.jpg")
-    assert "1 of its pictures lead elsewhere" in error_of(write(tmp_path / "other", records))
+    assert "1 of its images lead elsewhere" in error_of(write(tmp_path / "other", records))
     records[0]["path"] = str(tmp_path / "secret.jpg")  # asked for by its own path
     assert len(open_data(write(tmp_path / "other", records)).split("all")) == 40
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
-def test_a_link_in_a_circle_is_a_picture_that_is_not_there(tmp_path: Path) -> None:
+def test_a_link_in_a_circle_is_an_image_that_is_not_there(tmp_path: Path) -> None:
     path = write(tmp_path, records_of(40))
     (tmp_path / "000.jpg").unlink()
     (tmp_path / "000.jpg").symlink_to("000.jpg")
-    assert "1 of 40 pictures are not there: 000.jpg (line 2)" in error_of(path)
+    assert "1 of 40 images are not there: 000.jpg (line 2)" in error_of(path)

@@ -1,4 +1,4 @@
-"""What a command line names as pictures: folders, globs, lists and standard input, and how little memory it takes."""
+"""What a command line names as images: folders, globs, lists and standard input, and how little memory it takes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def list_of(path, *rows):
     return str(path)
 
 
-def test_a_folder_is_its_pictures_sorted_and_what_is_hidden_is_ignored(photos, monkeypatch):
+def test_a_folder_is_its_images_sorted_and_what_is_hidden_is_ignored(photos, monkeypatch):
     inside = ["a.tif", "a/1.png", "b/2.JPG"]
     assert find_sources([str(photos)]) == [f"{photos}/{name}" for name in inside]
     assert find_sources(["photos"]) == [f"photos/{name}" for name in inside]
@@ -39,13 +39,13 @@ def test_a_folder_is_its_pictures_sorted_and_what_is_hidden_is_ignored(photos, m
     assert find_sources(["."]) == inside
 
 
-def test_arrays_are_pictures_of_other_channels_only(photos):
+def test_arrays_are_images_of_other_channels_only(photos):
     (photos / "bands.npy").touch()
     assert "photos/bands.npy" in find_sources(["photos"], channels=5)
     assert "photos/bands.npy" not in find_sources(["photos"], channels=3)
 
 
-def test_each_picture_comes_once_in_the_order_given(photos):
+def test_each_image_comes_once_in_the_order_given(photos):
     assert find_sources(["photos/b/2.JPG", "photos/*/*", "./photos/a/1.png", "photos"]) == [
         "photos/b/2.JPG", "photos/a/1.png", "photos/a.tif",
     ]  # fmt: skip
@@ -75,7 +75,7 @@ def test_lists_of_tabs_and_semicolons_and_in_utf_16(photos):
         assert find_sources([f"photos/{name}"], column="file") == ["photos/a.tif"]
 
 
-def test_a_list_names_pictures_in_a_column_relative_to_its_folder(photos):
+def test_a_list_names_images_in_a_column_relative_to_its_folder(photos):
     rows = [("taken", " file "), ("2019", "a/1.png"), (), ("2020", "b/of\nJanuary, \"fine\".jpg"), ("2021", "/z.png"),
             ("2022", "a/1.png")]  # fmt: skip
     assert find_sources([list_of(photos / "list.csv", *rows)], column="file") == [
@@ -88,7 +88,7 @@ def stdin(monkeypatch, content):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
-def test_standard_input_names_pictures_a_line_each(photos, monkeypatch):
+def test_standard_input_names_images_a_line_each(photos, monkeypatch):
     stdin(monkeypatch, b"b.png\n\na name .png\r\n./b.png\nlatin-\xe9.png\n")
     assert find_sources(["first.png", "-"]) == ["first.png", "b.png", "a name .png", os.fsdecode(b"latin-\xe9.png")]
 
@@ -96,18 +96,18 @@ def test_standard_input_names_pictures_a_line_each(photos, monkeypatch):
 @pytest.mark.parametrize(
     ("paths", "column", "says"),
     [
-        (["empty"], None, "empty holds no pictures"),
+        (["empty"], None, "empty holds no images"),
         (["*.gif"], None, "*.gif matches no file"),
-        (["-"], None, "standard input (-) names no pictures"),
+        (["-"], None, "standard input (-) names no images"),
         (
             ["list.csv"],
             None,
-            "list.csv is a list: say with --column which of its columns names the pictures (id, path)",
+            "list.csv is a list: say with --column which of its columns names the images (id, path)",
         ),
         (["list.csv"], "paht", "list.csv has no column 'paht', did you mean 'path'? (id, path)"),
         (["twice.csv"], "path", "twice.csv has column 'path' 2 times: keep one"),
         (["photos"], "path", "--column path names a column of a .csv file, and none is given"),
-        (["heading.csv"], "path", "heading.csv names no pictures"),
+        (["heading.csv"], "path", "heading.csv names no images"),
         (["nothing.csv"], "path", "nothing.csv has no column 'path'"),
         (["gap.csv"], "path", "gap.csv:3: column path is empty"),
         (["ragged.csv"], "path", "ragged.csv:2: 1 fields where the first line names 2 columns"),
@@ -115,7 +115,7 @@ def test_standard_input_names_pictures_a_line_each(photos, monkeypatch):
         (["latin.csv"], "path", "latin.csv:2: not UTF-8 (byte 0xe9)"),
     ],
 )
-def test_what_names_no_pictures_is_said_in_one_line(photos, monkeypatch, paths, column, says):
+def test_what_names_no_images_is_said_in_one_line(photos, monkeypatch, paths, column, says):
     (photos.parent / "empty").mkdir()
     stdin(monkeypatch, b"\n\n")
     for name, rows in {
@@ -142,14 +142,14 @@ print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def test_a_hundred_thousand_pictures_take_less_than_50_mb_more_than_a_thousand():
-    def peak(pictures):
-        names = "".join(f"photos/of-a-long-journey/in-the-year-2019/{number:08d}.jpg\n" for number in range(pictures))
+def test_a_hundred_thousand_images_take_less_than_50_mb_more_than_a_thousand():
+    def peak(images):
+        names = "".join(f"photos/of-a-long-journey/in-the-year-2019/{number:08d}.jpg\n" for number in range(images))
         result = subprocess.run(
             [sys.executable, "-c", MEASURED], input=names, capture_output=True, text=True, check=True
         )
         found, kilobytes = map(int, result.stdout.split())
-        assert found == pictures
+        assert found == images
         return kilobytes
 
     assert peak(100_000) - peak(1_000) < 50_000
@@ -157,14 +157,14 @@ def test_a_hundred_thousand_pictures_take_less_than_50_mb_more_than_a_thousand()
 
 def test_what_a_store_holds_beside_images_is_counted_and_named_as_of_a_folder(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    from googlenet.data.tables import find_pictures
+    from googlenet.data.tables import find_images
 
     beside = ("notes.txt", "sub/b.CR2", "README", ".hidden/c.jpg", "@eaDir/a.jpg", "Thumbs.db")
     for name in ("a.jpg", "sub/b.png", *beside):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     address, notes = f"file://{tmp_path}", list[str]()
-    found = find_pictures([address], tell=notes.append)
+    found = find_images([address], tell=notes.append)
     assert found.ids == [f"{address}/a.jpg", f"{address}/sub/b.png"]
     assert sorted(notes) == [
         f"{address}: left out 1 file that is no image (.txt 1: notes.txt)",
@@ -175,5 +175,5 @@ def test_what_a_store_holds_beside_images_is_counted_and_named_as_of_a_folder(tm
     ]
     for name in ("a.jpg", "sub/b.png"):
         (tmp_path / name).unlink()
-    with pytest.raises(DataError, match=r"holds no pictures, or is not there; left out 1 .*notes\.txt"):
-        find_pictures([address])
+    with pytest.raises(DataError, match=r"holds no images, or is not there; left out 1 .*notes\.txt"):
+        find_images([address])

@@ -13,21 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from googlenet.data.image_set import LabelledData, Picture, Pictures, find_data, open_data
+from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, find_data, open_data
 from googlenet.data.splits import RECORD, Record, Recorded, content_hashes, draw, hashes_told, read_record, record_of
 from googlenet.errors import DataError
 
 
-def images(counts: dict[str, int], group: str = "") -> list[Picture]:
+def images(counts: dict[str, int], group: str = "") -> list[LabelledImage]:
     """So many images of each class; ``group`` names how many of them make one."""
     return [
-        Picture(f"{name}/{n:04d}.jpg", (label,), group=f"{name}{n // int(group)}" if group else None)
+        LabelledImage(f"{name}/{n:04d}.jpg", (label,), group=f"{name}{n // int(group)}" if group else None)
         for label, (name, count) in enumerate(counts.items())
         for n in range(count)
     ]
 
 
-def drawn(items: Sequence[Picture], seed: int = 0, **fractions: float) -> dict[str, Counter[int]]:
+def drawn(items: Sequence[LabelledImage], seed: int = 0, **fractions: float) -> dict[str, Counter[int]]:
     splits = draw(items, seed, fractions or {"val": 0.2})
     return {
         split: Counter(
@@ -94,22 +94,28 @@ def test_groups_are_whole_and_the_classes_even() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_of_groups_of_unequal_size_those_that_fit_are_taken(seed: int) -> None:
     sizes = {"huge": 60, "large": 25, "middle": 10, "small": 4, "tiny": 1}
-    items = [Picture(f"{g}/{n}.jpg", (0,), group=g) for g, size in sizes.items() for n in range(size)]
+    items = [LabelledImage(f"{g}/{n}.jpg", (0,), group=g) for g, size in sizes.items() for n in range(size)]
     held = drawn(items, seed)["val"][0]
     assert 10 <= held <= 25
-    two = [Picture(f"{g}/{n}.jpg", (0,), group=g) for g in "xy" for n in range(10)]
+    two = [LabelledImage(f"{g}/{n}.jpg", (0,), group=g) for g in "xy" for n in range(10)]
     assert drawn(two, seed)["val"][0] == 10  # one of two groups, though it is half
-    whole = [Picture(f"{n}.jpg", (n % 2,), group="g") for n in range(10)]
+    whole = [LabelledImage(f"{n}.jpg", (n % 2,), group="g") for n in range(10)]
     assert drawn(whole, seed)["val"] == {}
 
 
 def test_groups_of_several_classes_leave_something_to_learn_of_each() -> None:
-    patients = [Picture(f"{p}/{n}.jpg", ((p + n) % 3,), group=str(p)) for p in range(20) for n in range(2 + p % 4)]
+    patients = [
+        LabelledImage(f"{p}/{n}.jpg", ((p + n) % 3,), group=str(p)) for p in range(20) for n in range(2 + p % 4)
+    ]
     split = drawn(patients)
     for label in range(3):
         total = split["train"][label] + split["val"][label]
         assert abs(split["val"][label] - 0.2 * total) <= 2
-    torn = [Picture("a", (0,), group="g1"), Picture("b", (0,), group="g2"), Picture("c", (1,), group="g2")]
+    torn = [
+        LabelledImage("a", (0,), group="g1"),
+        LabelledImage("b", (0,), group="g2"),
+        LabelledImage("c", (1,), group="g2"),
+    ]
     assert drawn(torn)["train"][1] == 1
     assert drawn(torn)["val"] == {0: 1}
 
@@ -118,7 +124,7 @@ def test_with_several_labels_each_label_has_its_share() -> None:
     random = np.random.default_rng(0)
     shares = np.array([0.5, 0.3, 0.1, 0.02])
     has = random.random((500, 4)) < shares
-    items = [Picture(f"{n}.jpg", tuple(np.flatnonzero(row).tolist())) for n, row in enumerate(has)]
+    items = [LabelledImage(f"{n}.jpg", tuple(np.flatnonzero(row).tolist())) for n, row in enumerate(has)]
     split = drawn(items)
     for label, total in enumerate(has.sum(axis=0).tolist()):
         assert abs(split["val"][label] - 0.2 * total) <= 1 + 0.02 * total
@@ -135,7 +141,7 @@ def test_with_several_labels_each_label_has_its_share() -> None:
 def test_whatever_the_data_groups_are_whole_and_no_class_is_lost(
     rows: list[tuple[set[int], str | None]], seed: int
 ) -> None:
-    items = [Picture(f"{n}.jpg", tuple(sorted(labels)), group=group) for n, (labels, group) in enumerate(rows)]
+    items = [LabelledImage(f"{n}.jpg", tuple(sorted(labels)), group=group) for n, (labels, group) in enumerate(rows)]
     splits = draw(items, seed, {"test": 0.2, "val": 0.3})
     for group in "pqr":
         assert len({split for split, item in zip(splits, items, strict=True) if item.group == group}) <= 1
@@ -148,7 +154,7 @@ def test_data_that_says_its_splits_itself_takes_no_test_fraction(tmp_path: Path)
         for name in ("a", "b"):
             (tmp_path / split / name).mkdir(parents=True)
             (tmp_path / split / name / "1.jpg").touch()
-    with pytest.raises(DataError, match=r"says itself which pictures are train and val: --test-fraction 0.1"):
+    with pytest.raises(DataError, match=r"says itself which images are train and val: --test-fraction 0.1"):
         open_data(tmp_path, test_fraction=0.1)
 
 
@@ -169,18 +175,18 @@ def test_a_test_fraction_of_a_folder(tmp_path: Path) -> None:
 # The record
 
 
-def filed(folder: Path, **contents: bytes) -> list[Picture]:
+def filed(folder: Path, **contents: bytes) -> list[LabelledImage]:
     folder.mkdir(exist_ok=True)
     items = []
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-        items.append(Picture(name, (0,), folder / name))
+        items.append(LabelledImage(name, (0,), folder / name))
     return items
 
 
 def test_hashes_are_of_the_content(tmp_path: Path) -> None:
     items = filed(tmp_path / "a", x=b"1", y=b"2", z=b"1")
-    pixels = [Picture(f"{n}", (0,), None, np.full((2, 2, 3), n, np.uint8)) for n in (0, 1)]
+    pixels = [LabelledImage(f"{n}", (0,), None, np.full((2, 2, 3), n, np.uint8)) for n in (0, 1)]
     x, y, z, zero, one = content_hashes([*items, *pixels])
     assert x == z != y
     assert zero != one
@@ -192,17 +198,17 @@ def test_hashing_that_takes_long_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items = filed(tmp_path / "a", **{f"f{n}": str(n).encode() for n in range(10)})
-    assert hashes_told(items, at_once=3) == content_hashes(items)
+    assert hashes_told(items, streams=3) == content_hashes(items)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("googlenet.stages.SHORT", 0.01)
     monkeypatch.setattr("googlenet.stages.SOON", 0.01)
     monkeypatch.setattr("googlenet.data.splits.TELL_EVERY", 0.1)
 
-    def slow(some: Sequence[Picture]) -> list[str]:
+    def slow(some: Sequence[LabelledImage]) -> list[str]:
         time.sleep(0.1)
         return content_hashes(some)
 
-    hashes_told(items, slow, at_once=5)
+    hashes_told(items, slow, streams=5)
     assert capsys.readouterr().err.splitlines() == [
         f"hashing 10 images, to know them again: {done} done ..." for done in (0, 5)
     ]
@@ -210,7 +216,7 @@ def test_hashing_that_takes_long_is_told(
 
 def test_a_record_is_read_back_whatever_the_names(tmp_path: Path) -> None:
     names = ['a, "b".jpg', "größe 日本.jpg", "two\nlines.jpg", "caf\udce9.jpg", "=1+1.jpg"]
-    splits = {"train": [Picture(name, (0,)) for name in names], "val": [Picture("v", (0,))]}
+    splits = {"train": [LabelledImage(name, (0,)) for name in names], "val": [LabelledImage("v", (0,))]}
     content = record_of(splits, [str(n) for n in range(6)])
     (tmp_path / RECORD).write_bytes(content)
     rows = read_record(tmp_path / RECORD, hashlib.sha256(content).hexdigest())
@@ -223,21 +229,24 @@ def test_a_record_is_read_back_whatever_the_names(tmp_path: Path) -> None:
 
 
 def test_images_are_known_again_by_content_wherever_they_are() -> None:
-    rows = {"train": [Picture("a", (0,)), Picture("copy", (0,))], "val": [Picture("b", (0,)), Picture("same", (0,))]}
+    rows = {
+        "train": [LabelledImage("a", (0,)), LabelledImage("copy", (0,))],
+        "val": [LabelledImage("b", (0,)), LabelledImage("same", (0,))],
+    }
     hashes = iter(["1", "3", "2", "3"])
     record = Record([Recorded(split, next(hashes), item.name) for split, items in rows.items() for item in items])
-    assert record.split_of(Picture("elsewhere/b", (0,)), "2") == "val"
-    assert record.split_of(Picture("a", (0,)), "9") is None
-    assert record.split_of(Picture("same", (0,)), "3") == "val"  # by its name
-    assert record.split_of(Picture("third", (0,)), "3") == "train"  # a copy was learnt from
-    assert record.split_of(Picture("a", (0,)), "") is None
-    items = [("", Picture(name, (0,))) for name in ("same", "b2", "copy", "a", "new")]
+    assert record.split_of(LabelledImage("elsewhere/b", (0,)), "2") == "val"
+    assert record.split_of(LabelledImage("a", (0,)), "9") is None
+    assert record.split_of(LabelledImage("same", (0,)), "3") == "val"  # by its name
+    assert record.split_of(LabelledImage("third", (0,)), "3") == "train"  # a copy was learnt from
+    assert record.split_of(LabelledImage("a", (0,)), "") is None
+    items = [("", LabelledImage(name, (0,))) for name in ("same", "b2", "copy", "a", "new")]
     assert record.order(items, ["3", "2", "3", "1", "7"]) == ([3, 2, 1, 0], [4])
     assert record.order(items[1:], ["2", "3", "5", "7"]) == ([None, 1, 0, None], [2, 3])
 
 
 def test_images_that_are_in_no_split_yet_are_in_all() -> None:
-    data = LabelledData("x", ("a",), {"": Pictures(("a",), (Picture("1", (0,)),))}, made_here=False)
+    data = LabelledData("x", ("a",), {"": ImageSet(("a",), (LabelledImage("1", (0,)),))}, made_here=False)
     with pytest.raises(DataError, match=r"has no split 'val'; it has all$"):
         data.split("val")
 
@@ -276,7 +285,7 @@ def test_a_class_in_two_unicode_forms_is_one_and_that_is_said(tmp_path: Path) ->
     (root / "list.csv").write_text("\n".join(["path,label", *lines]))
     assert open_data(root / "list.csv").split("all").counts() == {NFC: 10, "tea": 5}
     empty_files(root, f"{NFC}/same.jpg", f"{NFD}/same.jpg")
-    with pytest.raises(DataError, match=f"two pictures have one name but for the Unicode form .*: {NFC}/same.jpg; ren"):
+    with pytest.raises(DataError, match=f"two images have one name but for the Unicode form .*: {NFC}/same.jpg; ren"):
         open_data(root)
 
 

@@ -15,12 +15,12 @@ from PIL import ExifTags, Image
 import googlenet
 from googlenet.data.image_set import open_data
 from googlenet.diagnosis.clean import clean
-from googlenet.diagnosis.findings import AILMENTS
+from googlenet.diagnosis.findings import CHECKS
 from googlenet.errors import DataError, DiskFullError, MissingExtraError
 
 
-def picture(seed, width=48, height=48):
-    """A picture of soft shapes, like no other: noise enlarged."""
+def image(seed, width=48, height=48):
+    """An image of soft shapes, like no other: noise enlarged."""
     noise = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
     return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -35,7 +35,7 @@ def fill(root, counts, first=0):
     seed = first
     for place, count in counts.items():
         for number in range(count):
-            write(root / place / f"{number:03d}.png", picture(seed := seed + 1))
+            write(root / place / f"{number:03d}.png", image(seed := seed + 1))
     return root
 
 
@@ -52,31 +52,31 @@ def healthy(tmp_path):
 def turned(path, seed, **options):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    return write(path, picture(seed, 50, 46), exif=exif, **options)
+    return write(path, image(seed, 50, 46), exif=exif, **options)
 
 
 @pytest.fixture
 def ailing(healthy):
     """Everything that can be cured is wrong with it."""
     cat, dog, held = healthy / "train" / "cat", healthy / "train" / "dog", healthy / "val" / "cat"
-    (cat / "text.jpg").write_text("no picture")
-    write(cat / "cut.png", picture(900, 300, 300))
+    (cat / "text.jpg").write_text("no image")
+    write(cat / "cut.png", image(900, 300, 300))
     (cat / "cut.png").write_bytes((cat / "cut.png").read_bytes()[:9000])
     (cat / "nowhere.jpg").symlink_to("missing.jpg")
-    write(cat / "png.jpg", picture(901), format="PNG")
-    write(cat / "both.jpg", picture(902), format="PNG")  # its right name is taken
-    write(cat / "both.png", picture(903))
+    write(cat / "png.jpg", image(901), format="PNG")
+    write(cat / "both.jpg", image(902), format="PNG")  # its right name is taken
+    write(cat / "both.png", image(903))
     (cat / "again.png").write_bytes((cat / "000.png").read_bytes())
     write(dog / "reencoded.bmp", Image.open(dog / "000.png"))  # the same pixels in another file
     (dog / "seen.png").write_bytes((held / "000.png").read_bytes())
     (held / "seen.png").write_bytes((held / "000.png").read_bytes())
-    write(dog / "cat.png", picture(904))
-    write(cat / "dog.png", picture(904))
+    write(dog / "cat.png", image(904))
+    write(cat / "dog.png", image(904))
     turned(dog / "turned.jpg", 905)
     turned(dog / "turned.webp", 906, lossless=True)
     write(dog / "near.jpg", Image.open(healthy / "val" / "dog" / "001.png"), quality=80)
-    write(dog / "small.png", picture(907, 20, 24))
-    write(dog / "grey.png", picture(908).convert("L"))
+    write(dog / "small.png", image(907, 20, 24))
+    write(dog / "grey.png", image(908).convert("L"))
     write(dog / "black.png", Image.new("RGB", (48, 48), (3, 3, 3)))
     (healthy / "train" / "cat" / "notes.txt").write_text("")
     (healthy / "loose.png").write_bytes((cat / "001.png").read_bytes())
@@ -84,14 +84,14 @@ def ailing(healthy):
 
 
 def found(findings):
-    return {kind: [finding.names for finding in findings.of(kind)] for kind in AILMENTS if findings.of(kind)}
+    return {kind: [finding.names for finding in findings.of(kind)] for kind in CHECKS if findings.of(kind)}
 
 
 def test_nothing_is_wrong_with_a_healthy_folder(healthy, call):
-    findings = googlenet.examine(healthy)
+    findings = googlenet.doctor(healthy)
     assert findings.items == ()
     assert not findings.harmful
-    assert (findings.pictures, findings.classes, findings.splits) == (30, 2, {"train": 24, "val": 6})
+    assert (findings.images, findings.classes, findings.splits) == (30, 2, {"train": 24, "val": 6})
     code, out, err = call("doctor", healthy)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "nothing is wrong with them"
@@ -99,7 +99,7 @@ def test_nothing_is_wrong_with_a_healthy_folder(healthy, call):
 
 def test_every_ailment_is_found_and_nothing_else(ailing):
     before = contents(ailing)
-    findings = googlenet.examine(ailing)
+    findings = googlenet.doctor(ailing)
     assert found(findings) == {
         "unreadable": [("train/cat/cut.png",), ("train/cat/nowhere.jpg",), ("train/cat/text.jpg",)],
         "two_classes": [
@@ -135,14 +135,14 @@ def test_the_report_is_for_people_and_for_programs(ailing, call):
     assert err.splitlines() == left_out(ailing)
     assert "harm" in out
     for kind in ("unreadable", "leak", "tiny", "ignored"):
-        assert AILMENTS[kind].title in out
+        assert CHECKS[kind].title in out
     code, out, err = call("doctor", ailing, "--json")
     report = json.loads(out)
     assert (code, err.splitlines()) == (1, left_out(ailing))
     assert report["harmful"]
-    assert len(report["findings"]) == len(googlenet.examine(ailing).items)
+    assert len(report["findings"]) == len(googlenet.doctor(ailing).items)
     assert report["findings"][0]["kind"] == "unreadable"
-    assert set(report["findings"][0]) == {"kind", "severity", "names", "detail", "cure"}
+    assert set(report["findings"][0]) == {"kind", "severity", "names", "detail", "fix"}
 
 
 def test_the_worst_pairs_are_drawn(ailing, healthy, tmp_path, call):
@@ -154,14 +154,14 @@ def test_the_worst_pairs_are_drawn(ailing, healthy, tmp_path, call):
 
 def test_where_no_two_are_alike_nothing_is_drawn(healthy, tmp_path, call):
     code, _, err = call("doctor", healthy, "--plot", tmp_path / "doctor.png")
-    assert (code, err) == (0, "nothing to draw: no two pictures are alike\n")
+    assert (code, err) == (0, "nothing to draw: no two images are alike\n")
     assert not (tmp_path / "doctor.png").exists()
 
 
 def test_advice_alone_is_no_failure(healthy, call):
-    write(healthy / "train" / "cat" / "small.png", picture(1000, 16, 16))
+    write(healthy / "train" / "cat" / "small.png", image(1000, 16, 16))
     assert call("doctor", healthy)[0] == 0
-    assert len(googlenet.examine(healthy, image_size=64).of("tiny")) == 31
+    assert len(googlenet.doctor(healthy, image_size=64).of("tiny")) == 31
 
 
 # What train refuses, and classes.
@@ -170,8 +170,8 @@ def test_advice_alone_is_no_failure(healthy, call):
 def test_folders_that_do_not_agree(healthy):
     fill(healthy, {"val/Cat": 2, "test/bird": 1}, first=2000)
     (healthy / "train" / "fish").mkdir()
-    (healthy / "val" / "cat" / "broken.jpg").write_text("no picture")
-    findings = googlenet.examine(healthy)
+    (healthy / "val" / "cat" / "broken.jpg").write_text("no image")
+    findings = googlenet.doctor(healthy)
     assert found(findings) == {
         "refused": [()],
         "class_mismatch": [("val/Cat",), ("test/bird",)],
@@ -188,14 +188,14 @@ def test_folders_that_do_not_agree(healthy):
     [
         ({"Train/cat": 2, "valid/cat": 2}, "look like splits"),
         ({"cat": 30}, "one class only"),
-        ({"": 3}, "4 pictures but no sub-folders"),
+        ({"": 3}, "4 images but no sub-folders"),
     ],
     ids=["splits misnamed", "one class", "no classes"],
 )
 def test_what_train_refuses_is_said_as_train_says_it_beside_the_rest(tmp_path, counts, words):
     fill(tmp_path / "photos", counts)
     (tmp_path / "photos" / next(iter(counts)) / "bad.jpg").write_text("")
-    findings = googlenet.examine(tmp_path / "photos")
+    findings = googlenet.doctor(tmp_path / "photos")
     assert words in findings.of("refused")[0].detail
     with pytest.raises(DataError, match=words):
         open_data(tmp_path / "photos")
@@ -205,26 +205,26 @@ def test_what_train_refuses_is_said_as_train_says_it_beside_the_rest(tmp_path, c
 def test_few_and_unequal_classes_and_names_that_are_nearly_one(tmp_path):
     counts = {"train/cat": 100, "train/cats": 12, "train/Fire Truck": 12, "train/fire_truck": 5, "train/glass": 11}
     fill(tmp_path, counts | {f"val/{place[6:]}": 2 for place in counts if place != "train/glass"})
-    findings = googlenet.examine(tmp_path)
+    findings = googlenet.doctor(tmp_path)
     assert found(findings) == {
         "similar_names": [("Fire Truck", "fire_truck"), ("cat", "cats")],
         "small_class": [("fire_truck",), ("glass",)],
         "imbalance": [("cat", "fire_truck")],
     }
     details = [one.detail for one in findings.of("small_class")]
-    assert details == ["5 pictures to learn from", "none is held out: how well it is known stays untold"]
+    assert details == ["5 images to learn from", "none is held out: how well it is known stays untold"]
     assert findings.of("imbalance")[0].detail == "100 of cat, 5 of fire_truck: 20 to 1"
     assert not findings.harmful
 
 
 def test_what_the_centre_crop_would_lose(healthy):
     for number in range(6):
-        write(healthy / "train" / "cat" / f"wide{number}.png", picture(3000 + number, 96, 48))
-    (finding,) = googlenet.examine(healthy).items
+        write(healthy / "train" / "cat" / f"wide{number}.png", image(3000 + number, 96, 48))
+    (finding,) = googlenet.doctor(healthy).items
     assert finding.kind == "crop_loss"
     assert len(finding.names) == 6
-    assert finding.detail == "17% of the pictures lose more than a quarter of their area, the median picture 0%"
-    assert "--fit pad" in AILMENTS["crop_loss"].cure
+    assert finding.detail == "17% of the images lose more than a quarter of their area, the median image 0%"
+    assert "--resize pad" in CHECKS["crop_loss"].fix
 
 
 def test_a_split_made_by_name_is_examined_as_train_makes_it(tmp_path):
@@ -232,11 +232,11 @@ def test_a_split_made_by_name_is_examined_as_train_makes_it(tmp_path):
     data = open_data(tmp_path)
     (tmp_path / "copy.png").write_bytes(data.val.items[0].path.read_bytes())
     copy = (tmp_path / "copy.png").rename(data.train.items[0].path)
-    (leak,) = googlenet.examine(tmp_path).of("leak")
+    (leak,) = googlenet.doctor(tmp_path).of("leak")
     assert set(leak.names) == {copy.relative_to(tmp_path).as_posix(), data.val.items[0].name}
-    other = googlenet.examine(tmp_path, seed=7)
-    assert other.splits == googlenet.examine(tmp_path).splits  # so many of each class, but others
-    assert {look.entry.name for look in other.looks if look.entry.split == "val"} != {i.name for i in data.val.items}
+    other = googlenet.doctor(tmp_path, seed=7)
+    assert other.splits == googlenet.doctor(tmp_path).splits  # so many of each class, but others
+    assert {look.entry.name for look in other.facts if look.entry.split == "val"} != {i.name for i in data.val.items}
 
 
 def test_digits_are_examined_too(call):
@@ -247,7 +247,7 @@ def test_digits_are_examined_too(call):
 
 def test_odd_names_are_printed_on_one_line(healthy, call):
     bad = os.fsdecode(b"\xff\n.jpg")
-    (healthy / "train" / "cat" / bad).write_text("no picture")
+    (healthy / "train" / "cat" / bad).write_text("no image")
     code, out, _ = call("doctor", healthy, "--json")
     assert code == 1
     assert json.loads(out)["findings"][0]["names"] == ["train/cat/\\udcff\\n.jpg"]
@@ -255,11 +255,11 @@ def test_odd_names_are_printed_on_one_line(healthy, call):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
-def test_a_pipe_named_like_a_picture_does_not_hang(healthy):
+def test_a_pipe_named_like_an_image_does_not_hang(healthy):
     os.mkfifo(healthy / "train" / "cat" / "pipe.jpg")
-    (finding,) = googlenet.examine(healthy).items
+    (finding,) = googlenet.doctor(healthy).items
     assert finding.kind == "unreadable"
-    assert finding.detail == "is a FIFO, not a picture"
+    assert finding.detail == "is a FIFO, not an image"
 
 
 # Near copies.
@@ -272,14 +272,14 @@ def test_copies_are_known_when_reencoded_resized_and_cropped(healthy):
         write(train / "jpeg.jpg", image, quality=50)
         write(train / "large.png", image.resize((120, 120)))
         write(train / "cropped.png", image.crop((1, 1, 47, 47)))
-    pairs = [one.names for one in googlenet.examine(healthy).of("near_leak")]
+    pairs = [one.names for one in googlenet.doctor(healthy).of("near_leak")]
     assert {names[0] for names in pairs} == {f"train/cat/{name}" for name in ("jpeg.jpg", "large.png", "cropped.png")}
     assert {names[1] for names in pairs} == {"val/cat/002.png"}
 
 
 def test_known_duplicates_of_cifar10_are_found_and_little_else(cifar):
     """CIFAR-10 is known for its near duplicates; all that are found here were looked at: none is a mistake."""
-    findings = googlenet.examine(cifar / "val")
+    findings = googlenet.doctor(cifar / "val")
     assert found(findings)["near_duplicate"]
     assert len(findings.of("near_duplicate") + findings.of("near_leak") + findings.of("near_two_classes")) < 5
 
@@ -294,7 +294,7 @@ def test_a_clean_copy_is_clean_and_trains_and_its_source_is_untouched(ailing, tm
     assert "clean copy:" in out
     assert contents(ailing) == before
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
-    copy = googlenet.examine(tmp_path / "clean")
+    copy = googlenet.doctor(tmp_path / "clean")
     assert set(found(copy)) == {"near_leak", "blank", "tiny", "grey"}  # for people to decide
     assert not copy.harmful
     report = json.loads((tmp_path / "clean" / "doctor.json").read_text("utf-8"))
@@ -312,10 +312,10 @@ def test_a_clean_copy_is_clean_and_trains_and_its_source_is_untouched(ailing, tm
     assert googlenet.train(tmp_path / "clean", tmp_path / "run", network=tiny, epochs=1, batch_size=8)
 
 
-def test_pictures_are_turned_without_loss_where_the_format_allows(ailing, tmp_path):
+def test_images_are_turned_without_loss_where_the_format_allows(ailing, tmp_path):
     from googlenet.images.decode import decode
 
-    clean(googlenet.examine(ailing), tmp_path / "clean")
+    clean(googlenet.doctor(ailing), tmp_path / "clean")
     there, here = ailing / "train" / "dog", tmp_path / "clean" / "train" / "dog"
     np.testing.assert_array_equal(decode(there / "turned.webp"), decode(here / "turned.png"))
     assert np.abs(decode(there / "turned.jpg").astype(int) - decode(here / "turned.jpg")).mean() < 4
@@ -324,12 +324,12 @@ def test_pictures_are_turned_without_loss_where_the_format_allows(ailing, tmp_pa
         assert not image.getexif()
 
 
-def test_of_a_leak_the_held_out_picture_stays(healthy, tmp_path):
+def test_of_a_leak_the_held_out_image_stays(healthy, tmp_path):
     content = (healthy / "val" / "cat" / "000.png").read_bytes()
     (healthy / "train" / "cat" / "a.png").write_bytes(content)
     (healthy / "test" / "cat").mkdir(parents=True)
     (healthy / "test" / "cat" / "z.png").write_bytes(content)
-    clean(googlenet.examine(healthy), tmp_path / "clean")
+    clean(googlenet.doctor(healthy), tmp_path / "clean")
     assert (tmp_path / "clean" / "test" / "cat" / "z.png").read_bytes() == content
     assert not (tmp_path / "clean" / "val" / "cat" / "000.png").exists()
     assert not (tmp_path / "clean" / "train" / "cat" / "a.png").exists()
@@ -342,7 +342,7 @@ def test_a_clean_list(ailing, tmp_path, call):
     with (tmp_path / "lists" / "clean.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "label", "split"]
-    folder = clean(googlenet.examine(ailing), tmp_path / "clean")
+    folder = clean(googlenet.doctor(ailing), tmp_path / "clean")
     assert len(rows) == sum(deed.done != "left out" for deed in folder.deeds)
     for row in rows:
         assert Path(row["path"]).is_file()
@@ -354,11 +354,11 @@ def test_a_clean_list(ailing, tmp_path, call):
     "name", ["train/cat|dog/a.png", os.fsdecode(b"train/cat/\xff.png")], ids=["between", "not UTF-8"]
 )
 def test_a_name_that_no_list_can_hold_is_one_line(healthy, tmp_path, name):
-    write(healthy / name, picture(6000))
+    write(healthy / name, image(6000))
     with pytest.raises(DataError, match=r"cannot be named in a list, which is UTF-8 with \| between"):
-        clean(googlenet.examine(healthy), tmp_path / "clean.csv")
+        clean(googlenet.doctor(healthy), tmp_path / "clean.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["photos"]
-    assert (clean(googlenet.examine(healthy), tmp_path / "clean").path / name).is_file()
+    assert (clean(googlenet.doctor(healthy), tmp_path / "clean").path / name).is_file()
 
 
 @pytest.mark.parametrize("out", ["clean", "clean.csv"])
@@ -373,7 +373,7 @@ def test_a_copy_that_train_still_refuses_is_a_failure(healthy, tmp_path, call, o
 
 def test_a_class_of_which_nothing_is_left_is_said(healthy, tmp_path, call):
     for path in (healthy / "train" / "dog").iterdir():
-        path.write_text("no picture")
+        path.write_text("no image")
     code, printed, _ = call("doctor", healthy, "--fix", tmp_path / "clean")
     assert code == 1
     assert "train does not take it yet: " in printed
@@ -394,7 +394,7 @@ def test_a_class_of_which_nothing_is_left_is_said(healthy, tmp_path, call):
         (["photos", "--fix", "there.csv"], "there.csv is there already"),
         (["photos", "--fix", "new.csv"], "new.doctor.json is there already"),
         (["photos", "--fix", "full/file"], "full/file is there already"),
-        (["digits", "--fix", "clean"], "digits has no picture files that could be kept"),
+        (["digits", "--fix", "clean"], "digits has no image files that could be kept"),
         (["photos", "--image-size", "0"], "--image-size"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -413,7 +413,7 @@ def test_wrong_uses_are_one_line(healthy, tmp_path, call, monkeypatch, arguments
 
 def test_an_empty_folder_is_taken(healthy, tmp_path):
     (tmp_path / "clean").mkdir()
-    assert clean(googlenet.examine(healthy), tmp_path / "clean").counts() == {"copied": 30}
+    assert clean(googlenet.doctor(healthy), tmp_path / "clean").counts() == {"copied": 30}
 
 
 def test_a_place_that_cannot_be_written_is_one_line(healthy, tmp_path, call):
@@ -427,8 +427,8 @@ def test_a_place_that_cannot_be_written_is_one_line(healthy, tmp_path, call):
     assert "doctor.png cannot be written" in err
 
 
-def test_a_picture_that_changes_meanwhile_is_one_line_and_leaves_nothing(healthy, tmp_path):
-    findings = googlenet.examine(healthy)
+def test_an_image_that_changes_meanwhile_is_one_line_and_leaves_nothing(healthy, tmp_path):
+    findings = googlenet.doctor(healthy)
     (healthy / "train" / "cat" / "004.png").unlink()
     with pytest.raises(DataError, match=r"004.png cannot be read any more"):
         clean(findings, tmp_path / "clean")
@@ -438,10 +438,10 @@ def test_a_picture_that_changes_meanwhile_is_one_line_and_leaves_nothing(healthy
 def test_several_classes_fit_into_a_list_not_into_folders(healthy, tmp_path):
     import dataclasses
 
-    findings = googlenet.examine(healthy)
-    first, *rest = findings.looks
+    findings = googlenet.doctor(healthy)
+    first, *rest = findings.facts
     both = dataclasses.replace(first, entry=dataclasses.replace(first.entry, classes=("cat", "dog")))
-    findings = dataclasses.replace(findings, data=str(tmp_path / "list.csv"), looks=(both, *rest))
+    findings = dataclasses.replace(findings, data=str(tmp_path / "list.csv"), facts=(both, *rest))
     with pytest.raises(DataError, match=r"is of cat, dog, which no one folder .* file that ends in .csv"):
         clean(findings, tmp_path / "clean")
     clean(findings, tmp_path / "clean.csv")
@@ -451,7 +451,7 @@ def test_several_classes_fit_into_a_list_not_into_folders(healthy, tmp_path):
 COPY = """
 import sys, googlenet
 from googlenet.diagnosis import clean
-findings = googlenet.examine(sys.argv[1])
+findings = googlenet.doctor(sys.argv[1])
 {before}
 clean.clean(findings, sys.argv[2], progress=lambda what, done, total: print(done, flush=True))
 """
@@ -475,7 +475,7 @@ def test_killed_on_the_way_nothing_lies_under_the_name(healthy, tmp_path):
         process.stdout.readline()
         process.kill()
     assert not (tmp_path / "clean").exists()
-    assert clean(googlenet.examine(healthy), tmp_path / "clean").counts() == {"copied": 418}
+    assert clean(googlenet.doctor(healthy), tmp_path / "clean").counts() == {"copied": 418}
 
 
 def test_a_missing_library_is_one_line(healthy, monkeypatch, call):

@@ -35,12 +35,12 @@ def foreign(root: Path, seed: int = 1, **counts: int) -> Path:
 
 def measured(run, data, **options):
     result = googlenet.evaluate(run, data, **options)
-    return result.split, result.pictures, result.left_out
+    return result.split, result.images, result.left_out
 
 
 def test_the_data_of_the_run_is_measured_on_what_was_held_out(trained_run, photos):
     result = googlenet.evaluate(trained_run, photos)  # another place, the same images
-    assert (result.split, result.pictures, result.left_out) == ("val", 24, 0)
+    assert (result.split, result.images, result.left_out) == ("val", 24, 0)
     assert result.metrics.top1 == bundles.read(trained_run).card.metrics["top1"]
     (note,) = result.notes
     assert note == (f"measured on the 24 images of {photos} that {trained_run} held out of its training")
@@ -65,10 +65,10 @@ def test_foreign_data_is_measured_whole(trained_run, tmp_path, counts):
         warnings.simplefilter("error")
         result = googlenet.evaluate(trained_run, data)
     total = sum(counts.values())
-    assert (result.split, result.pictures, result.left_out) == ("all", total, 0)
+    assert (result.split, result.images, result.left_out) == ("all", total, 0)
     assert result.notes[0] == (f"measured on all {total} images of {data}: {trained_run} learnt from none of them")
     absent = [name for name in ("blue", "green", "red") if not counts.get(name)]
-    assert result.notes[1] == f"no picture of {', '.join(absent)} was measured: of these nothing is known"
+    assert result.notes[1] == f"no image of {', '.join(absent)} was measured: of these nothing is known"
     assert all(np.isfinite([c.precision, c.recall, c.f1]).all() for c in result.metrics.classes)
 
 
@@ -92,7 +92,7 @@ def test_of_grown_data_what_was_learnt_from_is_left_out_and_said(trained_run, ph
     for path in (new / "red").iterdir():
         shutil.copy(path, photos / "red" / f"new-{path.name}")
     result = googlenet.evaluate(trained_run, photos)
-    assert (result.split, result.pictures, result.left_out) == ("unseen", 24 + 5, 96)
+    assert (result.split, result.images, result.left_out) == ("unseen", 24 + 5, 96)
     assert result.notes[0] == (f"measured on 29 images of {photos}; 96 that {trained_run} learnt from are left out")
     assert measured(trained_run, photos, split="val") == ("val", 24, 0)
     assert measured(trained_run, photos, split="all") == ("all", 125, 0)
@@ -113,7 +113,7 @@ def test_val_of_data_that_the_run_learnt_from_is_said(trained_run, photos, tmp_p
     shutil.copytree(photos, tmp_path / "mixed" / "val")
     foreign(tmp_path / "mixed" / "train", red=1, blue=1)
     result = googlenet.evaluate(trained_run, tmp_path / "mixed", split="val")
-    assert result.pictures == 120
+    assert result.images == 120
     assert result.notes == (f"{trained_run} learnt from 96 of the images of val in {tmp_path / 'mixed'}",)
 
 
@@ -129,7 +129,7 @@ def test_classes_that_the_run_does_not_know_are_one_line(trained_run, tmp_path, 
 
 def test_no_images_at_all(trained_run, tmp_path):
     (tmp_path / "new/red").mkdir(parents=True)
-    with pytest.raises(DataError, match="has no pictures: give labelled pictures to measure on"):
+    with pytest.raises(DataError, match="has no images: give labelled images to measure on"):
         googlenet.evaluate(trained_run, tmp_path / "new")
 
 
@@ -148,7 +148,7 @@ def test_a_bundle_alone_knows_its_own_data_and_says_what_it_does_not_know(traine
     assert measured(alone, photos) == ("val", 24, 0)
     assert measured(alone, photos, split="train") == ("train", 96, 0)
     result = googlenet.evaluate(alone, data := foreign(tmp_path / "new", red=10))
-    assert (result.split, result.pictures) == ("all", 10)
+    assert (result.split, result.images) == ("all", 10)
     assert result.notes[0] == (f"measured on all 10 images of {data}: what {alone} learnt from is not recorded with it")
 
 
@@ -171,6 +171,6 @@ def test_runs_of_version_0_1_0_are_measured_as_ever(trained_run, photos, tmp_pat
     items = find_data(photos).split("all").items
     by_name = draw_by_name(items, 0, 0.2).count("val")
     result = googlenet.evaluate(run, photos)
-    assert (result.split, result.pictures) == ("val", by_name)
+    assert (result.split, result.images) == ("val", by_name)
     assert "held out by their names, as version 0.1.0 did" in result.notes[0]
     assert measured(run, photos, split="train") == ("train", 120 - by_name, 0)

@@ -6,7 +6,7 @@ from sklearn import metrics
 from googlenet.evaluation.metrics import best_thresholds, measure, measure_labels
 from googlenet.evaluation.report import draw_average_precisions, draw_confusion, draw_learning_curve, draw_predictions
 
-# Six pictures of three classes; each row of probabilities names its winner.
+# Six images of three classes; each row of probabilities names its winner.
 LABELS = np.array([0, 0, 1, 1, 1, 2])
 CALLED = np.array([0, 1, 1, 1, 2, 2])
 PROBABILITIES = np.full((6, 3), 0.1, np.float32)
@@ -19,7 +19,7 @@ def test_metrics_counted_by_hand():
     assert measured.top5 == 1.0  # of three classes the true one is always among five
     np.testing.assert_array_equal(measured.confusion, [[1, 1, 0], [0, 2, 1], [0, 0, 1]])
     ant, bee, cow = measured.classes
-    assert (ant.precision, ant.recall, ant.pictures) == (1.0, 0.5, 2)
+    assert (ant.precision, ant.recall, ant.images) == (1.0, 0.5, 2)
     assert (bee.precision, bee.recall) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert (cow.precision, cow.recall, cow.f1) == (0.5, 1.0, pytest.approx(2 / 3))
     assert measured.most_confused() == [("ant", "bee", 1), ("bee", "cow", 1)]
@@ -31,14 +31,14 @@ def test_top5_of_ten_classes():
     assert (measured.top1, measured.top5) == (0.1, 0.5)
 
 
-def test_a_class_without_pictures_and_two_classes():
+def test_a_class_without_images_and_two_classes():
     measured = measure(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]], np.float32), ("yes", "no"))
     assert measured.top1 == 0.5
-    assert (measured.classes[1].pictures, measured.classes[1].recall) == (0, 0.0)
+    assert (measured.classes[1].images, measured.classes[1].recall) == (0, 0.0)
 
 
 @pytest.mark.parametrize("classes", [3, 30, 60])
-def test_every_picture_can_be_drawn(tmp_path, classes):
+def test_every_image_can_be_drawn(tmp_path, classes):
     labels = np.arange(classes)
     measured = measure(labels, np.eye(classes, dtype=np.float32), tuple(f"class {n}" for n in range(classes)))
     draw_confusion(measured, tmp_path / "deep" / "confusion.png")
@@ -55,7 +55,7 @@ def test_every_picture_can_be_drawn(tmp_path, classes):
 
 @pytest.fixture
 def several():
-    """Truth of 200 pictures and 6 labels, the last of which no picture has; probabilities that know a little of it."""
+    """Truth of 200 images and 6 labels, the last of which no image has; probabilities that know a little of it."""
     random = np.random.default_rng(0)
     truth = random.random((200, 6)) < np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0])
     probabilities = np.clip(0.3 * truth + 0.7 * random.random((200, 6)), 0, 1).round(2).astype(np.float32)

@@ -21,7 +21,7 @@ def evaluation(trained_run):
 @pytest.fixture
 def findings(coloured):
     Image.new("RGB", (40, 40)).save(coloured / "red" / "<b>.png")
-    return googlenet.examine(coloured)
+    return googlenet.doctor(coloured)
 
 
 @pytest.fixture(params=["evaluation", "findings"])
@@ -47,9 +47,9 @@ def test_metrics_are_compared_by_value(evaluation, trained_run):
 
 def test_a_result_is_printed_on_one_short_line(evaluation, findings, trained_run):
     photos = trained_run.parent / "photos"
-    assert repr(evaluation) == f"Evaluation(top-1 100.00%, top-5 100.00%, 120 pictures (all of {photos}, fp32))"
-    assert repr(evaluation.metrics) == "Metrics(top-1 100.00%, top-5 100.00%, 120 pictures)"
-    assert repr(findings).startswith(f"Findings({findings.data}: 37 pictures in 3 classes: ")
+    assert repr(evaluation) == f"Evaluation(top-1 100.00%, top-5 100.00%, 120 images (all of {photos}, fp32))"
+    assert repr(evaluation.metrics) == "Metrics(top-1 100.00%, top-5 100.00%, 120 images)"
+    assert repr(findings).startswith(f"Findings({findings.data}: 37 images in 3 classes: ")
     assert "1 blank" in repr(findings)
     assert len(repr(findings)) < 300
 
@@ -57,16 +57,16 @@ def test_a_result_is_printed_on_one_short_line(evaluation, findings, trained_run
 def test_a_result_is_a_table(evaluation, findings):
     table = evaluation.to_dataframe()
     assert list(table["class"]) == ["blue", "green", "red"]
-    assert list(table.columns) == ["class", "precision", "recall", "f1", "pictures"]
-    assert table["pictures"].sum() == 120
+    assert list(table.columns) == ["class", "precision", "recall", "f1", "images"]
+    assert table["images"].sum() == 120
     table = findings.to_dataframe()
-    assert list(table.columns) == ["kind", "severity", "names", "detail", "cure"]
+    assert list(table.columns) == ["kind", "severity", "names", "detail", "fix"]
     assert "blank" in set(table["kind"])
 
 
 def test_a_table_of_nothing_wrong_has_its_columns(tmp_path):
     clean = googlenet.Findings("photos", 0, 0, {}, ())
-    assert list(clean.to_dataframe().columns) == ["kind", "severity", "names", "detail", "cure"]
+    assert list(clean.to_dataframe().columns) == ["kind", "severity", "names", "detail", "fix"]
     assert "nothing wrong" in clean._repr_html_()
 
 

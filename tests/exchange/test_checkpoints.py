@@ -73,7 +73,7 @@ FORMATS = {
 @pytest.mark.parametrize("wrapped", WRAPPED)
 def test_the_weights_are_found_wherever_they_lie(tmp_path, state, wrapped, saved):
     torch.save(WRAPPED[wrapped](state), tmp_path / "w.pth.tar", **FORMATS[saved])
-    taken = weights.take(LENET, files.read(tmp_path / "w.pth.tar").tensors)
+    taken = weights.from_layout(LENET, files.read(tmp_path / "w.pth.tar").tensors)
     tolerance = 1e-3 if wrapped == "half" else 0
     for key, tensor in state.items():
         torch.testing.assert_close(taken.state[key].float(), tensor, atol=tolerance, rtol=tolerance)
@@ -109,7 +109,7 @@ def test_of_several_the_average_is_taken_and_said(tmp_path, call, state):
 )  # fmt: skip
 def test_which_of_several_is_taken(state, make, place, tmp_path):
     torch.save(make(state, {key: tensor.clone() for key, tensor in state.items()}), tmp_path / "w.pt")
-    taken = weights.take(LENET, files.read(tmp_path / "w.pt").tensors)
+    taken = weights.from_layout(LENET, files.read(tmp_path / "w.pt").tensors)
     assert taken.place == place
 
 
@@ -127,7 +127,7 @@ def test_modules_are_refused_with_what_to_do(tmp_path, state):
 
 def test_npz_and_weights_in_several_files(tmp_path, state):
     np.savez_compressed(tmp_path / "w.npz", names=np.array(["a"]), **{k: t.numpy() for k, t in state.items()})
-    assert weights.take(LENET, files.read(tmp_path / "w.npz").tensors).state.keys() == state.keys()
+    assert weights.from_layout(LENET, files.read(tmp_path / "w.npz").tensors).state.keys() == state.keys()
     names = list(state)
     folder = tmp_path / "hub"
     folder.mkdir()
@@ -137,7 +137,7 @@ def test_npz_and_weights_in_several_files(tmp_path, state):
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {name: file for file, inside in parts.items() for name in inside}}))
     for source in (folder, index):
-        assert weights.take(LENET, files.read(source).tensors).state.keys() == state.keys()
+        assert weights.from_layout(LENET, files.read(source).tensors).state.keys() == state.keys()
     (tmp_path / "secret.safetensors").write_bytes((folder / "model-1-of-2.safetensors").read_bytes())
     for strange in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), 3, "model-1-of-2.bin", ""):
         index.write_text(json.dumps({"weight_map": {"a": strange}}))
@@ -246,7 +246,7 @@ def test_the_encoding_is_said(tmp_path, call, state):
 
 def test_the_list_of_inception5h_is_padded_and_no_other(tmp_path):
     module = googlenet.create("inception5h", num_classes=1008, aux=0)
-    tensors = weights.give(module.network, module.state_dict(), "tensorflow")
+    tensors = weights.to_layout(module.network, module.state_dict(), "tensorflow")
     np.savez(tmp_path / "w.npz", **{name: tensor.numpy() for name, tensor in tensors.items()})
     found, network = files.read(tmp_path / "w.npz"), zoo.find("inception5h")
     names = [f"label {n}" for n in range(1001)]

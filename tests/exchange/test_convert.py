@@ -42,7 +42,7 @@ def randomised(module):
 
 
 def logits_of(module, x):
-    if hasattr(module, "forward_postaux"):  # timm runs the head in evaluation too, which needs larger pictures
+    if hasattr(module, "forward_postaux"):  # timm runs the head in evaluation too, which needs larger images
         return module.forward_head(module.forward_postaux(module.forward_preaux(x)))
     return module(x)
 
@@ -58,8 +58,8 @@ def golden(run):
 
 
 @pytest.fixture(scope="session")
-def picture(tmp_path_factory):
-    path = tmp_path_factory.mktemp("picture") / "noise.png"
+def image(tmp_path_factory):
+    path = tmp_path_factory.mktemp("image") / "noise.png"
     pixels = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
@@ -80,16 +80,16 @@ def torchvision_run(tmp_path_factory):
     return module, root, bundle
 
 
-def test_torchvisions_module_and_the_run_agree(torchvision_run, picture):
+def test_torchvisions_module_and_the_run_agree(torchvision_run, image):
     module, root, bundle = torchvision_run
     classifier = googlenet.load(root / "run")
-    pixels = np.concatenate([golden(root / "run"), classifier.prepare(picture)[None]])
+    pixels = np.concatenate([golden(root / "run"), classifier.preprocess(image)[None]])
     with torch.inference_mode():
         expected = module(normalised(pixels, **IMAGENET)).softmax(1).numpy()
     assert 0.15 < expected.max() < 0.999  # it says something
     np.testing.assert_allclose(classifier.engine.probabilities(pixels), expected, atol=1e-4)
-    np.testing.assert_allclose(classifier.predict(picture).probabilities, expected[-1], atol=1e-4)
-    assert googlenet.verify(root / "run").pictures == 4
+    np.testing.assert_allclose(classifier.predict(image).probabilities, expected[-1], atol=1e-4)
+    assert googlenet.verify(root / "run").images == 4
     assert bundle.card.class_names == tuple(f"class {n}" for n in range(11))
     assert bundle.card.data["source"] == "theirs.pth"
     assert bundle.card.data["layout"] == "torchvision"
@@ -115,7 +115,7 @@ def test_evaluate_reads_it(torchvision_run, coloured):
     torch.save(module.state_dict(), root / "r.pth")
     googlenet.convert(root / "r.pth", root / "three", network="resnet18", class_names=names, image_size=32)
     result = googlenet.evaluate(root / "three", coloured, split="all")
-    assert result.pictures == 36
+    assert result.images == 36
 
 
 def test_the_published_files_were_trained_with_other_pixels(torchvision_run, tmp_path, monkeypatch):
@@ -144,7 +144,7 @@ def test_the_published_files_were_trained_with_other_pixels(torchvision_run, tmp
         ("resnet18",) * 2 + ({},),
     ],
 )
-def test_a_folder_of_timm_there_and_back(tmp_path, picture, ours, theirs, settings):
+def test_a_folder_of_timm_there_and_back(tmp_path, image, ours, theirs, settings):
     torch.manual_seed(0)
     module = randomised(timm.create_model(theirs, num_classes=3, **settings))
     names = ["ant", "bee", "cat"]
@@ -156,9 +156,9 @@ def test_a_folder_of_timm_there_and_back(tmp_path, picture, ours, theirs, settin
     assert card.class_names == ("ant", "bee", "cat")
     assert card.preprocessing.mean == expected_config["mean"]
     assert card.preprocessing.crop_fraction == expected_config["crop_pct"]
-    assert card.preprocessing.fit == "squash"
+    assert card.preprocessing.resize == "squash"
     classifier = googlenet.load(bundle.path)
-    pixels = classifier.prepare(picture)[None]
+    pixels = classifier.preprocess(image)[None]
     with torch.inference_mode():
         x = normalised(pixels, card.preprocessing.mean, card.preprocessing.std)
         expected = logits_of(module, x).softmax(1).numpy()
@@ -317,29 +317,27 @@ def test_a_bundle_read_as_a_folder_keeps_classes_and_pixels(trained_run, tmp_pat
     assert card.data["layout"] == "googlenet"
 
 
-def test_grey_weights_become_a_run_that_takes_grey_pictures(tmp_path, call):
+def test_grey_weights_become_a_run_that_takes_grey_images(tmp_path, call):
     folder = tmp_path / "grey"
     folder.mkdir()
     save_file(googlenet.create("lenet5").state_dict(), folder / "model.safetensors")
     code, out, _ = call("convert", folder, "--network", "lenet5", "--out", tmp_path / "run")
     assert code == 0
     assert "input:  grey 32×32, crop 1, mean 0.459, std 0.2256" in out
-    assert googlenet.verify(tmp_path / "run").pictures == 4
+    assert googlenet.verify(tmp_path / "run").images == 4
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     theirs, grey = (googlenet.load(tmp_path / "run").predict(p) for p in (pixels, Image.fromarray(pixels).convert("L")))
     np.testing.assert_array_equal(theirs.probabilities, grey.probabilities)
     (folder / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.2], "std": [0.4]}}))
-    rule = googlenet.convert(folder, tmp_path / "told", network="lenet5").card.preprocessing
-    assert (rule.mean, rule.std, rule.channels) == ((0.2,), (0.4,), 1)
+    preprocessing = googlenet.convert(folder, tmp_path / "told", network="lenet5").card.preprocessing
+    assert (preprocessing.mean, preprocessing.std, preprocessing.channels) == ((0.2,), (0.4,), 1)
     (folder / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.2] * 3, "std": [0.4] * 3}}))
     with pytest.raises(WeightsError, match="mean needs 1 numbers, one a channel, got"):
         googlenet.convert(folder, tmp_path / "wrong", network="lenet5")
     card = tmp_path / "run/bundle/card.json"
     fields = json.loads(card.read_text()) | {"preprocessing": {"size": 32, **IMAGENET}}
     card.write_text(json.dumps({k: v for k, v in fields.items() if k != "sha256"} | {"format": 3}))  # not sealed yet
-    with pytest.raises(
-        WeightsError, match="take pictures of 1 channels, but they come with a mean for 3: give one for"
-    ):
+    with pytest.raises(WeightsError, match="take images of 1 channels, but they come with a mean for 3: give one for"):
         googlenet.convert(card.parent, tmp_path / "wrong", network="lenet5")
 
 
@@ -411,9 +409,9 @@ def test_the_verb_outwards(call, torchvision_run, tmp_path):
     assert (code, err, json.loads(out)["path"]) == (0, "", str(tmp_path / "w.pth"))
 
 
-def test_predict_on_a_converted_run_as_csv(call, torchvision_run, picture):
+def test_predict_on_a_converted_run_as_csv(call, torchvision_run, image):
     _, root, _ = torchvision_run
-    code, out, _ = call("predict", root / "run", picture, "--csv")
+    code, out, _ = call("predict", root / "run", image, "--csv")
     assert code == 0
     assert next(csv.DictReader(out.splitlines()))["class"].startswith("class ")
 

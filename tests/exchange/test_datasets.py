@@ -23,7 +23,6 @@ import googlenet
 from googlenet.data.datasets import NAMED, folder_of
 from googlenet.data.image_set import open_data
 from googlenet.errors import DataError, FetchError
-from googlenet.exchange import datasets as named
 
 FLOWERS = datasets.Flowers102._file_dict
 
@@ -55,13 +54,13 @@ def write_mnist(folder, train=40, test=20):
     return pixels, labels
 
 
-def picture(path, colour="red"):
+def image(path, colour="red"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 8), colour).save(path)
 
 
 def test_every_name_has_a_source_and_says_where_it_is_looked_for(tmp_path):
-    assert tuple(named._SOURCES) == NAMED
+    assert tuple(datasets._SOURCES) == NAMED
     for name in NAMED:
         with pytest.raises(DataError) as caught:
             open_data(name)
@@ -153,7 +152,7 @@ def test_food101_is_listed_where_it_lies():
         (root / "meta").mkdir(parents=True, exist_ok=True)
         (root / "meta" / f"{split}.json").write_text(json.dumps(listed))
         for name in (name for names in listed.values() for name in names):
-            picture(root / "images" / f"{name}.jpg")
+            image(root / "images" / f"{name}.jpg")
     googlenet.fetch("food101")
     data = open_data("food101")
     assert data.class_names == ("apple_pie", "sushi")
@@ -169,7 +168,7 @@ def test_oxford_pets_are_listed_with_the_names_of_the_breeds():
         lines = [f"{breed}_{number} {label} {kind} 1" for breed, (label, kind) in breeds.items()]
         (root / "annotations" / f"{split}.txt").write_text("\n".join(lines) + "\n")
         for breed in breeds:
-            picture(root / "images" / f"{breed}_{number}.jpg")
+            image(root / "images" / f"{breed}_{number}.jpg")
     googlenet.fetch("oxford-pets")
     data = open_data("oxford-pets")
     assert data.class_names == ("Abyssinian", "Great Pyrenees")
@@ -180,12 +179,12 @@ def test_oxford_pets_are_listed_with_the_names_of_the_breeds():
 def write_imagenette():
     for split in ("train", "val"):
         for wnid in datasets.Imagenette._WNID_TO_CLASS:
-            picture(folder_of("imagenette") / "imagenette2" / split / wnid / "1.JPEG")
+            image(folder_of("imagenette") / "imagenette2" / split / wnid / "1.JPEG")
 
 
 def test_imagenette_that_was_cut_short_is_not_taken_for_whole():
     write_imagenette()
-    with pytest.raises(FetchError, match="is not whole: 10 pictures of train where there should be 9,469; delete"):
+    with pytest.raises(FetchError, match="is not whole: 10 images of train where there should be 9,469; delete"):
         googlenet.fetch("imagenette")
 
 
@@ -193,8 +192,8 @@ def test_imagenettes_classes_have_the_names_that_published_weights_have(monkeypa
     from torchvision.models import GoogLeNet_Weights
 
     write_imagenette()
-    tiny = dataclasses.replace(named._SOURCES["imagenette"], sizes={"train": 10, "val": 10})
-    monkeypatch.setitem(named._SOURCES, "imagenette", tiny)
+    tiny = dataclasses.replace(datasets._SOURCES["imagenette"], sizes={"train": 10, "val": 10})
+    monkeypatch.setitem(datasets._SOURCES, "imagenette", tiny)
     googlenet.fetch("imagenette")
     data = open_data("imagenette")
     assert len(data.class_names) == 10
@@ -227,7 +226,7 @@ def test_cifar_whose_checksums_are_right_becomes_png_files(monkeypatch):
 def test_flowers_keep_all_three_official_splits_and_have_real_names(monkeypatch):
     base = folder_of("flowers102") / "flowers-102"
     for number in (1, 2, 3):
-        picture(base / "jpg" / f"image_{number:05d}.jpg")
+        image(base / "jpg" / f"image_{number:05d}.jpg")
     scipy.io.savemat(base / "imagelabels.mat", {"labels": [[1, 1, 1]]})
     scipy.io.savemat(base / "setid.mat", {"trnid": [[1, 2]], "valid": [[3, 2]], "tstid": [[2, 1]]})
     known = {key: (name, md5(base / name) if key != "image" else "") for key, (name, _) in FLOWERS.items()}
@@ -244,10 +243,10 @@ def test_flowers_keep_all_three_official_splits_and_have_real_names(monkeypatch)
 def test_imagenet_that_was_unpacked_there_has_the_names_that_published_weights_have(monkeypatch):
     folder, wnids = folder_of("imagenet"), ("n01440764", "n01443537")
     for path in (f"{split}/{wnid}/1.JPEG" for split in ("train", "val") for wnid in wnids):
-        picture(folder / path)
+        image(folder / path)
     torch.save(({wnid: (wnid,) for wnid in wnids}, []), folder / "meta.bin")
-    tiny = dataclasses.replace(named._SOURCES["imagenet"], sizes={})
-    monkeypatch.setitem(named._SOURCES, "imagenet", tiny)
+    tiny = dataclasses.replace(datasets._SOURCES["imagenet"], sizes={})
+    monkeypatch.setitem(datasets._SOURCES, "imagenet", tiny)
     googlenet.fetch("imagenet")
     data = open_data("imagenet")
     assert data.class_names == ("goldfish", "tench")
@@ -297,10 +296,10 @@ def test_train_and_evaluate_with_download(call, tmp_path):
     options = ["--network", "lenet5", "--epochs", "1", "--batch-size", "16"]
     code, out, err = call("train", "mnist", "--download", "--out", "run", *options)
     assert code == 0, err
-    assert "80 pictures of 10 classes to learn from, 20 held out" in err
+    assert "80 images of 10 classes to learn from, 20 held out" in err
     code, out, err = call("evaluate", "run", "mnist", "--download")
     assert code == 0, err
-    assert "on 20 pictures (val of mnist, fp32)" in out
+    assert "on 20 images (val of mnist, fp32)" in out
 
 
 @pytest.mark.parametrize(

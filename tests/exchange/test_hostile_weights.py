@@ -20,7 +20,7 @@ from googlenet.errors import WeightsError
 from googlenet.exchange import files
 from googlenet.models import weights, zoo
 
-MOST = 2**31  # bytes of memory that reading may take beside what is there already
+MAX_MEMORY = 2**31  # bytes of memory that reading may take beside what is there already
 
 
 class Call:
@@ -198,7 +198,7 @@ def little_memory():
     """No more address space than is in use, and MOST."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + MOST, before[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 
@@ -238,7 +238,7 @@ def test_names_of_tensors_and_files_are_one_printable_line(tmp_path):
     torch.save({odd: torch.ones(1)}, tmp_path / f"{odd}.pth")
     found = files.read(tmp_path / f"{odd}.pth").tensors
     with pytest.raises(WeightsError) as raised:
-        weights.take(zoo.find("lenet5"), found)
+        weights.from_layout(zoo.find("lenet5"), found)
     assert str(raised.value).isprintable()
     (tmp_path / f"{odd}.safetensors").write_bytes(pickle.dumps(1))
     with pytest.raises(WeightsError) as raised:

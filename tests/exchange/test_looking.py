@@ -109,7 +109,7 @@ def test_what_googlenet_wrote_itself_needs_no_converting(tmp_path, trained_run):
         code, loaded, err = convert(source, "--network", "lenet5", "--out", "run", cwd=tmp_path)
         assert (code, loaded) == (2, "False\n")
         assert f"{what}" in err
-        assert "predict, evaluate, train --from and convert --to take its run as it is" in err
+        assert "predict, evaluate, train --weights and convert --to take its run as it is" in err
 
 
 @pytest.mark.parametrize("layout", ["torchvision", "timm"])
@@ -143,9 +143,9 @@ def test_folded_normalisation_is_named_and_the_advice_works(tmp_path, resnet):
     assert "training=torch.onnx.TrainingMode.PRESERVE, dynamo=False and do_constant_folding=False" in err
     kept = files.read(onnx_of(resnet, tmp_path / "kept.onnx", **KEPT))
     # Every normalisation of a fresh network is the same: the file has it once, under many names.
-    taken = weights.take(zoo.find("resnet18"), kept.tensors)
+    taken = weights.from_layout(zoo.find("resnet18"), kept.tensors)
     module = {name: tensor for name, tensor in resnet.state_dict().items() if not weights.is_a_counter(name)}
-    back = weights.give(taken.network, taken.state, "torchvision")
+    back = weights.to_layout(taken.network, taken.state, "torchvision")
     torch.testing.assert_close({name: back[name] for name in module}, module, rtol=0, atol=0)
 
 
@@ -192,8 +192,8 @@ def test_of_two_tensors_of_one_name_none_is_taken(tmp_path):
 def test_no_name_means_two_tensors_in_two_layouts(name):
     places: dict[str, set[str]] = {}
     for layout in weights.layouts_of(zoo.find(name)):
-        keys = weights.laid_out(weights.AS_MADE.get((name, layout), zoo.find(name)))
-        theirs = weights.give(zoo.find(name), {key: key for key in keys}, layout)
+        keys = weights.state_dict_on_meta(weights.AS_MADE.get((name, layout), zoo.find(name)))
+        theirs = weights.to_layout(zoo.find(name), {key: key for key in keys}, layout)
         assert len(theirs) == len(keys)
         for their, key in theirs.items():
             places.setdefault(their, set()).add(key)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import googlenet
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import RunError, WeightsError
-from googlenet.exchange.state_dicts import export_weights
 from googlenet.exchange.program import program_of
+from googlenet.exchange.state_dicts import export_weights
 from googlenet.models.analysis import minimum_size
 from googlenet.models.zoo import NETWORKS
 
@@ -22,11 +22,11 @@ from googlenet.models.zoo import NETWORKS
 def narrow(name):
     """The same network with an eighth of its widths."""
 
-    def rule(layer):
+    def preprocessing(layer):
         out = getattr(layer, "out", None)
         return layer if out is None else replace(layer, out=max(2, out // 8))
 
-    return NETWORKS[name].rewrite(rule)
+    return NETWORKS[name].rewrite(preprocessing)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -14,7 +14,7 @@ from googlenet.errors import WeightsError
 from googlenet.exchange import convert as converting
 from googlenet.exchange import files
 from googlenet.models import weights, zoo
-from googlenet.models.shapes import laid_out
+from googlenet.models.shapes import state_dict_on_meta
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
@@ -71,10 +71,10 @@ def test_networks_of_the_onnx_zoo_answer_as_onnxruntime_does(tmp_path, file, net
     model = filled(file, scale)
     onnx.save(model, tmp_path / "w.onnx")
     card, taken = converting.read_weights(tmp_path / "w.onnx", zoo.find(network), "theirs")
-    rule = card.preprocessing
-    assert (rule.channel_order, rule.size) == ("BGR", size)
-    np.testing.assert_allclose(np.array(rule.mean) * 255, mean, rtol=1e-6)
-    np.testing.assert_allclose(np.array(rule.std) * 255, std, rtol=1e-6)
+    preprocessing = card.preprocessing
+    assert (preprocessing.channel_order, preprocessing.size) == ("BGR", size)
+    np.testing.assert_allclose(np.array(preprocessing.mean) * 255, mean, rtol=1e-6)
+    np.testing.assert_allclose(np.array(preprocessing.std) * 255, std, rtol=1e-6)
     assert card.class_names[:2] == ("tench", "goldfish")
     pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.float32)
     fed = ((pixels - np.float32(mean)) / np.float32(std))[..., ::-1].transpose(0, 3, 1, 2).copy()
@@ -87,7 +87,7 @@ def test_networks_of_the_onnx_zoo_answer_as_onnxruntime_does(tmp_path, file, net
 
 @pytest.mark.parametrize("network", ["vgg11", "vgg16", "vgg19"])
 def test_vgg_of_caffe(network):
-    ours = laid_out(zoo.find(network))
+    ours = state_dict_on_meta(zoo.find(network))
     theirs = {}
     for key, tensor in ours.items():
         stage, *_, kind = key.split(".")
@@ -96,7 +96,7 @@ def test_vgg_of_caffe(network):
     depths = {"vgg11": 8, "vgg16": 13, "vgg19": 16}
     assert ("conv5_4.weight" in theirs) == (network == "vgg19")
     assert len([name for name in theirs if name.startswith("conv")]) == 2 * depths[network]
-    taken = weights.take(zoo.find(network), {name: torch.zeros(1).expand(t.shape) for name, t in theirs.items()})
+    taken = weights.from_layout(zoo.find(network), {name: torch.zeros(1).expand(t.shape) for name, t in theirs.items()})
     assert (taken.layout, taken.state.keys()) == ("caffe", ours.keys())
 
 
@@ -150,7 +150,7 @@ def test_the_authors_resnet_50_of_caffe(tmp_path, wire):
 def test_weights_of_another_network_are_told_apart(tmp_path, wire):
     module = torchvision.models.resnet18(num_classes=2)
     with pytest.raises(WeightsError, match=r"no weights of vgg16.*; they fit resnet18: give --network resnet18$"):
-        weights.take(zoo.find("vgg16"), module.state_dict())
+        weights.from_layout(zoo.find("vgg16"), module.state_dict())
     onnx.save(filled("squeezenet"), tmp_path / "w.onnx")
     with pytest.raises(WeightsError, match=r"these are no weights of alexnet"):
-        weights.take(zoo.find("alexnet"), files.read(tmp_path / "w.onnx").tensors)
+        weights.from_layout(zoo.find("alexnet"), files.read(tmp_path / "w.onnx").tensors)

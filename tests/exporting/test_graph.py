@@ -105,45 +105,45 @@ def arrays(module):
     return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
 
 
-def pictures_of(size):
+def images_of(size):
     return np.random.default_rng(size).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
 
 
-def card_of(network, rule, temperature=1.0, **fields):
+def card_of(network, preprocessing, temperature=1.0, **fields):
     classes = tuple(f"class {number}" for number in range(network.num_classes))
-    return ModelCard(network.name, to_json(network), classes, rule, temperature=temperature, **fields)
+    return ModelCard(network.name, to_json(network), classes, preprocessing, temperature=temperature, **fields)
 
 
 def onnx_runtime(bundle):
     session = onnxruntime.InferenceSession(bundle.read("model.onnx"), providers=["CPUExecutionProvider"])
-    return lambda pictures: session.run(None, {"images": pictures})
+    return lambda images: session.run(None, {"images": images})
 
 
-def logits_of(module, rule, pictures):
-    """What the module says of pictures prepared by hand."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (rule.mean, rule.std))
-    x = (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std
+def logits_of(module, preprocessing, images):
+    """What the module says of images prepared by hand."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    x = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - mean) / std
     with torch.inference_mode():
-        return module(x.flip(1) if rule.channel_order == "BGR" else x)
+        return module(x.flip(1) if preprocessing.channel_order == "BGR" else x)
 
 
-def assert_engines_agree_with_torch(network, rule, path, temperature=1.0):
-    module, pictures = used(network, rule.size), pictures_of(rule.size)
-    bundle = write_bundle(path / "bundle", module, card_of(network, rule, temperature), pictures)
+def assert_engines_agree_with_torch(network, preprocessing, path, temperature=1.0):
+    module, images = used(network, preprocessing.size), images_of(preprocessing.size)
+    bundle = write_bundle(path / "bundle", module, card_of(network, preprocessing, temperature), images)
     onnx.checker.check_model(onnx.load_from_string(bundle.read("model.onnx")), full_check=True)
     assert googlenet.verify(bundle.path).largest_difference <= 1e-4  # OpenVINO against the golden outputs
 
-    logits = logits_of(module, rule, pictures)
+    logits = logits_of(module, preprocessing, images)
     expected = (logits / temperature).softmax(1).numpy()
     engine, session = googlenet.load(bundle.path).engine, onnx_runtime(bundle)
     for count in (3, 1):
-        some = pictures[:count]
+        some = images[:count]
         for answers in (session(some)[0], engine.probabilities(some)):
             np.testing.assert_allclose(answers, expected[:count], atol=1e-4)
     if network.stages_before_pooling() is not None:
         with torch.inference_mode():
-            _, places = Deployed(module, rule, temperature)(torch.from_numpy(pictures))
-        for maps in (session(pictures)[1], engine.maps(pictures)):
+            _, places = Deployed(module, preprocessing, temperature)(torch.from_numpy(images))
+        for maps in (session(images)[1], engine.maps(images)):
             np.testing.assert_allclose(maps, places.numpy(), atol=1e-4)
             np.testing.assert_allclose(maps.mean((2, 3)), logits.numpy(), atol=1e-4)
     return engine
@@ -157,14 +157,14 @@ def test_every_noun_used_in_unusual_ways(norm, size, tmp_path):
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_several_labels_have_probabilities_of_their_own(temperature, tmp_path):
-    rule, pictures = Preprocessing(32), pictures_of(32)
+    preprocessing, images = Preprocessing(32), images_of(32)
     module = used(EVERY_NOUN, 32)
     thresholds = (0.5,) * EVERY_NOUN.num_classes
-    card = card_of(EVERY_NOUN, rule, temperature, multi_label=True, thresholds=thresholds)
-    bundle = write_bundle(tmp_path / "bundle", module, card, pictures)
+    card = card_of(EVERY_NOUN, preprocessing, temperature, multi_label=True, thresholds=thresholds)
+    bundle = write_bundle(tmp_path / "bundle", module, card, images)
     assert googlenet.verify(bundle.path).largest_difference <= 1e-4
-    expected = (logits_of(module, rule, pictures) / temperature).sigmoid().numpy()
-    for answers in (onnx_runtime(bundle)(pictures)[0], googlenet.load(bundle.path).engine.probabilities(pictures)):
+    expected = (logits_of(module, preprocessing, images) / temperature).sigmoid().numpy()
+    for answers in (onnx_runtime(bundle)(images)[0], googlenet.load(bundle.path).engine.probabilities(images)):
         np.testing.assert_allclose(answers, expected, atol=1e-4)
 
 
@@ -180,8 +180,8 @@ def test_a_network_that_averages_one_map_a_class(size, tmp_path):
 
 @pytest.mark.parametrize("network", [EVERY_NOUN, NETWORK_IN_NETWORK], ids=lambda network: network.name)
 def test_mean_deviation_order_and_temperature_are_in_the_graph(network, tmp_path):
-    rule = Preprocessing(32, mean=(0.1, 0.5, 0.9), std=(0.9, 0.5, 0.2), channel_order="BGR")
-    assert_engines_agree_with_torch(network, rule, tmp_path, temperature=2.5)
+    preprocessing = Preprocessing(32, mean=(0.1, 0.5, 0.9), std=(0.9, 0.5, 0.2), channel_order="BGR")
+    assert_engines_agree_with_torch(network, preprocessing, tmp_path, temperature=2.5)
 
 
 def test_a_card_says_the_order_of_channels_and_no_other_word(tmp_path):
@@ -212,11 +212,11 @@ def test_every_kind_of_pool_gives_what_torch_gives(size, tmp_path):
     pools = [pool for pool in (*PLAIN, *FIXED) if minimum_size(Network("one", [Stage("pool", [pool])])) <= size]
     branches = [Stage(str(number), [pool, Linear(4)]) for number, pool in enumerate(pools)]
     network = Network("pools", [Stage("all", [Parallel(branches)])], num_classes=4 * len(pools))
-    module, rule, pictures = used(network, size), Preprocessing(size), pictures_of(size)
+    module, preprocessing, images = used(network, size), Preprocessing(size), images_of(size)
     with torch.inference_mode():
-        (expected,) = Deployed(module, rule, 1.0)(torch.from_numpy(pictures))
-    bundle = write_bundle(tmp_path / "bundle", module, card_of(network, rule), pictures)
-    for answers in (onnx_runtime(bundle)(pictures)[0], googlenet.load(bundle.path).engine.probabilities(pictures)):
+        (expected,) = Deployed(module, preprocessing, 1.0)(torch.from_numpy(images))
+    bundle = write_bundle(tmp_path / "bundle", module, card_of(network, preprocessing), images)
+    for answers in (onnx_runtime(bundle)(images)[0], googlenet.load(bundle.path).engine.probabilities(images)):
         wrong = np.abs(np.log(answers) - expected.log().numpy()).max(0).reshape(-1, 4).max(1) > 1e-4
         assert [pool for pool, bad in zip(pools, wrong, strict=True) if bad] == []
 
@@ -241,7 +241,7 @@ def test_heads_are_not_needed():
 @pytest.mark.parametrize(
     ("network", "size", "error", "says"),
     [
-        (replace(FLAT, in_channels=1), 32, NetworkError, "takes pictures of 1 channels, the rule has 3"),
+        (replace(FLAT, in_channels=1), 32, NetworkError, "takes images of 1 channels, the rule has 3"),
         (Network("open", [Stage("conv", [Conv(4)])], num_classes=4), 8, NetworkError, "ends in maps of 8×8"),
         (
             Network("deep", [Stage("pool", [Pool("max", 3, 2, ceil=False)])], num_classes=3),

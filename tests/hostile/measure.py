@@ -23,7 +23,7 @@ from googlenet.card import Preprocessing
 from googlenet.diagnosis.facts import Entry, look
 from googlenet.errors import ImageError
 from googlenet.images.decode import decode
-from googlenet.images.resize import read, see
+from googlenet.images.resize import load_image, read
 
 SECONDS, MEGABYTES = 5, 1024  # the budget of one image
 RULE = Preprocessing(224)
@@ -39,7 +39,7 @@ def _rule(path: Path) -> Preprocessing:
 
 
 WAYS: dict[str, Callable[[Path], object]] = {
-    "predict": lambda path: see(path, _rule(path)),
+    "predict": lambda path: load_image(path, _rule(path)),
     "train": lambda path: read(path, _rule(path), 256),
     "evaluate": lambda path: read(path, _rule(path)).shape,
     "doctor": lambda path: look(Entry(path.name, path, "", ("a",))),

@@ -21,7 +21,7 @@ import numpy as np
 
 import googlenet
 from googlenet.errors import GoogLeNetError
-from googlenet.images.resize import see
+from googlenet.images.resize import load_image
 
 SECONDS = 20  # for everything that is done with one bundle; a tenth is usual
 SPARE_BYTES = 1 << 30  # of address space, beside what a sound bundle took
@@ -136,7 +136,7 @@ def say(found):
 
 
 def main(command, image, *arguments):
-    pixels = see(image, googlenet.load(arguments[0]).card.preprocessing)
+    pixels = load_image(image, googlenet.load(arguments[0]).card.preprocessing)
     say(bounded(arguments[0], pixels))  # what a sound bundle says, everything imported
     limit_memory()
     if command == "mutate":

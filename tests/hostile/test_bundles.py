@@ -484,10 +484,14 @@ card_with("files cannot be", files=lambda files: files | {"..": "0" * 64})("a_fi
 card_with("files cannot be", files=lambda files: files | {"a\0b": "0" * 64})("a_file_with_a_zero_in_its_name")
 card_with("files cannot be", files={f"f{n}": "0" * 64 for n in range(1000)})("a_thousand_files")
 card_with("files cannot be", files=lambda files: dict.fromkeys(files, 0))("hashes_that_are_numbers")
-card_with("a mean and a std", preprocessing=lambda rule: rule | {"mean": [0] * 5000, "std": [1] * 5000})("channels")
-card_with("size must be 1 to 4096", preprocessing=lambda rule: rule | {"size": 10**9})("images_of_any_size")
-card_with("size must be 1 to 4096", preprocessing=lambda rule: rule | {"size": 32.5})("half_a_pixel")
-card_with("std must be above 0", preprocessing=lambda rule: rule | {"std": [0, 1, 1]})("no_deviation")
+card_with(
+    "a mean and a std", preprocessing=lambda preprocessing: preprocessing | {"mean": [0] * 5000, "std": [1] * 5000}
+)("channels")
+card_with("size must be 1 to 4096", preprocessing=lambda preprocessing: preprocessing | {"size": 10**9})(
+    "images_of_any_size"
+)
+card_with("size must be 1 to 4096", preprocessing=lambda preprocessing: preprocessing | {"size": 32.5})("half_a_pixel")
+card_with("std must be above 0", preprocessing=lambda preprocessing: preprocessing | {"std": [0, 1, 1]})("no_deviation")
 card_with("damaged: preprocessing should be a table, got \\[\\]", preprocessing=[])("preprocessing_that_is_a_list")
 card_with("a text of more than", measured_on="x" * 100_000)("a_long_text")
 card_with(r"damaged: \\x1b\[31m is not known", **{"\x1b[31m": 1})("an_escape_for_terminals")

@@ -1,4 +1,4 @@
-"""Pictures of other channels than R, G and B: grey, RGBA, pages of a TIFF, arrays."""
+"""Images of other channels than R, G and B: grey, RGBA, pages of a TIFF, arrays."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def bands(array: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "P", "1"])
-def test_any_picture_becomes_grey_as_pillow_has_it(mode: str) -> None:
+def test_any_image_becomes_grey_as_pillow_has_it(mode: str) -> None:
     image = COLOURS.convert(mode)
     expected = np.asarray(image.convert("RGB").convert("L"))[:, :, None]
     np.testing.assert_array_equal(decode(encoded(image, "TIFF"), 1), expected)
@@ -112,9 +112,9 @@ def test_an_array_of_the_second_version_of_the_file() -> None:
     np.testing.assert_array_equal(decode(stream.getvalue(), 5), FIVE)
 
 
-def test_arrays_are_pictures_only_where_the_channels_are_taken_as_stored() -> None:
+def test_arrays_are_images_only_where_the_channels_are_taken_as_stored() -> None:
     assert [channels for channels in range(1, 8) if ".npy" in suffixes(channels)] == [2, 4, 5, 6, 7]
-    with pytest.raises(UnreadableImageError, match="is not a picture"):
+    with pytest.raises(UnreadableImageError, match="is not an image"):
         decode(saved(FIVE[:, :, :3]))
 
 
@@ -145,7 +145,7 @@ def test_arrays_are_pictures_only_where_the_channels_are_taken_as_stored() -> No
         (saved(FIVE)[:9], 5, "is damaged: the file is truncated$"),
         (b"\x93NUMPY\x03\x00" + saved(FIVE)[8:], 5, "is a .npy file of version 3: write it with numpy.save"),
         (saved(FIVE).replace(b"'descr'", b"'wrong'"), 5, "is damaged: its .npy header is damaged$"),
-        (b"nothing", 5, r"is not a picture \(JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC, or a .npy array\)"),
+        (b"nothing", 5, r"is not an image \(JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC, or a .npy array\)"),
     ],
 )  # fmt: skip
 def test_what_is_needed_and_what_is_there_is_said(data: bytes, channels: int, says: str, tmp_path: Path) -> None:

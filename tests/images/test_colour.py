@@ -14,7 +14,7 @@ from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError
 from googlenet.images.colour import MAX_PROFILE_BYTES
 from googlenet.images.decode import decode
-from googlenet.images.resize import see
+from googlenet.images.resize import load_image
 
 RANDOM = np.random.default_rng(0)
 PATCHES = np.repeat(np.repeat(RANDOM.integers(0, 256, (4, 4, 3), np.uint8), 8, axis=0), 8, axis=1)
@@ -133,7 +133,7 @@ def test_the_doctor_names_profiles_that_are_not_applied(coloured: Path) -> None:
 
     for name, icc in (*BROKEN.items(), ("right", ADOBE)):
         Image.fromarray(PATCHES).save(coloured / f"red/{name}.tif", icc_profile=icc)
-    found = {finding.names[0]: finding.detail for finding in googlenet.examine(coloured).of("profile")}
+    found = {finding.names[0]: finding.detail for finding in googlenet.doctor(coloured).of("profile")}
     assert sorted(found) == sorted(f"red/{name}.tif" for name in BROKEN)
     assert found["red/huge.tif"] == f"it has {len(BROKEN['huge']):,} bytes, {MAX_PROFILE_BYTES:,} are read"
     assert found["red/cut.tif"].startswith("it is broken: ")
@@ -145,11 +145,11 @@ def test_a_card_says_what_is_done_with_profiles_and_an_old_one_ignores_them() ->
     text = card.to_json()
     old = text.replace(',\n    "color_profiles": "applied"', "").replace(',\n    "value_range": null', "")
     assert old != text
-    rule = ModelCard.from_json(old.replace('"format": 4', '"format": 3')).preprocessing
-    assert (rule.color_profiles, rule.value_range) == ("ignored", None)
+    preprocessing = ModelCard.from_json(old.replace('"format": 4', '"format": 3')).preprocessing
+    assert (preprocessing.color_profiles, preprocessing.value_range) == ("ignored", None)
     data = encoded(Image.fromarray(PATCHES), "PNG", icc_profile=ADOBE)
-    np.testing.assert_array_equal(see(data, rule), PATCHES)
-    assert apart(see(data, card.preprocessing), PATCHES) > 5
+    np.testing.assert_array_equal(load_image(data, preprocessing), PATCHES)
+    assert apart(load_image(data, card.preprocessing), PATCHES) > 5
     with pytest.raises(BundleError, match="color_profiles must be applied or ignored, got 'bent'"):
         ModelCard.from_json(text.replace('"applied"', '"bent"'))
 

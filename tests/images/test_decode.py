@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, features
 from googlenet.card import Preprocessing
 from googlenet.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from googlenet.images.decode import decode
-from googlenet.images.resize import prepare
+from googlenet.images.resize import resize_and_crop
 
 PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -26,9 +26,9 @@ LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}
 # Smooth, of odd sides, and unlike each of its mirror images and turns.
 ROWS, COLUMNS = np.mgrid[:15, :21]
 UPRIGHT = np.stack([COLUMNS * 12, ROWS * 17, (COLUMNS + ROWS) * 3], axis=2).astype(np.uint8)
-PICTURE = Image.fromarray(UPRIGHT)
+IMAGE = Image.fromarray(UPRIGHT)
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))  # does not compress
-LARGE = PICTURE.resize((210, 150))
+LARGE = IMAGE.resize((210, 150))
 RAMP = np.linspace(0, 65535, 256).astype(np.uint16).reshape(4, 64)
 RAMP_OF_8_BITS = np.arange(256, dtype=np.uint8).reshape(4, 64)
 
@@ -74,33 +74,33 @@ def damaged(tiff: bytes) -> bytes:
     return bytes(changed)
 
 
-# What a picture may come from
+# What an image may come from
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_gives_its_pixels(format: str) -> None:
-    assert difference(decode(encoded(PICTURE, format, **LOSSLESS.get(format, {}))), UPRIGHT) < 8
+    assert difference(decode(encoded(IMAGE, format, **LOSSLESS.get(format, {}))), UPRIGHT) < 8
 
 
 @pytest.mark.parametrize("format", LOSSLESS)
 def test_lossless_formats_give_exactly_the_pixels(format: str) -> None:
-    np.testing.assert_array_equal(decode(encoded(PICTURE, format, **LOSSLESS[format])), UPRIGHT)
+    np.testing.assert_array_equal(decode(encoded(IMAGE, format, **LOSSLESS[format])), UPRIGHT)
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits"])
 def test_compressed_tiff(compression: str) -> None:
-    np.testing.assert_array_equal(decode(encoded(PICTURE, "TIFF", compression=compression)), UPRIGHT)
+    np.testing.assert_array_equal(decode(encoded(IMAGE, "TIFF", compression=compression)), UPRIGHT)
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
 def test_of_several_frames_the_first_is_read(format: str) -> None:
-    frames = {"save_all": True, "append_images": [Image.new("RGB", PICTURE.size, "red")]}
-    assert difference(decode(encoded(PICTURE, format, **frames)), UPRIGHT) < 8
+    frames = {"save_all": True, "append_images": [Image.new("RGB", IMAGE.size, "red")]}
+    assert difference(decode(encoded(IMAGE, format, **frames)), UPRIGHT) < 8
 
 
 def test_path_bytes_open_file_pillow_image_and_array_give_the_same(tmp_path: Path) -> None:
-    file = tmp_path / "a picture, größer.PNG"
-    PICTURE.save(file)
+    file = tmp_path / "an image, größer.PNG"
+    IMAGE.save(file)
     with file.open("rb") as stream, Image.open(file) as image:
         for source in (file, str(file), file.read_bytes(), stream, image, UPRIGHT):
             np.testing.assert_array_equal(decode(source), UPRIGHT)
@@ -108,7 +108,7 @@ def test_path_bytes_open_file_pillow_image_and_array_give_the_same(tmp_path: Pat
 
 
 def test_the_suffix_does_not_matter(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(encoded(PICTURE, "PNG"))
+    (tmp_path / "photo.jpg").write_bytes(encoded(IMAGE, "PNG"))
     np.testing.assert_array_equal(decode(tmp_path / "photo.jpg"), UPRIGHT)
 
 
@@ -155,14 +155,14 @@ def test_an_array_of_another_kind_is_refused_with_its_kind_and_shape(array: np.n
 
 
 @pytest.mark.parametrize("source", [None, 5, ["a.jpg"]])
-def test_what_cannot_be_a_picture_at_all_is_refused_with_its_type(source: object) -> None:
+def test_what_cannot_be_an_image_at_all_is_refused_with_its_type(source: object) -> None:
     with pytest.raises(UnreadableImageError, match=f"path, bytes.* got {type(source).__name__}$"):
         decode(source)  # type: ignore[arg-type]
 
 
 # Upright
 
-# How a camera stores an upright picture, by what the EXIF standard says of the stored picture's first row and column.
+# How a camera stores an upright image, by what the EXIF standard says of the stored image's first row and column.
 STORED_AS = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -177,7 +177,7 @@ STORED_AS = {
 
 @pytest.mark.parametrize("orientation", STORED_AS)
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
-def test_each_exif_orientation_gives_the_same_upright_picture(format: str, orientation: int) -> None:
+def test_each_exif_orientation_gives_the_same_upright_image(format: str, orientation: int) -> None:
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](UPRIGHT)))
     data = encoded(stored, format, exif=exif(orientation), **LOSSLESS[format])
     np.testing.assert_array_equal(decode(data), UPRIGHT)
@@ -192,7 +192,7 @@ def test_each_exif_orientation_of_a_photograph(format: str, orientation: int) ->
 
 @pytest.mark.parametrize("orientation", STORED_AS)
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_each_exif_orientation_of_a_16_bit_picture(format: str, orientation: int) -> None:
+def test_each_exif_orientation_of_a_16_bit_image(format: str, orientation: int) -> None:
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](RAMP)))
     assert stored.mode == "I;16"
     pixels = decode(encoded(stored, format, exif=exif(orientation)))
@@ -201,15 +201,15 @@ def test_each_exif_orientation_of_a_16_bit_picture(format: str, orientation: int
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_orientation_that_does_not_exist_is_ignored(orientation: int) -> None:
-    np.testing.assert_array_equal(decode(encoded(PICTURE, "PNG", exif=exif(orientation))), UPRIGHT)
+    np.testing.assert_array_equal(decode(encoded(IMAGE, "PNG", exif=exif(orientation))), UPRIGHT)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_damaged_exif_block_does_not_cost_the_picture(orientation: int) -> None:
+def test_a_damaged_exif_block_does_not_cost_the_image(orientation: int) -> None:
     tags = exif(orientation)
     tags[0x010F], tags[0x011A], tags[0x0132] = "Maker", 72.0, "2020:01:01 00:00:00"
-    whole = encoded(PICTURE, "WEBP", exif=tags, lossless=True)
+    whole = encoded(IMAGE, "WEBP", exif=tags, lossless=True)
     block = whole.index(b"MM\0*")
     random = np.random.default_rng(0)
     for _ in range(200):
@@ -224,13 +224,13 @@ def test_a_damaged_exif_block_does_not_cost_the_picture(orientation: int) -> Non
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
 def test_each_mode_of_pillow_becomes_what_pillow_shows(mode: str) -> None:
-    image = (PICTURE.convert("RGBA") if mode == "RGBa" else PICTURE).convert(mode)
+    image = (IMAGE.convert("RGBA") if mode == "RGBa" else IMAGE).convert(mode)
     assert difference(decode(image), np.asarray(image.convert("RGBA").convert("RGB"))) == 0
 
 
 def test_a_mode_that_pillow_does_not_convert_is_one_clean_error() -> None:
     with pytest.raises(UnreadableImageError, match="conversion from La"):
-        decode(PICTURE.convert("LA").convert("La"))
+        decode(IMAGE.convert("LA").convert("La"))
 
 
 def test_lab_becomes_the_colour_it_describes() -> None:
@@ -250,9 +250,9 @@ def test_cmyk_jpeg_keeps_its_colours(colour: str) -> None:
 
 
 def test_grey_and_one_bit_files() -> None:
-    grey = PICTURE.convert("L")
+    grey = IMAGE.convert("L")
     np.testing.assert_array_equal(decode(encoded(grey, "PNG"))[:, :, 1], np.asarray(grey))
-    bits = PICTURE.convert("1")
+    bits = IMAGE.convert("1")
     for format in ("PNG", "TIFF", "BMP"):
         np.testing.assert_array_equal(decode(encoded(bits, format))[:, :, 2], np.asarray(bits) * np.uint8(255))
 
@@ -318,7 +318,7 @@ def test_a_deep_grey_ramp_is_scaled_and_not_clipped_to_white(data: bytes) -> Non
     np.testing.assert_array_equal(pixels, np.stack([RAMP_OF_8_BITS] * 3, axis=2))
 
 
-def test_a_dark_16_bit_picture_stays_dark() -> None:
+def test_a_dark_16_bit_image_stays_dark() -> None:
     assert decode(encoded(Image.fromarray(RAMP // 64), "PNG")).max() == 4
 
 
@@ -344,7 +344,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, side: int) -> No
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("source", [PICTURE, UPRIGHT, encoded(PICTURE, "JPEG")], ids=["image", "array", "bytes"])
+@pytest.mark.parametrize("source", [IMAGE, UPRIGHT, encoded(IMAGE, "JPEG")], ids=["image", "array", "bytes"])
 def test_max_pixels_holds_for_every_kind_of_source(source: object) -> None:
     assert decode(source, max_pixels=15 * 21).shape == (15, 21, 3)  # type: ignore[arg-type]
     with pytest.raises(ImageTooLargeError, match="21×15 = 315 pixels, 314 are allowed"):
@@ -356,7 +356,7 @@ def test_raising_max_pixels_lifts_the_limit_of_pillow_for_the_call_only(
     format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # stands for its 89 megapixels
-    data = encoded(PICTURE, format, **({"lossless": True} if format == "WEBP" else {}))
+    data = encoded(IMAGE, format, **({"lossless": True} if format == "WEBP" else {}))
     assert difference(decode(data, max_pixels=10**9), UPRIGHT) < 8
     with pytest.raises(UnreadableImageError):
         decode(half(encoded(NOISE, "PNG")), max_pixels=10**9)
@@ -365,7 +365,7 @@ def test_raising_max_pixels_lifts_the_limit_of_pillow_for_the_call_only(
 
 def test_threads_that_lift_the_limit_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    data = encoded(PICTURE, "PNG")
+    data = encoded(IMAGE, "PNG")
     limits = [10**9, 2 * 10**9, 4 * 10**9] * 30
     often = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # so that threads meet in the middle of a call
@@ -408,18 +408,18 @@ def link_to_itself(path: Path) -> None:
 def forbid(path: Path) -> None:
     if not hasattr(os, "geteuid") or os.geteuid() == 0:
         pytest.skip("whoever runs this may read every file")
-    PICTURE.save(path)
+    IMAGE.save(path)
     path.chmod(0)
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (write_empty, "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"),
-        (write_text, "is not a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"),
+        (write_empty, "is not an image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"),
+        (write_text, "is not an image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)"),
         (write_half_a_jpeg, "is damaged: the file is truncated"),
         (write_half_a_png, "is damaged: the file is truncated"),
-        (Path.mkdir, "is a folder, not a picture"),
+        (Path.mkdir, "is a folder, not an image"),
         (lambda path: None, "does not exist"),
         (link_to_itself, "cannot be read: "),
         (forbid, "may not be read: permission denied"),
@@ -438,8 +438,8 @@ def test_rubbish_is_one_line_that_names_the_file_and_what_is_wrong(tmp_path: Pat
 
 def test_what_python_says_of_a_damaged_file_is_not_said() -> None:
     without_palette = png(4, 4, 8, b"\0\0\0\0\0" * 4, colour=3)
-    broken_header = encoded(PICTURE, "GIF")[:10] + b";"
-    broken_chunk = encoded(PICTURE, "PNG", dpi=(72, 72)).replace(b"pHYs", b"pHYx")
+    broken_header = encoded(IMAGE, "GIF")[:10] + b";"
+    broken_chunk = encoded(IMAGE, "PNG", dpi=(72, 72)).replace(b"pHYs", b"pHYx")
     for data in (without_palette, broken_header, broken_chunk):
         with pytest.raises(UnreadableImageError, match=r"^the data given is damaged: its structure cannot be read$"):
             decode(data)
@@ -473,20 +473,20 @@ def test_an_open_file_and_an_opened_image_are_named_by_their_file(tmp_path: Path
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_picture_cut_short_is_refused_and_never_half_grey(format: str) -> None:
+def test_an_image_cut_short_is_refused_and_never_half_grey(format: str) -> None:
     data = encoded(NOISE, format)
     for part in (0.01, 0.1, 0.25, 0.5, 0.75, 0.9):
         with pytest.raises(ImageError):
             decode(data[: int(part * len(data))])
     for cut in range(1, 60):  # what is lost here may come after the last pixel
-        picture_or_image_error(data[:-cut])
+        image_or_error(data[:-cut])
 
 
 def test_a_file_cut_anywhere_in_its_header_or_pixels_is_said_to_be_truncated() -> None:
-    grey = PICTURE.convert("1")
-    files = [encoded(PICTURE, format) for format in (*FORMATS, "AVIF") if format != "GIF" and features.check("avif")]
-    files += [encoded(PICTURE, "TIFF", compression=packed) for packed in ("tiff_lzw", "jpeg", "packbits")]
-    for data in (*files, encoded(grey, "TIFF", compression="group4"), encoded(PICTURE.convert("P"), "PNG")):
+    grey = IMAGE.convert("1")
+    files = [encoded(IMAGE, format) for format in (*FORMATS, "AVIF") if format != "GIF" and features.check("avif")]
+    files += [encoded(IMAGE, "TIFF", compression=packed) for packed in ("tiff_lzw", "jpeg", "packbits")]
+    for data in (*files, encoded(grey, "TIFF", compression="group4"), encoded(IMAGE.convert("P"), "PNG")):
         for length in range(24, len(data) - 64, 37):
             with pytest.raises(UnreadableImageError, match=r"^the data given is damaged: the file is truncated$"):
                 decode(data[:length])
@@ -528,7 +528,7 @@ def test_a_damaged_tiff_costs_no_whole_one_that_another_thread_reads() -> None:
         assert list(pool.map(is_read, files)) == [True, False] * 200
 
 
-def picture_or_image_error(data: bytes) -> None:
+def image_or_error(data: bytes) -> None:
     try:
         pixels = decode(data, max_pixels=10**6)
     except ImageError as error:
@@ -546,21 +546,21 @@ def picture_or_image_error(data: bytes) -> None:
     st.binary(max_size=200),
 )
 def test_random_bytes_raise_nothing_but_an_image_error(start: bytes, rest: bytes) -> None:
-    picture_or_image_error(start + rest)
+    image_or_error(start + rest)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("format", [*FORMATS, "MPO"])
-def test_flipped_bytes_give_a_picture_or_an_image_error(format: str) -> None:
+def test_flipped_bytes_give_an_image_or_an_image_error(format: str) -> None:
     options = {} if format in ("BMP", "GIF") else {"exif": exif(6)}
-    data = encoded(PICTURE, format, **options)
+    data = encoded(IMAGE, format, **options)
     random = np.random.default_rng(0)
     for turn in range(300):
         damaged = bytearray(data)
         reach = len(data) if turn % 2 else min(len(data), 200)  # half of them hit the headers
         for at in random.integers(0, reach, 3):
             damaged[at] = random.integers(256)
-        picture_or_image_error(bytes(damaged))
+        image_or_error(bytes(damaged))
 
 
 # Photographs
@@ -620,16 +620,16 @@ def test_the_limit_holds_for_the_pixels_that_are_decoded() -> None:
 
 
 def test_training_and_prediction_see_the_same_pixels_of_a_large_jpeg(tmp_path: Path) -> None:
-    from googlenet.data.image_set import Picture, Pictures
-    from googlenet.training.loading import PictureDataset, Place
+    from googlenet.data.image_set import ImageSet, LabelledImage
+    from googlenet.training.loading import ImageDataset, SampleKey
 
     (tmp_path / "large.jpg").write_bytes(encoded(PHOTOGRAPH, "JPEG"))
-    rule = Preprocessing(64, 0.875)
-    pictures = Pictures(("one",), (Picture("large", (0,), tmp_path / "large.jpg"),))
-    _, _, seen = PictureDataset(pictures, rule, 0, None)[Place(0, 0, 64)]
-    expected = prepare(decode(tmp_path / "large.jpg", at_least=rule.resize), rule)
+    preprocessing = Preprocessing(64, 0.875)
+    images = ImageSet(("one",), (LabelledImage("large", (0,), tmp_path / "large.jpg"),))
+    _, _, seen = ImageDataset(images, preprocessing, 0, None)[SampleKey(0, 0, 64)]
+    expected = resize_and_crop(decode(tmp_path / "large.jpg", at_least=preprocessing.resized_side), preprocessing)
     np.testing.assert_array_equal(seen.permute(1, 2, 0).numpy(), expected)
-    assert difference(expected, prepare(decode(tmp_path / "large.jpg"), rule)) < 3
+    assert difference(expected, resize_and_crop(decode(tmp_path / "large.jpg"), preprocessing)) < 3
 
 
 @pytest.mark.parametrize(("kind", "count"), [("png", 8), ("png", 40), ("jpg", 20), ("gif", 9)])

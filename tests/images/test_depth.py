@@ -15,7 +15,7 @@ import googlenet
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError, UnreadableImageError
 from googlenet.images.decode import decode
-from googlenet.images.resize import see
+from googlenet.images.resize import load_image
 
 RAMP = np.tile(np.linspace(0, 1, 256), (2, 1))  # from black to white
 BYTES = np.arange(256)
@@ -129,9 +129,11 @@ def test_a_data_set_has_one_range_that_training_says_and_the_card_keeps(
     assert bundle.card.preprocessing.value_range == (0, 4095)
     assert ModelCard.from_json(bundle.card.to_json()).preprocessing.value_range == (0, 4095)
     one = next(scans.glob("red/*.png"))
-    seen = see(one, Preprocessing(32, value_range=(0, 4095)))
-    np.testing.assert_array_equal(googlenet.load(tmp_path / "run").prepare(one), see(one, bundle.card.preprocessing))
-    np.testing.assert_array_equal(googlenet.load(tmp_path / "run").prepare(one), seen)
+    seen = load_image(one, Preprocessing(32, value_range=(0, 4095)))
+    np.testing.assert_array_equal(
+        googlenet.load(tmp_path / "run").preprocess(one), load_image(one, bundle.card.preprocessing)
+    )
+    np.testing.assert_array_equal(googlenet.load(tmp_path / "run").preprocess(one), seen)
     for command in ("predict", "evaluate"):
         code, out, err = call(command, tmp_path / "run", scans if command == "evaluate" else one)
         assert code == 0
@@ -150,7 +152,7 @@ def test_the_doctor_says_the_range_and_what_lies_beyond(coloured: Path) -> None:
     for name, values in (("a", scaled(0, 0.9, "f4")), ("b", scaled(-0.02, 1.02, "f4"))):
         (coloured / f"red/{name}.tif").write_bytes(saved(values))
     (coloured / "red/c.tif").write_bytes(tiff(scaled(0, 300, "<u2").tobytes(), 16, more=((341, 3, 1, 200),)))
-    findings = googlenet.examine(coloured)
+    findings = googlenet.doctor(coloured)
     [deep] = findings.of("deep")
     assert (deep.names, deep.detail) == (
         ("red/a.tif", "red/b.tif"),

@@ -1,4 +1,4 @@
-"""A bundle at work: prediction, maps, many pictures at once, and everything a bundle from elsewhere can hide."""
+"""A bundle at work: prediction, maps, many images at once, and everything a bundle from elsewhere can hide."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.errors import BundleError, GoogLeNetError, NetworkError, UnreadableImageError
 from googlenet.inference.engine import precisions
-from googlenet.parallel import AHEAD, cores
+from googlenet.parallel import PREFETCH, cores
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_what_a_prediction_says(trained_run, photos):
     assert str(prediction).startswith("Prediction('red', ")
 
 
-def test_a_picture_comes_in_any_form(trained_run, photos):
+def test_an_image_comes_in_any_form(trained_run, photos):
     path = photos / "green" / "003.png"
     with Image.open(path) as image, path.open("rb") as file:
         forms = [path, str(path), path.read_bytes(), file, image, np.asarray(image)]
@@ -64,10 +64,10 @@ def test_a_picture_comes_in_any_form(trained_run, photos):
         np.testing.assert_array_equal(answer, answers[0])
 
 
-def test_a_heatmap_covers_the_picture_and_is_black_where_the_crop_cut(trained_run, photos):
+def test_a_heatmap_covers_the_image_and_is_black_where_the_crop_cut(trained_run, photos):
     prediction = googlenet.load(trained_run).predict(photos / "blue" / "002.png")
     heat = prediction.heatmap()
-    assert heat.shape == (40, 48)  # the picture's own size
+    assert heat.shape == (40, 48)  # the image's own size
     assert 0 <= heat.min() <= heat.max() <= 1
     assert not heat[:, :3].any()  # 48 wide, the middle 40 are seen
     assert prediction.heatmap("red").shape == (40, 48)
@@ -75,28 +75,28 @@ def test_a_heatmap_covers_the_picture_and_is_black_where_the_crop_cut(trained_ru
         prediction.heatmap("rot")
 
 
-@pytest.mark.parametrize("fit", ["pad", "squash"])
-def test_a_heatmap_lies_where_the_network_saw_the_picture(trained_run, tmp_path, fit):
+@pytest.mark.parametrize("resize", ["pad", "squash"])
+def test_a_heatmap_lies_where_the_network_saw_the_image(trained_run, tmp_path, resize):
     bundle = bundles.read(trained_run)
-    rule = dataclasses.replace(bundle.card.preprocessing, fit=fit)
-    card = dataclasses.replace(bundle.card, preprocessing=rule)
+    preprocessing = dataclasses.replace(bundle.card.preprocessing, resize=resize)
+    card = dataclasses.replace(bundle.card, preprocessing=preprocessing)
     written = bundles.write(tmp_path / "bundle", card, {name: bundle.read(name) for name in card.files})
-    picture = Image.new("RGB", (96, 32), (40, 60, 200))
-    picture.paste((200, 50, 40), (64, 0, 96, 32))  # red on the right
+    image = Image.new("RGB", (96, 32), (40, 60, 200))
+    image.paste((200, 50, 40), (64, 0, 96, 32))  # red on the right
     classifier = googlenet.load(written.path)
-    heat = classifier.predict(picture).heatmap("red")
+    heat = classifier.predict(image).heatmap("red")
     assert heat.shape == (32, 96)
     # Of the square that the network saw, enlarged: its middle third, or all of it flattened.
-    square = Image.fromarray(googlenet.load(trained_run).predict(classifier.prepare(picture)).heatmap("red"))
-    expected = square.resize((96, 96)).crop((0, 32, 96, 64)) if fit == "pad" else square.resize((96, 32))
+    square = Image.fromarray(googlenet.load(trained_run).predict(classifier.preprocess(image)).heatmap("red"))
+    expected = square.resize((96, 96)).crop((0, 32, 96, 64)) if resize == "pad" else square.resize((96, 32))
     assert np.abs(heat - np.asarray(expected)).mean() < 0.02
     assert heat[:, 70:].mean() > heat[:, :50].mean()
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_many_pictures_are_answered_in_order_the_bad_ones_too(trained_run, photos, tmp_path, batch_size):
+def test_many_images_are_answered_in_order_the_bad_ones_too(trained_run, photos, tmp_path, batch_size):
     bad = tmp_path / "bad.jpg"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     sources = [photos / "red" / "000.png", bad, photos / "blue" / "000.png", tmp_path / "missing.png"] * 3
     answers = list(googlenet.load(trained_run).predict_many(sources, batch_size=batch_size))
     assert len(answers) == 12
@@ -109,7 +109,7 @@ def test_many_pictures_are_answered_in_order_the_bad_ones_too(trained_run, photo
             np.testing.assert_allclose(answer.probabilities, alone.probabilities, atol=1e-5)
 
 
-def test_many_pictures_never_wait_in_memory(trained_run):
+def test_many_images_never_wait_in_memory(trained_run):
     taken = []
 
     def endless():
@@ -120,7 +120,7 @@ def test_many_pictures_never_wait_in_memory(trained_run):
     answers = googlenet.load(trained_run).predict_many(endless(), batch_size=4)
     for _ in range(40):
         next(answers)
-    assert len(taken) <= 40 + AHEAD * cores() * 4
+    assert len(taken) <= 40 + PREFETCH * cores() * 4
     answers.close()
 
 
@@ -145,10 +145,10 @@ def test_threads_may_share_a_classifier(trained_run, photos):
 def test_classifiers_of_different_bundles_and_precisions_do_not_disturb_each_other(trained_run, photos, copy):
     bundle = copy()
     names = tuple(reversed(bundle.card.class_names))
-    rule = dataclasses.replace(bundle.card.preprocessing, crop_fraction=0.7)
+    preprocessing = dataclasses.replace(bundle.card.preprocessing, crop_fraction=0.7)
     other = bundles.write(
         bundle.path.with_name("other"),
-        dataclasses.replace(bundle.card, class_names=names, preprocessing=rule),
+        dataclasses.replace(bundle.card, class_names=names, preprocessing=preprocessing),
         {name: bundle.read(name) for name in bundle.card.files},
     )
     files = sorted(photos.glob("*/*.png"))[::5]
@@ -180,9 +180,9 @@ def test_the_engine_refuses_a_batch_of_another_shape_or_type(trained_run):
             engine.probabilities(wrong)
 
 
-def test_verify_replays_the_golden_pictures(trained_run):
+def test_verify_replays_the_golden_images(trained_run):
     result = googlenet.verify(trained_run)
-    assert result.pictures == 4
+    assert result.images == 4
     assert result.largest_difference <= 1e-4
     assert set(result.files) == {"golden.npz", "model.onnx", "weights.safetensors"}
 
@@ -203,7 +203,7 @@ def test_the_graph_is_a_single_file_any_engine_reads(trained_run, photos):
     session = onnxruntime.InferenceSession(trained_run / "bundle" / "model.onnx", providers=["CPUExecutionProvider"])
     assert session.get_modelmeta().custom_metadata_map["class_names"] == "blue\ngreen\nred"
     classifier = googlenet.load(trained_run)
-    batch = np.stack([classifier.prepare(photos / name / "005.png") for name in classifier.class_names])
+    batch = np.stack([classifier.preprocess(photos / name / "005.png") for name in classifier.class_names])
     probabilities, maps, embeddings = session.run(None, {"images": batch})
     np.testing.assert_allclose(probabilities, classifier.engine.probabilities(batch), atol=1e-4)
     np.testing.assert_allclose(maps, classifier.engine.maps(batch), atol=1e-3)
@@ -393,7 +393,7 @@ def test_a_bundle_that_cannot_be_written_leaves_the_old_one(copy, monkeypatch):
 def test_prediction_imports_no_torch_and_nothing_phones_home(trained_run, photos):
     code = """
 import socket, sys
-def refuse(*arguments, **options):
+def check_output_path(*arguments, **options):
     raise SystemExit(f"the network was asked for: {arguments}")
 socket.socket.connect = socket.getaddrinfo = refuse
 import googlenet
@@ -414,8 +414,8 @@ def test_a_signal_after_the_last_classifier_is_gone_does_not_crash(trained_run):
 import os, signal, sys
 import numpy as np, googlenet
 classifier = googlenet.load(sys.argv[1])
-picture = np.zeros((40, 40, 3), np.uint8)
-classifier.predict(picture).heatmap()
+image = np.zeros((40, 40, 3), np.uint8)
+classifier.predict(image).heatmap()
 del classifier
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 os.kill(os.getpid(), signal.SIGUSR1)
@@ -432,7 +432,7 @@ def test_what_is_of_another_type_is_said(trained_run):
             prediction.top(wrong)
     assert len(prediction.top(np.int64(2))) == 2
     for wrong in ("a.jpg", b"abc", None):
-        with pytest.raises(GoogLeNetError, match="many pictures are a list of them, got"):
+        with pytest.raises(GoogLeNetError, match="many images are a list of them, got"):
             list(classifier.predict_many(wrong))
     with pytest.raises(GoogLeNetError, match="no class is called 5"):
         prediction.heatmap(5)

@@ -31,7 +31,7 @@ def through_pickle(value):
 
 
 def forms(photo):
-    """Give a picture in every form that `predict` takes but an open file."""
+    """Give an image in every form that `predict` takes but an open file."""
     with Image.open(photo) as image:
         loaded = image.copy()
     return [photo, str(photo), photo.read_bytes(), loaded, Image.open(photo), np.asarray(loaded)]
@@ -49,7 +49,7 @@ def test_a_prediction_is_the_same_after_pickle_and_copy(classifier, photo, form)
         np.testing.assert_array_equal(again.heatmap("blue"), prediction.heatmap("blue"))
 
 
-def test_predictions_are_compared_by_picture_and_answer(classifier, photo):
+def test_predictions_are_compared_by_image_and_answer(classifier, photo):
     prediction = classifier.predict(photo)
     assert prediction == classifier.predict(str(photo))
     assert (prediction == classifier.predict(photo.with_name("008.png"))) is False
@@ -114,7 +114,7 @@ def test_a_classifier_that_was_pickled_or_copied_answers(trained_run, photo, how
     assert again.engine.precision == "fp32"
     assert repr(again) == repr(classifier) == f"Classifier({str(trained_run / 'bundle')!r}, fp32, 3 classes)"
     np.testing.assert_array_equal(
-        how(classifier.engine).probabilities(classifier.prepare(photo)[None])[0], again.predict(photo).probabilities
+        how(classifier.engine).probabilities(classifier.preprocess(photo)[None])[0], again.predict(photo).probabilities
     )
 
 
@@ -188,7 +188,7 @@ def test_probabilities_and_embeddings_are_arrays(classifier, photo):
 
 
 @pytest.mark.parametrize("ask", ["predict", "probabilities", "embed"])
-def test_the_first_picture_of_a_list_that_cannot_be_read_is_named(classifier, photo, ask):
+def test_the_first_image_of_a_list_that_cannot_be_read_is_named(classifier, photo, ask):
     with pytest.raises(UnreadableImageError, match=r"nothing\.png does not exist"):
         getattr(classifier, ask)([photo, "nothing.png", photo])
 
@@ -196,14 +196,14 @@ def test_the_first_picture_of_a_list_that_cannot_be_read_is_named(classifier, ph
 @pytest.mark.parametrize("ask", ["predict_many", "embed_many", "probabilities"])
 @pytest.mark.parametrize("wrong", ["a.jpg", b"abc", None, 5])
 def test_what_is_no_list_is_said_at_once(classifier, ask, wrong):
-    with pytest.raises(GoogLeNetError, match="many pictures are a list of them, got"):
+    with pytest.raises(GoogLeNetError, match="many images are a list of them, got"):
         getattr(classifier, ask)(wrong)
 
 
 @pytest.mark.parametrize("wrong", ["x", 1.5, None, True, 0, -1])
 def test_a_batch_size_that_is_none_is_said_at_once(classifier, wrong):
     for ask in (classifier.predict_many, classifier.embed_many):
-        with pytest.raises(GoogLeNetError, match=r"batch_size is a whole number of pictures, 1 or more, got"):
+        with pytest.raises(GoogLeNetError, match=r"batch_size is a whole number of images, 1 or more, got"):
             ask([], batch_size=wrong)
 
 
@@ -216,7 +216,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers_and_true_is_none(classifier, p
 
 def test_an_empty_path_is_said(classifier, photo):
     for ask in (classifier.predict, classifier.embed, classifier.heatmap):
-        with pytest.raises(UnreadableImageError, match="an empty path names no picture"):
+        with pytest.raises(UnreadableImageError, match="an empty path names no image"):
             ask("")
     _, error = classifier.predict_many([photo, ""])
-    assert str(error) == "an empty path names no picture: give the path of one"
+    assert str(error) == "an empty path names no image: give the path of one"

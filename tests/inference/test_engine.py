@@ -20,17 +20,17 @@ def bundle(trained_run):
 
 
 @pytest.fixture
-def pictures(bundle):
+def images(bundle):
     size = bundle.card.preprocessing.size
     return np.random.default_rng(0).integers(0, 256, (5, size, size, 3), dtype=np.uint8)
 
 
-def test_every_precision_of_this_processor_gives_about_the_same_answers(bundle, pictures):
+def test_every_precision_of_this_processor_gives_about_the_same_answers(bundle, images):
     assert precisions()[0] == "fp32"
-    exact = Engine(bundle).probabilities(pictures)
-    assert np.array_equal(Engine(bundle, "fp32").probabilities(pictures), exact)
+    exact = Engine(bundle).probabilities(images)
+    assert np.array_equal(Engine(bundle, "fp32").probabilities(images), exact)
     for precision in precisions():
-        answers = Engine(bundle, precision).probabilities(pictures)
+        answers = Engine(bundle, precision).probabilities(images)
         assert answers.dtype == np.float32
         assert np.abs(answers - exact).max() < 0.03
         assert answers.sum(axis=1) == pytest.approx(1, abs=0.02)
@@ -47,7 +47,7 @@ def test_a_precision_that_this_processor_lacks(bundle, monkeypatch):
         Engine(bundle, "bf16")
 
 
-def test_what_was_compiled_is_kept_for_the_next_process_and_answers_the_same(bundle, pictures, tmp_path):
+def test_what_was_compiled_is_kept_for_the_next_process_and_answers_the_same(bundle, images, tmp_path):
     code = """
 import sys
 import os
@@ -58,35 +58,35 @@ import numpy as np
 from googlenet import bundle as bundles
 from googlenet.inference.engine import Engine
 bundle = bundles.read(sys.argv[1])
-pictures = np.load(sys.argv[2])
+images = np.load(sys.argv[2])
 for precision in sys.argv[3:]:
-    np.save(f"{precision}.npy", Engine(bundle, precision, cached=True).probabilities(pictures))
+    np.save(f"{precision}.npy", Engine(bundle, precision, cached=True).probabilities(images))
 """
-    np.save(tmp_path / "pictures.npy", pictures)
+    np.save(tmp_path / "images.npy", images)
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", code, bundle.path, "pictures.npy", *precisions(), *precisions()[::-1]]
+    command = [sys.executable, "-c", code, bundle.path, "images.npy", *precisions(), *precisions()[::-1]]
     for _ in range(2):
         subprocess.run(command, cwd=tmp_path, env=environment, check=True)
         assert list((tmp_path / "cache" / "googlenet" / "compiled").iterdir())
         for precision in precisions():
             assert np.array_equal(
-                np.load(tmp_path / f"{precision}.npy"), Engine(bundle, precision).probabilities(pictures)
+                np.load(tmp_path / f"{precision}.npy"), Engine(bundle, precision).probabilities(images)
             )
 
 
 @pytest.mark.parametrize("damage", ["cut", "rubbish", "empty"])
-def test_a_damaged_cache_is_compiled_anew(bundle, pictures, tmp_path, damage, monkeypatch):
-    expected = Engine(bundle).probabilities(pictures)
+def test_a_damaged_cache_is_compiled_anew(bundle, images, tmp_path, damage, monkeypatch):
+    expected = Engine(bundle).probabilities(images)
     monkeypatch.setattr(engine, "_cache", lambda: tmp_path)
-    assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), expected)
+    assert np.array_equal(Engine(bundle, cached=True).probabilities(images), expected)
     (kept,) = tmp_path.glob("*/*.blob")
     content = kept.read_bytes()
     kept.chmod(0o600)
     kept.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"rubbish" * 100, "empty": b""}[damage])
-    assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), expected)
+    assert np.array_equal(Engine(bundle, cached=True).probabilities(images), expected)
 
 
-def test_what_one_graph_leaves_in_the_cache_is_never_taken_for_another(bundle, pictures, tmp_path, monkeypatch):
+def test_what_one_graph_leaves_in_the_cache_is_never_taken_for_another(bundle, images, tmp_path, monkeypatch):
     # OpenVINO's names of what it keeps have 64 bits and can be made alike: each graph has a folder of its own.
     monkeypatch.setattr(engine, "_cache", lambda: tmp_path / "cache")
     other = onnx.load_from_string(bundle.read("model.onnx"))
@@ -94,24 +94,24 @@ def test_what_one_graph_leaves_in_the_cache_is_never_taken_for_another(bundle, p
     weights.raw_data = bytes(len(weights.raw_data))
     files = {name: bundle.read(name) for name in bundle.card.files} | {"model.onnx": other.SerializeToString()}
     changed = bundles.write(tmp_path / "other", bundle.card, files)
-    ours = Engine(bundle, cached=True).probabilities(pictures)
-    theirs = Engine(changed, cached=True).probabilities(pictures)
+    ours = Engine(bundle, cached=True).probabilities(images)
+    theirs = Engine(changed, cached=True).probabilities(images)
     assert np.abs(ours - theirs).max() > 0.01
     assert len({path.parent for path in (tmp_path / "cache").glob("*/*.blob")}) == 2
     assert all(path.parent.parent == tmp_path / "cache" for path in (tmp_path / "cache").glob("**/*.blob"))
-    assert np.array_equal(Engine(bundle, cached=True).probabilities(pictures), ours)
+    assert np.array_equal(Engine(bundle, cached=True).probabilities(images), ours)
 
 
-def test_no_place_for_a_cache_is_no_trouble(bundle, pictures, tmp_path):
+def test_no_place_for_a_cache_is_no_trouble(bundle, images, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     code = """
 import sys
 import googlenet
 print(googlenet.load(sys.argv[1]).predict(sys.argv[2]).label)
 """
-    picture = bundle.path.parents[1] / "photos" / "red" / "001.png"
+    image = bundle.path.parents[1] / "photos" / "red" / "001.png"
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}
-    command = [sys.executable, "-c", code, bundle.path, picture]
+    command = [sys.executable, "-c", code, bundle.path, image]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (result.stdout, result.stderr) == ("red\n", "")
 
@@ -134,7 +134,7 @@ from googlenet.inference.engine import Engine
 
 sys.setswitchinterval(1e-6)
 engine = Engine(bundles.read(sys.argv[1]))
-picture = np.zeros((1, *engine.picture), np.uint8)
+image = np.zeros((1, *engine.image), np.uint8)
 engine._compile("probabilities", 8)
 together = threading.Barrier(8)
 
@@ -142,7 +142,7 @@ together = threading.Barrier(8)
 def ask():
     engine._request("probabilities", 8)
     together.wait()
-    engine.probabilities(picture, 8)
+    engine.probabilities(image, 8)
 
 
 threads = [threading.Thread(target=ask) for _ in range(8)]

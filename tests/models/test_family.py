@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from googlenet.models.analysis import analyse
 from googlenet.models.build import create
 from googlenet.models.spec import Conv
-from googlenet.models.weights import give, take
+from googlenet.models.weights import from_layout, to_layout
 from googlenet.models.zoo import NETWORKS, find
 
 
@@ -89,7 +89,7 @@ ORACLES = [
 
 
 def randomised(theirs, size):
-    """Batch statistics as the network has them on some pictures, scales and shifts at random, so that all count."""
+    """Batch statistics as the network has them on some images, scales and shifts at random, so that all count."""
     torch.manual_seed(0)
     norms = [module for module in theirs.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     with torch.no_grad():
@@ -109,7 +109,7 @@ def pair(request):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = randomised(make(), find(name).input_size)
-    taken = take(find(name), theirs.state_dict())
+    taken = from_layout(find(name), theirs.state_dict())
     ours = create(taken.network).eval()
     ours.load_state_dict(taken.state)
     return ours, theirs, layout, stages
@@ -154,7 +154,7 @@ def test_parameters_and_operations_are_counted_as_theirs(pair):
 
 def test_weights_go_out_as_they_came_in(pair):
     ours, theirs, layout, _ = pair
-    back, state = give(ours.network, ours.state_dict(), layout), theirs.state_dict()
+    back, state = to_layout(ours.network, ours.state_dict(), layout), theirs.state_dict()
     assert back.keys() == state.keys()
     assert all(torch.equal(back[key], state[key]) for key in state if not key.endswith("num_batches_tracked"))
 
@@ -163,7 +163,7 @@ def test_weights_go_out_as_they_came_in(pair):
 def test_the_head_of_inception_v3():
     torch.manual_seed(0)
     theirs = randomised(torchvision.models.inception_v3(weights=None, num_classes=7, init_weights=True), 299)
-    taken = take(find("inception_v3"), theirs.state_dict())
+    taken = from_layout(find("inception_v3"), theirs.state_dict())
     ours = create(taken.network).eval()
     ours.load_state_dict(taken.state)
     x = torch.randn(2, 3, 299, 299)

@@ -12,7 +12,7 @@ from googlenet.exchange.files import read
 from googlenet.models.build import create
 from googlenet.models.networks.googlenet import GOOGLENET
 from googlenet.models.spec import LRN, Pool
-from googlenet.models.weights import give, take
+from googlenet.models.weights import from_layout, to_layout
 from googlenet.models.zoo import find
 
 
@@ -35,7 +35,7 @@ def torchvision_network():
 @pytest.mark.parametrize("size", [224, 96])
 def test_with_torchvisions_weights_its_logits_and_both_heads(torchvision_network, size):
     ours = create("googlenet_torchvision", num_classes=11, dropout=0)
-    ours.load_state_dict(take(ours.network, torchvision_network.state_dict()).state)
+    ours.load_state_dict(from_layout(ours.network, torchvision_network.state_dict()).state)
     x = torch.randn(2, 3, size, size)
     with torch.inference_mode():
         torch.testing.assert_close(ours.eval()(x), torchvision_network.eval()(x), atol=1e-5, rtol=1e-5)
@@ -52,10 +52,10 @@ def test_with_torchvisions_weights_its_logits_and_both_heads(torchvision_network
 
 def test_every_torchvision_tensor_has_its_place_and_goes_back_to_it(torchvision_network):
     state = torchvision_network.state_dict()
-    taken = take(find("googlenet_torchvision"), state)
+    taken = from_layout(find("googlenet_torchvision"), state)
     assert (taken.layout, taken.network.num_classes, len(taken.network.aux)) == ("torchvision", 11, 2)
     assert taken.state.keys() == create(taken.network).state_dict().keys()
-    back = give(taken.network, taken.state, "torchvision")
+    back = to_layout(taken.network, taken.state, "torchvision")
     assert back.keys() == state.keys()
     assert all(torch.equal(back[key], state[key]) for key in state if not key.endswith("num_batches_tracked"))
 
@@ -74,12 +74,12 @@ def test_a_tensor_that_does_not_fit_is_named(torchvision_network, spoil, says):
     state = dict(torchvision_network.state_dict())
     spoil(state)
     with pytest.raises(WeightsError, match=says):
-        take(find("googlenet_torchvision"), state)
+        from_layout(find("googlenet_torchvision"), state)
 
 
 def test_weights_without_heads_give_a_network_without_heads(torchvision_network):
     state = {key: tensor for key, tensor in torchvision_network.state_dict().items() if not key.startswith("aux")}
-    assert take(find("googlenet_torchvision"), state).network.aux == ()
+    assert from_layout(find("googlenet_torchvision"), state).network.aux == ()
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def rounding_down(layer):
 )
 def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, caffe_weights, network, side):
     ours = create(network, num_classes=1000, aux=0).eval()
-    taken = take(ours.network, caffe_weights)
+    taken = from_layout(ours.network, caffe_weights)
     assert (taken.layout, taken.network.aux) == ("caffe", ())
     ours.load_state_dict(taken.state)
     # Caffe's pixels reach from -124 to 151: values large enough for LRN to count.
@@ -136,6 +136,6 @@ def test_with_random_weights_caffes_graph_and_ours_agree(caffe_onnx, caffe_weigh
 
 def answers_without_lrn(weights, network, images):
     plain = create(network.rewrite(lambda layer: None if isinstance(layer, LRN) else layer), aux=0).eval()
-    plain.load_state_dict(take(plain.network, weights).state)
+    plain.load_state_dict(from_layout(plain.network, weights).state)
     with torch.inference_mode():
         return plain(torch.from_numpy(images)).softmax(1).numpy()

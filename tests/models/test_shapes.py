@@ -8,7 +8,7 @@ import torch
 from googlenet.models.build import create
 from googlenet.models.networks.classics import LENET5
 from googlenet.models.networks.googlenet import inception
-from googlenet.models.shapes import laid_out
+from googlenet.models.shapes import state_dict_on_meta
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Linear, Network, Pool, Residual, SeparableConv, Stage
 from googlenet.models.zoo import NETWORKS
 
@@ -35,5 +35,5 @@ ODD = Network(
 def test_names_shapes_and_order_are_those_of_the_module(network):
     with torch.device("meta"):
         built = create(network).state_dict()
-    found = {name: (header.shape, header.is_floating_point()) for name, header in laid_out(network).items()}
+    found = {name: (header.shape, header.is_floating_point()) for name, header in state_dict_on_meta(network).items()}
     assert list(found.items()) == [(name, (tuple(t.shape), t.is_floating_point())) for name, t in built.items()]

@@ -18,8 +18,8 @@ from PIL import Image
 
 import googlenet
 from googlenet import bundle as bundles
-from googlenet.data.image_set import open_data
 from googlenet.bulk.sorting import folder_names
+from googlenet.data.image_set import open_data
 from googlenet.text import escape_surrogates, from_no_formula, from_no_formula_path, printable
 
 from .conftest import CONTROL, NAMES, write_named
@@ -112,7 +112,7 @@ def test_predict_into_a_file_that_is_resumed(clean, run, named, home, kind, monk
     before = out.read_bytes()
     code, said, err = clean("predict", run, "--out", out, "--resume", "--", *every)
     assert code == 0, err
-    assert f"{len(rows)} of them from before" in said or f"{len(rows)} pictures" in said
+    assert f"{len(rows)} of them from before" in said or f"{len(rows)} images" in said
     assert kind == "parquet" or out.read_bytes() == before
 
 

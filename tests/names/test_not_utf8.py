@@ -38,7 +38,7 @@ def test_a_training_is_finished_resumed_and_used(latin, tiny, tmp_path, call):
     assert resumed.card == trained.card
     assert json.loads((run / "run.json").read_text("utf-8"))["data"]["name"] == str(latin)
     with (run / "unreadable.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["picture"] for row in csv.DictReader(file)] == ["blue/b\\udcf6se\n.png"]
+        assert [row["image"] for row in csv.DictReader(file)] == ["blue/b\\udcf6se\n.png"]
 
     evaluation = googlenet.evaluate(run, latin)
     assert [each.name for each in evaluation.metrics.classes] == ["blue", CALLED, "green"]
@@ -58,7 +58,7 @@ def test_answers_are_found_again_by_the_name(latin, tiny, tmp_path, call):
         assert code == 0, err
         code, said, err = call("predict", run, everything, "--out", out, "--resume")
         assert code == 0, err
-        assert f"{12:,} pictures, 12 of them from before" in said
+        assert f"{12:,} images, 12 of them from before" in said
         rows = {"csv": lambda file: list(csv.DictReader(file.open(encoding="utf-8"))),
                 "jsonl": lambda file: [json.loads(line) for line in file.open(encoding="utf-8")],
                 "parquet": lambda file: pq.read_table(file.open("rb")).to_pylist()}[kind](out)  # fmt: skip

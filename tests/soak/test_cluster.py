@@ -7,8 +7,6 @@ import threading
 import time
 
 import pytest
-
-from googlenet.bulk.ray_cluster import ATTEMPTS
 from tests.inference.test_cluster import (  # noqa: F401
     assert_survives_the_driver,
     many,
@@ -18,6 +16,8 @@ from tests.inference.test_cluster import (  # noqa: F401
     read,
     started,
 )
+
+from googlenet.bulk.ray_cluster import ATTEMPTS
 
 
 class Killer(threading.Thread):
@@ -50,7 +50,7 @@ def test_workers_are_killed_again_and_again(predict, many, tmp_path):  # noqa: F
         with Killer(0.5, at_most=ATTEMPTS - 1) as killer:  # were all of them at one part, it would still be done
             code, said, err = predict(many, "--out", out)
         assert (code, err) == (1, "")
-        assert "6,000 pictures, each there once, 2 could not be read; " in said
+        assert "6,000 images, each there once, 2 could not be read; " in said
         assert sorted(read(out)) == sorted(map(str, many.iterdir()))
         kills += killer.kills
     assert kills >= 10
@@ -61,7 +61,7 @@ def test_what_kills_every_worker_is_an_error_in_the_end(predict, many, tmp_path)
     with Killer(0.1):
         code, said, err = predict(many, "--out", tmp_path / "results")
     assert (code, said, err.count("\n")) == (1, "", 1)
-    assert err.startswith(f"googlenet: 4 workers died of the pictures from {many}/")
+    assert err.startswith(f"googlenet: 4 workers died of the images from {many}/")
     assert time.monotonic() - begun < 300
     code, said, err = predict(many, "--out", tmp_path / "results", "--resume")
     assert (code, err) == (1, "")

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from googlenet.errors import StoppedError
 from googlenet.bulk.results import FORMATS
+from googlenet.errors import StoppedError
 from tests.cli.test_bulk import assert_survives, write_many
 from tests.training.test_checkpoint import assert_same, interrupt, kill_while_it_trains, terminate
 from tests.training.test_distributed import EVERY_STEP, losses, torchrun
@@ -85,7 +85,7 @@ def test_a_batch_that_cannot_be_split_and_an_old_run_are_left_alone_by_every_res
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_predict_killed_50_times_has_every_picture_once(call, trained_run, tmp_path, suffix):
+def test_predict_killed_50_times_has_every_image_once(call, trained_run, tmp_path, suffix):
     many = write_many(tmp_path / "many", trained_run.parent / "photos", 30_000)
     (tmp_path / "results").mkdir()
     assert_survives(call, trained_run, many, tmp_path / "results", suffix, rounds=60, at_least=50)

@@ -4,7 +4,16 @@ import pytest
 
 from tests.terminal.conftest import COMMANDS, SLOW, place, run, start  # noqa: F401
 from tests.terminal.screen import googlenet, show
-from tests.terminal.test_commands import CODES, DUMB, NO_COLOR, QUIET, SAME, TRAIN, assert_readable, assert_whole
+from tests.terminal.test_commands import (
+    CODES,
+    DUMB,
+    MIN_CORE_SHARE,
+    NO_COLOR,
+    SAME,
+    TRAIN,
+    assert_readable,
+    assert_whole,
+)
 
 TERMINALS = [
     (60, {}),
@@ -25,8 +34,8 @@ def test_every_terminal_shows_all_that_a_pipe_gets(start, name):  # noqa: F811
     begun = []
     for columns, how in TERMINALS:
         environment = how.get("environment", {})
-        begun.append((columns, how, start(name, columns, **how | {"environment": environment | QUIET})))
-    pipe = start(name, piped="stdout", environment=QUIET)
+        begun.append((columns, how, start(name, columns, **how | {"environment": environment | MIN_CORE_SHARE})))
+    pipe = start(name, piped="stdout", environment=MIN_CORE_SHARE)
     for columns, how, future in begun:
         shown = future.result()
         assert shown.code == CODES.get(name, 0), (columns, how, shown.plain + shown.piped)
@@ -35,7 +44,7 @@ def test_every_terminal_shows_all_that_a_pipe_gets(start, name):  # noqa: F811
             assert_whole(shown, pipe.result())
 
 
-@pytest.mark.parametrize("seen", ["loading", "pictures to learn from", "loss", "val loss"])
+@pytest.mark.parametrize("seen", ["loading", "images to learn from", "loss", "val loss"])
 def test_ctrl_c_at_any_moment_is_one_line(place, seen):  # noqa: F811
     out = f"run {seen}"
     shown = show(googlenet(*TRAIN, "--out", out, "--epochs", 500), cwd=place, keys=[(seen, "\x03")])
@@ -46,6 +55,6 @@ def test_ctrl_c_at_any_moment_is_one_line(place, seen):  # noqa: F811
 
 @pytest.mark.parametrize("name", ["evaluate", "predict", "benchmark", "doctor", "demo"])
 def test_ctrl_c_ends_other_work_in_one_line(place, name):  # noqa: F811
-    shown = run(place, name, 80, keys=[("..." if name != "demo" else "loss", "\x03")], environment=QUIET)
+    shown = run(place, name, 80, keys=[("..." if name != "demo" else "loss", "\x03")], environment=MIN_CORE_SHARE)
     assert shown.code in (130, CODES.get(name, 0)), shown.plain  # it may have ended before
     assert_readable(shown, name, {})

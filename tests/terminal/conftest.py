@@ -32,7 +32,7 @@ def write_images(root: Path, per_class: int = 12) -> Path:
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder to run commands in: labelled images, a run, a picture that cannot be read."""
+    """A folder to run commands in: labelled images, a run, an image that cannot be read."""
     root = tmp_path_factory.mktemp("terminal")
     write_images(root / FOLDER)
     googlenet.train(root / FOLDER, root / "a run", network=TINY, epochs=2, batch_size=8, workers=0, precision="fp32")
@@ -40,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         name = f"IMG_{number} [edited] \x1b[31mred of a name that is long enough to be folded.png"
         Image.new("RGB", (40, 40), (200, 50, 40)).save(root / "new" / name)
-    (root / "new" / "bad [red].png").write_bytes(b"no picture")
+    (root / "new" / "bad [red].png").write_bytes(b"no image")
     return root
 
 

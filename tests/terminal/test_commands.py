@@ -91,7 +91,7 @@ def test_training_shows_classes_epochs_and_how_to_go_on(screens):
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_pictures_are_told_apart_however_narrow(screens, columns):
+def test_images_are_told_apart_however_narrow(screens, columns):
     how = {"environment": NO_COLOR} if columns == 120 else {}
     lines = screens[0][f"predict {columns} {how}"].result().lines
     heading = next(line for line in lines if "class" in line)

@@ -96,7 +96,7 @@ def test_a_thousand_classes_are_all_there(on):
 def test_answers_come_below_each_other_each_beside_its_probability(on):
     rows = [(f"photos/{n}.jpg", *(cell for top in range(3) for cell in (f"class {top} of a long name", f"{top}{n}.5%")))
             for n in range(2)]  # fmt: skip
-    columns = [("picture", "left"), *(3 * [("class", "left"), ("", "right")])]
+    columns = [("image", "left"), *(3 * [("class", "left"), ("", "right")])]
     text = on(60, lambda: output.show_table("", columns, rows, groups=3))
     assert re.findall(r"class (\d) of a long name +(\d)\d\.5%", text) == 2 * [(n, n) for n in "012"]
     assert text.count("photos/0.jpg") == 1

@@ -1,4 +1,4 @@
-"""How pictures are varied in training, and that small ones are decoded once."""
+"""How images are varied in training, and that small ones are decoded once."""
 
 import numpy as np
 import pytest
@@ -7,15 +7,15 @@ from torchvision import transforms
 
 from googlenet.data.image_set import open_data
 from googlenet.models import zoo
-from googlenet.training.augment import vary
-from googlenet.training.loading import PictureDataset, Place
+from googlenet.training.augment import augment
+from googlenet.training.loading import ImageDataset, SampleKey
 from googlenet.training.recipe import Augmentation
 
 PLAIN = {"flip": 0.0, "erase": 0.0}
 
 
 def varied(pixels, seed, **how):
-    return vary(pixels, 32, Augmentation(**PLAIN | how), np.random.default_rng(seed))
+    return augment(pixels, 32, Augmentation(**PLAIN | how), np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def sides(seen):
 
 def test_crops_are_distributed_as_torchvisions(ramp):
     area, aspect = (0.2, 0.6), (0.5, 2.0)
-    ours = np.array([sides(varied(ramp, seed, crop_area=area, crop_aspect=aspect)) for seed in range(600)])
+    ours = np.array([sides(varied(ramp, seed, crop_scale=area, crop_ratio=aspect)) for seed in range(600)])
     torch.manual_seed(0)
     image = torch.zeros(3, 200, 240)
     theirs = np.array([transforms.RandomResizedCrop.get_params(image, area, aspect)[:1:-1] for _ in range(600)])
@@ -46,7 +46,7 @@ def test_crops_are_distributed_as_torchvisions(ramp):
 
 
 def test_the_place_of_a_crop_is_anywhere(ramp):
-    centres = np.array([varied(ramp, seed, crop_area=(0.1, 0.1))[16, 16, :2] for seed in range(300)])
+    centres = np.array([varied(ramp, seed, crop_scale=(0.1, 0.1))[16, 16, :2] for seed in range(300)])
     assert (centres.min(0) < (50, 45)).all()
     assert (centres.max(0) > (190, 155)).all()
 
@@ -54,19 +54,19 @@ def test_the_place_of_a_crop_is_anywhere(ramp):
 def test_where_no_crop_of_these_proportions_fits_it_is_the_largest_in_the_middle():
     pixels = np.zeros((12, 300, 3), np.uint8)
     pixels[:, 145:155] = 255  # of the 16 × 12 in the middle
-    seen = varied(pixels, 0, crop_area=(0.9, 1.0))
+    seen = varied(pixels, 0, crop_scale=(0.9, 1.0))
     assert (seen[:, 8:24] == 255).all()
     assert (seen[:, 0] == 0).all()
 
 
-def test_half_of_the_pictures_are_mirrored(ramp):
-    mirrored = [sides(varied(ramp, seed, flip=0.5))[0] < 0 for seed in range(300)]
+def test_half_of_the_images_are_mirrored(ramp):
+    mirrored = [sides(varied(ramp, seed, hflip_prob=0.5))[0] < 0 for seed in range(300)]
     assert 0.4 < np.mean(mirrored) < 0.6
 
 
 def test_a_rectangle_is_erased_to_grey():
     white = np.full((40, 40, 3), 255, np.uint8)
-    shares = np.array([(varied(white, seed, erase=0.5) == 127).all(2).mean() for seed in range(300)])
+    shares = np.array([(varied(white, seed, erasing_prob=0.5) == 127).all(2).mean() for seed in range(300)])
     assert 0.4 < (shares > 0).mean() < 0.6
     assert shares[shares > 0].min() > 0.03
     assert shares.max() < 0.27
@@ -74,7 +74,7 @@ def test_a_rectangle_is_erased_to_grey():
 
 def test_colours_are_distorted_by_the_generator_given_alone(ramp):
     before = torch.get_rng_state()
-    one, again, other = (varied(ramp, seed, distort=1.0, crop_area=(1.0, 1.0)) for seed in (0, 0, 1))
+    one, again, other = (varied(ramp, seed, photometric_prob=1.0, crop_scale=(1.0, 1.0)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
     assert torch.equal(before, torch.get_rng_state())
@@ -82,27 +82,27 @@ def test_colours_are_distorted_by_the_generator_given_alone(ramp):
 
 @pytest.fixture
 def training(coloured):
-    pictures = open_data(coloured).train
-    return PictureDataset(pictures, zoo.find("googlenet_bn").preprocessing(32), 0, Augmentation())
+    images = open_data(coloured).train
+    return ImageDataset(images, zoo.find("googlenet_bn").preprocessing(32), 0, Augmentation())
 
 
 def remove_files(dataset):
-    for item in dataset.pictures.items:
+    for item in dataset.images.items:
         item.path.unlink()
 
 
-def test_small_pictures_are_decoded_once_and_varied_anew(training):
-    count = len(training.pictures)
-    first = [training[Place(0, index, 32)][2] for index in range(count)]
+def test_small_images_are_decoded_once_and_varied_anew(training):
+    count = len(training.images)
+    first = [training[SampleKey(0, index, 32)][2] for index in range(count)]
     remove_files(training)
-    assert all(torch.equal(first[index], training[Place(0, index, 32)][2]) for index in range(count))
-    assert any(not torch.equal(first[index], training[Place(1, index, 32)][2]) for index in range(count))
+    assert all(torch.equal(first[index], training[SampleKey(0, index, 32)][2]) for index in range(count))
+    assert any(not torch.equal(first[index], training[SampleKey(1, index, 32)][2]) for index in range(count))
 
 
 def test_no_more_are_kept_than_there_is_room_for(training):
-    training.room = sum(training.pictures.items[index].read().nbytes for index in range(2))
+    training.room = sum(training.images.items[index].read().nbytes for index in range(2))
     for index in range(3):
-        training[Place(0, index, 32)]
+        training[SampleKey(0, index, 32)]
     remove_files(training)
-    readable = [index for index in range(3) if isinstance(training[Place(1, index, 32)][2], torch.Tensor)]
+    readable = [index for index in range(3) if isinstance(training[SampleKey(1, index, 32)][2], torch.Tensor)]
     assert readable == [0, 1]

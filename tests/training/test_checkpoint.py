@@ -20,7 +20,7 @@ from googlenet.errors import CheckpointError, NonFiniteLossError, RecipeError, R
 from googlenet.training import checkpoint
 from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.trainer import Fit
+from googlenet.training.trainer import Trainer
 
 EVERY_STEP = 1e-9  # minutes between checkpoints
 RECIPE = "precision = 'fp32'\nepochs = 3\nbatch_size = 32\naveraging = 0.9\n"  # 3 steps an epoch
@@ -60,7 +60,7 @@ def assert_same(one, other):
 
 def interrupt(monkeypatch, name, count, act):
     """Call ``act`` after the method ``name`` of a run has been called ``count`` times."""
-    owner = run.Display if name == "step" else Fit
+    owner = run.Display if name == "step" else Trainer
     original, calls = getattr(owner, name), []
 
     def wrapped(self, *arguments):
@@ -92,13 +92,13 @@ def test_stopped_at_any_step_it_ends_the_same_with_any_number_of_workers(
 
 def test_stopped_in_validation_it_saves_at_once_and_validates_again(train, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        original = Fit._validate
+        original = Trainer._validate
 
-        def terminated(fit, watcher):
-            terminate(fit)
-            return original(fit, watcher)
+        def terminated(resize, callback):
+            terminate(resize)
+            return original(resize, callback)
 
-        patched.setattr(Fit, "_validate", terminated)
+        patched.setattr(Trainer, "_validate", terminated)
         with pytest.raises(StoppedError, match="stopped in epoch 1 of 3"):
             train(out=tmp_path / "cut")
     _, state = checkpoint.load(newest(tmp_path / "cut"))
@@ -219,9 +219,9 @@ def test_where_no_checkpoint_is_sound_nothing_is_trained_over_it(train, whole, t
         train(out=out, resume=True)
 
 
-def poison(fit):
+def poison(trainer):
     with torch.no_grad():
-        next(fit.network.parameters()).fill_(float("nan"))
+        next(trainer.network.parameters()).fill_(float("nan"))
 
 
 def test_a_nan_is_never_saved_and_the_run_goes_on_from_before_it(train, whole, tmp_path, monkeypatch):
@@ -239,7 +239,7 @@ def test_a_nan_in_validation_is_never_the_best(train, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
         interrupt(patched, "_step", 6, lambda fit: next(fit.best_network.parameters()).data.fill_(float("nan")))
-        with pytest.raises(NonFiniteLossError, match=r"loss in validation .* pictures of that batch: .*png") as caught:
+        with pytest.raises(NonFiniteLossError, match=r"loss in validation .* images of that batch: .*png") as caught:
             train(out=out)
     assert all("/" in name for name in caught.value.files)
     assert [path.name for path in Checkpoints(out / "checkpoints").newest_first("best")] == ["best-0001.safetensors"]

@@ -17,7 +17,7 @@ from torch import nn
 from googlenet.data.image_set import open_data
 from googlenet.training.checkpoint import Checkpoints, load
 from googlenet.training.distributed import BatchNormOfAll, says_lost_process, synchronise
-from googlenet.training.loading import Batches
+from googlenet.training.loading import BatchSampler
 
 PROGRAM = Path(__file__).with_name("distributed_run.py")
 EVERY_STEP = "1e-9"  # minutes between checkpoints
@@ -45,17 +45,17 @@ def torchrun(photos, out, *options, processes=2, restarts=0, **environment):
 
 @pytest.fixture(scope="module")
 def photos(trained_run, tmp_path_factory):
-    """Pictures of three colours, some unreadable: so many that a process may find none of its part of a batch."""
+    """Images of three colours, some unreadable: so many that a process may find none of its part of a batch."""
     folder = tmp_path_factory.mktemp("distributed") / "photos"
-    for picture in sorted((trained_run.parent / "photos").glob("*/0[01]?.png")):
-        copy = folder / picture.parent.name / picture.name
+    for image in sorted((trained_run.parent / "photos").glob("*/0[01]?.png")):
+        copy = folder / image.parent.name / image.name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(picture.read_bytes())
-    for picture in sorted((folder / "red").iterdir())[:18]:
-        picture.write_bytes(b"this is no picture")
+        copy.write_bytes(image.read_bytes())
+    for image in sorted((folder / "red").iterdir())[:18]:
+        image.write_bytes(b"this is no image")
     data = open_data(folder).train
     bad = {number for number, item in enumerate(data.items) if item.path.stat().st_size < 20}
-    batches = [batch for rank in (0, 1) for batch in Batches(len(data), 4, 0, True, same_shape, rank, 2)]
+    batches = [batch for rank in (0, 1) for batch in BatchSampler(len(data), 4, 0, True, same_shape, rank, 2)]
     assert any({place.index for place in batch} <= bad for batch in batches)
     return folder
 
@@ -173,8 +173,8 @@ def test_batch_normalisation_over_processes_is_pytorchs_over_the_whole_batch(tmp
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_the_slices_of_all_processes_are_the_batches_of_one(ranks):
     for count, shuffle in [(50, True), (50, False), (7, True)]:
-        whole = Batches(count, 12, 3, shuffle, same_shape)
-        slices = [list(Batches(count, 12, 3, shuffle, same_shape, rank, ranks)) for rank in range(ranks)]
+        whole = BatchSampler(count, 12, 3, shuffle, same_shape)
+        slices = [list(BatchSampler(count, 12, 3, shuffle, same_shape, rank, ranks)) for rank in range(ranks)]
         for batch, parts in zip(whole, zip(*slices, strict=True), strict=True):
             assert set(batch) == {place for part in parts for place in part}
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from googlenet import create
-from googlenet.training.gradients import QuickConv2d, quicken
+from googlenet.training.gradients import MatmulWeightGradConv2d, use_matmul_weight_gradients
 
 
 def gradients(layer, x, down, bf16):
@@ -26,8 +26,8 @@ def test_a_quick_convolution_learns_what_a_plain_one_does(kernel, side):
     x = torch.randn(6, 24, *side).contiguous(memory_format=memory)
     down = torch.randn(6, 40, *side).contiguous(memory_format=memory)
     exact, plain = gradients(layer, x, down, bf16=False), gradients(layer, x, down, bf16=True)
-    quicken(layer)
-    assert type(layer) is QuickConv2d
+    use_matmul_weight_gradients(layer)
+    assert type(layer) is MatmulWeightGradConv2d
     for quick, coarse, true in zip(gradients(layer, x, down, bf16=True), plain, exact, strict=True):
         assert quick.dtype == torch.float32
         assert (quick - true).abs().max() <= 1.5 * (coarse - true).abs().max() + 1e-6
@@ -39,18 +39,18 @@ def test_a_quick_convolution_learns_what_a_plain_one_does(kernel, side):
 def test_only_plain_convolutions_are_quickened_and_no_name_changes():
     network = create("googlenet_bn", num_classes=4)
     before = list(network.state_dict())
-    quicken(network)
+    use_matmul_weight_gradients(network)
     assert list(network.state_dict()) == before
     slow = [name for name, layer in network.named_modules() if type(layer) is nn.Conv2d]
     assert slow == ["conv1.conv"]  # of stride 2
     others = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 1, groups=4))
-    quicken(others)
+    use_matmul_weight_gradients(others)
     assert all(type(layer) is nn.Conv2d for layer in others)
 
 
 def test_frozen_weights_get_no_gradient_but_what_is_before_them_does():
     layer = nn.Conv2d(8, 8, 3, padding=1, bias=False).requires_grad_(False)
-    quicken(layer)
+    use_matmul_weight_gradients(layer)
     x = torch.randn(2, 8, 2, 2, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         layer(x).sum().backward()

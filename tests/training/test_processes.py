@@ -1,4 +1,4 @@
-"""The processes that read pictures: scripts without a guard, signals to all of them, kills that leave none behind."""
+"""The processes that read images: scripts without a guard, signals to all of them, kills that leave none behind."""
 
 import contextlib
 import os
@@ -59,9 +59,7 @@ def test_what_the_script_defines_itself_cannot_be_given_to_processes_and_is_said
     done = script(tmp_path, OWN_CLASS, "spawn", coloured, tmp_path / "run")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(
-        "googlenet.errors.MachineError: processes that read pictures cannot be given what the script"
-    )
+    assert last.startswith("googlenet.errors.MachineError: processes that read images cannot be given what the script")
     assert "workers=0" in last
 
 

@@ -46,11 +46,11 @@ def test_the_papers_recipe():
     recipe = load_recipe("paper")
     assert recipe.network == "googlenet"
     assert (recipe.optimizer, recipe.momentum) == ("sgd", 0.9)
-    assert (recipe.schedule, recipe.step_factor, recipe.step_epochs) == ("step", 0.96, 8)
-    assert recipe.augmentation.crop_area == (0.08, 1.0)
-    assert recipe.augmentation.crop_aspect == (0.75, pytest.approx(4 / 3, abs=1e-3))
+    assert (recipe.schedule, recipe.lr_gamma, recipe.step_epochs) == ("step", 0.96, 8)
+    assert recipe.augmentation.crop_scale == (0.08, 1.0)
+    assert recipe.augmentation.crop_ratio == (0.75, pytest.approx(4 / 3, abs=1e-3))
     assert recipe.augmentation.distort > 0
-    assert recipe.averaging > 0
+    assert recipe.ema_decay > 0
 
 
 def test_overrides_win_over_the_file_and_none_leaves_it(tmp_path):
@@ -76,7 +76,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         "batch_size = 'many'",
         "optimizer = 'adam': should be 'sgd' or 'adamw'",
         "unknown key 'augmentation.flop', did you mean 'flip'?",
-        "augmentation.flip = 2.0: should be less than or equal to 1",
+        "augmentation.hflip_prob = 2.0: should be less than or equal to 1",
         "the first must not be above the second",
     ):
         assert part in message

@@ -86,8 +86,8 @@ def test_a_run_records_every_image_with_its_split_and_content(train, coloured, t
     assert recorded["record"] == hashlib.sha256(content).hexdigest()
     assert (recorded["train"], recorded["val"], recorded["test"]) == (24, 9, 3)
     assert recorded["split"] == "drawn within each class"
-    assert googlenet.evaluate(tmp_path / "run", coloured, split="test").pictures == 3
-    assert googlenet.evaluate(tmp_path / "run", coloured).pictures == 9
+    assert googlenet.evaluate(tmp_path / "run", coloured, split="test").images == 3
+    assert googlenet.evaluate(tmp_path / "run", coloured).images == 9
 
 
 def test_test_images_are_never_looked_at_in_training(train, coloured, tmp_path):
@@ -115,11 +115,9 @@ def test_fractions_that_cannot_be_are_one_line(coloured, tmp_path, call, options
 def test_fractions_that_data_decides_itself_are_refused(train, coloured, tmp_path):
     shutil.copytree(coloured, tmp_path / "split" / "train")
     shutil.copytree(coloured, tmp_path / "split" / "val")
-    with pytest.raises(
-        DataError, match=r"says itself which pictures are train and val: --test-fraction 0.1 .*leave it"
-    ):
+    with pytest.raises(DataError, match=r"says itself which images are train and val: --test-fraction 0.1 .*leave it"):
         train(tmp_path / "split", tmp_path / "run", test_fraction=0.1)
-    with pytest.raises(DataError, match=r"says itself which pictures are train and val: --val-fraction 0.3 .*leave it"):
+    with pytest.raises(DataError, match=r"says itself which images are train and val: --val-fraction 0.3 .*leave it"):
         train(tmp_path / "split", tmp_path / "run", val_fraction=0.3)
 
 
@@ -174,9 +172,9 @@ def test_more_images_are_named_with_the_way_to_learn_from_them(train, own, call)
     with pytest.raises(CheckpointError) as refused:
         train(moved, run, resume=True)
     assert str(refused.value) == (
-        f"{run} was started on other pictures than those in {moved}: 7 new (red/new0.png, red/new1.png, "
+        f"{run} was started on other images than those in {moved}: 7 new (red/new0.png, red/new1.png, "
         "red/new2.png, red/new3.png, red/new4.png and 2 more); put back what was there, or start a new run with these "
-        f"pictures and what {run} has learnt: --from {run} --out NEW"
+        f"images and what {run} has learnt: --weights {run} --out NEW"
     )
 
 
@@ -186,17 +184,17 @@ def test_images_that_are_gone_or_changed_are_named(train, own):
     content = (moved / "red/003.png").read_bytes()
     (moved / "red/003.png").write_bytes(content[:-8] + bytes(8))  # of the same size
     assert (moved / "red/003.png").stat().st_size == size
-    with pytest.raises(CheckpointError, match=r"other pictures than .* 1 changed \(red/003.png\); put back"):
+    with pytest.raises(CheckpointError, match=r"other images than .* 1 changed \(red/003.png\); put back"):
         train(moved, run, resume=True)
     (moved / "red/003.png").unlink()
-    with pytest.raises(CheckpointError, match=r"other pictures than .* 1 gone \(red/003.png\); put back"):
+    with pytest.raises(CheckpointError, match=r"other images than .* 1 gone \(red/003.png\); put back"):
         train(moved, run, resume=True)
 
 
 def test_an_image_in_another_class_is_another_image(train, own):
     run, moved = own
     (moved / "red/003.png").rename(moved / "blue/103.png")
-    with pytest.raises(CheckpointError, match="was started on other pictures"):
+    with pytest.raises(CheckpointError, match="was started on other images"):
         train(moved, run, resume=True)
 
 
@@ -210,7 +208,7 @@ def test_a_run_of_version_0_1_0_goes_on_with_its_split_by_name(train, own, finis
     (run / "run.json").write_text(json.dumps(settings))
     assert train(moved, run, resume=True).card.data["split"] == "by file name"
     (moved / "red/003.png").unlink()
-    with pytest.raises(CheckpointError, match="was started on other pictures"):
+    with pytest.raises(CheckpointError, match="was started on other images"):
         train(moved, run, resume=True)
 
 

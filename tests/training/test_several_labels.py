@@ -1,4 +1,4 @@
-"""Pictures with several labels, or none: learnt, stopped and resumed, shipped, predicted, measured, refused."""
+"""Images with several labels, or none: learnt, stopped and resumed, shipped, predicted, measured, refused."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import googlenet
-from googlenet.data.image_set import LabelledData, Picture, Pictures
+from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
 from googlenet.errors import CheckpointError, DataError, StoppedError
 from googlenet.training import work as run
 from googlenet.training.task import SeveralLabels
@@ -39,8 +39,8 @@ def write_squares(folder, count, side=32):
             pixels[y : y + 10, x : x + 10] = SQUARES[label]
         path = folder / f"{number:03d}.png"
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
-        items.append(Picture(path.name, labels, path))
-    return Pictures(NAMES, tuple(items))
+        items.append(LabelledImage(path.name, labels, path))
+    return ImageSet(NAMES, tuple(items))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_it_learns_and_the_bundle_names_the_labels(trained, squares):
     rows, classifier = rows_of(trained), googlenet.load(trained)
     assert list(rows[0]) == [
         "epoch", "lr", "loss", "loss_main", "loss_aux1", "train_exact", "val_loss", "val_exact", "val_map",
-        "pictures_per_second", "seconds", "waiting",
+        "images_per_second", "seconds", "waiting",
     ]  # fmt: skip
     card = classifier.card
     assert card.metrics["map"] == max(float(row["val_map"]) for row in rows) > 0.9
@@ -97,7 +97,7 @@ def test_evaluation_agrees_with_training_and_with_scikit_learn(trained, squares)
     for label, expected in zip(result.metrics.labels, classifier.card.thresholds, strict=True):
         assert label.threshold == expected
         assert label.f1 > 0.8
-    assert (result.data, result.split, result.pictures) == ("squares", "val", 60)
+    assert (result.data, result.split, result.images) == ("squares", "val", 60)
     json.dumps(result.metrics.to_dict(), allow_nan=False)
 
 
@@ -120,17 +120,17 @@ def test_stopped_and_resumed_it_ends_with_the_same_bundle(squares, tiny, tmp_pat
     assert cut.card.files["weights.safetensors"] == whole.card.files["weights.safetensors"]
     assert (cut.card.thresholds, cut.card.metrics) == (whole.card.thresholds, whole.card.metrics)
     only_ones = {name: part.where(lambda i: len(i.labels) == 1) for name, part in squares.splits.items()}
-    with pytest.raises(CheckpointError, match=r"other pictures than those in squares: 120 gone \("):
+    with pytest.raises(CheckpointError, match=r"other images than those in squares: 120 gone \("):
         googlenet.train(replace(squares, splits=only_ones), tmp_path / "cut", resume=True)
 
 
-def test_held_out_pictures_without_any_label_still_give_a_bundle(squares, tiny, tmp_path, capsys):
+def test_held_out_images_without_any_label_still_give_a_bundle(squares, tiny, tmp_path, capsys):
     none = squares.val.where(lambda item: not item.labels)
     data = replace(squares, splits={"train": squares.train, "val": none})
     card = googlenet.train(data, tmp_path / "run", network=tiny, epochs=1).card
     assert (card.metrics["map"], card.thresholds) == (0.0, (0.5, 0.5))
-    assert re.search(r"val loss \d\.\d{3}  exact match \d+\.\d\d%  mAP 0\.00%  \d+ pictures/s", capsys.readouterr().err)
-    with pytest.raises(DataError, match="squares: none of the 15 pictures of val has a label: add some that have"):
+    assert re.search(r"val loss \d\.\d{3}  exact match \d+\.\d\d%  mAP 0\.00%  \d+ images/s", capsys.readouterr().err)
+    with pytest.raises(DataError, match="squares: none of the 15 images of val has a label: add some that have"):
         googlenet.evaluate(tmp_path / "run", data)
 
 
@@ -156,7 +156,7 @@ def pick(squares, labels):
 
 @pytest.fixture
 def asked(trained, squares):
-    """Pictures of both and of none that the network gets right, which nearly all are."""
+    """Images of both and of none that the network gets right, which nearly all are."""
     classifier = googlenet.load(trained)
 
     def right(labels):
@@ -183,7 +183,7 @@ def test_predict_names_all_labels_or_none(call, trained, asked):
 
 @pytest.fixture
 def folders(squares, tmp_path):
-    """The pictures that have one label, as a folder with one sub-folder per class."""
+    """The images that have one label, as a folder with one sub-folder per class."""
     for item in squares.split("all").items:
         if len(item.labels) == 1:
             to = tmp_path / "one each" / NAMES[item.labels[0]] / f"{item.path.parent.name}-{item.name}"
@@ -192,10 +192,10 @@ def folders(squares, tmp_path):
     return tmp_path / "one each"
 
 
-def test_evaluate_for_people_and_for_programs_on_pictures_of_one_label_each(call, trained, folders, tmp_path):
+def test_evaluate_for_people_and_for_programs_on_images_of_one_label_each(call, trained, folders, tmp_path):
     code, out, err = call("evaluate", trained, folders, "--split", "all", "--plot", tmp_path / "bars.png")
     assert (code, err) == (0, "")
-    for part in ("average precision", "threshold", "mAP ", "micro F1", "macro F1", "on 150 pictures", "bars.png"):
+    for part in ("average precision", "threshold", "mAP ", "micro F1", "macro F1", "on 150 images", "bars.png"):
         assert part in out
     with Image.open(tmp_path / "bars.png") as image:
         assert min(image.size) > 200
@@ -210,14 +210,14 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
     listing = tmp_path / "squares.csv"
     rows = [(i.path, "|".join(NAMES[n] for n in i.labels), s) for s, part in squares.splits.items() for i in part.items]
     listing.write_text("path,label,split\n" + "".join(f"{path},{labels},{split}\n" for path, labels, split in rows))
-    small = ("--network", "lenet5", "--image-size", "32", "--epochs", "1", "--balance", "loss")
+    small = ("--network", "lenet5", "--image-size", "32", "--epochs", "1", "--class-balance", "weighted_loss")
     code, out, err = call("train", listing, "--out", tmp_path / "run", *small)
     assert code == 0
-    assert re.search(r"^lenet5: mAP \d+\.\d\d% on held-out pictures \(epoch 1\)$", out, re.M)
+    assert re.search(r"^lenet5: mAP \d+\.\d\d% on held-out images \(epoch 1\)$", out, re.M)
     assert re.search(r"mAP \d+\.\d\d%", err)
     assert call("evaluate", tmp_path / "run", listing, "--json")[0] == 0
     for arguments, says in (
-        (("evaluate", trained_run, listing), "has pictures with several labels or none"),
+        (("evaluate", trained_run, listing), "has images with several labels or none"),
         (("compare", "lenet5", "--train", listing, "--size", "32"), "networks are compared by top-1, of one each"),
     ):
         code, out, err = call(*arguments)
@@ -229,7 +229,7 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
 
 
 def test_a_classifier_of_one_class_is_not_measured_on_several_labels(trained_run, squares):
-    with pytest.raises(DataError, match=r"^squares has pictures with several labels or none, .* names one of each"):
+    with pytest.raises(DataError, match=r"^squares has images with several labels or none, .* names one of each"):
         googlenet.evaluate(trained_run, squares)
 
 

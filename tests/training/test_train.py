@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import googlenet
 from googlenet.card import Preprocessing
-from googlenet.data.image_set import Picture, Pictures
+from googlenet.data.image_set import ImageSet, LabelledImage
 from googlenet.errors import (
     CheckpointError,
     DataError,
@@ -32,16 +32,16 @@ from googlenet.errors import (
     StoppedError,
     UnreadableImageError,
 )
-from googlenet.images.resize import prepare
+from googlenet.images.resize import resize_and_crop
 from googlenet.training import checkpoint
 from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.loading import PictureDataset, Place
+from googlenet.training.loading import ImageDataset, SampleKey
 from googlenet.training.recipe import Augmentation, load_recipe
 
 
 def recipe_for(folder, **changes):
-    settings = {"epochs": 2, "batch_size": 8, "averaging": 0.9, "precision": "fp32"} | changes
+    settings = {"epochs": 2, "batch_size": 8, "ema_decay": 0.9, "precision": "fp32"} | changes
     path = folder / "recipe.toml"
     path.write_text("\n".join(f"{k} = {v!r}".replace("'", '"') for k, v in settings.items()))
     return path
@@ -103,7 +103,7 @@ class StopAt:
         monkeypatch.setattr(run.Display, "step", stepping)
 
 
-GROWING = {"first_size": 0.5, "grown": 0.6, "together": 2, "batch_size": 4}
+GROWING = {"initial_size": 0.5, "growth_fraction": 0.6, "max_batches_per_step": 2, "batch_size": 4}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
     train(coloured, tmp_path / "cut", resume=True)
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
-    timing = re.compile(r"(,[^,\n]+){3}$", re.M)  # pictures per second, seconds and waiting differ, nothing else may
+    timing = re.compile(r"(,[^,\n]+){3}$", re.M)  # images per second, seconds and waiting differ, nothing else may
     logs = [timing.sub("", (tmp_path / name / "log.csv").read_text()) for name in ("whole", "cut")]
     assert logs[0] == logs[1]
 
@@ -238,7 +238,7 @@ def test_resume_refuses_what_is_not_the_same_run(train, coloured, tmp_path):
     with pytest.raises(RunError, match=r"--lr 0.5 \(it has .*leave them out"):
         train(coloured, tmp_path / "run", resume=True, lr=0.5)
     (coloured / "red" / "000.png").unlink()
-    with pytest.raises(CheckpointError, match="other pictures"):
+    with pytest.raises(CheckpointError, match="other images"):
         train(coloured, tmp_path / "run", resume=True)
 
 
@@ -255,27 +255,27 @@ def test_a_damaged_checkpoint_is_known_for_one(train, coloured, tmp_path, damage
 
 def test_a_nan_loss_stops_and_names_the_files(train, coloured, tmp_path):
     recipe = recipe_for(tmp_path, lr=1e30, warmup=0.0, optimizer="sgd")
-    with pytest.raises(NonFiniteLossError, match=r"lower --lr .* pictures of that batch: .*png") as caught:
+    with pytest.raises(NonFiniteLossError, match=r"lower --lr .* images of that batch: .*png") as caught:
         train(coloured, tmp_path / "run", recipe=recipe)
     assert all((coloured / name).is_file() for name in caught.value.files)
     assert 2 <= len(caught.value.files) <= 8
 
 
-def test_unreadable_pictures_are_named_and_training_goes_on(train, coloured, tmp_path, capsys):
+def test_unreadable_images_are_named_and_training_goes_on(train, coloured, tmp_path, capsys):
     for name in ("red/bad.jpg", "green/cut.png"):
-        (coloured / name).write_bytes(b"this is no picture")
+        (coloured / name).write_bytes(b"this is no image")
     train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1, val_fraction=0.3))
     shown = capsys.readouterr().err
     assert shown.count("bad.jpg") == 1
-    assert "is not a picture" in shown
+    assert "is not an image" in shown
     with (tmp_path / "run" / "unreadable.csv").open() as file:
-        assert [row["picture"] for row in csv.DictReader(file)] == ["green/cut.png", "red/bad.jpg"]
+        assert [row["image"] for row in csv.DictReader(file)] == ["green/cut.png", "red/bad.jpg"]
 
 
 def test_on_bad_image_stop_stops(train, coloured, tmp_path):
     for number in range(8):
-        (coloured / "red" / f"bad{number}.jpg").write_bytes(b"this is no picture")
-    with pytest.raises(UnreadableImageError, match=r"bad\d.jpg is not a picture .*--on-bad-image skip"):
+        (coloured / "red" / f"bad{number}.jpg").write_bytes(b"this is no image")
+    with pytest.raises(UnreadableImageError, match=r"bad\d.jpg is not an image .*--on-bad-image skip"):
         train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path), on_bad_image="stop")
 
 
@@ -288,15 +288,15 @@ def fill(disk):
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_is_intact(train, coloured, tmp_path, small_disk, monkeypatch):
     out, recipe = small_disk / "run", recipe_for(tmp_path, epochs=3)
-    saved, contents = run.Fit.save, []
+    saved, contents = run.Trainer.save, []
 
-    def save_then_fill(fit, checkpoints):
-        saved(fit, checkpoints)
+    def save_then_fill(trainer, checkpoints):
+        saved(trainer, checkpoints)
         contents.append(checkpoints.newest_first()[0].read_bytes())
         fill(small_disk)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run.Fit, "save", save_then_fill)
+        patched.setattr(run.Trainer, "save", save_then_fill)
         with pytest.raises(DiskFullError, match=r"no space left to write .* intact: free some space, then .* --resume"):
             train(coloured, out, recipe=recipe)
     assert [newest(out).read_bytes()] == contents
@@ -349,32 +349,32 @@ def test_other_dialects_train_too(coloured, tmp_path, network):
     assert googlenet.load(bundle.path).predict(coloured / "red" / "001.png").label in bundle.card.class_names
 
 
-@pytest.mark.parametrize("fit", ["pad", "squash"])
-def test_how_pictures_become_square_is_in_the_run_and_its_bundle(train, coloured, tmp_path, fit):
-    bundle = train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1), fit=fit)
-    assert bundle.card.preprocessing.fit == bundle.card.recipe["fit"] == fit
-    other = {"pad": "squash", "squash": "pad"}[fit]
-    with pytest.raises(RunError, match=f"--fit {other} \\(it has {fit}\\)"):
-        train(coloured, tmp_path / "run", fit=other, resume=True)
+@pytest.mark.parametrize("resize", ["pad", "squash"])
+def test_how_images_become_square_is_in_the_run_and_its_bundle(train, coloured, tmp_path, resize):
+    bundle = train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, epochs=1), resize=resize)
+    assert bundle.card.preprocessing.resize == bundle.card.recipe["resize"] == resize
+    other = {"pad": "squash", "squash": "pad"}[resize]
+    with pytest.raises(RunError, match=f"--resize {other} \\(it has {resize}\\)"):
+        train(coloured, tmp_path / "run", resize=other, resume=True)
 
 
 def test_there_are_three_ways_to_become_square(coloured, tmp_path, call, train):
-    code, _, err = call("train", coloured, "--out", tmp_path / "run", "--fit", "stretch")
+    code, _, err = call("train", coloured, "--out", tmp_path / "run", "--resize", "stretch")
     assert (code, err.count("\n")) == (2, 1)
     assert "'crop', 'pad', 'squash'" in err
-    with pytest.raises(RecipeError, match="fit = 'stretch': should be 'crop', 'pad' or 'squash'"):
-        train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, fit="stretch"))
+    with pytest.raises(RecipeError, match="resize = 'stretch': should be 'crop', 'pad' or 'squash'"):
+        train(coloured, tmp_path / "run", recipe=recipe_for(tmp_path, resize="stretch"))
 
 
-@pytest.mark.parametrize("fit", ["pad", "squash"])
-def test_training_sees_all_of_a_picture_unless_it_crops(fit):
-    rule = Preprocessing(32, fit=fit)
+@pytest.mark.parametrize("resize", ["pad", "squash"])
+def test_training_sees_all_of_an_image_unless_it_crops(resize):
+    preprocessing = Preprocessing(32, resize=resize)
     pixels = np.full((48, 144, 3), (200, 50, 40), np.uint8)
     pixels[:, :48] = (40, 60, 200)
-    pictures = Pictures(("a",), (Picture("a", (0,), None, pixels),))
-    everything = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip=0, erase=0)
-    _, _, seen = PictureDataset(pictures, rule, 0, everything)[Place(0, 0, rule.size)]
-    assert np.abs(seen.permute(1, 2, 0).numpy().astype(int) - prepare(pixels, rule)).mean() < 6
+    images = ImageSet(("a",), (LabelledImage("a", (0,), None, pixels),))
+    everything = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), hflip_prob=0, erasing_prob=0)
+    _, _, seen = ImageDataset(images, preprocessing, 0, everything)[SampleKey(0, 0, preprocessing.size)]
+    assert np.abs(seen.permute(1, 2, 0).numpy().astype(int) - resize_and_crop(pixels, preprocessing)).mean() < 6
 
 
 @pytest.mark.parametrize(

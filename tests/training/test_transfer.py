@@ -25,12 +25,12 @@ from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
 from googlenet.training import checkpoint, transfer
 from googlenet.training import work as run
-from googlenet.training.trainer import _optimizer
 from googlenet.training.objective import Objective
 from googlenet.training.recipe import load_recipe
 from googlenet.training.run import look
 from googlenet.training.task import OneLabel
-from googlenet.training.transfer import for_channels, freeze_through, open_source, take
+from googlenet.training.trainer import _optimizer
+from googlenet.training.transfer import for_channels, freeze_through, load_matching, open_source
 
 RULE = Preprocessing(32)
 
@@ -65,7 +65,7 @@ def shapes(tmp_path):
 
 def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
     built = create(tiny, num_classes=2)
-    taken = take(built, open_source(trained_run), ("dark", "light"), RULE)
+    taken = load_matching(built, open_source(trained_run), ("dark", "light"), RULE)
     source, now = weights(trained_run), built.state_dict()
     new = {"fc.weight", "fc.bias", "aux1.3.weight", "aux1.3.bias"}
     assert set(taken.new) == set(taken.left) == new
@@ -83,7 +83,7 @@ def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
 
 def test_the_same_classes_in_the_same_order_bring_their_classifier(trained_run, tiny):
     built = create(tiny, num_classes=3)
-    taken = take(built, open_source(trained_run), ("blue", "green", "red"), RULE)
+    taken = load_matching(built, open_source(trained_run), ("blue", "green", "red"), RULE)
     assert (taken.new, taken.left, taken.reason) == ([], [], "")
     assert torch.equal(built.fc.weight, weights(trained_run)["fc.weight"])
 
@@ -97,7 +97,7 @@ def test_the_same_classes_in_the_same_order_bring_their_classifier(trained_run, 
     ],
 )
 def test_as_many_other_classes_are_other_classes(trained_run, tiny, names, says):
-    taken = take(create(tiny, num_classes=3), open_source(trained_run), names, RULE)
+    taken = load_matching(create(tiny, num_classes=3), open_source(trained_run), names, RULE)
     assert "fc.weight" in taken.new
     assert taken.reason == says
 
@@ -107,21 +107,21 @@ def test_of_a_mere_file_no_classes_are_known(trained_run, tiny, tmp_path):
     source = open_source(tmp_path / "a.safetensors")
     assert source.network is None
     assert set(source.record()) == {"source", "sha256"}
-    taken = take(create(tiny, num_classes=3), source, ("blue", "green", "red"), RULE)
+    taken = load_matching(create(tiny, num_classes=3), source, ("blue", "green", "red"), RULE)
     assert taken.reason == "which classes it knows is not told"
     assert "fc.weight" in taken.new
 
 
 def test_of_another_network_what_fits_by_name_and_shape_is_taken(trained_run, tiny):
     other = tiny.change("inception_2", tiny.stages[1].layers).remove("maxpool1")
-    taken = take(create(other, num_classes=2), open_source(trained_run), ("a", "b"), RULE)
+    taken = load_matching(create(other, num_classes=2), open_source(trained_run), ("a", "b"), RULE)
     assert any(key.startswith("conv1.") for key in taken.taken)
     assert {key.partition(".")[0] for key in taken.new} == {"inception_2", "aux1", "fc"}
 
 
 def test_stages_that_follow_each_other_are_named_by_the_first_and_the_last():
     source = transfer.Source("file", "0", create("googlenet_bn", num_classes=2).state_dict())
-    text = str(take(create("googlenet_bn", num_classes=3), source, ("a", "b", "c"), RULE))
+    text = str(load_matching(create("googlenet_bn", num_classes=3), source, ("a", "b", "c"), RULE))
     took, left, new = text.splitlines()
     assert took.endswith(
         "conv1 to inception_4a, aux1.1, aux1.2, inception_4b to inception_4d, aux2.1, aux2.2, "
@@ -135,14 +135,14 @@ def test_stages_that_follow_each_other_are_named_by_the_first_and_the_last():
 
 
 @pytest.mark.parametrize("channels", [1, 3, 6])
-def test_a_grey_picture_gives_the_same_whatever_the_channels(channels):
+def test_a_grey_image_gives_the_same_whatever_the_channels(channels):
     """Exactly where the channels of the source are normalised with one mean."""
     colour = create("googlenet_bn", num_classes=2).eval()
     card = googlenet.bundle.ModelCard("x", {}, ("a", "b"), Preprocessing(64, mean=(0.5,) * 3, std=(0.2, 0.25, 0.5)))
     source = transfer.Source("x", "0", colour.state_dict(), card)
     mean, std = (0.5,) * channels, (0.3,) * channels
     built = create("googlenet_bn", num_classes=2, in_channels=channels).eval()
-    take(built, source, ("a", "b"), replace(RULE, mean=mean, std=std))
+    load_matching(built, source, ("a", "b"), replace(RULE, mean=mean, std=std))
     pixels = torch.rand(2, 1, 64, 64)
     seen = (pixels - 0.5) / torch.tensor(card.preprocessing.std).view(1, 3, 1, 1)
     if channels == 3:
@@ -160,7 +160,7 @@ def test_four_channels_repeat_in_turn():
 
 
 def test_frozen_stages_do_not_change_and_cost_nothing(trained_run, shapes, train, tmp_path, capsys):
-    train(shapes, tmp_path / "run", start=trained_run, freeze="inception_1")
+    train(shapes, tmp_path / "run", weights=trained_run, freeze="inception_1")
     before, after = weights(trained_run), weights(tmp_path / "run")
     frozen = [key for key in after if key.startswith(("conv1.", "inception_1.")) and "num_batches" not in key]
     assert all(torch.equal(before[key], after[key]) for key in frozen)  # statistics too
@@ -201,7 +201,7 @@ def test_earlier_stages_learn_slower(tiny):
 
 
 def test_the_rate_of_the_log_is_that_of_the_last_stage(trained_run, shapes, train, tmp_path):
-    train(shapes, tmp_path / "run", start=trained_run, epochs=1, lr=0.004)
+    train(shapes, tmp_path / "run", weights=trained_run, epochs=1, lr=0.004)
     before, after = weights(trained_run), weights(tmp_path / "run")
     moved = [(after[f"{key}.bn.bias"] - before[f"{key}.bn.bias"]).abs().max() for key in ("conv1", "inception_2.1x1")]
     assert 0 < moved[0] < moved[1]
@@ -210,8 +210,8 @@ def test_the_rate_of_the_log_is_that_of_the_last_stage(trained_run, shapes, trai
 # The run.
 
 
-def test_a_run_brings_its_network_its_pictures_and_the_recipe(trained_run, shapes, train, tmp_path, tiny, capsys):
-    bundle = train(shapes, tmp_path / "run", start=trained_run)
+def test_a_run_brings_its_network_its_images_and_the_recipe(trained_run, shapes, train, tmp_path, tiny, capsys):
+    bundle = train(shapes, tmp_path / "run", weights=trained_run)
     assert bundle.network == replace(tiny, num_classes=2)
     assert bundle.card.preprocessing == googlenet.load(trained_run).card.preprocessing
     assert bundle.card.recipe["lr_decay"] == load_recipe("finetune").lr_decay < 1
@@ -223,14 +223,14 @@ def test_a_run_brings_its_network_its_pictures_and_the_recipe(trained_run, shape
 
 def test_its_normalisation_is_kept_and_size_crop_and_shape_are_unless_told(trained_run, shapes, train, tmp_path):
     card = googlenet.load(trained_run).card
-    rule = Preprocessing(40, 0.8, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR", "pad")
+    preprocessing = Preprocessing(40, 0.8, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR", "pad")
     changed = googlenet.bundle.write(
-        tmp_path / "changed", replace(card, preprocessing=rule),
+        tmp_path / "changed", replace(card, preprocessing=preprocessing),
         {name: (trained_run / "bundle" / name).read_bytes() for name in card.files},
     )  # fmt: skip
-    assert train(shapes, tmp_path / "a", start=changed.path, epochs=1).card.preprocessing == rule
-    told = train(shapes, tmp_path / "b", start=changed.path, epochs=1, image_size=32, fit="crop")
-    assert told.card.preprocessing == replace(rule, size=32, fit="crop")
+    assert train(shapes, tmp_path / "a", weights=changed.path, epochs=1).card.preprocessing == preprocessing
+    told = train(shapes, tmp_path / "b", weights=changed.path, epochs=1, image_size=32, resize="crop")
+    assert told.card.preprocessing == replace(preprocessing, size=32, resize="crop")
 
 
 def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
@@ -251,7 +251,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
         with pytest.raises(StoppedError):
             train(shapes, tmp_path / "cut", **options)
     googlenet.bundle.shutil.rmtree(source)
-    googlenet.train(shapes, tmp_path / "cut", resume=True, start=source)
+    googlenet.train(shapes, tmp_path / "cut", resume=True, weights=source)
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
@@ -259,14 +259,14 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, train, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        train(shapes, tmp_path / "run", start=trained_run)
+        train(shapes, tmp_path / "run", weights=trained_run)
     tensors, _ = checkpoint.load(newest(tmp_path / "run"))
     assert torch.equal(tensors["network.conv1.conv.weight"], weights(trained_run)["conv1.conv.weight"])
     newest(tmp_path / "run").unlink()
     with pytest.raises(RunError, match=r"was stopped before it had the weights of .*: start it with --overwrite"):
         googlenet.train(shapes, tmp_path / "run", resume=True)
-    with pytest.raises(RunError, match=r"--from elsewhere \(it has .*run\)"):
-        googlenet.train(shapes, tmp_path / "run", resume=True, start="elsewhere")
+    with pytest.raises(RunError, match=r"--weights elsewhere \(it has .*run\)"):
+        googlenet.train(shapes, tmp_path / "run", resume=True, weights="elsewhere")
     with pytest.raises(RunError, match=r"--freeze conv1 \(it has None\)"):
         googlenet.train(shapes, tmp_path / "run", resume=True, freeze="conv1")
 
@@ -346,11 +346,11 @@ def test_torchvision_has_an_address_for_every_network_in_its_layout(network, tmp
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"start": "nowhere"}, WeightsError, "--from nowhere does not exist: give a run, a bundle, a .safetensors"),
+        ({"start": "nowhere"}, WeightsError, "--weights nowhere does not exist: give a run, a bundle, a .safetensors"),
         ({"start": "photos"}, BundleError, "holds no card.json: give a run"),
         ({"start": "run", "freeze": "inception1"}, NetworkError, "no stage 'inception1': did you mean 'inception_1'"),
         ({"start": "run", "freeze": "fc"}, RecipeError, "--freeze fc leaves nothing of tiny to learn"),
-        ({"freeze": "conv1"}, RecipeError, "--freeze conv1 without --from: weights that nobody trained"),
+        ({"freeze": "conv1"}, RecipeError, "--freeze conv1 without --weights: weights that nobody trained"),
         ({"start": "run", "network": "lenet5"}, WeightsError, "nothing of .* fits lenet5: it has .*the network has"),
         ({"start": "torchvision", "network": "nin"}, WeightsError, "torchvision publishes no weights for nin: it does"),
         ({"start": "file"}, WeightsError, "file.safetensors: not a safetensors file, or damaged"),
@@ -375,14 +375,14 @@ def test_altered_weights_of_a_bundle_are_refused(trained_run, tmp_path):
 
 
 def test_the_command_line(call, trained_run, shapes, tmp_path):
-    arguments = ["train", shapes, "--out", tmp_path / "run", "--from", trained_run, "--epochs", 1]
+    arguments = ["train", shapes, "--out", tmp_path / "run", "--weights", trained_run, "--epochs", 1]
     code, out, err = call(*arguments, "--freeze", "inception_1")
     assert code == 0, err
     assert out.startswith("tiny: top-1 ")
     assert err.splitlines()[:3] == [line for line in err.splitlines() if line.startswith(("from ", "left: ", "new: "))]
     code, out, err = call("train", shapes, "--out", tmp_path / "no", "--freeze", "conv1")
     assert (code, out) == (2, "")
-    assert err.startswith("googlenet: --freeze conv1 without --from")
+    assert err.startswith("googlenet: --freeze conv1 without --weights")
 
 
 def test_weights_for_other_channels_than_the_images_have_are_the_cause(shapes, tmp_path):
@@ -394,8 +394,8 @@ def test_weights_for_other_channels_than_the_images_have_are_the_cause(shapes, t
         done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path, check=False)
         assert done.stdout == "False\n"  # PyTorch was not loaded
         assert re.search(
-            r"the weights of --from see 4 channels: none of the \d+ .* has 3 channels \(RGB\), 4 are needed.*; "
-            "with --in-channels 3 the first convolution is learnt anew, from any pictures as RGB",
+            r"--weights were trained on 4 channels: none of the \d+ .* has 3 channels \(RGB\), 4 are needed.*; "
+            "with --in-channels 3 the first convolution is learnt anew, from any images as RGB",
             done.stderr,
         )
     assert not (tmp_path / "out").exists()
@@ -410,13 +410,13 @@ import sys
 from googlenet.cli import main
 data, start, *network = sys.argv[1:]
 try:
-    main(["train", data, "--out", "out", "--from", start, *(["--network", *network] if network else [])])
+    main(["train", data, "--out", "out", "--weights", start, *(["--network", *network] if network else [])])
 finally:
     print("torch" in sys.modules)
 """
 
 
-# Files of other projects: one reader for `convert` and for --from.
+# Files of other projects: one reader for `convert` and for --weights.
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth", ".ckpt"])
@@ -430,7 +430,7 @@ def test_files_of_others_are_read_as_convert_reads_them(tmp_path, ending, networ
     source = open_source(path, network)
     assert source.network.name == "resnet18"
     built = create("resnet18", num_classes=2)
-    taken = take(built, source, ("a", "b"), RULE)
+    taken = load_matching(built, source, ("a", "b"), RULE)
     assert torch.equal(built.conv1.conv.weight, module.conv1.weight)
     assert {key.partition(".")[0] for key in taken.new} == {"fc"}
 
@@ -440,7 +440,7 @@ def test_of_files_of_others_what_fits_is_taken_and_notes_are_said(tmp_path):
     state = {key: tensor for key, tensor in module.state_dict().items() if not key.startswith("inception5b")}
     torch.save({"model": state, "model_ema": state | {"n_averaged": torch.tensor(4)}}, tmp_path / "w.pth")
     source = open_source(tmp_path / "w.pth", "googlenet_torchvision")
-    text = str(take(create("googlenet_torchvision", num_classes=3), source, ("a", "b", "c"), RULE))
+    text = str(load_matching(create("googlenet_torchvision", num_classes=3), source, ("a", "b", "c"), RULE))
     assert re.search(r"^new: .*inception_5b, fc", text, re.MULTILINE)
     assert text.splitlines()[-1].startswith("note: took model_ema (EMA of 4 updates) rather than model")
 
@@ -462,5 +462,5 @@ def test_weights_that_are_not_finite_are_refused_before_any_work(trained_run, sh
     if kind == "run":  # which is refused as every bundle is
         says = "weights that are not finite, in conv1.conv.weight: train it again"
     with pytest.raises((WeightsError, BundleError), match=says):
-        googlenet.train(shapes, tmp_path / "out", start=path, network=None if kind == "run" else tiny)
+        googlenet.train(shapes, tmp_path / "out", weights=path, network=None if kind == "run" else tiny)
     assert not (tmp_path / "out").exists()

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from googlenet import bundle as bundles
+from googlenet.benchmarking.measure import BATCH_SIZES, SECONDS, Benchmark, check, measure
 from googlenet.bundle import Bundle
 from googlenet.errors import BundleError, DeviceError, NetworkError, RecipeError
 from googlenet.extras import require
 from googlenet.inference import engine
-from googlenet.benchmarking.measure import BATCH_SIZES, SECONDS, Benchmark, check, measure
 from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
 from googlenet.models.zoo import NETWORKS
@@ -38,9 +38,9 @@ def benchmark(
     Args:
         run: a run of ``train`` or a bundle, which needs nothing but the package; or a network with fresh weights, by
             its name or a ``Network``, which needs the train extra.
-        size: side of the pictures in pixels, of a network; a bundle has its own.
+        size: side of the images in pixels, of a network; a bundle has its own.
         precisions: what to compute in; unless told, all that the bundle and this processor have.
-        batch_sizes: pictures at once where throughput is measured, 1 or more each.
+        batch_sizes: images at once where throughput is measured, 1 or more each.
         seconds: how long each measurement takes at least.
         progress: called with the number of measurements done and of all.
 
@@ -53,7 +53,7 @@ def benchmark(
     ::
 
         for row in googlenet.benchmark("runs/flowers").precisions:
-            print(row.precision, row.latency_ms.p50, row.best.pictures_per_second, row.best.share)
+            print(row.precision, row.latency_ms.p50, row.best.images_per_second, row.best.share)
     """
     check(batch_sizes, seconds)
     with _bundle_of(run, size, precisions or ()) as bundle:
@@ -66,9 +66,7 @@ def _bundle_of(run: str | Path | Network, size: int | None, precisions: Sequence
     bundle = None if isinstance(run, Network) else _there(run, network)
     if bundle is not None:
         if size is not None:
-            raise RecipeError(
-                f"{run} takes pictures of {bundle.card.preprocessing.size} pixels: a size is of a network"
-            )
+            raise RecipeError(f"{run} takes images of {bundle.card.preprocessing.size} pixels: a size is of a network")
         yield bundle
         return
     assert network is not None

@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from googlenet.benchmarking.speed import latency, throughput
 from googlenet.bundle import MODEL, WEIGHTS, Bundle
 from googlenet.data.image_set import open_data
 from googlenet.errors import BundleError, DataError, NetworkError, NonFiniteLossError, RecipeError, StoppedError
 from googlenet.extras import TRAINING, require
 from googlenet.inference.engine import Engine, precisions, processor
-from googlenet.benchmarking.speed import latency, throughput
 from googlenet.models import papers, zoo
 from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
@@ -37,19 +37,19 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a network runs in one precision: milliseconds for one picture, pictures a second in batches."""
+    """How fast a network runs in one precision: milliseconds for one image, images a second in batches."""
 
     precision: str
     latency_ms: float
-    pictures_per_second: float
+    images_per_second: float
 
 
 @dataclass(frozen=True)
 class Compared:
     """A network's row. ``failure`` says why figures are missing.
 
-    The figures are of the network as it was run: for colour pictures of ``size``, and when trained with as many classes
-    as the data has. ``file_bytes`` is the size of ``model.onnx``, ``top1`` a fraction of 1 of the held-out pictures.
+    The figures are of the network as it was run: for colour images of ``size``, and when trained with as many classes
+    as the data has. ``file_bytes`` is the size of ``model.onnx``, ``top1`` a fraction of 1 of the held-out images.
     """
 
     network: str
@@ -96,16 +96,16 @@ def compare(
 
     Args:
         networks: names of the zoo, or ``Network`` s of your own; all of the zoo unless told.
-        size: side of the pictures in pixels; unless told, each network's own, or the recipe's in training.
-        data: labelled pictures as ``train`` takes them: every network is trained on them with one recipe and seed, at
+        size: side of the images in pixels; unless told, each network's own, or the recipe's in training.
+        data: labelled images as ``train`` takes them: every network is trained on them with one recipe and seed, at
             one size. Unless told, nothing is trained and the weights are fresh.
         minutes: how long each is trained; unless told, the recipe's epochs.
-        batch_size: pictures at once where throughput is measured.
+        batch_size: images at once where throughput is measured.
         say: called with a line for people when the training of a network begins.
         progress: called while speed is measured, with the number of measurements done and of all.
 
     Latency and throughput are those of ``model.onnx`` in the engine that predicts, on this machine: medians over rounds
-    in which the networks take turns. A network that fails, because the pictures are too small
+    in which the networks take turns. A network that fails, because the images are too small
     for it, say, has a row that says why.
 
     Raises:
@@ -179,12 +179,12 @@ def _training(data: str | Path | None, size: int | None, minutes: float | None) 
     with stage(f"reading {data}"):
         labelled = open_data(data, seed=recipe.seed, val_fraction=recipe.val_fraction)
     if labelled.multi_label:
-        raise DataError(f"{data} has pictures with several labels or none: networks are compared by top-1, of one each")
+        raise DataError(f"{data} has images with several labels or none: networks are compared by top-1, of one each")
     return _Training(str(data), len(labelled.class_names), name, recipe)
 
 
 def _entrants(networks: Iterable[str | Network] | None, size: int | None, training: _Training | None) -> list[_Entrant]:
-    """Analyse every network as it will be run: for colour pictures, and for the classes of the data."""
+    """Analyse every network as it will be run: for colour images, and for the classes of the data."""
     entrants = []
     for asked in dict.fromkeys(zoo.NETWORKS if networks is None else networks):
         network = zoo.find(asked) if isinstance(asked, str) else asked
@@ -266,7 +266,7 @@ def _median(speeds: Sequence[Speed]) -> Speed:
     return Speed(
         speeds[0].precision,
         median(speed.latency_ms for speed in speeds),
-        median(speed.pictures_per_second for speed in speeds),
+        median(speed.images_per_second for speed in speeds),
     )
 
 

@@ -17,13 +17,13 @@ from typing import IO, Any
 import numpy as np
 
 from googlenet import bundle as bundles
+from googlenet.benchmarking.peak import Peak, peak
+from googlenet.benchmarking.speed import Latency, latency, throughput
 from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
 from googlenet.errors import DeviceError, RecipeError
 from googlenet.inference.engine import Engine, precisions_for, processor
-from googlenet.benchmarking.peak import Peak, peak
-from googlenet.parallel import cores
-from googlenet.benchmarking.speed import Latency, latency, throughput
 from googlenet.models.analysis import analyse
+from googlenet.parallel import cores
 
 BATCH_SIZES = (1, 8, 32)
 SECONDS = 1.0  # of each measurement, unless told
@@ -39,11 +39,11 @@ class Throughput:
 
     ``gops`` is 10⁹ operations a second, two for each multiply-accumulate; ``share`` a fraction of 1 of the peak.
     ``busy`` is the fraction of the cores' time that was spent on it: what is far below 1 went to other programs, or,
-    where the network is tiny, to handing pictures over.
+    where the network is tiny, to handing images over.
     """
 
     batch_size: int
-    pictures_per_second: float
+    images_per_second: float
     gops: float
     share: float
     busy: float
@@ -51,10 +51,10 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Measured:
-    """A precision. ``latency_ms`` is of one picture that all cores work on.
+    """A precision. ``latency_ms`` is of one image that all cores work on.
 
     ``compile_ms`` is from the bundle's files to the first answer, nothing cached. ``memory_bytes`` is what the engine
-    adds to the peak memory of its process where it answers one picture at a time, ``bulk_memory_bytes`` in bulk work
+    adds to the peak memory of its process where it answers one image at a time, ``bulk_memory_bytes`` in bulk work
     with the largest batches; ``None`` where the system does not tell. ``file_bytes`` are those of the graph, ``score``
     is what the card says of this precision, if anything.
     """
@@ -71,13 +71,13 @@ class Measured:
 
     @property
     def best(self) -> Throughput:
-        """The most pictures a second."""
-        return max(self.throughput, key=lambda each: each.pictures_per_second)
+        """The most images a second."""
+        return max(self.throughput, key=lambda each: each.images_per_second)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A network in every precision on this machine. ``macs`` are of one picture; ``score_is`` is ``top1`` or ``map``.
+    """A network in every precision on this machine. ``macs`` are of one image; ``score_is`` is ``top1`` or ``map``.
 
     Decoding is not counted. What else the machine does at the same time lowers every figure but the peak, which is the
     best of many short moments.
@@ -163,9 +163,9 @@ def _together(bundle: Bundle, precision: str, macs: int, steps: list[dict[str, A
     highest = Peak(**most["peak"])
     rows = []
     for step in bulk:
-        gops = 2 * macs * step["pictures_per_second"] / 1e9
+        gops = 2 * macs * step["images_per_second"] / 1e9
         share = gops / highest.gops
-        rows.append(Throughput(step["batch_size"], step["pictures_per_second"], gops, share, step["busy"]))
+        rows.append(Throughput(step["batch_size"], step["images_per_second"], gops, share, step["busy"]))
     return Measured(
         precision,
         Latency(**alone["latency_ms"]),
@@ -202,14 +202,14 @@ def _steps(bundle: Bundle, precision: str, batch_sizes: Sequence[int], seconds: 
 
     begun = time.perf_counter()
     engine = Engine(bundle, precision)
-    engine.probabilities(np.zeros((1, *engine.picture), np.uint8))
+    engine.probabilities(np.zeros((1, *engine.image), np.uint8))
     yield {"compile_ms": 1000 * (time.perf_counter() - begun)}
     yield {"latency_ms": asdict(latency(engine, seconds)), "memory_bytes": memory()}
     for batch_size in batch_sizes:
         begun, spent = time.perf_counter(), time.process_time()
         speed = throughput(engine, batch_size, cores(), seconds)
         busy = (time.process_time() - spent) / (time.perf_counter() - begun) / cores()
-        yield {"batch_size": batch_size, "pictures_per_second": speed, "busy": busy, "memory_bytes": memory()}
+        yield {"batch_size": batch_size, "images_per_second": speed, "busy": busy, "memory_bytes": memory()}
     yield {"peak": asdict(peak(precision, seconds))}
 
 

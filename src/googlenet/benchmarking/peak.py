@@ -11,7 +11,7 @@ import numpy as np
 from googlenet.inference.engine import runtime
 from googlenet.parallel import cores
 
-# A convolution that wastes nothing: 3×3 over as many channels as fill every register, on pictures small enough to stay
+# A convolution that wastes nothing: 3×3 over as many channels as fill every register, on images small enough to stay
 # in the cache. A call takes a millisecond: short enough that, among many, some are not disturbed by other programs.
 CHANNELS, SIDE, KERNEL = 512, 14, 3
 CALLS = 10  # at least
@@ -35,27 +35,27 @@ def peak(precision: str, seconds: float = 0.5) -> Peak:
 
         peak("int8").gops / peak("fp32").gops  # 4 where there are instructions for it
     """
-    pictures = max(cores() // 2, 1)  # half of one for each core
+    images = max(cores() // 2, 1)  # half of one for each core
     hint = "bf16" if precision == "bf16" else "f32"
     config = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": cores()}
-    compiled = runtime().compile_model(_convolution(pictures, precision == "int8"), "CPU", config)
+    compiled = runtime().compile_model(_convolution(images, precision == "int8"), "CPU", config)
     request = compiled.create_infer_request()
-    batch = np.random.default_rng(0).random((pictures, CHANNELS, SIDE, SIDE), dtype=np.float32)
+    batch = np.random.default_rng(0).random((images, CHANNELS, SIDE, SIDE), dtype=np.float32)
     taken: list[float] = []
     until = time.perf_counter() + seconds
     while len(taken) < CALLS or time.perf_counter() < until:
         begun = time.perf_counter()
         request.infer([batch], share_inputs=True)
         taken.append(time.perf_counter() - begun)
-    operations = 2 * pictures * (CHANNELS * SIDE * KERNEL) ** 2
+    operations = 2 * images * (CHANNELS * SIDE * KERNEL) ** 2
     return Peak(operations / min(taken) / 1e9, _kernel(compiled))
 
 
-def _convolution(pictures: int, in_8_bits: bool) -> Any:
+def _convolution(images: int, in_8_bits: bool) -> Any:
     import openvino
     from openvino import opset13 as ops
 
-    images = ops.parameter([pictures, CHANNELS, SIDE, SIDE], np.float32)
+    images = ops.parameter([images, CHANNELS, SIDE, SIDE], np.float32)
     seen, weights = images, _weights(in_8_bits)
     if in_8_bits:  # as NNCF writes it; OpenVINO then computes with 8-bit activations and weights
         low, high = ops.constant(np.float32(0)), ops.constant(np.float32(1))

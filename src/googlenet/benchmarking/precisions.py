@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from googlenet import bundle as bundles
+from googlenet.benchmarking.speed import latency, throughput
 from googlenet.bundle import INT8, Bundle
 from googlenet.card import TOLERANCE
-from googlenet.data.image_set import Picture
+from googlenet.data.image_set import LabelledImage
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.choose import Chosen, choose
 from googlenet.evaluation.evaluate import evaluate_on, measured
@@ -20,8 +21,7 @@ from googlenet.files import write_error
 from googlenet.images.decode import Pixels
 from googlenet.inference.classifier import BATCH, Classifier
 from googlenet.inference.engine import Engine, Floats, precisions_for, processor
-from googlenet.parallel import caught, cores, in_order
-from googlenet.benchmarking.speed import latency, throughput
+from googlenet.parallel import cores, map_ordered, result_or_error
 
 Report = Callable[[str, int, int], None]
 
@@ -36,19 +36,19 @@ class Precisions:
     bundle: Bundle
     kept: tuple[str, ...] = ()
     plain_loss: float | None = None
-    pictures: int = 0
+    images: int = 0
 
 
 def quantize(run: str | Path, data: str | Path | None = None, *, progress: Report | None = None) -> Precisions:
     """Add an 8-bit graph to a bundle, and measure all of its precisions.
 
-    The ranges of the layers come from 300 of the held-out pictures. If top-1 accuracy (or mAP) on all of them falls by
+    The ranges of the layers come from 300 of the held-out images. If top-1 accuracy (or mAP) on all of them falls by
     more than 0.5 points, the layers that cost most are kept in floating point, as few as it takes.
 
     Args:
         run: a run of ``train``, or a bundle. It is replaced by one that is whole, or left as it is.
-        data: the labelled pictures it was trained on; unless told, those whose place its card has.
-        progress: called with what is done, and how many pictures of all.
+        data: the labelled images it was trained on; unless told, those whose place its card has.
+        progress: called with what is done, and how many images of all.
 
     Raises:
         BundleError, DataError: before any work is done.
@@ -60,7 +60,7 @@ def quantize(run: str | Path, data: str | Path | None = None, *, progress: Repor
     """
     bundle = bundles.read(run)
     chosen = _data_of(bundle, data)
-    held_out = _Prepared(Classifier(bundle, "fp32"), chosen.pictures.items)
+    held_out = _Prepared(Classifier(bundle, "fp32"), chosen.images.items)
     exact = _score(bundle, chosen, "fp32", progress)
     from googlenet.exporting.quantization import in_8_bits, kept_in_floating_point
 
@@ -75,7 +75,7 @@ def quantize(run: str | Path, data: str | Path | None = None, *, progress: Repor
             score = _score(quantised, chosen, "int8", progress)
         kept = kept_in_floating_point(quantised)
         found = _found(quantised, chosen, {"fp32": exact, "int8": score}, progress)
-    return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(chosen.pictures))
+    return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(chosen.images))
 
 
 def measure_precisions(
@@ -93,13 +93,13 @@ def measure_precisions(
 
         kept = kept_in_floating_point(bundle)
     found = _found(bundle, chosen, {}, progress)
-    return Precisions(_replaced(bundle, found, {}), kept, None, len(chosen.pictures))
+    return Precisions(_replaced(bundle, found, {}), kept, None, len(chosen.images))
 
 
 def _data_of(bundle: Bundle, data: str | Path | None) -> Chosen:
     source = data or bundle.card.data.get("name")
     if source is None:
-        raise DataError(f"{bundle.path} does not say what it was trained on: name the pictures with --calibrate DATA")
+        raise DataError(f"{bundle.path} does not say what it was trained on: name the images with --calibrate DATA")
     try:
         return choose(bundle, source)
     except DataError as error:
@@ -108,12 +108,12 @@ def _data_of(bundle: Bundle, data: str | Path | None) -> Chosen:
 
 
 class _Prepared:
-    """Held-out pictures as the network sees them, read anew each time they are gone through; and how right answers are.
+    """Held-out images as the network sees them, read anew each time they are gone through; and how right answers are.
 
     Evenly spread: whoever takes only the first of them has some of each class.
     """
 
-    def __init__(self, classifier: Classifier, items: Sequence[Picture]) -> None:
+    def __init__(self, classifier: Classifier, items: Sequence[LabelledImage]) -> None:
         self.classifier = classifier
         self.items = [items[i] for i in np.random.default_rng(0).permutation(len(items))]
 
@@ -122,8 +122,8 @@ class _Prepared:
             yield pixels
 
     def _readable(self) -> Iterator[tuple[tuple[int, ...], Pixels]]:
-        prepare = self.classifier.prepare
-        read = in_order(lambda batch: [caught(prepare, item.source) for item in batch], self.items, BATCH)
+        prepare = self.classifier.preprocess
+        read = map_ordered(lambda batch: [result_or_error(prepare, item.source) for item in batch], self.items, BATCH)
         for item, pixels in zip(self.items, (each for batch in read for each in batch), strict=True):
             if not isinstance(pixels, ImageError):
                 yield item.labels, pixels
@@ -148,7 +148,7 @@ def _score(bundle: Bundle, chosen: Chosen, precision: str, progress: Report | No
 def _found(
     bundle: Bundle, chosen: Chosen, scores: dict[str, float], progress: Report | None
 ) -> dict[str, dict[str, float]]:
-    """Measure each precision; those in ``scores`` have been held against the pictures before."""
+    """Measure each precision; those in ``scores`` have been held against the images before."""
     found = {}
     for precision in precisions_for(bundle):
         score = scores[precision] if precision in scores else _score(bundle, chosen, precision, progress)
@@ -156,7 +156,7 @@ def _found(
         found[precision] = {
             "score": score,
             "latency_ms": round(latency(engine).p50, 3),
-            "pictures_per_second": round(throughput(engine, BATCH, cores()), 1),
+            "images_per_second": round(throughput(engine, BATCH, cores()), 1),
         }
     return found
 

@@ -1,4 +1,4 @@
-"""How fast an engine is here: one picture alone, and many at once. No torch."""
+"""How fast an engine is here: one image alone, and many at once. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CALLS, SECONDS = 5, 0.5  # at least, of what is measured
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from one prepared picture to its answer: the median, and what 95 and 99 of 100 stay under."""
+    """Milliseconds from one prepared image to its answer: the median, and what 95 and 99 of 100 stay under."""
 
     p50: float
     p95: float
@@ -24,34 +24,34 @@ class Latency:
 
 
 def latency(engine: Engine, seconds: float | None = None) -> Latency:
-    """Measure one picture at a time, all cores at work on it."""
-    picture = _noise(engine, 1)
-    engine.probabilities(picture)  # compiles
+    """Measure one image at a time, all cores at work on it."""
+    image = _noise(engine, 1)
+    engine.probabilities(image)  # compiles
     taken: list[float] = []
     while len(taken) < CALLS or sum(taken) < (seconds or SECONDS):
         begun = time.perf_counter()
-        engine.probabilities(picture)
+        engine.probabilities(image)
         taken.append(time.perf_counter() - begun)
     return Latency(*(1000 * float(each) for each in np.percentile(taken, (50, 95, 99))))
 
 
-def throughput(engine: Engine, batch_size: int, at_once: int = 1, seconds: float | None = None) -> float:
-    """Measure pictures per second in batches, ``at_once`` threads asking, as bulk work does with all cores."""
-    pictures = _noise(engine, batch_size)
+def throughput(engine: Engine, batch_size: int, streams: int = 1, seconds: float | None = None) -> float:
+    """Measure images per second in batches, ``streams`` threads asking, as bulk work does with all cores."""
+    images = _noise(engine, batch_size)
 
     def ask(until: float) -> int:
         calls = 0
         while calls < CALLS or time.perf_counter() < until:
-            engine.probabilities(pictures, at_once)
+            engine.probabilities(images, streams)
             calls += 1
         return calls
 
-    with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(ask, [0.0] * at_once))  # compiles
+    with ThreadPoolExecutor(streams) as pool:
+        list(pool.map(ask, [0.0] * streams))  # compiles
         begun = time.perf_counter()
-        calls = sum(pool.map(ask, [begun + (seconds or SECONDS)] * at_once))
+        calls = sum(pool.map(ask, [begun + (seconds or SECONDS)] * streams))
         return calls * batch_size / (time.perf_counter() - begun)
 
 
 def _noise(engine: Engine, count: int) -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (count, *engine.picture), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (count, *engine.image), dtype=np.uint8)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier
 
 MAX_BYTES = 2**16  # of the record beside results
-SHOWN = 12  # digits of a sha256
+HEX_DIGITS = 12  # digits of a sha256
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def check_origin(path: Path, origin: Origin) -> bool:
             f"{found.precision}, or give another --out, or delete it"
         )
     raise ResultsError(
-        f"{shown} holds answers of another classifier ({name}, sha256 {printable(found.sha256[:SHOWN])}…; this one is "
-        f"{origin.name}, {origin.sha256[:SHOWN]}…): give another --out, or delete it"
+        f"{shown} holds answers of another classifier ({name}, sha256 {printable(found.sha256[:HEX_DIGITS])}…; "
+        f"this one is {origin.name}, {origin.sha256[:HEX_DIGITS]}…): give another --out, or delete it"
     )
 
 

@@ -10,10 +10,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from googlenet.bulk.results import WHEN_FULL, Lines, Results, already_exists_error, no_longer_there
+from googlenet.bulk.rows import JSONLForm, Layout, Row
 from googlenet.errors import MissingExtraError, ResultsError
 from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory, write_error
-from googlenet.bulk.results import WHEN_FULL, Lines, Results, in_the_way, no_longer_there
-from googlenet.bulk.rows import JSONLForm, Layout, Row
 
 ROWS = 8192  # of a row group: what is in memory at a time
 DIMENSION = b"dimension"  # what a schema says of embeddings beside their columns
@@ -29,7 +29,7 @@ def require_pyarrow() -> None:
 
 
 class ParquetResults(Results):
-    """A Parquet file and its journal, which together hold each picture once.
+    """A Parquet file and its journal, which together hold each image once.
 
     The journal is deleted after the file that has its rows is under its name; after a kill in between they are in
     both, and those of the journal are left alone.
@@ -37,7 +37,7 @@ class ParquetResults(Results):
 
     def __init__(self, path: Path, layout: Layout, resume: bool) -> None:
         if os.path.exists(path) and not resume:  # noqa: PTH110 - Path.exists raises on a name that is too long
-            raise in_the_way(path, path)
+            raise already_exists_error(path, path)
         self.schema = schema_of(layout)
         next(rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
         journal = sibling(path, ".journal.jsonl")

@@ -1,6 +1,6 @@
-"""Results of a cluster: a folder of Parquet parts. Each is whole or absent, and no picture is in two of them.
+"""Results of a cluster: a folder of Parquet parts. Each is whole or absent, and no image is in two of them.
 
-A part is named by the pictures in it. What is computed twice, because it was not known whether the first time had
+A part is named by the images in it. What is computed twice, because it was not known whether the first time had
 worked, gets the same name, and the later takes the place of the earlier.
 """
 
@@ -14,21 +14,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from googlenet.errors import ClusterError, ResultsError
-from googlenet.files import lock, write_error, write_whole
 from googlenet.bulk.origin import check_origin, write_origin
 from googlenet.bulk.parquet import require_pyarrow, rows_of, schema_of
 from googlenet.bulk.results import FORMATS, WHEN_FULL, Summary
 from googlenet.bulk.rows import Layout
+from googlenet.errors import ClusterError, ResultsError
+from googlenet.files import lock, write_error, write_whole
 from googlenet.text import escape_surrogates, first_few, printable
 
-MOST = 1024  # pictures of a part: what is lost at most where a worker dies
+MAX_PART_IMAGES = 1024  # images of a part: what is lost at most where a worker dies
 PARTS_A_WORKER = 4  # at least, so that none is idle for long at the end
 
 
 @dataclass(frozen=True)
 class Part:
-    """Pictures that are answered together, and the name of the file that their rows go to."""
+    """Images that are answered together, and the name of the file that their rows go to."""
 
     name: str
     ids: tuple[str, ...]
@@ -42,7 +42,7 @@ def split(ids: Sequence[str], done: Counter[str] | None = None, workers: int = 1
     """
     done = done or Counter()
     left = [place for place, id_ in enumerate(ids) if escape_surrogates(id_) not in done]
-    size = min(MOST, -(-len(left) // (workers * PARTS_A_WORKER)) or 1)
+    size = min(MAX_PART_IMAGES, -(-len(left) // (workers * PARTS_A_WORKER)) or 1)
     chunks = (left[start : start + size] for start in range(0, len(left), size))
     return [_part(chunk[0], tuple(ids[place] for place in chunk)) for chunk in chunks]
 
@@ -54,14 +54,14 @@ def _part(first: int, ids: tuple[str, ...]) -> Part:
 
 @dataclass
 class Contents:
-    """What the parts of a folder hold, as read from the disk: how often each picture is there, and a summary."""
+    """What the parts of a folder hold, as read from the disk: how often each image is there, and a summary."""
 
     parts: int = 0
     ids: Counter[str] = field(default_factory=Counter)
     summary: Summary = field(default_factory=Summary)
 
     def audit(self, ids: Sequence[str]) -> None:
-        """Hold what is there against what was asked: each picture once. Raises :class:`ClusterError` otherwise."""
+        """Hold what is there against what was asked: each image once. Raises :class:`ClusterError` otherwise."""
         twice = [name for name, times in self.ids.items() if times > 1]
         missing = [name for name in map(escape_surrogates, ids) if name not in self.ids]
         if twice or missing:
@@ -84,14 +84,14 @@ class Parts:
 
     ::
 
-        with Parts(Path("results"), ranked(), resume=True) as parts:
+        with Parts(Path("results"), ranked_schema(), resume=True) as parts:
             for part in split(ids, parts.contents.ids):
                 parts.add(part.name, encoded(rows, parts.layout))
             parts.read().audit(ids)
     """
 
     def __init__(self, folder: Path, layout: Layout, *, resume: bool = False) -> None:
-        refuse(folder)
+        check_output_path(folder)
         self.folder, self.layout = folder, layout
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ class Parts:
         self._closing.close()
 
 
-def refuse(folder: Path) -> None:
+def check_output_path(folder: Path) -> None:
     """Raise where no parts can be written to ``folder`` for what it is alone, before any work is done."""
     if folder.suffix.lower() in FORMATS or (folder.exists() and not folder.is_dir()):
         raise ResultsError(

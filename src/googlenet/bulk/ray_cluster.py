@@ -1,4 +1,4 @@
-"""Pictures answered by a Ray cluster: a process with one engine on every core. No torch; the only module with Ray.
+"""Images answered by a Ray cluster: a process with one engine on every core. No torch; the only module with Ray.
 
 Ray Data hands out parts and, when a worker dies, hands its part out again. A worker gives back a part's rows as the
 bytes of a Parquet file, and this process writes them: a cluster needs no disk that all of it sees.
@@ -21,19 +21,19 @@ from functools import cached_property
 from typing import Any
 
 import googlenet
-from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, PackedBundle
-from googlenet.data.tables import read_pictures
-from googlenet.errors import ClusterError, GoogLeNetError, MissingExtraError
-from googlenet.inference.classifier import Classifier
 from googlenet.bulk.parquet import encoded
 from googlenet.bulk.parts import Part
-from googlenet.parallel import in_order
 from googlenet.bulk.rows import Answer, Layout
+from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, PackedBundle
+from googlenet.data.tables import read_images
+from googlenet.errors import ClusterError, GoogLeNetError, MissingExtraError
+from googlenet.inference.classifier import Classifier
+from googlenet.parallel import map_ordered
 from googlenet.text import printable
 
-ATTEMPTS = 4  # at a part whose worker died: Ray would try for ever where a picture kills each worker
-ENOUGH = 240  # characters of what Ray says
-KNOCKING = 10.0  # seconds that a cluster may take to answer at all
+ATTEMPTS = 4  # at a part whose worker died: Ray would try for ever where an image kills each worker
+MAX_ERROR = 240  # characters of what Ray says
+CONNECT_TIMEOUT = 10.0  # seconds that a cluster may take to answer at all
 FETCHING = 16  # addresses that a worker waits for at once
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -56,7 +56,7 @@ def require_ray(address: str | None = None) -> None:
 class Job:
     """What every worker is told once: the classifier, its precision, and what a row says.
 
-    ``tables`` is that of :class:`googlenet.data.tables.Pictures`, ``folder`` what paths are relative to.
+    ``tables`` is that of :class:`googlenet.data.tables.ImageSet`, ``folder`` what paths are relative to.
     """
 
     bundle: PackedBundle
@@ -122,14 +122,14 @@ class Worker:
         if ray.get(self.attempts.begin.remote(row["number"])) > ATTEMPTS:
             first, last = map(printable, (part.ids[0], part.ids[-1]))
             raise ClusterError(
-                f"{ATTEMPTS} workers died of the pictures from {first} to {last}: look for what is wrong with one, or "
+                f"{ATTEMPTS} workers died of the images from {first} to {last}: look for what is wrong with one, or "
                 "for more memory; the same command with --resume goes on"
             )
         content = pa.array([encoded(self._rows(part), self.job.layout)], pa.large_binary())
         return pa.table({"number": batch["number"], "content": content})
 
     def _rows(self, part: Part) -> list[dict[str, Any]]:
-        sources = read_pictures(part.ids, self.job.tables, _many_at_once)
+        sources = read_images(part.ids, self.job.tables, _many_at_once)
         answers: Iterable[Answer] = (
             self.classifier.embed_many(sources) if self.job.layout.dimension else self.classifier.predict_many(sources)
         )
@@ -137,7 +137,7 @@ class Worker:
 
 
 def _many_at_once(fetch: Callable[[str], Any], addresses: Iterable[str]) -> Iterator[Any]:
-    return in_order(lambda batch: fetch(batch[0]), addresses, 1, FETCHING)
+    return map_ordered(lambda batch: fetch(batch[0]), addresses, 1, FETCHING)
 
 
 @contextmanager
@@ -172,7 +172,7 @@ def _knock(address: str | None) -> None:
     """Raise :class:`OSError` where nothing listens at HOST:PORT: Ray would try for ever."""
     host, _, port = (address or "").rpartition(":")
     if port.isdecimal() and "://" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCKING).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def _unreached(address: str | None, error: Exception) -> str:
     return f"no Ray cluster answers at {address}: give --address HOST:PORT of its head ({_line(error)})"
 
 
-def answered(job: Job, parts: Sequence[Part], workers: int) -> Iterator[tuple[Part, bytes]]:
+def score_parts(job: Job, parts: Sequence[Part], workers: int) -> Iterator[tuple[Part, bytes]]:
     """Have parts answered by so many workers, of a core each; gives each with its rows as Parquet, as they come.
 
     Raises what a worker raised on purpose; :class:`ClusterError` for all else that ended the work.
@@ -219,7 +219,7 @@ def answered(job: Job, parts: Sequence[Part], workers: int) -> Iterator[tuple[Pa
     ::
 
         with cluster() as cores:
-            for part, content in answered(job, split(ids, workers=cores), cores):
+            for part, content in score_parts(job, split(ids, workers=cores), cores):
                 results.add(part.name, content)
     """
     import ray
@@ -272,4 +272,4 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
-    return printable(lines[-1].strip())[:ENOUGH] or type(error).__name__
+    return printable(lines[-1].strip())[:MAX_ERROR] or type(error).__name__

@@ -1,7 +1,7 @@
-"""Results of many pictures in a file that survives: killed at any moment and resumed, each picture is there once.
+"""Results of many images in a file that survives: killed at any moment and resumed, each image is there once.
 
 CSV and JSONL grow by whole rows; what a kill left of a row is cut off before going on. Parquet cannot grow: rows go
-to a journal beside it, which becomes Parquet when all is done. A picture is known by its path as it was given.
+to a journal beside it, which becomes Parquet when all is done. An image is known by its path as it was given.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from googlenet.errors import ResultsError, RunError
-from googlenet.files import NotARegularFileError, lock, open_regular, refuse_irregular, sync_directory, write_error
 from googlenet.bulk.origin import check_origin, write_origin
 from googlenet.bulk.rows import Answer, CSVForm, JSONLForm, Layout, Row
+from googlenet.errors import ResultsError, RunError
+from googlenet.files import NotARegularFileError, lock, open_regular, refuse_irregular, sync_directory, write_error
 from googlenet.text import printable
 
 FORMATS = (".csv", ".jsonl", ".parquet")
@@ -30,15 +30,15 @@ SECONDS_A_WRITE = 1.0  # a slow machine writes fewer rows at a time
 
 @dataclass
 class Summary:
-    """What a results file holds: rows, how many of pictures that could not be read, how many of each class."""
+    """What a results file holds: rows, how many of images that could not be read, how many of each class."""
 
-    pictures: int = 0
+    images: int = 0
     unread: int = 0
     classes: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Row) -> None:
         """Count one row."""
-        self.pictures += 1
+        self.images += 1
         self.unread += bool(row["error"])
         named = row.get("labels") or [row.get("class")]
         self.classes.update(name for name in named if name)
@@ -48,7 +48,7 @@ class Results:
     """A results file, open for more rows. Made by :func:`open_results`; leaving it by an exception loses no row
     that was flushed.
 
-    ``done`` are the pictures that were there before, by paths without surrogates; ``summary`` counts these, too.
+    ``done`` are the images that were there before, by paths without surrogates; ``summary`` counts these, too.
     ``is_known`` says whether it is recorded whose answers these are, or there are none.
     """
 
@@ -70,13 +70,13 @@ class Results:
             raise
 
     def add(self, source: str, answer: Answer) -> None:
-        """Add the row of one picture; it is on its way to the disk within a second."""
+        """Add the row of one image; it is on its way to the disk within a second."""
         row = self.layout.row(source, answer)
         self.summary.add(row)
         self.lines.add(row)
 
     @property
-    def kept_in(self) -> Path:
+    def path_in_progress(self) -> Path:
         """The file that has the rows until all is done."""
         return self.lines.path
 
@@ -102,7 +102,7 @@ def open_results(path: Path, layout: Layout, *, resume: bool = False) -> Results
 
     ::
 
-        with open_results(Path("results.csv"), ranked()) as results:
+        with open_results(Path("results.csv"), ranked_schema()) as results:
             for source, answer in zip(sources, classifier.predict_many(sources)):
                 results.add(source, answer)
             results.finish()
@@ -113,7 +113,7 @@ def open_results(path: Path, layout: Layout, *, resume: bool = False) -> Results
         MissingExtraError: pyarrow is not there, for Parquet.
         RunError, DiskFullError: it could not be written.
     """
-    refuse(path)
+    check_output_path(path)
     if path.suffix.lower() == ".parquet":
         from googlenet.bulk.parquet import ParquetResults
 
@@ -122,7 +122,7 @@ def open_results(path: Path, layout: Layout, *, resume: bool = False) -> Results
     return Results(path, layout, Lines(path, form, path, resume))
 
 
-def refuse(path: Path) -> None:
+def check_output_path(path: Path) -> None:
     """Raise where nothing can be written to ``path`` for its kind alone, before any work is done."""
     if path.suffix.lower() not in FORMATS:
         raise ResultsError(f"{path} ends in none of {', '.join(FORMATS)}: give a name that does")
@@ -159,7 +159,7 @@ class Lines:
             raise ResultsError(f"{self.path} {error.strerror}: give another name") from error
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.exists():  # not a file in its folder's place
-                raise in_the_way(self.path, self.name) from error
+                raise already_exists_error(self.path, self.name) from error
             raise write_error(self.path, error) from error
         try:
             lock(file.fileno())
@@ -260,7 +260,7 @@ def no_longer_there(name: Path, what_to_do: str) -> RunError:
     return RunError(f"{printable(str(name))} was deleted, moved or replaced while rows were added to it: {what_to_do}")
 
 
-def in_the_way(path: Path, name: Path) -> ResultsError:
+def already_exists_error(path: Path, name: Path) -> ResultsError:
     """Say what to do about a file that is there already."""
     what = "is there already" if path == name else f"was begun already (its journal is {path})"
     return ResultsError(f"{name} {what}: --resume goes on with it; or give another name, or delete it")

@@ -1,4 +1,4 @@
-"""What is said of a picture in a row, and a row as CSV or JSON: one that was cut short is known for it."""
+"""What is said of an image in a row, and a row as CSV or JSON: one that was cut short is known for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from googlenet.bulk.origin import Origin
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
-from googlenet.bulk.origin import Origin
 from googlenet.text import (
     csv_line,
     escape_surrogates,
@@ -33,7 +33,7 @@ Answer = Prediction | NDArray[np.float32] | ImageError
 
 @dataclass(frozen=True)
 class Layout:
-    """What a row says of a picture: ``columns`` after its path and error, and how an answer fills them.
+    """What a row says of an image: ``columns`` after its path and error, and how an answer fills them.
 
     Where ``origin`` tells what answers, rows are added to no others' (:mod:`googlenet.bulk.origin`).
     """
@@ -49,7 +49,7 @@ class Layout:
         return ("path", "error", *self.columns)
 
     def row(self, source: str, answer: Answer) -> Row:
-        """Say of a picture what was answered, or why it could not be read."""
+        """Say of an image what was answered, or why it could not be read."""
         failed = isinstance(answer, ImageError)
         reason = escape_surrogates(str(answer)) if failed else None
         cells = (None,) * len(self.columns) if failed else self.cells(answer)
@@ -62,34 +62,34 @@ class Layout:
         )
 
 
-def ranked(top: int = 1) -> Layout:
+def ranked_schema(top: int = 1) -> Layout:
     """Name the ``top`` likeliest classes, each with its probability.
 
-    >>> ranked(2).names
+    >>> ranked_schema(2).names
     ('path', 'error', 'class', 'probability', 'class2', 'probability2')
     """
     ranks = ["", *map(str, range(2, top + 1))]
     columns = tuple(f"{name}{rank}" for rank in ranks for name in ("class", "probability"))
-    return Layout(columns, lambda answer: tuple(cell for pair in named(answer, top) for cell in pair))
+    return Layout(columns, lambda answer: tuple(cell for pair in top_classes(answer, top) for cell in pair))
 
 
-def labelled() -> Layout:
-    """Name all labels of a picture, which may have several or none, and their probabilities."""
+def labels_schema() -> Layout:
+    """Name all labels of an image, which may have several or none, and their probabilities."""
 
     def cells(answer: Prediction) -> tuple[list[str], list[float]]:
-        pairs = named(answer)
+        pairs = top_classes(answer)
         return [name for name, _ in pairs], [probability for _, probability in pairs]
 
     return Layout(("labels", "probabilities"), cells)
 
 
-def embedded(dimension: int) -> Layout:
+def embedding_schema(dimension: int) -> Layout:
     """Give the embedding, (``dimension``,) float32."""
     return Layout(("embedding",), lambda answer: (answer,), dimension)
 
 
-def named(answer: Prediction, top: int | None = None) -> list[tuple[str, float]]:
-    """Give the likeliest ``top`` classes, or those that the classifier says the picture is of; rounded, as written."""
+def top_classes(answer: Prediction, top: int | None = None) -> list[tuple[str, float]]:
+    """Give the likeliest ``top`` classes, or those that the classifier says the image is of; rounded, as written."""
     pairs = answer.top(top or len(answer.class_names))
     labels = {name for name, _ in pairs} if top else answer.labels
     return [(escape_surrogates(name), round(probability, PLACES)) for name, probability in pairs if name in labels]

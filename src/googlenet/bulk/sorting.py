@@ -1,4 +1,4 @@
-"""Pictures into a folder for each class: copies or hard links, whole or absent, and no two under the same name."""
+"""Images into a folder for each class: copies or hard links, whole or absent, and no two under the same name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from googlenet.bulk.rows import top_classes
 from googlenet.errors import ResultsError, UnreadableImageError
 from googlenet.files import fitting_name, write_error
 from googlenet.inference.classifier import Prediction
-from googlenet.bulk.rows import named
 
 UNSURE = "unsure"
 FOREIGN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')  # what some file system does not take in a name
@@ -23,9 +23,9 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)", 
 
 
 class Sorter:
-    """Puts pictures into ``folder/CLASS/``, and those less sure than ``min_confidence`` into ``folder/unsure/``.
+    """Puts images into ``folder/CLASS/``, and those less sure than ``min_confidence`` into ``folder/unsure/``.
 
-    A picture keeps its name. Where several of ``sources`` have the same one, and where another picture is there
+    An image keeps its name. Where several of ``sources`` have the same one, and where another image is there
     already, it gets a hash of its path: the same in every run, so that doing it again puts nothing there twice.
 
     Raises :class:`ResultsError` where a source lies in ``folder``, which would be found again the next time.
@@ -51,14 +51,14 @@ class Sorter:
         self.namesakes = _namesakes(sources)
 
     def place(self, source: str, answer: Prediction) -> Path:
-        """Copy or link one picture to where it belongs, and say where that is.
+        """Copy or link one image to where it belongs, and say where that is.
 
         Raises:
-            UnreadableImageError: the picture is not there any more.
+            UnreadableImageError: the image is not there any more.
             ResultsError: it cannot be linked.
             RunError, DiskFullError: the folder could not be written; what is in it is whole.
         """
-        [(_, probability)] = named(answer, 1)
+        [(_, probability)] = top_classes(answer, 1)
         where = self.folder / (UNSURE if probability < self.min_confidence else self.folders[answer.label])
         target = self._target(where, source)
         if not _same(source, target):
@@ -126,14 +126,14 @@ def _alike(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def refuse(folder: Path, inputs: Iterable[str]) -> None:
-    """Raise :class:`ResultsError` where ``folder`` is, or lies in, a folder of pictures; or is no folder."""
+def check_output_path(folder: Path, inputs: Iterable[str]) -> None:
+    """Raise :class:`ResultsError` where ``folder`` is, or lies in, a folder of images; or is no folder."""
     if folder.exists() and not folder.is_dir():
         raise ResultsError(f"--sort-into {folder} is a file: give a folder")
     for given in inputs:
         if Path(given).is_dir() and folder.resolve().is_relative_to(Path(given).resolve()):
             raise ResultsError(
-                f"--sort-into {folder} lies in {given}, where its pictures would be found again: "
+                f"--sort-into {folder} lies in {given}, where its images would be found again: "
                 "choose a folder outside of it"
             )
 
@@ -142,7 +142,7 @@ def _refuse_inside(folder: Path, sources: Iterable[str]) -> None:
     inside = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118 - a million of them
     for source in sources:
         if os.path.abspath(source).startswith(inside):  # noqa: PTH100
-            raise ResultsError(f"{source} lies in --sort-into {folder}: choose a folder without pictures to sort")
+            raise ResultsError(f"{source} lies in --sort-into {folder}: choose a folder without images to sort")
 
 
 def _namesakes(sources: Iterable[str]) -> set[str]:

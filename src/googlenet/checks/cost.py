@@ -58,13 +58,13 @@ class Node:
 
 
 def check_cost(
-    nodes: Sequence[Node], picture: tuple[str, Shape], constants: Mapping[str, tuple[Shape, NDArray[Any]]]
+    nodes: Sequence[Node], image: tuple[str, Shape], constants: Mapping[str, tuple[Shape, NDArray[Any]]]
 ) -> None:
     """Raise :class:`ValueError` where the shapes do not fit together, or cost more than a :class:`Budget`.
 
-    ``picture`` is name and shape (1, H, W, C) of the input; ``constants`` are shapes and values.
+    ``image`` is name and shape (1, H, W, C) of the input; ``constants`` are shapes and values.
     """
-    name, shape = picture
+    name, shape = image
     budget, held, macs = Budget(max(shape[1:3])), math.prod(shape), 0
     shapes = {name: shape} | {each: constant[0] for each, constant in constants.items()}
     last = {each: at for at, node in enumerate(nodes) for each in node.inputs}

@@ -123,13 +123,13 @@ def check_onnx(content: bytes) -> None:
         raise ValueError("has two constants of one name")
     _check_wiring(graph, constants.keys())
     nodes = [_node(node) for node in graph.get("node", ())]
-    [picture] = graph["input"]
-    check_cost(nodes, (picture.get("name", ""), _shape(picture)), constants)
+    [image] = graph["input"]
+    check_cost(nodes, (image.get("name", ""), _shape(image)), constants)
 
 
-def _shape(picture: Mapping[str, Any]) -> tuple[int, ...]:
+def _shape(image: Mapping[str, Any]) -> tuple[int, ...]:
     """Shape of the input, (1, H, W, C): any number of images may come at once."""
-    declared = picture.get("type", {}).get("tensor_type", {})
+    declared = image.get("type", {}).get("tensor_type", {})
     sides = [side.get("dim_value", 0) for side in declared.get("shape", {}).get("dim", ())[1:]]
     if declared.get("elem_type") != _UINT8 or len(sides) != 3 or not all(1 <= side <= MAX_WINDOW for side in sides):
         raise ValueError(f"does not take images: uint8 (N, H, W, C) of up to {MAX_WINDOW} pixels a side")

@@ -72,7 +72,7 @@ def _command(given: list[str]) -> Any:
     """
     app = typer.Typer(
         name="googlenet",
-        help="From a folder of labelled pictures to a small, fast, explained classifier.\n\n"
+        help="From a folder of labelled images to a small, fast, explained classifier.\n\n"
         "Start with `googlenet demo`, or with your own folder: `googlenet train photos/ --out runs/mine`.",
         add_completion=False,
         rich_markup_mode=None,

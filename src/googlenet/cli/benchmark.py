@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from googlenet.benchmarking.measure import Benchmark, Measured, Throughput
 
-QUIET = 0.8  # of the cores' time: with less, what else the machine does is worth a line
+MIN_CORE_SHARE = 0.8  # of the cores' time: with less, what else the machine does is worth a line
 
 
 def register(app: typer.Typer) -> None:
@@ -21,10 +21,10 @@ def register(app: typer.Typer) -> None:
 def benchmark(
     run: Annotated[str, typer.Argument(metavar="RUN|NETWORK", help="A run, a bundle, or a network of the zoo.")],
     size: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Side of the pictures of a NETWORK; its own unless told.")
+        int | None, typer.Option(min=1, max=4096, help="Side of the images of a NETWORK; its own unless told.")
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Pictures at once, once for each: 1, 8 and 32 unless told.")
+        list[int] | None, typer.Option(min=1, help="Images at once, once for each: 1, 8 and 32 unless told.")
     ] = None,
     precision: Annotated[
         list[str] | None, typer.Option(help="fp32, bf16 or int8, once for each; all there are unless told.")
@@ -35,7 +35,7 @@ def benchmark(
 ) -> None:
     """Example: googlenet benchmark runs/flowers --plot speed.png
 
-    Measure how fast a classifier is on this machine in each precision: the latency of one picture, throughput by batch
+    Measure how fast a classifier is on this machine in each precision: the latency of one image, throughput by batch
     size, time to compile, memory, and the share of the processor's own measured peak. Decoding is not counted.
 
     A NETWORK gets fresh weights, which needs googlenet[train]; so does --plot.
@@ -45,8 +45,8 @@ def benchmark(
     if plot is not None:
         look.check_plot(plot)
     import googlenet
-    from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.benchmarking.measure import BATCH_SIZES, SECONDS
+    from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.stages import stage
 
     with stage(f"measuring {run}"), progress("measuring") as bar:
@@ -70,17 +70,17 @@ def _draw(result: Benchmark, plot: Path) -> None:
 
 
 def _show(result: Benchmark) -> None:
-    from googlenet.card import SHOWN
+    from googlenet.card import METRIC_TITLES
     from googlenet.cli.output import say, show_table
 
     rows, machine = result.precisions, result.machine
-    headings = [] if all(row.score is None for row in rows) else [SHOWN[result.score_is]]
-    headings += ["p50\nms", "p95\nms", "p99\nms", "at best\npictures/s", "10⁹ op/s", "of\npeak", "compile\nms"]
+    headings = [] if all(row.score is None for row in rows) else [METRIC_TITLES[result.score_is]]
+    headings += ["p50\nms", "p95\nms", "p99\nms", "at best\nimages/s", "10⁹ op/s", "of\npeak", "compile\nms"]
     headings += ["memory\nMB", "in bulk\nMB", "on disk\nMB"]
     say(f"{result.network} at {result.size}×{result.size}: {result.macs:,} multiply-accumulates, of 2 operations each")
     columns = [("precision", "left"), *((heading, "right") for heading in headings)]
     show_table("", columns, [(row.precision, *_cells(row)[-len(headings) :]) for row in rows])
-    say("pictures/s in bulk, each core with a batch of its own:")
+    say("images/s in bulk, each core with a batch of its own:")
     columns = [("batch size", "left"), *((row.precision, "right") for row in rows)]
     lines = ([of[0].batch_size, *map(_speed, of)] for of in zip(*(row.throughput for row in rows), strict=True))
     show_table("", columns, lines)
@@ -88,7 +88,7 @@ def _show(result: Benchmark) -> None:
         say(f"the processor's peak in {row.precision}: {row.peak.gops:,.0f}·10⁹ op/s, by {row.peak.kernel}")
     say(f"measured on {machine['processor']}, {machine['cores']} cores, OpenVINO {machine['openvino']}")
     busy = min(row.best.busy for row in rows)
-    if busy < QUIET:
+    if busy < MIN_CORE_SHARE:
         say(f"only {busy:.0%} of the cores' time was to be had: with less at work beside it the figures may be higher")
 
 
@@ -103,7 +103,7 @@ def _cells(row: Measured) -> list[str]:
 
 
 def _speed(measured: Throughput) -> str:
-    return f"{measured.pictures_per_second:,.1f}"
+    return f"{measured.images_per_second:,.1f}"
 
 
 def _megabytes(count: int | None) -> str:

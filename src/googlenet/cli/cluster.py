@@ -9,34 +9,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from googlenet.bulk.parts import Part, Parts, split
+from googlenet.bulk.ray_cluster import cluster, job_of, score_parts
+from googlenet.bulk.rows import Layout
 from googlenet.cli.output import progress, show_summary, warn_of_origin
-from googlenet.data.tables import Pictures
+from googlenet.data.tables import ImageIds
 from googlenet.errors import StoppedError
 from googlenet.inference.classifier import Classifier
-from googlenet.bulk.ray_cluster import answered, cluster, job_of
-from googlenet.bulk.parts import Part, Parts, split
-from googlenet.bulk.rows import Layout
 from googlenet.stopping import CODE, interrupts
 
 
 def write_parts(
-    classifier: Classifier, pictures: Pictures, out: Path, layout: Layout, resume: bool, address: str | None
+    classifier: Classifier, images: ImageIds, out: Path, layout: Layout, resume: bool, address: str | None
 ) -> int:
     """Have a cluster write what is not in ``out`` yet, audit it, and say what is there. Gives how many are unread."""
     with Parts(out, layout, resume=resume) as results:
         warn_of_origin(out, results.is_known)
-        before, seconds = results.contents.summary.pictures, 0.0
-        if split(pictures.ids, results.contents.ids):
+        before, seconds = results.contents.summary.images, 0.0
+        if split(images.ids, results.contents.ids):
             with _nothing_said(), cluster(address) as cores:
                 begun = time.monotonic()
-                parts = split(pictures.ids, results.contents.ids, cores)
-                job = job_of(classifier, layout, pictures.tables)
-                _fill(results, parts, answered(job, parts, cores))
+                parts = split(images.ids, results.contents.ids, cores)
+                job = job_of(classifier, layout, images.tables)
+                _fill(results, parts, score_parts(job, parts, cores))
                 seconds = time.monotonic() - begun
         contents = results.read()
-        contents.audit(pictures.ids)
+        contents.audit(images.ids)
     where = f"{out} ({contents.parts:,} parts)"
-    new = contents.summary.pictures - before
+    new = contents.summary.images - before
     show_summary(where, contents.summary, new, seconds, audited=", each there once")
     return contents.summary.unread
 
@@ -52,9 +52,9 @@ def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes
                 done += len(part.ids)
                 report(done, total)
         except KeyboardInterrupt as error:
-            there = results.contents.summary.pictures + done
+            there = results.contents.summary.images + done
             raise StoppedError(
-                f"stopped: {there:,} pictures are in {results.folder}; the same command with --resume goes on",
+                f"stopped: {there:,} images are in {results.folder}; the same command with --resume goes on",
                 CODE + (caught or [signal.SIGINT])[0],
             ) from error
 

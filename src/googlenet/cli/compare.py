@@ -26,12 +26,12 @@ def compare(
         int | None, typer.Option(min=1, help="Side of the input in pixels; unless told, each network's own.")
     ] = None,
     train: Annotated[
-        str | None, typer.Option("--train", metavar="DATA", help="Labelled pictures to train every network on.")
+        str | None, typer.Option("--train", metavar="DATA", help="Labelled images to train every network on.")
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="How long to train each; unless told, the recipe's epochs.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures at once where throughput is measured.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once where throughput is measured.")] = 16,
     plot: Annotated[Path | None, typer.Option(help=f"Where to draw; with --train {PLOT} unless told.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -39,15 +39,15 @@ def compare(
 
     Compare networks: parameters, multiply-accumulates, size on disk, latency and throughput on this machine.
 
-    With --train each is trained alike, and its top-1 on the held-out pictures is shown.
+    With --train each is trained alike, and its top-1 on the held-out images is shown.
     """
     if minutes is not None and train is None:
         raise typer.BadParameter("--minutes is how long to train: tell on what with --train DATA")
     from googlenet.cli import look
 
-    picture = plot or (PLOT if train else None)
-    if picture:
-        look.check_plot(picture)
+    image = plot or (PLOT if train else None)
+    if image:
+        look.check_plot(image)
     import googlenet
     from googlenet.cli.output import show_json, warn
     from googlenet.stages import stage
@@ -60,8 +60,8 @@ def compare(
         show_json(result.to_json())
     else:
         _show(result)
-    if picture:
-        _draw(result, picture, asked=plot is not None, quiet=as_json)
+    if image:
+        _draw(result, image, asked=plot is not None, quiet=as_json)
 
 
 @contextmanager
@@ -89,10 +89,10 @@ def _show(result: Comparison) -> None:
     precisions = list(dict.fromkeys(precisions))
     headings = ["parameters", "MACs", "activations", "file"]
     for precision in precisions:
-        headings += [f"{precision}\nms", f"{precision}\npictures/s"]
+        headings += [f"{precision}\nms", f"{precision}\nimages/s"]
     headings += ["top-1"] * (result.data is not None)
     columns = [("network", "left"), ("size", "right"), *((heading, "right") for heading in headings)]
-    title = f"latency of one picture, throughput in batches of {result.batch_size}"
+    title = f"latency of one image, throughput in batches of {result.batch_size}"
     show_table(title, columns, [_cells(row, precisions) for row in result.rows])
     for row in result.rows:
         if row.failure:
@@ -109,7 +109,7 @@ def _cells(row: Compared, precisions: list[str]) -> list[str]:
     cells.append("" if row.file_bytes is None else f"{row.file_bytes / 1e6:.1f} MB")
     for precision in precisions:
         speed = speeds.get(precision)
-        cells += [f"{speed.latency_ms:.2f}", f"{speed.pictures_per_second:.1f}"] if speed else ["", ""]
+        cells += [f"{speed.latency_ms:.2f}", f"{speed.images_per_second:.1f}"] if speed else ["", ""]
     return [*cells, "" if row.top1 is None else f"{row.top1:.2%}"]
 
 
@@ -134,7 +134,7 @@ def _draw_points(result: Comparison, path: Path) -> None:
 
     machine = f"{result.machine['processor']}, {result.machine['cores']} cores"
     if result.data is not None:
-        labels = ("multiply-accumulates per picture", "top-1 on held-out pictures, %")
+        labels = ("multiply-accumulates per image", "top-1 on held-out images, %")
         title = f"{result.data}, trained alike; area: parameters"
         points = [
             Point(row.network, row.macs, 100 * row.top1, row.parameters)
@@ -142,7 +142,7 @@ def _draw_points(result: Comparison, path: Path) -> None:
             if row.macs and row.top1 is not None and row.parameters
         ]
     else:
-        labels = ("parameters", "latency of one picture in fp32, ms")
+        labels = ("parameters", "latency of one image in fp32, ms")
         title = f"on {machine}"
         points = [
             Point(row.network, row.parameters, row.speeds[0].latency_ms)

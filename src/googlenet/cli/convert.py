@@ -27,7 +27,7 @@ def convert(
     network: Annotated[str | None, typer.Option(help="The network of the zoo whose weights these are.")] = None,
     classes: Annotated[Path | None, typer.Option(help="Text file with one class a line, in their order.")] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Side of the pictures the network sees, in pixels; unless told, the source's.")
+        int | None, typer.Option(help="Side of the images the network sees, in pixels; unless told, the source's.")
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="Where in a checkpoint with several the weights lie: model_ema, state_dict, …")
@@ -98,23 +98,24 @@ def _inwards(
         warn(f"{classes} was read as {listed.encoding}")
     for note in bundle.card.data["notes"]:
         warn(note)
-    card, rule = bundle.card, bundle.card.preprocessing
+    card, preprocessing = bundle.card, bundle.card.preprocessing
     if as_json:
         show_json({
             "bundle": str(bundle.path), "network": card.name, "layout": card.data["layout"],
             "sha256": card.data["sha256"], "place": card.data.get("place", ""), "notes": card.data["notes"],
-            "classes": list(card.class_names), "size": rule.size, "crop_fraction": rule.crop_fraction,
-            "mean": list(rule.mean), "std": list(rule.std), "channel_order": rule.channel_order,
+            "classes": list(card.class_names), "size": preprocessing.size, "crop_fraction": preprocessing.crop_fraction,
+            "mean": list(preprocessing.mean), "std": list(preprocessing.std),
+            "channel_order": preprocessing.channel_order,
         })  # fmt: skip
         return
     where = f" ({printable(card.data['place'])})" if "place" in card.data else ""
     say(f"{card.name} with {len(card.class_names)} classes ({printable(card.class_names[0])}, …), from weights of "
         f"{card.data['layout']}{where}: every tensor has its place")  # fmt: skip
-    kind = "BGR" if rule.channel_order == "BGR" else rule.kind
-    say(f"input:  {kind} {rule.size}×{rule.size}, crop {rule.crop_fraction:g}, "
-        f"mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")  # fmt: skip
+    kind = "BGR" if preprocessing.channel_order == "BGR" else preprocessing.kind
+    say(f"input:  {kind} {preprocessing.size}×{preprocessing.size}, crop {preprocessing.crop_fraction:g}, "
+        f"mean {_numbers(preprocessing.mean)}, std {_numbers(preprocessing.std)}")  # fmt: skip
     say(f"bundle: {bundle.path}")
-    say_command("next:", "googlenet", "predict", out, "PICTURE")
+    say_command("next:", "googlenet", "predict", out, "IMAGE")
     say_command("", "googlenet", "evaluate", out, "DATA", "--split", "all")
 
 
@@ -130,14 +131,14 @@ def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
     from googlenet.stages import stage
 
     with stage("loading PyTorch"):
-        from googlenet.exchange.state_dicts import export_weights
         from googlenet.exchange.program import loading
+        from googlenet.exchange.state_dicts import export_weights
     with stage(f"converting {run}"):
         written = export_weights(run, out, layout)
     if as_json:
         show_json({"path": str(written), "layout": layout})
         return
-    rule = bundles.read(run).card.preprocessing
+    preprocessing = bundles.read(run).card.preprocessing
     say(f"{printable(str(written))}: weights of {printable(run)} as {layout} names them")
     if layout == "torch":
         program = written.with_suffix(".py")
@@ -145,7 +146,10 @@ def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
         say(f"load:   network.load_state_dict({loading(written.name)})")
     if layout == "timm":
         say(f'load:   timm.create_model("local-dir:{written}", pretrained=True)')
-    say(f"input:  {rule.size}×{rule.size}, mean {_numbers(rule.mean)}, std {_numbers(rule.std)}")
+    say(
+        f"input:  {preprocessing.size}×{preprocessing.size}, mean {_numbers(preprocessing.mean)}, "
+        f"std {_numbers(preprocessing.std)}"
+    )
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from googlenet.data.image_set import Picture, Pictures
+    from googlenet.data.image_set import ImageSet, LabelledImage
     from googlenet.inference.classifier import Prediction
 
-SHEET = 32  # held-out pictures that are written as files and predicted
+SHEET = 32  # held-out images that are written as files and predicted
 TABLE = 10  # of these, how many the terminal shows
 
 
@@ -25,14 +25,14 @@ def demo(
         Path, typer.Option("--out", "-o", help="Directory of the run; a demo that is there is replaced.")
     ] = Path("runs/demo"),
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="How often each picture is seen; unless told, the recipe's.")
+        int | None, typer.Option(min=1, help="How often each image is seen; unless told, the recipe's.")
     ] = None,
 ) -> None:
     """Example: googlenet demo
 
     Train a small classifier of handwritten digits, from nothing to answers, in about a minute or two.
 
-    The pictures are the 1,797 real digits inside scikit-learn: nothing is downloaded.
+    The images are the 1,797 real digits inside scikit-learn: nothing is downloaded.
     """
     import time
 
@@ -55,7 +55,7 @@ def demo(
     metrics = result.metrics
     data, classifier = open_data(DIGITS), googlenet.load(out)
     held_out = _spread(data.val, SHEET)
-    files = _write(held_out, out / "pictures")
+    files = _write(held_out, out / "images")
     answers = [classifier.predict(file) for file in files]
     _show(files, held_out, answers)
     sheet = [
@@ -74,11 +74,11 @@ def demo(
     say(f"held-out accuracy {result.metrics.top1:.2%} in {time.perf_counter() - start:.0f} s")
     say(f"look at {out / 'learning_curve.png'}, {out / 'confusion.png'} and {out / 'predictions.png'}")
     say()
-    say("Next, with a folder of your own that has one sub-folder of pictures per class:")
+    say("Next, with a folder of your own that has one sub-folder of images per class:")
     for arguments in (
         "train photos/ --out runs/mine",
         "evaluate runs/mine photos/",
-        "predict runs/mine new-picture.jpg",
+        "predict runs/mine new-image.jpg",
     ):
         say_command("", _command(), *arguments.split())
 
@@ -94,30 +94,30 @@ def _command() -> str:
     return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
-def _spread(pictures: Pictures, count: int) -> list[Picture]:
-    """Pick pictures evenly over all of them."""
-    return [pictures.items[i * len(pictures) // count] for i in range(count)]
+def _spread(images: ImageSet, count: int) -> list[LabelledImage]:
+    """Pick images evenly over all of them."""
+    return [images.items[i * len(images) // count] for i in range(count)]
 
 
-def _write(pictures: list[Picture], folder: Path) -> list[Path]:
+def _write(images: list[LabelledImage], folder: Path) -> list[Path]:
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for item in pictures:
+    for item in images:
         file = folder / f"{item.name.replace('/', '-')}.png"
         Image.fromarray(item.read()).save(file)
         files.append(file)
     return files
 
 
-def _show(files: list[Path], pictures: list[Picture], answers: list[Prediction]) -> None:
+def _show(files: list[Path], images: list[LabelledImage], answers: list[Prediction]) -> None:
     from googlenet.cli.output import say, show_table
 
     stride = max(1, len(files) // TABLE)
-    some = list(zip(files, pictures, answers, strict=True))[::stride][:TABLE]
+    some = list(zip(files, images, answers, strict=True))[::stride][:TABLE]
     rows = [(file, item.label, a.label, f"{a.probability:.1%}") for file, item, a in some]
-    columns = [("picture", "left"), ("true", "right"), ("predicted", "right"), ("probability", "right")]
+    columns = [("image", "left"), ("true", "right"), ("predicted", "right"), ("probability", "right")]
     say()
     say("Predictions from files, through the bundle:")
     show_table("", columns, rows)

@@ -34,17 +34,17 @@ TOLD = (
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("doctor", short_help="Find what is wrong with labelled pictures, and write a clean copy.")(doctor)
+    app.command("doctor", short_help="Find what is wrong with labelled images, and write a clean copy.")(doctor)
 
 
 def doctor(
-    data: Annotated[str, typer.Argument(help="Labelled pictures, as `googlenet train` takes or refuses them.")],
+    data: Annotated[str, typer.Argument(help="Labelled images, as `googlenet train` takes or refuses them.")],
     fix: Annotated[
         Path | None,
         typer.Option(metavar="OUT", help="Write a clean copy to this new folder, or a list of it to OUT.csv."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the worst pairs of like pictures.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Also name pictures smaller than this.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the worst pairs of like images.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Also name images smaller than this.")] = None,
     seed: Annotated[int, typer.Option(help="As in training: decides what is held out where DATA has no val/.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
     follow_links: FollowLinks = False,
@@ -56,15 +56,15 @@ def doctor(
 ) -> None:
     """Example: googlenet doctor photos/
 
-    Find what is wrong with labelled pictures before they are trained on. DATA is never changed.
+    Find what is wrong with labelled images before they are trained on. DATA is never changed.
 
-    The exit code is 1 where something would harm training: data that train refuses, pictures that cannot be read,
-    the same picture in several splits or classes. Advice alone leaves it 0.
+    The exit code is 1 where something would harm training: data that train refuses, images that cannot be read,
+    the same image in several splits or classes. Advice alone leaves it 0.
 
     A clean copy: googlenet doctor photos/ --fix clean/
 
-    It leaves out what cannot be read, and copies: of those in several splits the one in test or val stays, of a
-    picture in several classes none. Others are renamed or turned upright where needed. doctor.json in it (beside
+    It leaves out what cannot be read, and copies: of those in several splits the one in test or val stays, of an
+    image in several classes none. Others are renamed or turned upright where needed. doctor.json in it (beside
     OUT.csv: OUT.doctor.json) says what was done. The exit code is then 1 only where train refuses the copy.
     """
     from googlenet.cli import look
@@ -76,15 +76,15 @@ def doctor(
     import googlenet
     from googlenet.cli.output import show_json, warn
 
-    examine = googlenet.examine  # first, so that a missing extra is said before anything is read
-    from googlenet.diagnosis.clean import clean, refuse
+    doctor_of = googlenet.doctor  # first, so that a missing extra is said before anything is read
+    from googlenet.diagnosis.clean import check_apart, clean
 
     if fix is not None:
-        refuse(data, fix)
+        check_apart(data, fix)
         check_output_path(fix)
     cleaned = None
     with stage(f"reading {data}"), _bars() as report:
-        findings = examine(
+        findings = doctor_of(
             data, seed=seed, image_size=image_size, progress=report, follow_links=follow_links,
             path_column=path_column, label_column=label_column, multi_label=multi_label,
             download=download,
@@ -126,28 +126,28 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 
 def _show(findings: Findings, data: str) -> None:
     from googlenet.cli.output import say, show_table
-    from googlenet.diagnosis.findings import AILMENTS
+    from googlenet.diagnosis.findings import CHECKS
 
     splits = ", ".join(f"{split} {count:,}" for split, count in findings.splits.items() if split)
-    say(f"{data}: {findings.pictures:,} pictures in {findings.classes:,} classes" + (f" ({splits})" if splits else ""))
+    say(f"{data}: {findings.images:,} images in {findings.classes:,} classes" + (f" ({splits})" if splits else ""))
     if not findings.items:
         say("nothing is wrong with them")
         return
     rows = []
-    for kind, ailment in AILMENTS.items():
+    for kind, ailment in CHECKS.items():
         found = findings.of(kind)
         if found:
             examples = [_example(one) for one in found[:EXAMPLES]] + ["…"] * (len(found) > EXAMPLES)
             harm = "harm" if ailment.harms else ""
-            rows.append((ailment.title, harm, f"{len(found):,}", examples, ailment.cure))
-    columns = [("what", "left"), ("", "left"), ("found", "right"), ("for example", "left"), ("cure", "left")]
+            rows.append((ailment.title, harm, f"{len(found):,}", examples, ailment.fix))
+    columns = [("what", "left"), ("", "left"), ("found", "right"), ("for example", "left"), ("fix", "left")]
     show_table("", columns, rows)
     if findings.harmful:
         say("what is marked as harm misleads or stops training")
 
 
 def _example(finding: Finding) -> str:
-    """Say which pictures these are, and what the heading does not say of them."""
+    """Say which images these are, and what the heading does not say of them."""
     if finding.kind in TOLD:
         return finding.detail
     names = (" ≈ " if finding.kind.startswith("near") else " = ").join(finding.names[:EXAMPLES])
@@ -159,7 +159,7 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
     from PIL import Image
 
     from googlenet.cli.look import plot
-    from googlenet.diagnosis.findings import AILMENTS
+    from googlenet.diagnosis.findings import CHECKS
     from googlenet.images.decode import decode
     from googlenet.text import printable
 
@@ -168,10 +168,10 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
         image.thumbnail((DRAWN_SIDE, DRAWN_SIDE))
         return np.asarray(image)
 
-    sources = {printable(seen.entry.name): seen.entry.source for seen in findings.looks}
+    sources = {printable(seen.entry.name): seen.entry.source for seen in findings.facts}
     alike = [finding for kind in DRAWN for finding in findings.of(kind)][:PAIRS]
     if not alike:
-        say("nothing to draw: no two pictures are alike")
+        say("nothing to draw: no two images are alike")
         return
 
     def draw() -> None:
@@ -179,8 +179,8 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
 
         pairs = []
         for one in alike:
-            pictures = [(name, small(name)) for name in (one.names[0], one.names[-1])]
-            pairs.append((f"{AILMENTS[one.kind].title}\n{one.detail}", pictures))
+            images = [(name, small(name)) for name in (one.names[0], one.names[-1])]
+            pairs.append((f"{CHECKS[one.kind].title}\n{one.detail}", images))
         draw_pairs(pairs, path)
 
     plot(draw, path, asked=True)

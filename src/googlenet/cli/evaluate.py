@@ -19,12 +19,12 @@ MATRIX_UP_TO = 16  # classes whose confusion matrix still fits on a terminal
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("evaluate", short_help="Measure a classifier on labelled pictures.")(evaluate)
+    app.command("evaluate", short_help="Measure a classifier on labelled images.")(evaluate)
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
-    data: Annotated[str, typer.Argument(help="Labelled pictures, as `googlenet train` takes them.")],
+    data: Annotated[str, typer.Argument(help="Labelled images, as `googlenet train` takes them.")],
     split: Annotated[
         str | None,
         typer.Option(
@@ -48,15 +48,15 @@ def evaluate(
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 
-    Measure a classifier on labelled pictures: top-1, top-5, every class, the confusion matrix.
+    Measure a classifier on labelled images: top-1, top-5, every class, the confusion matrix.
 
-    Where pictures may have several labels: mean average precision, and precision, recall and F1 of every label.
+    Where images may have several labels: mean average precision, and precision, recall and F1 of every label.
     """
     from googlenet import bundle
     from googlenet.cli import look
 
     look.check_plot(plot)
-    rule = bundle.read(run).card.preprocessing
+    preprocessing = bundle.read(run).card.preprocessing
     import googlenet
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
     from googlenet.data.addresses import is_url
@@ -64,7 +64,7 @@ def evaluate(
 
     if download and not is_url(data):
         look.fetch(data)
-    warn_of_range(rule)
+    warn_of_range(preprocessing)
     with stage(f"evaluating {run}"), progress("evaluating") as report:
         result = googlenet.evaluate(
             run, data, split=split, precision=precision, progress=report, follow_links=follow_links,
@@ -108,8 +108,8 @@ def show(result: Evaluation) -> None:
     """Print an evaluation as tables."""
     from googlenet.evaluation.metrics import Metrics
 
-    measured = result.pictures - len(result.unreadable)
-    where = f"on {measured:,} pictures ({result.split} of {result.data}, {result.precision})"
+    measured = result.images - len(result.unreadable)
+    where = f"on {measured:,} images ({result.split} of {result.data}, {result.precision})"
     if isinstance(result.metrics, Metrics):
         _show_classes(result.metrics, where)
     else:
@@ -124,12 +124,12 @@ def _show_classes(metrics: Metrics, where: str) -> None:
         "",
         [
             ("class", "left"),
-            ("pictures", "right"),
+            ("images", "right"),
             ("precision", "right"),
             ("recall", "right"),
             ("F1", "right"),
         ],
-        [(c.name, f"{c.pictures:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}") for c in classes],
+        [(c.name, f"{c.images:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}") for c in classes],
     )
     if len(classes) <= MATRIX_UP_TO:
         counts = [[f"{n:,}" if n else "·" for n in row] for row in metrics.confusion]
@@ -142,7 +142,7 @@ def _show_classes(metrics: Metrics, where: str) -> None:
 def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
     from googlenet.cli.output import say, show_table
 
-    columns = ("pictures", "average precision", "precision", "recall", "F1", "threshold")
+    columns = ("images", "average precision", "precision", "recall", "F1", "threshold")
     show_table(
         "",
         [("label", "left"), *((name, "right") for name in columns)],

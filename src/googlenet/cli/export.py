@@ -24,7 +24,7 @@ def export(
     ] = False,
     calibrate: Annotated[
         str | None,
-        typer.Option(help="The labelled pictures it was trained on, to measure with; unless told, as trained."),
+        typer.Option(help="The labelled images it was trained on, to measure with; unless told, as trained."),
     ] = None,
     to: Annotated[
         Literal["onnx", "openvino"] | None, typer.Option(help="Write a copy for other programs; onnx unless told.")
@@ -38,7 +38,7 @@ def export(
 
     Make a classifier smaller and faster, or write it for other programs.
 
-    --int8 quantises it with its own held-out pictures, measures every precision on them and keeps all in its bundle:
+    --int8 quantises it with its own held-out images, measures every precision on them and keeps all in its bundle:
     `predict` then takes the fastest that is as right. --calibrate alone measures without quantising.
 
     --to writes model.onnx, or model.xml and model.bin; with --int8, the graph in 8 bits.
@@ -107,9 +107,9 @@ def _as_json(found: Precisions) -> dict[str, Any]:
 
 
 def _show(found: Precisions) -> None:
-    from googlenet.card import SHOWN
-    from googlenet.cli.output import say, show_table
     from googlenet.benchmarking.measure import file_bytes
+    from googlenet.card import METRIC_TITLES
+    from googlenet.cli.output import say, show_table
     from googlenet.inference.engine import best_precision
 
     bundle, card = found.bundle, found.bundle.card
@@ -117,13 +117,13 @@ def _show(found: Precisions) -> None:
     for precision, measured in card.precisions.items():
         rows.append((
             precision, f"{measured['score']:.2%}", f"{measured['latency_ms']:.1f} ms",
-            f"{measured['pictures_per_second']:,.0f}", f"{file_bytes(bundle, precision) / 1e6:.1f} MB",
+            f"{measured['images_per_second']:,.0f}", f"{file_bytes(bundle, precision) / 1e6:.1f} MB",
         ))  # fmt: skip
-    score = SHOWN["map" if card.multi_label else "top1"]
-    columns = [("precision", "left"), (score, "right"), ("one picture", "right"), ("pictures/s", "right"),
+    score = METRIC_TITLES["map" if card.multi_label else "top1"]
+    columns = [("precision", "left"), (score, "right"), ("one image", "right"), ("images/s", "right"),
                ("size", "right")]  # fmt: skip
     show_table("", columns, rows)
-    say(f"{score} on {found.pictures:,} held-out pictures; speed without decoding, on {card.measured_on}")
+    say(f"{score} on {found.images:,} held-out images; speed without decoding, on {card.measured_on}")
     if found.plain_loss is not None:
         say(
             f"all layers in 8 bits lost {100 * found.plain_loss:.2f} points: kept in floating point are "

@@ -42,7 +42,7 @@ def plot(draw: Callable[[], object], path: Path, asked: bool) -> bool:
 
 
 def fetch(name: str) -> None:
-    """Fetch a named set of pictures, once it is known to be one."""
+    """Fetch a named set of images, once it is known to be one."""
     from googlenet.data.datasets import check_fetchable
 
     check_fetchable(name)

@@ -21,8 +21,8 @@ from googlenet.text import csv_line, json_text, no_formula, no_formula_path, pri
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from googlenet.card import Preprocessing
     from googlenet.bulk.results import Summary
+    from googlenet.card import Preprocessing
 
 CLASSES_SHOWN = 20
 MIN_TEXT_WIDTH = 16  # cells to which a column of text may be folded; numbers are never folded
@@ -221,12 +221,12 @@ def _csv_cell(name: str, value: Any) -> str:
     return no_formula_path(text) if name == "path" else no_formula(text)
 
 
-def warn_of_range(rule: Preprocessing) -> None:
+def warn_of_range(preprocessing: Preprocessing) -> None:
     """Say which values of deep images are black and white, where the card does."""
     from googlenet.images.depth import described
 
-    if rule.value_range:
-        warn(described(rule.value_range))
+    if preprocessing.value_range:
+        warn(described(preprocessing.value_range))
 
 
 @contextmanager
@@ -255,11 +255,11 @@ def show_summary(where: str, summary: Summary, new: int, seconds: float, audited
     """Say what is in results, how many of it are new and how fast these came, and how many are of each class."""
     if _is_closed():
         return
-    earlier = f", {summary.pictures - new:,} of them from before" if summary.pictures > new else ""
-    speed = f"; {new / max(seconds, 1e-9):,.0f} pictures/s" if new else ""
-    say(f"{where}: {summary.pictures:,} pictures{audited}{earlier}, {summary.unread:,} could not be read{speed}")
+    earlier = f", {summary.images - new:,} of them from before" if summary.images > new else ""
+    speed = f"; {new / max(seconds, 1e-9):,.0f} images/s" if new else ""
+    say(f"{where}: {summary.images:,} images{audited}{earlier}, {summary.unread:,} could not be read{speed}")
     most = summary.classes.most_common(CLASSES_SHOWN)
     left = summary.classes.total() - sum(count for _, count in most)
     rest = [(f"{len(summary.classes) - len(most)} more classes", f"{left:,}")] if left else []
     if most:
-        show_table("", [("class", "left"), ("pictures", "right")], [*((name, f"{n:,}") for name, n in most), *rest])
+        show_table("", [("class", "left"), ("images", "right")], [*((name, f"{n:,}") for name, n in most), *rest])

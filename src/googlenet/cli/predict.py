@@ -14,15 +14,15 @@ from googlenet.cli.data_options import FollowLinks
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
-    from googlenet.inference.classifier import Classifier
     from googlenet.bulk.results import Results
     from googlenet.bulk.rows import Answer, Layout
     from googlenet.bulk.sorting import Sorter
+    from googlenet.inference.classifier import Classifier
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("predict", short_help="Say what is in pictures, without PyTorch.")(predict)
+    app.command("predict", short_help="Say what is in images, without PyTorch.")(predict)
 
 
 def predict(
@@ -30,42 +30,42 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Pictures, folders of them, globs such as 'new/*.jpg', - for paths on stdin, list.csv with --column, "
+            help="Images, folders of them, globs such as 'new/*.jpg', - for paths on stdin, list.csv with --column, "
             "photos.zip.",
             metavar="PATH…",
         ),
     ],
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="How many classes to name for each picture; unless told, its class or its labels."),
+        typer.Option(min=1, help="How many classes to name for each image; unless told, its class or its labels."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per picture and class named.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per image and class named.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="Write a row per picture to a .csv, .jsonl or .parquet file; with --engine ray, to a folder of parts.",
+            help="Write a row per image to a .csv, .jsonl or .parquet file; with --engine ray, to a folder of parts.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in --out.")] = False,
     column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The column of list.csv that names the pictures; of a .parquet file, too."),
+        typer.Option(metavar="NAME", help="The column of list.csv that names the images; of a .parquet file, too."),
     ] = None,
     follow_links: FollowLinks = False,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch images and archives that are named by their https addresses.")
     ] = False,
-    sort_into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each picture into DIR/CLASS/.")] = None,
+    sort_into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each image into DIR/CLASS/.")] = None,
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="P", help="Below this probability, into DIR/unsure/ instead.")
     ] = None,
     link: Annotated[bool, typer.Option("--link", help="Hard-link instead of copying.")] = False,
     embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="Write what the network sees in a picture, as numbers, not its class.")
+        bool, typer.Option("--embeddings", help="Write what the network sees in an image, as numbers, not its class.")
     ] = False,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
@@ -82,15 +82,15 @@ def predict(
 ) -> None:
     """Example: googlenet predict runs/flowers daisy.jpg holiday/ 'new/*.png' --top 3
 
-    Say what is in pictures. PyTorch is not needed.
+    Say what is in images. PyTorch is not needed.
 
-    Where a picture may have several labels, those whose probability is at least their threshold are named, or none.
+    Where an image may have several labels, those whose probability is at least their threshold are named, or none.
 
-    A picture that cannot be read is reported, the others are delivered, and the exit code is 1.
+    An image that cannot be read is reported, the others are delivered, and the exit code is 1.
 
     Very many: googlenet predict runs/flowers archive/ --out results.csv
 
-    Stopped or killed at any moment, the same command with --resume goes on; every picture is then in the file once.
+    Stopped or killed at any moment, the same command with --resume goes on; every image is then in the file once.
 
     On many machines: googlenet predict runs/flowers s3://bucket/archive --out results/ --engine ray
     """
@@ -112,12 +112,12 @@ def predict(
     channels = classifier.card.preprocessing.channels
     if engine == "ray" and out is not None:
         from googlenet.cli.cluster import write_parts
-        from googlenet.data.tables import find_pictures
+        from googlenet.data.tables import find_images
 
-        pictures = find_pictures(paths, column=column, channels=channels, follow_links=follow_links, tell=warn)
-        unread = write_parts(classifier, pictures, out, _layout(classifier, top, embeddings), resume, address)
+        images = find_images(paths, column=column, channels=channels, follow_links=follow_links, tell=warn)
+        unread = write_parts(classifier, images, out, _layout(classifier, top, embeddings), resume, address)
     else:
-        with stage("looking for pictures"):
+        with stage("looking for images"):
             sources = find_sources(
                 paths, column=column, channels=channels, follow_links=follow_links, download=download, tell=warn
             )
@@ -154,27 +154,28 @@ def _refuse_places(
     from googlenet.files import check_output_path
 
     if engine == "ray" and out is not None:
-        from googlenet.bulk import ray_cluster as cluster, parts
+        from googlenet.bulk import parts
+        from googlenet.bulk import ray_cluster as cluster
 
         cluster.require_ray(address)
-        parts.refuse(out)
+        parts.check_output_path(out)
         check_output_path(out)
         return
     for path in paths:
         if ("://" in path and not is_url(path)) or path.lower().endswith(".parquet"):
-            raise DataError(f"{path}: pictures in stores and in Parquet files are read with --engine ray alone: add it")
+            raise DataError(f"{path}: images in stores and in Parquet files are read with --engine ray alone: add it")
     if out is not None:
         from googlenet.bulk import results
 
-        results.refuse(out)
+        results.check_output_path(out)
         if out.exists() and not resume:
-            raise results.in_the_way(out, out)
+            raise results.already_exists_error(out, out)
         check_output_path(out)
     if sort_into is not None:
         from googlenet.bulk import sorting
 
         _refuse_elsewhere(paths)
-        sorting.refuse(sort_into, paths)
+        sorting.check_output_path(sort_into, paths)
         check_output_path(sort_into)
 
 
@@ -193,11 +194,11 @@ def _sorter(
 ) -> Sorter | None:
     if folder is None:
         return None
-    from googlenet.errors import ResultsError
     from googlenet.bulk.sorting import Sorter
+    from googlenet.errors import ResultsError
 
     if classifier.card.multi_label:
-        raise ResultsError(f"--sort-into {folder}: pictures of {classifier.card.name} may have several labels, not one")
+        raise ResultsError(f"--sort-into {folder}: images of {classifier.card.name} may have several labels, not one")
     return Sorter(folder, sources, classifier.class_names, min_confidence=min_confidence, link=link)
 
 
@@ -209,13 +210,13 @@ def _layout(classifier: Classifier, top: int | None, embeddings: bool) -> Layout
     from googlenet.bulk.origin import origin_of
 
     if embeddings:
-        rule = classifier.card.preprocessing
-        black = np.zeros((rule.size, rule.size, rule.channels), np.uint8)
-        layout = rows.embedded(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
+        preprocessing = classifier.card.preprocessing
+        black = np.zeros((preprocessing.size, preprocessing.size, preprocessing.channels), np.uint8)
+        layout = rows.embedding_schema(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
     elif classifier.card.multi_label and top is None:
-        layout = rows.labelled()
+        layout = rows.labels_schema()
     else:
-        layout = rows.ranked(top or 1)
+        layout = rows.ranked_schema(top or 1)
     return replace(layout, origin=origin_of(classifier))
 
 
@@ -227,7 +228,7 @@ def _answers(classifier: Classifier, sources: Iterable[Any], embeddings: bool) -
 
 @dataclass
 class Job:
-    """What there is to do: which pictures, what about them, and where they are sorted into."""
+    """What there is to do: which images, what about them, and where they are sorted into."""
 
     classifier: Classifier
     sources: Sequence[str]
@@ -236,7 +237,7 @@ class Job:
     download: bool
 
     def answers(self) -> Iterator[tuple[str, Answer]]:
-        """Give each picture with its answer, sorted where it belongs, and show how far it is."""
+        """Give each image with its answer, sorted where it belongs, and show how far it is."""
         from googlenet.cli.output import progress
         from googlenet.data.sources import readable
         from googlenet.stages import stage
@@ -267,10 +268,10 @@ class Job:
 
 
 def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
-    """Write the results file and say what is in it. Gives how many pictures in it could not be read."""
+    """Write the results file and say what is in it. Gives how many images in it could not be read."""
+    from googlenet.bulk.results import open_results
     from googlenet.cli.output import show_summary, warn_of_origin
     from googlenet.errors import StoppedError
-    from googlenet.bulk.results import open_results
     from googlenet.text import escape_surrogates
 
     with open_results(out, layout, resume=resume) as results:
@@ -288,7 +289,7 @@ def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
 
 
 def _fill(results: Results, job: Job) -> None:
-    """Add a row for each picture. Raises :class:`StoppedError` when a signal came, after all rows were written."""
+    """Add a row for each image. Raises :class:`StoppedError` when a signal came, after all rows were written."""
     from googlenet.errors import StoppedError
     from googlenet.stopping import stop_signals
 
@@ -300,7 +301,7 @@ def _fill(results: Results, job: Job) -> None:
         results.flush()
         if caught:
             raise StoppedError(
-                f"stopped: {results.summary.pictures:,} pictures are in {results.kept_in}; "
+                f"stopped: {results.summary.images:,} images are in {results.path_in_progress}; "
                 "the same command with --resume goes on",
                 128 + caught[0],
             )
@@ -310,7 +311,7 @@ def _fill(results: Results, job: Job) -> None:
 
 
 def _print(job: Job, top: int | None, as_json: bool, as_csv: bool) -> int:
-    """Print the answers. Gives how many pictures could not be read."""
+    """Print the answers. Gives how many images could not be read."""
     from googlenet.cli.output import show_csv, show_json, warn
 
     unread: list[str] = []
@@ -328,14 +329,16 @@ def _print(job: Job, top: int | None, as_json: bool, as_csv: bool) -> int:
 
 
 def _rows(job: Job, top: int | None, unread: list[str]) -> Iterator[dict[str, Any]]:
-    """Give a row for each picture; what is wrong with those that cannot be read is added to ``unread``."""
+    """Give a row for each image; what is wrong with those that cannot be read is added to ``unread``."""
+    from googlenet.bulk.rows import top_classes
     from googlenet.inference.classifier import Prediction
-    from googlenet.bulk.rows import named
     from googlenet.text import escape_surrogates
 
     for source, answer in job.answers():
         if isinstance(answer, Prediction):
-            predictions = [{"class": name, "probability": probability} for name, probability in named(answer, top)]
+            predictions = [
+                {"class": name, "probability": probability} for name, probability in top_classes(answer, top)
+            ]
             yield {"path": escape_surrogates(source), "predictions": predictions}
         else:
             unread.append(escape_surrogates(str(answer)))
@@ -353,11 +356,11 @@ def _show(rows: Iterable[dict[str, Any]], any_number: bool) -> None:
     ]
     groups = 1
     if any_number:
-        columns = [("picture", "left"), ("labels", "left")]
+        columns = [("image", "left"), ("labels", "left")]
         cells = [[path, ", ".join(map(" ".join, named)) or "none"] for path, named in pairs]
     else:
         groups = max([1, *(len(named) for _, named in pairs)])
-        columns = [("picture", "left"), *(groups * [("class", "left"), ("", "right")])]
+        columns = [("image", "left"), *(groups * [("class", "left"), ("", "right")])]
         cells = [[path, *(cell for pair in named for cell in pair)] for path, named in pairs]
     if pairs:
         show_table("", columns, cells, groups)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from googlenet.models.analysis import Analysis, Row
     from googlenet.models.papers import Printed
 
-MOST_COLUMNS = 8  # of widths, before they are written in one
+MAX_COLUMNS = 8  # of widths, before they are written in one
 
 
 def register(app: typer.Typer) -> None:
@@ -116,7 +116,7 @@ def _show(analysis: Analysis, rows: list[dict[str, Any]], printed: Printed) -> N
     network = analysis.network
     headings = [("type", "left"), *((name, "right") for name in ("kernel/\nstride", "output", "depth"))]
     columns = _columns(analysis)
-    if len(columns) > MOST_COLUMNS:
+    if len(columns) > MAX_COLUMNS:
         headings.append(("widths", "left"))
     else:
         headings += [(_heading(column), "right") for column in columns]
@@ -150,7 +150,7 @@ def _cells(row: dict[str, Any], analysis: Analysis, printed: Printed) -> list[An
     name = " ".join([*times, row["row"].replace("_", " ")]) if kind in ("inception", "residual") else kind
     widths = {column: row[column] for column in _columns(analysis)}
     cells = [name, kernel, row["output"].replace("x", "×"), row["depth"],
-             *(widths.values() if len(widths) <= MOST_COLUMNS else [_in_words(widths)]),
+             *(widths.values() if len(widths) <= MAX_COLUMNS else [_in_words(widths)]),
              f"{row['params']:,}" if row["params"] else "", f"{row['macs']:,}" if row["macs"] else ""]  # fmt: skip
     return [*cells, *(row[f"paper_{column}"] for column in printed.columns)]
 

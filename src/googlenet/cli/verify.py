@@ -29,13 +29,13 @@ def verify(
         result = googlenet.verify(run)
     if as_json:
         show_json({
-            "path": str(result.path), "files": list(result.files), "pictures": result.pictures,
+            "path": str(result.path), "files": list(result.files), "images": result.images,
             "largest_difference": result.largest_difference, "seconds": result.seconds,
             "precisions": list(result.precisions),
         })  # fmt: skip
         return
     say(f"{result.path}: {len(result.files)} files whole ({', '.join(result.files)})")
-    say(f"{result.pictures} golden pictures replayed in {result.seconds:.1f} s, largest difference of a probability "
+    say(f"{result.images} golden images replayed in {result.seconds:.1f} s, largest difference of a probability "
         f"{result.largest_difference:.1e}")  # fmt: skip
     if others := result.precisions[1:]:
         say(f"replayed in {' and '.join(others)}, too")

@@ -1,1 +1,1 @@
-"""Labelled pictures for training and evaluation. Imports errors, card and images only; never torch."""
+"""Labelled images for training and evaluation. Imports errors, card and images only; never torch."""

@@ -42,7 +42,7 @@ CHUNK = 1 << 20
 PREFIX = "googlenet-archive-"  # of the folders that archives are unpacked to
 YOUNG = 60.0  # seconds in which a folder may not be held yet by the process that made it
 FREE_SHARE = 0.9  # of the free space that may be filled
-SHOWN = 240  # characters of what a library says of a damaged archive
+MAX_ERROR = 240  # characters of what a library says of a damaged archive
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # the others' memory is chosen by the archive
 
 
@@ -140,7 +140,7 @@ def _errors_of(path: str) -> Iterator[None]:
     except DataError:
         raise
     except damaged as error:
-        said = printable(str(error))[:SHOWN] or type(error).__name__
+        said = printable(str(error))[:MAX_ERROR] or type(error).__name__
         raise DataError(f"{printable(path)} is damaged or no archive: {said}") from error
 
 

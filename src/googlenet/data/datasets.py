@@ -1,4 +1,4 @@
-"""Sets that have a name, and where they are kept: each as a list of pictures, which ``googlenet.fetch`` writes."""
+"""Sets that have a name, and where they are kept: each as a list of images, which ``googlenet.fetch`` writes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from googlenet.errors import DataError
 from googlenet.files import user_cache
 from googlenet.text import nearest
 
-# The official test pictures are `val` where a set has no official validation pictures: all but flowers102, which has
-# both, and imagenette and imagenet, which have official validation pictures and no test pictures with labels.
+# The official test images are `val` where a set has no official validation images: all but flowers102, which has
+# both, and imagenette and imagenet, which have official validation images and no test images with labels.
 NAMED = (
     "mnist", "fashion-mnist", "cifar10", "cifar100", "flowers102", "food101", "oxford-pets", "imagenette", "imagenet",
 )  # fmt: skip

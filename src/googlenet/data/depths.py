@@ -8,7 +8,7 @@ from itertools import islice
 
 from PIL import Image, ImageSequence
 
-from googlenet.data.image_set import Picture, Pictures
+from googlenet.data.image_set import ImageSet, LabelledImage
 from googlenet.errors import ImageError
 from googlenet.images import depth
 from googlenet.images.decode import opened
@@ -18,12 +18,12 @@ SAMPLED = 1024  # images that are looked at: enough to see how high the values o
 THREADS = 2
 
 
-def common_range(pictures: Pictures, channels: int) -> depth.ValueRange | None:
+def common_range(images: ImageSet, channels: int) -> depth.ValueRange | None:
     """Find the values that become black and white in deep images whose files do not say it.
 
     Up to 1,024 of them, spread over all, are read; ``None`` where none of these is deep, or all say it themselves.
     """
-    deep = [item for item in pictures.items if item.path and item.path.suffix.lower() not in SHALLOW]
+    deep = [item for item in images.items if item.path and item.path.suffix.lower() not in SHALLOW]
     step = max(1, -(-len(deep) // SAMPLED))
     with ThreadPoolExecutor(THREADS, "depths") as pool:
         extents = pool.map(lambda item: _extent(item, channels), deep[::step])
@@ -31,7 +31,7 @@ def common_range(pictures: Pictures, channels: int) -> depth.ValueRange | None:
     return None if found is None else found.usual_range
 
 
-def _extent(item: Picture, channels: int) -> depth.Extent | None:
+def _extent(item: LabelledImage, channels: int) -> depth.Extent | None:
     assert item.path is not None
     try:
         with opened(item.path) as image:

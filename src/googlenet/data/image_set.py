@@ -1,6 +1,6 @@
-"""Labelled pictures: a folder, a list or a named set, or scikit-learn's digits, as pictures with their classes.
+"""Labelled images: a folder, a list or a named set, or scikit-learn's digits, as images with their classes.
 
-Which picture belongs to which split is decided by names and labels; no picture is opened here until asked for.
+Which image belongs to which split is decided by names and labels; no image is opened here until asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from googlenet.card import MAX_CLASSES, MAX_NAME
 from googlenet.data.addresses import ARCHIVES, is_archive, is_url, refuse_url
 from googlenet.data.archives import unpack
+from googlenet.data.datasets import NAMED, find_named
 from googlenet.data.downloads import fetch_archive
 from googlenet.data.folders import (
     BESIDE_CLASSES,
@@ -32,7 +33,6 @@ from googlenet.data.folders import (
 )
 from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, Columns, read_list
-from googlenet.data.datasets import NAMED, find_named
 from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, CalledPath, ImageSource, Pixels, decode, suffixes
@@ -44,10 +44,10 @@ _LISTS = f"{', '.join(LISTS[:-1])} or {LISTS[-1]}"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One labelled picture: a name to report it by, its classes, and where its pixels are.
+class LabelledImage:
+    """One labelled image: a name to report it by, its classes, and where its pixels are.
 
-    ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``. Pictures of
+    ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``. Images of
     one ``group`` are never held out apart from each other. ``called`` is what messages call its file, where that is
     not its path: of an archive, ``photos.zip/cat/1.jpg``.
     """
@@ -61,7 +61,7 @@ class Picture:
 
     @property
     def label(self) -> int:
-        """The class of a picture that has one."""
+        """The class of an image that has one."""
         (label,) = self.labels
         return label
 
@@ -79,35 +79,35 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of some classes, in one order that never depends on the machine."""
+class ImageSet:
+    """Images of some classes, in one order that never depends on the machine."""
 
     class_names: tuple[str, ...]
-    items: tuple[Picture, ...]
+    items: tuple[LabelledImage, ...]
 
     def __len__(self) -> int:
         return len(self.items)
 
     @property
     def labels(self) -> list[tuple[int, ...]]:
-        """The classes of each picture."""
+        """The classes of each image."""
         return [item.labels for item in self.items]
 
     def counts(self) -> dict[str, int]:
-        """How many pictures each class has; one of several classes counts for each."""
+        """How many images each class has; one of several classes counts for each."""
         counts = Counter(label for item in self.items for label in item.labels)
         return {name: counts[label] for label, name in enumerate(self.class_names)}
 
     def fingerprint(self) -> str:
-        """Hash names, classes and sizes in bytes, to tell whether two runs saw the same pictures."""
+        """Hash names, classes and sizes in bytes, to tell whether two runs saw the same images."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for item in self.items:
             digest.update(name_bytes(f"{item.name}\0{','.join(map(str, item.labels))}\0{_size(item.path)}\n"))
         return digest.hexdigest()
 
-    def where(self, keep: Callable[[Picture], bool]) -> Pictures:
-        """Keep the pictures for which ``keep`` is true."""
-        return Pictures(self.class_names, tuple(item for item in self.items if keep(item)))
+    def where(self, keep: Callable[[LabelledImage], bool]) -> ImageSet:
+        """Keep the images for which ``keep`` is true."""
+        return ImageSet(self.class_names, tuple(item for item in self.items if keep(item)))
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,13 @@ class LabelledData:
 
     name: str
     class_names: tuple[str, ...]
-    splits: dict[str, Pictures]
+    splits: dict[str, ImageSet]
     made_here: bool
-    multi_label: bool = False  # whether a picture may be of several classes, or of none
+    multi_label: bool = False  # whether an image may be of several classes, or of none
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """Raise :class:`DataError` where a picture has not one class and nobody said that it may.
+        """Raise :class:`DataError` where an image has not one class and nobody said that it may.
 
         Classes are refused, too, whose names no file can hold.
         """
@@ -146,19 +146,19 @@ class LabelledData:
                 )
 
     @property
-    def train(self) -> Pictures:
-        """The pictures to learn from."""
+    def train(self) -> ImageSet:
+        """The images to learn from."""
         return self.splits["train"]
 
     @property
-    def val(self) -> Pictures:
-        """The pictures to choose the best epoch by."""
+    def val(self) -> ImageSet:
+        """The images to choose the best epoch by."""
         return self.splits["val"]
 
-    def split(self, name: str) -> Pictures:
+    def split(self, name: str) -> ImageSet:
         """Give ``train``, ``val``, ``test`` where there is one, or ``all`` of them."""
         if name == "all":
-            return Pictures(self.class_names, tuple(i for part in self.splits.values() for i in part.items))
+            return ImageSet(self.class_names, tuple(i for part in self.splits.values() for i in part.items))
         if name not in self.splits:
             there = ", ".join(filter(None, self.splits))
             raise DataError(f"{self.name} has no split {name!r}; it has {there + ' and ' if there else ''}all")
@@ -178,14 +178,14 @@ def open_data(
     multi_label: bool = False,
     download: bool = False,
 ) -> LabelledData:
-    """Find the labelled pictures of ``source``, to learn from; :class:`LabelledData` is given back as it is.
+    """Find the labelled images of ``source``, to learn from; :class:`LabelledData` is given back as it is.
 
     ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
     have one; an archive (zip, tar) of such a folder, or the address of one where ``download`` allows it; a list
     (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that was
     fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
     ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash of ``seed`` and of the name
-    of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy`` files are pictures for
+    of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy`` files are images for
     other ``channels`` than 1 and 3 only.
 
     What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
@@ -193,10 +193,10 @@ def open_data(
     and each file is there once.
 
     Of a list, ``path_column`` and ``label_column`` name the columns where they are not called ``path`` and ``label``;
-    ``multi_label`` says that a picture may be of several classes, or of none, where the list does not show it.
+    ``multi_label`` says that an image may be of several classes, or of none, where the list does not show it.
 
     Raises:
-        DataError: no such folder, no pictures, only one class, an empty class, a class in val that train lacks, a
+        DataError: no such folder, no images, only one class, an empty class, a class in val that train lacks, a
             link that leads out, a folder that may not be read, splits inside of classes, a list that is wrong, a set
             that was not fetched; a ``test_fraction`` of what says itself what is held out.
     """
@@ -207,7 +207,7 @@ def open_data(
     pool = _pool(data)
     if test_fraction and (pool is None or "test" in data.splits):
         raise DataError(
-            f"{data.name} says itself which pictures are {' and '.join(filter(None, data.splits))}: "
+            f"{data.name} says itself which images are {' and '.join(filter(None, data.splits))}: "
             f"--test-fraction {test_fraction:g} is for data that does not; leave it out"
         )
     if pool is not None:
@@ -227,9 +227,9 @@ def find_data(
     multi_label: bool = False,
     download: bool = False,
 ) -> LabelledData:
-    """Find the labelled pictures of ``source``, to be measured on: any number of classes and pictures will do.
+    """Find the labelled images of ``source``, to be measured on: any number of classes and images will do.
 
-    Nothing is held out here: pictures of which DATA does not say train, val or test are under the split ``""``.
+    Nothing is held out here: images of which DATA does not say train, val or test are under the split ``""``.
     Arguments and errors are those of :func:`open_data`, but for what only learning needs.
     """
     if isinstance(source, LabelledData):
@@ -250,7 +250,7 @@ def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: fl
 
 
 def _pool(data: LabelledData) -> str | None:
-    """Name the pictures that are to be split here, if any: those without a split; else train, where val is missing."""
+    """Name the images that are to be split here, if any: those without a split; else train, where val is missing."""
     if "" in data.splits:
         return ""
     return "train" if "train" in data.splits and "val" not in data.splits else None
@@ -264,7 +264,7 @@ def _split_pool(data: LabelledData, pool: str, drawn: Sequence[str]) -> Labelled
     for name in mixed:  # as a list has them
         splits[name].sort(key=lambda item: item.name)
     order = [name for name in SPLITS if name in splits or name != "test"]
-    parts = {name: Pictures(data.class_names, tuple(splits.get(name, ()))) for name in order}
+    parts = {name: ImageSet(data.class_names, tuple(splits.get(name, ()))) for name in order}
     return replace(data, splits=parts, made_here=True)
 
 
@@ -292,14 +292,14 @@ def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
         elif root.is_dir():
             data = _open_folder(root, Contents(how.channels, follow_links=how.follow_links), to_learn)
         elif str(source) == DIGITS:
-            data = LabelledData(DIGITS, (pictures := _digits()).class_names, {"": pictures}, made_here=False)
+            data = LabelledData(DIGITS, (images := _digits()).class_names, {"": images}, made_here=False)
         elif str(source) in NAMED:
             listed = _open_list(find_named(str(source)), _How(how.channels, False, Columns(), False), to_learn)
             data = replace(listed, name=str(source))
         else:
             what = "is not a folder" if root.exists() else "does not exist"
             raise DataError(
-                f"{root} {what}: DATA is a folder with one sub-folder of pictures per class, a list ({_LISTS}), "
+                f"{root} {what}: DATA is a folder with one sub-folder of images per class, a list ({_LISTS}), "
                 f"an archive ({', '.join(ARCHIVES)}), or one of {', '.join((DIGITS, *NAMED))}"
             )
     data = _in_one_form(data, by_class=not _is_list(root) and str(source) not in NAMED)
@@ -322,7 +322,7 @@ def _in_one_form(data: LabelledData, by_class: bool) -> LabelledData:
         if items != list(part.items):
             items.sort(key=lambda item: (item.labels if by_class else (), item.name))
         _refuse_one_name(data.name, items)
-        parts[split] = Pictures(names, tuple(items))
+        parts[split] = ImageSet(names, tuple(items))
     notes = [
         f"{printable(data.name)}: {first_few([name])} is written in two Unicode forms: taken as one class"
         for name, times in Counter(classes).items()
@@ -331,23 +331,23 @@ def _in_one_form(data: LabelledData, by_class: bool) -> LabelledData:
     return replace(data, class_names=names, splits=parts, notes=(*data.notes, *notes, *_case_doubles(data.name, parts)))
 
 
-def _renamed(item: Picture, to: Sequence[int]) -> Picture:
+def _renamed(item: LabelledImage, to: Sequence[int]) -> LabelledImage:
     name, group = normalize("NFC", item.name), item.group and normalize("NFC", item.group)
     labels = tuple(sorted({to[label] for label in item.labels}))
     same = (name, group, labels) == (item.name, item.group, item.labels)
     return item if same else replace(item, name=name, group=group, labels=labels)
 
 
-def _refuse_one_name(source: str, items: Sequence[Picture]) -> None:
+def _refuse_one_name(source: str, items: Sequence[LabelledImage]) -> None:
     twice = [name for name, times in Counter(item.name for item in items).items() if times > 1]
     if twice:
         raise DataError(
-            f"{printable(source)}: two pictures have one name but for the Unicode form it is written in (NFC, NFD): "
+            f"{printable(source)}: two images have one name but for the Unicode form it is written in (NFC, NFD): "
             f"{first_few(twice)}; rename one of each two"
         )
 
 
-def _case_doubles(source: str, parts: Mapping[str, Pictures]) -> Iterator[str]:
+def _case_doubles(source: str, parts: Mapping[str, ImageSet]) -> Iterator[str]:
     for part in parts.values():
         first: dict[tuple[tuple[int, ...], str], str] = {}
         pairs = []
@@ -374,13 +374,13 @@ def _open_archive(archive: str, how: _How, to_learn: bool) -> LabelledData:
         raise DataError(str(error).replace(str(root), archive)) from error
     notes = (*([note] if unpacked.left_out else []), *(note.replace(str(root), archive) for note in data.notes))
     splits = {
-        split: Pictures(part.class_names, tuple(_in_archive(item, archive, unpacked.folder) for item in part.items))
+        split: ImageSet(part.class_names, tuple(_in_archive(item, archive, unpacked.folder) for item in part.items))
         for split, part in data.splits.items()
     }
     return replace(data, name=archive, splits=splits, notes=notes)
 
 
-def _in_archive(item: Picture, archive: str, folder: Path) -> Picture:
+def _in_archive(item: LabelledImage, archive: str, folder: Path) -> LabelledImage:
     assert item.path is not None
     return replace(item, called=f"{archive}/{item.path.relative_to(folder).as_posix()}")
 
@@ -435,7 +435,7 @@ def _given(root: Path, names: list[str], to_learn: bool) -> list[str]:
     return []
 
 
-def _read_parts(root: Path, places: list[Path], contents: Contents, names: list[str], to_learn: bool) -> list[Pictures]:
+def _read_parts(root: Path, places: list[Path], contents: Contents, names: list[str], to_learn: bool) -> list[ImageSet]:
     """Read the folders of splits, or the one of all classes."""
     classes = {place: contents.sub_folders(str(place)) if place != root else names for place in places}
     contents.add([str(place / name) for place, names in classes.items() for name in names])
@@ -472,29 +472,29 @@ def _open_list(path: Path, how: _How, to_learn: bool) -> LabelledData:
     class_names = rows.class_names
     if to_learn and (empty := sorted(set(class_names).difference(*(row.labels for row in rows)))):
         raise DataError(
-            f"{path}: no picture is of {first_few(empty)}, the columns have 0 alone: give some that label, or remove "
+            f"{path}: no image is of {first_few(empty)}, the columns have 0 alone: give some that label, or remove "
             "the columns"
         )
     if not how.follow_links:
         _refuse_leading_out(path, ((row.path, row.home) for row in rows))
     number = {name: label for label, name in enumerate(class_names)}
     told = {row.group: row.split for row in rows if row.group and row.split}  # one of a group tells for all of it
-    parts: dict[str, list[Picture]] = {}
+    parts: dict[str, list[LabelledImage]] = {}
     for row in rows:
-        item = Picture(row.name, tuple(number[label] for label in row.labels), row.path, group=row.group)
+        item = LabelledImage(row.name, tuple(number[label] for label in row.labels), row.path, group=row.group)
         parts.setdefault(row.split or told.get(row.group or "") or "", []).append(item)
-    splits = {name: Pictures(class_names, tuple(parts[name])) for name in ("", *SPLITS) if name in parts}
+    splits = {name: ImageSet(class_names, tuple(parts[name])) for name in ("", *SPLITS) if name in parts}
     multi_label = how.multi_label or any(len(row.labels) != 1 for row in rows)
     notes += _notes_of_names(path, class_names)
     return LabelledData(str(path), class_names, splits, False, multi_label, tuple(notes))
 
 
-def find_pictures(folder: Path, channels: int = COLOURS) -> list[Path]:
-    """List every picture below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
+def find_images(folder: Path, channels: int = COLOURS) -> list[Path]:
+    """List every image below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
     return [Path(path) for path in images_below(str(folder), channels)]
 
 
-def _by_split(root: Path, parts: dict[str, Pictures], to_learn: bool) -> LabelledData:
+def _by_split(root: Path, parts: dict[str, ImageSet], to_learn: bool) -> LabelledData:
     class_names = parts["train"].class_names if to_learn and "train" in parts else _all_classes(parts.values())
     for name, part in parts.items():
         unknown = sorted(set(part.class_names) - set(class_names))
@@ -507,7 +507,7 @@ def _by_split(root: Path, parts: dict[str, Pictures], to_learn: bool) -> Labelle
     return LabelledData(str(root), class_names, splits, made_here=False)
 
 
-def _all_classes(parts: Iterable[Pictures]) -> tuple[str, ...]:
+def _all_classes(parts: Iterable[ImageSet]) -> tuple[str, ...]:
     return tuple(sorted({name for part in parts for name in part.class_names}))
 
 
@@ -519,10 +519,10 @@ def _require_both_sides(data: LabelledData) -> None:
         if lacking and (split == "train" or len(lacking) == len(counts)):
             if not data.made_here:
                 raise DataError(
-                    f"{data.name}: no picture in {split} is of {first_few(lacking)}: put some of each class there"
+                    f"{data.name}: no image in {split} is of {first_few(lacking)}: put some of each class there"
                 )
             why = _torn_by_no_split(data) or (
-                f"too few pictures to hold some out; {split} would have none of {first_few(lacking)}: add pictures"
+                f"too few images to hold some out; {split} would have none of {first_few(lacking)}: add images"
             )
             raise DataError(f"{data.name}: {why}, or say yourself which are train and which are val")
 
@@ -540,12 +540,12 @@ def _torn_by_no_split(data: LabelledData) -> str | None:
     return f"{whole} of one group ({first_few(every)}), which cannot be split: give several groups"
 
 
-def _refuse_links_out(root: Path, parts: list[Pictures], contents: Contents) -> None:
+def _refuse_links_out(root: Path, parts: list[ImageSet], contents: Contents) -> None:
     if contents.follow_links:
         return
     linked = (Path(path) for path in contents.left_out[LINKED])
-    pictures = (item.path for part in parts for item in part.items if item.path)
-    _refuse_leading_out(root, ((path, root) for path in (*pictures, *linked)))
+    images = (item.path for part in parts for item in part.items if item.path)
+    _refuse_leading_out(root, ((path, root) for path in (*images, *linked)))
 
 
 def _refuse_leading_out(source: Path, places: Iterable[tuple[Path, Path]]) -> None:
@@ -553,21 +553,21 @@ def _refuse_leading_out(source: Path, places: Iterable[tuple[Path, Path]]) -> No
     if found:
         named = first_few(f"{printable(str(path))} → {printable(os.path.realpath(path))}" for path in found)
         raise DataError(
-            f"{source}: {len(found):,} of its pictures lead elsewhere by a link: {named}; put them there as files, "
+            f"{source}: {len(found):,} of its images lead elsewhere by a link: {named}; put them there as files, "
             f"name them by their own paths in a list ({_LISTS}), or allow it with --follow-links"
         )
 
 
 def _size(path: Path | None) -> int:
-    # A link that leads nowhere is listed like any picture, and reported as unreadable when it is read.
+    # A link that leads nowhere is listed like any image, and reported as unreadable when it is read.
     try:
         return path.stat().st_size if path else 0
     except OSError:
         return 0
 
 
-def _read_folder(root: Path, names: list[str], contents: Contents, to_learn: bool) -> Pictures:
-    """Take the pictures of each class; a folder in which there is nothing but runs of ``train`` is no class."""
+def _read_folder(root: Path, names: list[str], contents: Contents, to_learn: bool) -> ImageSet:
+    """Take the images of each class; a folder in which there is nothing but runs of ``train`` is no class."""
     folders = sorted((name for name in names if not _holds_runs_alone(root / name, contents)), key=escape_surrogates)
     class_names = tuple(map(escape_surrogates, folders))
     _refuse_one_class(root, folders)
@@ -576,12 +576,12 @@ def _read_folder(root: Path, names: list[str], contents: Contents, to_learn: boo
         paths = [Path(path) for path in contents.images[str(root / folder)]]
         if not paths and to_learn:
             raise DataError(_why_empty(root / folder, contents))
-        items += [Picture(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
+        items += [LabelledImage(str(path.relative_to(root).as_posix()), (label,), path) for path in paths]
     if not class_names:
         loose = len(images_below(str(root), contents.channels))
-        found = f"{loose} pictures but no sub-folders" if loose else "no pictures"
-        raise DataError(f"{root} has {found}: make one sub-folder per class and put its pictures into it")
-    return Pictures(class_names, tuple(items))
+        found = f"{loose} images but no sub-folders" if loose else "no images"
+        raise DataError(f"{root} has {found}: make one sub-folder per class and put its images into it")
+    return ImageSet(class_names, tuple(items))
 
 
 def _refuse_one_class(root: Path, folders: Sequence[str]) -> None:
@@ -601,14 +601,14 @@ def _holds_runs_alone(folder: Path, contents: Contents) -> bool:
 
 
 def _why_empty(folder: Path, contents: Contents) -> str:
-    what = f"{folder} is a class without pictures: put some into it ({_kinds(contents.channels)}) or remove the folder"
+    what = f"{folder} is a class without images: put some into it ({_kinds(contents.channels)}) or remove the folder"
     return "; ".join((what, *contents.notes(str(folder), below=f"{folder}{os.sep}")))
 
 
-def _relabelled(part: Pictures, class_names: tuple[str, ...]) -> Pictures:
+def _relabelled(part: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
     to = [class_names.index(name) for name in part.class_names]
     items = (replace(item, labels=tuple(to[label] for label in item.labels)) for item in part.items)
-    return Pictures(class_names, tuple(items))
+    return ImageSet(class_names, tuple(items))
 
 
 def _require_classes(name: str, class_names: tuple[str, ...]) -> None:
@@ -621,7 +621,7 @@ def _kinds(channels: int) -> str:
     return ", ".join(sorted(suffix[1:] for suffix in suffixes(channels)))
 
 
-def _digits() -> Pictures:
+def _digits() -> ImageSet:
     """Load the 1,797 handwritten digits inside scikit-learn, 8×8 grey, as black ink on white."""
     try:
         from sklearn.datasets import load_digits
@@ -630,7 +630,7 @@ def _digits() -> Pictures:
     digits = load_digits()
     images = np.rint(255 - digits.images * (255 / 16)).astype(np.uint8)
     items = tuple(
-        Picture(f"{label}/{index:04d}", (int(label),), None, np.repeat(image[:, :, None], 3, axis=2))
+        LabelledImage(f"{label}/{index:04d}", (int(label),), None, np.repeat(image[:, :, None], 3, axis=2))
         for index, (image, label) in enumerate(zip(images, digits.target, strict=True))
     )
-    return Pictures(tuple(str(digit) for digit in range(10)), items)
+    return ImageSet(tuple(str(digit) for digit in range(10)), items)

@@ -1,4 +1,4 @@
-"""Links that lead out of a folder: pictures nobody meant to learn from, or to show in a report, come in by them."""
+"""Links that lead out of a folder: images nobody meant to learn from, or to show in a report, come in by them."""
 
 from __future__ import annotations
 

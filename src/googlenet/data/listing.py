@@ -1,4 +1,4 @@
-"""Lists of labelled pictures, CSV or JSONL → checked rows. Names only are kept; what is wrong is said with its line."""
+"""Lists of labelled images, CSV or JSONL → checked rows. Names only are kept; what is wrong is said with its line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = ("path", "label", "labels", "split", "group")
 # What others call them, in lower case.
 PATH_NAMES = (
     "file", "filename", "file_name", "filepath", "file_path", "image", "images", "image_file", "image_name",
-    "image_path", "img", "img_name", "img_path", "imagepath", "imagename", "picture", "photo",
+    "image_path", "img", "img_name", "img_path", "imagepath", "imagename", "image", "photo",
 )  # fmt: skip
 LABEL_NAMES = ("class", "class_name", "classname", "classes", "label_name", "category", "category_name", "target")
 BETWEEN_LABELS = "|"  # in CSV, where a field is one text
@@ -42,10 +42,10 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One picture of a list: its line, its name there, where it is, its classes, and its split and group if told.
+    """One image of a list: its line, its name there, where it is, its classes, and its split and group if told.
 
-    ``home`` is the folder that no link on the way to the picture may lead out of: the list's, where the path
-    stays in it as written, otherwise the picture's own.
+    ``home`` is the folder that no link on the way to the image may lead out of: the list's, where the path
+    stays in it as written, otherwise the image's own.
     """
 
     line: int
@@ -74,21 +74,21 @@ class Columns:
 def read_list(
     path: Path, columns: Columns = Columns(), *, multi_label: bool = False, tell: Tell = lambda note: None
 ) -> Rows:
-    """Read a list of labelled pictures.
+    """Read a list of labelled images.
 
     A CSV file (separated by commas, semicolons or tabs) names its columns in its first line; a JSONL file has one
     object a line. ``path`` is absolute or relative to the list's folder. ``label`` (or ``labels``) is the name of a
     class, or of several: separated by ``|`` in CSV, a list in JSONL; empty for none, where others have several or
     ``multi_label`` is true. Instead of it there may be two or more columns of 0 and 1, or false and true, each named
     after its label.
-    ``split``, if not empty, is train, val or test. Pictures with the same ``group`` belong to one split. Other columns
+    ``split``, if not empty, is train, val or test. Images with the same ``group`` belong to one split. Other columns
     are left alone.
 
     ``columns`` names the columns of paths and labels where they are called otherwise; the usual other names are known.
     What is taken otherwise than as written is told to ``tell``, a sentence each.
 
     Raises:
-        DataError: a file that is not UTF-8 or UTF-16, CSV or JSON, columns missing, misspelt or ambiguous, a picture
+        DataError: a file that is not UTF-8 or UTF-16, CSV or JSON, columns missing, misspelt or ambiguous, an image
             listed twice or not there, one without a label where the others have one, an unknown split, a group in two
             splits.
 
@@ -104,7 +104,7 @@ def read_list(
     records = _csv_records(path, columns, notes) if is_csv else _jsonl_records(path, columns, notes)
     rows = Rows(_row(path, line, record, notes) for line, record in records)
     if not rows:
-        raise DataError(f"{path} lists no pictures: it takes a path and a label a line ({_how(path)})")
+        raise DataError(f"{path} lists no images: it takes a path and a label a line ({_how(path)})")
     rows = Rows(row if str(row.path).isascii() else _as_on_disk(path.parent, row) for row in rows)
     rows.class_names = tuple(sorted({*notes.class_names, *(label for row in rows for label in row.labels)}))
     _refuse_repeated(path, rows)
@@ -501,7 +501,7 @@ def _labels(where: str, value: Any) -> tuple[str, ...]:
 
 def _stays_in(folder: Path, name: str) -> bool:
     """Whether a normalised name stays in the folder as it is written, links not followed."""
-    if os.path.isabs(name):  # noqa: PTH117 - a Path for each of a million pictures takes seconds
+    if os.path.isabs(name):  # noqa: PTH117 - a Path for each of a million images takes seconds
         return Path(name).is_relative_to(os.path.abspath(folder))  # noqa: PTH100
     return name.split(os.sep, 1)[0] != os.pardir
 
@@ -545,7 +545,7 @@ def _refuse_missing(source: Path, rows: list[Row]) -> None:
     if missing:
         named = first_few(f"{printable(row.name)} (line {row.line})" for row in missing)
         raise DataError(
-            f"{source}: {len(missing):,} of {len(rows):,} pictures are not there: {named}; "
+            f"{source}: {len(missing):,} of {len(rows):,} images are not there: {named}; "
             f"paths are relative to {source.parent}"
         )
 
@@ -565,7 +565,7 @@ def _refuse_torn_groups(source: Path, rows: list[Row]) -> None:
     if torn:
         raise DataError(
             f"{source}: {len(torn)} group{'s are' if len(torn) > 1 else ' is'} torn apart by the splits: "
-            f"{first_few(torn.values())}; pictures of one group belong to one split"
+            f"{first_few(torn.values())}; images of one group belong to one split"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a command line names as pictures: files, folders, globs, lists. Names only, as plain text: a million fit."""
+"""What a command line names as images: files, folders, globs, lists. Names only, as plain text: a million fit."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def find_sources(
     download: bool = False,
     tell: Callable[[str], object] = lambda note: None,
 ) -> list[str]:
-    """Give the path of every picture that ``paths`` name, each once, in the order given.
+    """Give the path of every image that ``paths`` name, each once, in the order given.
 
-    A folder stands for the pictures below it, by their suffixes for so many ``channels``, sorted; ``-`` for those
+    A folder stands for the images below it, by their suffixes for so many ``channels``, sorted; ``-`` for those
     named on standard input, one a line; a ``.csv`` or ``.tsv`` file for those in its ``column``, which are absolute or
     relative to its folder; a zip or tar archive for those in it, called ``photos.zip/a.jpg``. A glob is what it
     matches. A file that is not there is no error here: reading it will be.
@@ -62,7 +62,7 @@ def find_sources(
 
 
 def is_list(path: str) -> bool:
-    """Whether a path is that of a list of pictures for ``column``."""
+    """Whether a path is that of a list of images for ``column``."""
     return suffix_of(path) in SEPARATED and not _is_folder(path)
 
 
@@ -80,7 +80,7 @@ class _Finder:
 
     def __call__(self, path: str) -> Iterable[str]:
         if path == STDIN:
-            return _some(_lines_of_stdin(), "standard input (-) names no pictures: give it one path a line")
+            return _some(_lines_of_stdin(), "standard input (-) names no images: give it one path a line")
         if is_url(path):
             return self._at(path)
         if _is_folder(path):
@@ -94,7 +94,7 @@ class _Finder:
                 return list(found) or [str(Path(path))]
             return _some(found, f"{path} matches no file")
         if is_list(path):
-            return _some(_column_of(Path(path), self.column), f"{path} names no pictures: it has a heading only")
+            return _some(_column_of(Path(path), self.column), f"{path} names no images: it has a heading only")
         return [str(Path(path))]
 
     def _at(self, url: str) -> Iterable[str]:
@@ -121,7 +121,7 @@ class _Finder:
         for closed, why in contents.closed.items():
             self.tell(f"{printable(closed)} may not be read: {why.lower()}")
         every = sort_paths([*contents.images[folder], *contents.unread[folder], *contents.closed])
-        return _some(every, "; ".join((f"{name} holds no pictures", *notes)))
+        return _some(every, "; ".join((f"{name} holds no images", *notes)))
 
 
 class Named(io.BytesIO):
@@ -169,7 +169,7 @@ def _column_of(path: Path, column: str | None) -> Iterator[str]:
     names = [name.strip() for name in header]
     if column is None:
         there = ", ".join(map(printable, names))
-        raise DataError(f"{path} is a list: say with --column which of its columns names the pictures ({there})")
+        raise DataError(f"{path} is a list: say with --column which of its columns names the images ({there})")
     if column not in names:
         raise DataError(f"{path} has no column {column!r}, {nearest(column, map(printable, names))}")
     if names.count(column) > 1:

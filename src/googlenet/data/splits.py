@@ -19,7 +19,7 @@ from googlenet.stages import stage
 from googlenet.text import csv_line, escape_surrogates, from_no_formula_path, no_formula_path, printable
 
 if TYPE_CHECKING:
-    from googlenet.data.image_set import Picture
+    from googlenet.data.image_set import LabelledImage
 
 SPLITS = ("train", "val", "test")  # to learn from, to choose the best epoch by, never looked at in training
 DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were split, on cards; by name in 0.1.0
@@ -52,7 +52,7 @@ class _Unit:
     counts: Mapping[int, int]
 
 
-def draw(items: Sequence[Picture], seed: int, fractions: Mapping[str, float]) -> list[str]:
+def draw(items: Sequence[LabelledImage], seed: int, fractions: Mapping[str, float]) -> list[str]:
     """Draw a split for each image, within each class: the named fractions, and the rest to learn from (``train``).
 
     Of a class with n images, ``fraction * n`` are held out, rounded, at least one where there are two, and never the
@@ -60,8 +60,8 @@ def draw(items: Sequence[Picture], seed: int, fractions: Mapping[str, float]) ->
     together, which may leave the fractions as near as the groups allow; the class with the fewest groups goes first
     (iterative stratification: Sechidis et al., *On the stratification of multi-label data*, 2011).
 
-    >>> from googlenet.data.image_set import Picture
-    >>> birds = [Picture(f"bird/{n}.jpg", (0,)) for n in range(12)]
+    >>> from googlenet.data.image_set import LabelledImage
+    >>> birds = [LabelledImage(f"bird/{n}.jpg", (0,)) for n in range(12)]
     >>> Counter(draw(birds, 0, {"test": 0.1, "val": 0.2})) == {"train": 9, "val": 2, "test": 1}
     True
     """
@@ -79,7 +79,7 @@ def draw(items: Sequence[Picture], seed: int, fractions: Mapping[str, float]) ->
     return splits
 
 
-def _units(items: Sequence[Picture], seed: int) -> list[_Unit]:
+def _units(items: Sequence[LabelledImage], seed: int) -> list[_Unit]:
     """Give what stays together, in the order of a hash that no machine and no other image changes."""
     members: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for index, item in enumerate(items):
@@ -88,7 +88,7 @@ def _units(items: Sequence[Picture], seed: int) -> list[_Unit]:
     return [_Unit(tuple(members[key]), _counts(items[i] for i in members[key])) for key in ranked]
 
 
-def _counts(items: Iterable[Picture]) -> dict[int, int]:
+def _counts(items: Iterable[LabelledImage]) -> dict[int, int]:
     """Count the images of each class; those without a label are a class of their own."""
     counts: dict[int, int] = {}  # a Counter for each of a million images takes seconds
     for item in items:
@@ -137,7 +137,7 @@ class _HeldOut:
             self.left[label] -= 1
 
 
-def draw_by_name(items: Sequence[Picture], seed: int, val_fraction: float) -> list[str]:
+def draw_by_name(items: Sequence[LabelledImage], seed: int, val_fraction: float) -> list[str]:
     """Split as runs without a record did: each image, or group, by a hash of its name alone."""
     limit = val_fraction * 2**64
     ranks = (int.from_bytes(_rank(seed, item.group or item.name)[:8], "big") for item in items)
@@ -147,26 +147,28 @@ def draw_by_name(items: Sequence[Picture], seed: int, val_fraction: float) -> li
 # Hashing.
 
 
-def content_hashes(items: Sequence[Picture]) -> list[str]:
+def content_hashes(items: Sequence[LabelledImage]) -> list[str]:
     """Give the sha256 of each file, or of the pixels where there is none; ``""`` for what cannot be read."""
     with ThreadPoolExecutor(THREADS, "hashing") as pool:
         return list(pool.map(_content_hash, items))
 
 
 def hashes_told(
-    items: Sequence[Picture], hashes: Callable[[Sequence[Picture]], list[str]] = content_hashes, at_once: int = AT_ONCE
+    items: Sequence[LabelledImage],
+    hashes: Callable[[Sequence[LabelledImage]], list[str]] = content_hashes,
+    streams: int = AT_ONCE,
 ) -> list[str]:
-    """Hash ``at_once`` images after another, and say on stderr that it is done and how far it is, where it lasts."""
+    """Hash ``streams`` images after another, and say on stderr that it is done and how far it is, where it lasts."""
     found: list[str] = []
     while len(found) < len(items):
         until = time.monotonic() + TELL_EVERY
         with stage(f"hashing {len(items):,} images, to know them again: {len(found):,} done"):
             while len(found) < len(items) and time.monotonic() < until:
-                found += hashes(items[len(found) : len(found) + at_once])
+                found += hashes(items[len(found) : len(found) + streams])
     return found
 
 
-def _content_hash(item: Picture) -> str:
+def _content_hash(item: LabelledImage) -> str:
     digest = hashlib.sha256()
     if item.path is None:
         assert item.pixels is not None
@@ -194,7 +196,7 @@ class Recorded:
     name: str
 
 
-def record_of(splits: Mapping[str, Sequence[Picture]], hashes: Iterable[str]) -> bytes:
+def record_of(splits: Mapping[str, Sequence[LabelledImage]], hashes: Iterable[str]) -> bytes:
     """Write the images of each split, in their order, with their ``hashes``, in the same order: split.csv."""
     lines = [csv_line(COLUMNS)]
     pairs = ((split, item) for split, items in splits.items() for item in items)
@@ -234,7 +236,7 @@ class Record:
             if row.sha256:
                 self._by_hash[row.sha256].append(row)
 
-    def split_of(self, item: Picture, sha256: str, given: str = "") -> str | None:
+    def split_of(self, item: LabelledImage, sha256: str, given: str = "") -> str | None:
         """Say in which split an image is; ``None`` where the run has no such image.
 
         Of several with its content, those that have its name tell, then the one in the split that DATA has ``given``;
@@ -245,7 +247,9 @@ class Record:
         splits = {row.split for row in same if row.name == name} or {row.split for row in same}
         return given if given in splits else next((split for split in SPLITS if split in splits), None)
 
-    def order(self, items: Sequence[tuple[str, Picture]], hashes: Sequence[str]) -> tuple[list[int | None], list[int]]:
+    def order(
+        self, items: Sequence[tuple[str, LabelledImage]], hashes: Sequence[str]
+    ) -> tuple[list[int | None], list[int]]:
         """Find the image of each row among ``items``, each with the split that DATA gives it, or "".
 
         Returns an index for each row, ``None`` where there is none, and the indices that no row has. An image that

@@ -1,4 +1,4 @@
-"""Pictures in object stores, by their addresses: ``s3://bucket/folder``, ``gs://bucket/a.jpg``. Through pyarrow.
+"""Images in object stores, by their addresses: ``s3://bucket/folder``, ``gs://bucket/a.jpg``. Through pyarrow.
 
 Where a store is and who asks is said as its own tools are told: AWS_PROFILE, AWS_ENDPOINT_URL, …
 """
@@ -21,7 +21,7 @@ from googlenet.text import printable
 
 SCHEMES = ("s3", "gs", "file")
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.DOTALL)
-ENOUGH = 240  # characters of what a store says of itself
+MAX_ERROR = 240  # characters of what a store says of itself
 
 
 def is_address(path: str) -> bool:
@@ -34,7 +34,7 @@ def is_address(path: str) -> bool:
 
 
 def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], object] = lambda note: None) -> list[str]:
-    """List the addresses of the pictures below one, by their suffix, sorted; or the one of a file itself.
+    """List the addresses of the images below one, by their suffix, sorted; or the one of a file itself.
 
     What else is there is left out, as of a folder, and told to ``tell``, a sentence for each reason.
 
@@ -63,7 +63,7 @@ def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], ob
         (found if reason is None else left_out[reason]).append(each)
     notes = [note_of(path, reason, paths) for reason, paths in left_out.items()]
     if not found:
-        raise DataError("; ".join((f"{printable(address)} holds no pictures, or is not there", *notes)))
+        raise DataError("; ".join((f"{printable(address)} holds no images, or is not there", *notes)))
     for note in notes:
         tell(f"{printable(address)}: {note}")
     return [f"{scheme}://{name}" for name in found]
@@ -106,7 +106,7 @@ def _reaching(address: str) -> Iterator[tuple[Any, str]]:
         raise
     except OSError as error:
         raise DataError(
-            f"{address} cannot be reached ({printable(str(error))[:ENOUGH]}): check the address, the network and "
+            f"{address} cannot be reached ({printable(str(error))[:MAX_ERROR]}): check the address, the network and "
             f"the credentials {_CREDENTIALS[scheme]}"
         ) from error
 

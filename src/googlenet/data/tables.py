@@ -1,4 +1,4 @@
-"""Pictures that Parquet files name or hold; and all that a cluster takes: these, addresses, what lies on the disk."""
+"""Images that Parquet files name or hold; and all that a cluster takes: these, addresses, what lies on the disk."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any, BinaryIO
 
 from googlenet.data.addresses import is_archive
 from googlenet.data.sources import LIST, Named, find_sources, is_list
-from googlenet.data.stores import ENOUGH, is_address, opened, stored_below
+from googlenet.data.stores import MAX_ERROR, is_address, opened, stored_below
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images.decode import COLOURS
 from googlenet.text import nearest, printable
 
 TABLE = ".parquet"
-ROWS = 64  # pictures that are read of a table at a time
+ROWS = 64  # images that are read of a table at a time
 ROW = "#"  # between a table and the number of a row
 
 
 @dataclass
-class Pictures:
-    """Pictures by their ids: paths, addresses, and ``TABLE#ROW`` for those that a table holds.
+class ImageIds:
+    """Images by their ids: paths, addresses, and ``TABLE#ROW`` for those that a table holds.
 
-    ``tables`` says of each table that holds pictures in which column.
+    ``tables`` says of each table that holds images in which column.
     """
 
     ids: list[str]
     tables: dict[str, str] = field(default_factory=dict)
 
 
-def find_pictures(
+def find_images(
     paths: Sequence[str],
     *,
     column: str | None = None,
     channels: int = COLOURS,
     follow_links: bool = False,
     tell: Callable[[str], object] = lambda note: None,
-) -> Pictures:
-    """Give the id of every picture that ``paths`` name, each once, in the order given.
+) -> ImageIds:
+    """Give the id of every image that ``paths`` name, each once, in the order given.
 
     What :func:`googlenet.data.sources.find_sources` takes, addresses of object stores, and Parquet files: their
-    ``column`` holds paths (absolute, relative to the file, or addresses), or the bytes of the pictures themselves.
+    ``column`` holds paths (absolute, relative to the file, or addresses), or the bytes of the images themselves.
 
     Raises:
         DataError: nothing found; a list or table without ``column`` or the other way round; no such column, or one
@@ -54,11 +54,11 @@ def find_pictures(
     >>> import tempfile, pyarrow, pyarrow.parquet
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     pyarrow.parquet.write_table(pyarrow.table({"image": [b"GIF89a", b"..."]}), f"{folder}/a.parquet")
-    ...     found = find_pictures([f"{folder}/a.parquet"], column="image")
+    ...     found = find_images([f"{folder}/a.parquet"], column="image")
     ...     [Path(name).name for name in found.ids]
     ['a.parquet#0', 'a.parquet#1']
     """
-    pictures = Pictures([])
+    images = ImageIds([])
     listed = [path for path in paths if not is_address(path) and is_list(path)]
     named: list[str] = []
     for path in paths:
@@ -81,18 +81,18 @@ def find_pictures(
         raise DataError(
             f"--column {column} names a column of a {LIST} or {TABLE} file, and none is given: leave it out"
         )
-    ids = (found for name in named for found in (_rows(name, column, pictures) if _is_table(name) else [name]))
-    pictures.ids = list(dict.fromkeys(ids))
-    return pictures
+    ids = (found for name in named for found in (_rows(name, column, images) if _is_table(name) else [name]))
+    images.ids = list(dict.fromkeys(ids))
+    return images
 
 
-def read_pictures(
+def read_images(
     ids: Iterable[str], tables: Mapping[str, str], fetch: Callable[..., Iterable[BinaryIO | str]] = map
 ) -> Iterator[str | BinaryIO]:
     """Give, for each id, what :func:`googlenet.images.decode.decode` takes: a path, or the bytes under its name.
 
     ``fetch`` calls a function on many addresses, in order, as ``map`` does: one that waits for many at once is faster.
-    A picture that is not there is a path of nothing.
+    An image that is not there is a path of nothing.
 
     Raises :class:`DataError` where a store cannot be reached any more, or a table was changed.
     """
@@ -110,7 +110,7 @@ def _is_table(path: str) -> bool:
 
 
 def _place_of(id_: str, tables: Mapping[str, str]) -> str:
-    """Give the table that a picture is in, the store, or nothing for the disk."""
+    """Give the table that an image is in, the store, or nothing for the disk."""
     table = id_.rpartition(ROW)[0]
     return table if table in tables else id_[: id_.find("://")] * is_address(id_)
 
@@ -123,25 +123,25 @@ def _fetched(address: str) -> BinaryIO | str:
         return address  # no file has such a path: the decoder says that it does not exist
 
 
-def _rows(table: str, column: str | None, pictures: Pictures) -> Iterator[str]:
-    """Give the ids of what a table names; one that holds its pictures is noted."""
+def _rows(table: str, column: str | None, images: ImageIds) -> Iterator[str]:
+    """Give the ids of what a table names; one that holds its images is noted."""
     import pyarrow.types as kinds
 
     with _open(table) as file:
         names = file.schema_arrow.names
         if column is None:
             there = ", ".join(map(printable, names))
-            raise DataError(f"{table} is a table: say with --column which of its columns has the pictures ({there})")
+            raise DataError(f"{table} is a table: say with --column which of its columns has the images ({there})")
         if column not in names:
             raise DataError(f"{table} has no column {column!r}, {nearest(column, map(printable, names))}")
         kind = file.schema_arrow.field(column).type
         if kinds.is_binary(kind) or kinds.is_large_binary(kind):
-            pictures.tables[table] = column
+            images.tables[table] = column
             yield from (f"{table}{ROW}{row}" for row in range(file.metadata.num_rows))
         elif kinds.is_string(kind) or kinds.is_large_string(kind):
             yield from _paths(table, file, column)
         else:
-            raise DataError(f"{table}: column {column} holds {kind}, neither paths (string) nor pictures (binary)")
+            raise DataError(f"{table}: column {column} holds {kind}, neither paths (string) nor images (binary)")
 
 
 def _paths(table: str, file: Any, column: str) -> Iterator[str]:
@@ -194,4 +194,4 @@ def _open(table: str) -> Iterator[Any]:
     except NotARegularFileError as error:
         raise DataError(f"{table} {error.strerror}") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{table} cannot be read as Parquet: {printable(str(error))[:ENOUGH]}") from error
+        raise DataError(f"{table} cannot be read as Parquet: {printable(str(error))[:MAX_ERROR]}") from error

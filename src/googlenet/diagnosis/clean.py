@@ -14,9 +14,9 @@ from PIL import Image
 
 from googlenet.data.addresses import is_archive, is_url
 from googlenet.data.image_set import open_data
-from googlenet.diagnosis.doctor import BATCH, REPORT, SPLITS, same_pictures
-from googlenet.diagnosis.findings import AILMENTS, Findings
-from googlenet.diagnosis.facts import SUFFIXES_OF, Look
+from googlenet.diagnosis.doctor import BATCH, REPORT, SPLITS, same_images
+from googlenet.diagnosis.facts import SUFFIXES_OF, ImageFacts
+from googlenet.diagnosis.findings import CHECKS, Findings
 from googlenet.errors import DataError, ImageError
 from googlenet.files import fitting_name, open_regular, sibling, write_error
 from googlenet.images.decode import decode
@@ -24,13 +24,13 @@ from googlenet.parallel import in_batches
 from googlenet.text import csv_line, json_text, no_formula, no_formula_path, printable
 
 LIST = ".csv"
-BETWEEN_LABELS = "|"  # in a list, where a picture has several
+BETWEEN_LABELS = "|"  # in a list, where an image has several
 JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Deed:
-    """What was done with one picture: ``copied``, ``renamed``, ``turned`` (upright) or ``left out``, and why."""
+class Action:
+    """What was done with one image: ``copied``, ``renamed``, ``turned`` (upright) or ``left out``, and why."""
 
     name: str
     done: str
@@ -40,39 +40,39 @@ class Deed:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A clean copy at ``path``, and what was done with every picture, as in the ``report`` beside it.
+    """A clean copy at ``path``, and what was done with every image, as in the ``report`` beside it.
 
     ``refusal`` is why ``train`` does not take it even so.
     """
 
     path: Path
     report: Path
-    deeds: tuple[Deed, ...]
+    deeds: tuple[Action, ...]
     refusal: str | None
 
     def counts(self) -> dict[str, int]:
-        """How many pictures had each done to them."""
+        """How many images had each done to them."""
         return dict(Counter(deed.done for deed in self.deeds))
 
 
 def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Cleaned:
     """Write a clean copy of what was examined to the new folder ``out``, or a list of it where ``out`` ends in .csv.
 
-    Left out are pictures that cannot be read; of copies all but one, which is the one in test or val if there is one
-    (so that what is measured on stays what it was); and all copies of a picture that is in several classes. In a
-    folder, pictures named for another format are renamed, and those that only EXIF turns upright are written anew
+    Left out are images that cannot be read; of copies all but one, which is the one in test or val if there is one
+    (so that what is measured on stays what it was); and all copies of an image that is in several classes. In a
+    folder, images named for another format are renamed, and those that only EXIF turns upright are written anew
     as they are seen (JPEG in quality 95, others as PNG). All else is copied byte by byte.
 
-    Where it is the names that decide what is held out, a renamed picture may change sides; in a list none does.
+    Where it is the names that decide what is held out, a renamed image may change sides; in a list none does.
 
     The copy is whole or absent, and ``doctor.json`` in it (beside a list: named after it) says what was done.
 
     Raises:
-        DataError: ``out`` is not empty or lies inside the data; pictures without files, or without a folder to be in.
+        DataError: ``out`` is not empty or lies inside the data; images without files, or without a folder to be in.
         RunError, DiskFullError: ``out`` could not be written.
     """
     out = Path(out)
-    refuse(findings.data, out)
+    check_apart(findings.data, out)
     kept, deeds = _sorted_out(findings)
     as_list = out.suffix.lower() == LIST
     report = _report_beside(out) if as_list else out / REPORT
@@ -82,7 +82,7 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
     try:
         fresh.mkdir(parents=True)
         if as_list:
-            deeds += [Deed(printable(seen.entry.name), "listed", None) for seen in kept]
+            deeds += [Action(printable(seen.entry.name), "listed", None) for seen in kept]
             (fresh / out.name).write_text(_list_of(kept), "utf-8")
         else:
             deeds += list(_copy(plan, fresh, progress))
@@ -95,7 +95,7 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
     return Cleaned(out, report, tuple(deeds), _refusal(findings, None if as_list else out))
 
 
-def refuse(data: str | Path, out: Path) -> None:
+def check_apart(data: str | Path, out: Path) -> None:
     """Raise :class:`DataError` where no clean copy of ``data`` may be written to ``out``."""
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
         raise DataError(f"--fix {out} lies inside {data}, which is never written to: choose a place outside of it")
@@ -105,10 +105,10 @@ def refuse(data: str | Path, out: Path) -> None:
             f"--fix {out}: a list cannot name what lies in {printable(str(data))}, which is unpacked while this runs: "
             "give a folder"
         )
-    in_the_way = [place for place in (out, _report_beside(out)) if as_list and place.exists()]
-    if in_the_way or (out.exists() and not as_list and not _is_empty_folder(out)):
+    already_exists_error = [place for place in (out, _report_beside(out)) if as_list and place.exists()]
+    if already_exists_error or (out.exists() and not as_list and not _is_empty_folder(out)):
         raise DataError(
-            f"--fix {out}: {in_the_way[0] if in_the_way else out} is there already: "
+            f"--fix {out}: {already_exists_error[0] if already_exists_error else out} is there already: "
             f"give a new or empty folder, or a new file that ends in {LIST}"
         )
 
@@ -136,9 +136,9 @@ def _move(fresh: Path, out: Path, report: Path | None) -> None:
 
 
 def _refusal(findings: Findings, folder: Path | None) -> str | None:
-    """Say why ``train`` does not take the clean copy; of a list, what was said of the data and no copying cures."""
+    """Say why ``train`` does not take the clean copy; of a list, what was said of the data and no copying fixes."""
     if folder is None:
-        lasting = (one for one in findings.items if AILMENTS[one.kind].harms and not AILMENTS[one.kind].fixed)
+        lasting = (one for one in findings.items if CHECKS[one.kind].harms and not CHECKS[one.kind].fixed)
         return next((one.detail for one in lasting), None)
     try:
         open_data(folder, seed=findings.seed)
@@ -147,21 +147,21 @@ def _refusal(findings: Findings, folder: Path | None) -> str | None:
     return None
 
 
-def _sorted_out(findings: Findings) -> tuple[list[Look], list[Deed]]:
-    """Decide which pictures stay."""
-    deeds = [Deed(found.names[0], "left out", None, found.detail) for found in findings.of("unreadable")]
+def _sorted_out(findings: Findings) -> tuple[list[ImageFacts], list[Action]]:
+    """Decide which images stay."""
+    deeds = [Action(found.names[0], "left out", None, found.detail) for found in findings.of("unreadable")]
     out: dict[str, str] = {}
-    for group in same_pictures(findings.looks):
+    for group in same_images(findings.facts):
         if len({seen.entry.classes for seen in group}) > 1:
-            out |= {seen.entry.name: "the same picture is in several classes" for seen in group}
+            out |= {seen.entry.name: "the same image is in several classes" for seen in group}
         else:
             kept = max(group, key=lambda seen: _importance(seen.entry.split))
-            why = f"the same picture as {printable(kept.entry.name)}"
+            why = f"the same image as {printable(kept.entry.name)}"
             out |= {seen.entry.name: why for seen in group if seen is not kept}
-    deeds += [Deed(printable(name), "left out", None, why) for name, why in out.items()]
-    kept_looks = [seen for seen in findings.looks if seen.entry.name not in out]
+    deeds += [Action(printable(name), "left out", None, why) for name, why in out.items()]
+    kept_looks = [seen for seen in findings.facts if seen.entry.name not in out]
     if not any(isinstance(seen.entry.source, Path) for seen in kept_looks):
-        raise DataError(f"{findings.data} has no picture files that could be kept: there is nothing to copy")
+        raise DataError(f"{findings.data} has no image files that could be kept: there is nothing to copy")
     return kept_looks, deeds
 
 
@@ -172,11 +172,11 @@ def _importance(split: str) -> int:
 # A folder.
 
 
-def _places(findings: Findings, kept: list[Look]) -> dict[str, Look]:
-    """Give every picture its place in the copy, with the suffix of what will be in it, and no two the same."""
+def _places(findings: Findings, kept: list[ImageFacts]) -> dict[str, ImageFacts]:
+    """Give every image its place in the copy, with the suffix of what will be in it, and no two the same."""
     in_folder = Path(findings.data).is_dir()
     taken = {seen.entry.name.casefold() for seen in kept}
-    plan: dict[str, Look] = {}
+    plan: dict[str, ImageFacts] = {}
     for seen in kept:
         place = PurePosixPath(seen.entry.name if in_folder else _listed_place(seen))
         right = SUFFIXES_OF[_format_written(seen)]
@@ -186,8 +186,8 @@ def _places(findings: Findings, kept: list[Look]) -> dict[str, Look]:
     return plan
 
 
-def _listed_place(seen: Look) -> str:
-    """Say where a picture goes that lies anywhere: in the folder of its class."""
+def _listed_place(seen: ImageFacts) -> str:
+    """Say where an image goes that lies anywhere: in the folder of its class."""
     classes = seen.entry.classes
     if len(classes) != 1 or classes[0] in ("", ".", "..") or {"/", "\\", "\0"} & set(classes[0]):
         raise DataError(
@@ -198,7 +198,7 @@ def _listed_place(seen: Look) -> str:
 
 
 def _free(place: PurePosixPath, suffix: str, taken: set[str]) -> PurePosixPath:
-    """Return ``place`` with this suffix, and a number where another picture has that name already."""
+    """Return ``place`` with this suffix, and a number where another image has that name already."""
     candidate, number = place.with_name(fitting_name(place.stem, suffix)), 0
     while candidate.as_posix().casefold() in taken:
         number += 1
@@ -207,22 +207,24 @@ def _free(place: PurePosixPath, suffix: str, taken: set[str]) -> PurePosixPath:
     return candidate
 
 
-def _format_written(seen: Look) -> str:
+def _format_written(seen: ImageFacts) -> str:
     return "PNG" if seen.turned and seen.format not in ("JPEG", "MPO") else seen.format
 
 
-def _copy(plan: dict[str, Look], fresh: Path, progress: Callable[[str, int, int], None] | None) -> Iterator[Deed]:
+def _copy(
+    plan: dict[str, ImageFacts], fresh: Path, progress: Callable[[str, int, int], None] | None
+) -> Iterator[Action]:
     done = 0
     for batch in in_batches(lambda planned: _write(fresh, *planned), plan.items(), BATCH):
         for _, deed in batch:
-            assert isinstance(deed, Deed)
+            assert isinstance(deed, Action)
             yield deed
         done += len(batch)
         if progress:
-            progress("copying pictures", done, len(plan))
+            progress("copying images", done, len(plan))
 
 
-def _write(fresh: Path, place: str, seen: Look) -> Deed:
+def _write(fresh: Path, place: str, seen: ImageFacts) -> Action:
     name, source = seen.entry.name, seen.entry.source
     assert isinstance(source, Path)
     try:
@@ -233,7 +235,7 @@ def _write(fresh: Path, place: str, seen: Look) -> Deed:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
     renamed = PurePosixPath(name).name != target.name
-    return Deed(printable(name), "turned" if seen.turned else "renamed" if renamed else "copied", printable(place))
+    return Action(printable(name), "turned" if seen.turned else "renamed" if renamed else "copied", printable(place))
 
 
 def _bytes_of(source: Path) -> bytes:
@@ -241,7 +243,7 @@ def _bytes_of(source: Path) -> bytes:
         return file.read()
 
 
-def _upright(seen: Look, source: Path) -> bytes:
+def _upright(seen: ImageFacts, source: Path) -> bytes:
     stream = io.BytesIO()
     kind = "PNG" if _format_written(seen) == "PNG" else "JPEG"
     Image.fromarray(decode(source)).save(stream, kind, quality=JPEG_QUALITY, subsampling=0)
@@ -251,7 +253,7 @@ def _upright(seen: Look, source: Path) -> bytes:
 # A list, and the report.
 
 
-def _list_of(kept: list[Look]) -> str:
+def _list_of(kept: list[ImageFacts]) -> str:
     lines = [csv_line(["path", "label", "split"])]
     for seen in kept:
         assert isinstance(seen.entry.source, Path)
@@ -273,6 +275,6 @@ def _is_utf8(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)  # how Python holds bytes that are not
 
 
-def _report(findings: Findings, deeds: list[Deed]) -> str:
+def _report(findings: Findings, deeds: list[Action]) -> str:
     ordered = [asdict(deed) for deed in sorted(deeds, key=lambda deed: deed.name)]
     return json_text({**findings.to_dict(), "done": ordered}, indent=2) + "\n"

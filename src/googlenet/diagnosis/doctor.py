@@ -1,4 +1,4 @@
-"""``examine``: look at every picture of some data, and list everything that is wrong with them."""
+"""``doctor``: look at every image of some data, and list everything that is wrong with them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from googlenet.data.folders import Contents
 from googlenet.data.image_set import LabelledData, open_data
-from googlenet.diagnosis.findings import AILMENTS, Finding, Findings
-from googlenet.diagnosis.facts import SUFFIXES_OF, Entry, Look, look
+from googlenet.diagnosis.facts import SUFFIXES_OF, Entry, ImageFacts, look
+from googlenet.diagnosis.findings import CHECKS, Finding, Findings
 from googlenet.diagnosis.near import near_pairs
 from googlenet.errors import DataError
 from googlenet.images.depth import described, joined
@@ -24,18 +24,18 @@ from googlenet.parallel import in_batches
 from googlenet.text import printable
 
 SPLITS = ("train", "val", "test")
-REPORT = "doctor.json"  # what a clean copy holds beside its pictures
+REPORT = "doctor.json"  # what a clean copy holds beside its images
 TINY = 32  # pixels of the shorter side
-FEW = 10  # pictures of a class to learn from
+FEW = 10  # images of a class to learn from
 IMBALANCED = 10.0
 CROPPED = 0.25  # of the area, lost to the centre crop
-OFTEN = 0.1  # the share of pictures from which on the crop is worth a word
+OFTEN = 0.1  # the share of images from which on the crop is worth a word
 BATCH = 64
 NEAR_AT_MOST = 10_000  # pairs
 Progress = Callable[[str, int, int], None]
 
 
-def examine(
+def doctor(
     data: str | Path,
     *,
     seed: int = 0,
@@ -47,12 +47,12 @@ def examine(
     multi_label: bool = False,
     download: bool = False,
 ) -> Findings:
-    """Look at every picture and list all that is wrong with them, whether or not ``train`` would take them.
+    """Look at every image and list all that is wrong with them, whether or not ``train`` would take them.
 
     Args:
         data: what ``train`` takes, or a folder that it refuses.
-        seed: as in training: where DATA has no ``val/``, it decides which pictures are held out.
-        image_size: also name the pictures that are smaller than this, in pixels of the shorter side.
+        seed: as in training: where DATA has no ``val/``, it decides which images are held out.
+        image_size: also name the images that are smaller than this, in pixels of the shorter side.
         progress: called with what is being done, how much of it is done, and how much there is.
         follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
@@ -61,7 +61,7 @@ def examine(
 
     ::
 
-        findings = googlenet.examine("photos/")
+        findings = googlenet.doctor("photos/")
         [finding.names for finding in findings.of("leak")]
     """
     report = progress or (lambda what, done, total: None)
@@ -69,21 +69,21 @@ def examine(
         data, seed=seed, follow_links=follow_links, path_column=path_column, label_column=label_column,
         multi_label=multi_label, download=download,
     )  # fmt: skip
-    looks: list[Look] = []
+    facts: list[ImageFacts] = []
     found: list[Finding] = []
     for batch in in_batches(look, layout.entries, BATCH):
         for entry, seen in batch:
-            if isinstance(seen, Look):
-                looks.append(seen)
+            if isinstance(seen, ImageFacts):
+                facts.append(seen)
             else:
                 found.append(
                     Finding("unreadable", (printable(entry.name),), str(seen).removeprefix(f"{entry.source} "))
                 )
-        report("reading pictures", len(looks) + len(found), len(layout.entries))
-    found += [*_of_folders(layout), *_of_classes(layout), *_of_pictures(looks, image_size), *_of_shapes(looks)]
-    found += _of_depths(looks)
-    found += [*_copies(looks), *_near_copies(looks, lambda done, total: report("comparing pictures", done, total))]
-    order = list(AILMENTS)
+        report("reading images", len(facts) + len(found), len(layout.entries))
+    found += [*_of_folders(layout), *_of_classes(layout), *_of_images(facts, image_size), *_of_shapes(facts)]
+    found += _of_depths(facts)
+    found += [*_copies(facts), *_near_copies(facts, lambda done, total: report("comparing images", done, total))]
+    order = list(CHECKS)
     found.sort(key=lambda finding: order.index(finding.kind))
     splits = Counter(entry.split for entry in layout.entries)
     return Findings(
@@ -93,17 +93,17 @@ def examine(
         {split: splits[split] for split in (*SPLITS, "") if splits[split]},
         tuple(found),
         seed,
-        tuple(looks),
+        tuple(facts),
         layout.notes,
     )
 
 
-# Where the pictures are.
+# Where the images are.
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """``classes`` of each split, those without pictures too; ``refusal`` is what ``train`` would say.
+    """``classes`` of each split, those without images too; ``refusal`` is what ``train`` would say.
 
     ``ignored`` says of each file or folder that is passed over why.
     """
@@ -131,15 +131,15 @@ def _open(data: str | Path, **how: Any) -> _Layout:
 
 
 def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
-    for split, pictures in labelled.splits.items():
-        for item in pictures.items:
+    for split, images in labelled.splits.items():
+        for item in images.items:
             name = item.name if root is None or item.path is None else item.path.relative_to(root).as_posix()
             source = item.path if item.path is not None else item.read()
             yield Entry(name, source, split, tuple(labelled.class_names[label] for label in item.labels))
 
 
 def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
-    """Take the folders as they are where ``train`` refuses them: then no picture is held out unless it lies in val/."""
+    """Take the folders as they are where ``train`` refuses them: then no image is held out unless it lies in val/."""
     splits = [name for name in SPLITS if (root / name).is_dir()] if (root / "train").is_dir() else [""]
     contents = Contents(follow_links=follow_links)
     classes = {split: tuple(contents.sub_folders(str(root / split))) for split in splits}
@@ -155,7 +155,7 @@ def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
 
 
 def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[str, str]:
-    """Say of all that lies in the folder and is not among the pictures, but for our own report, why that is."""
+    """Say of all that lies in the folder and is not among the images, but for our own report, why that is."""
     contents = Contents(follow_links=follow_links)
     contents.add([str(root)])
     found = dict.fromkeys(contents.images[str(root)], "not in the folder of a class")
@@ -178,7 +178,7 @@ def _of_folders(layout: _Layout) -> Iterator[Finding]:
         for name in names:
             place = printable(f"{split}/{name}" if split else name)
             if layout.refusal and (split, name) not in filled:
-                yield Finding("empty_class", (place,), f"{place} holds no picture")
+                yield Finding("empty_class", (place,), f"{place} holds no image")
             elif split in ("val", "test") and name not in train:
                 known = printable(", ".join(train))
                 yield Finding("class_mismatch", (place,), f"train has no {printable(name)}, it has {known}")
@@ -194,7 +194,7 @@ def _of_classes(layout: _Layout) -> Iterator[Finding]:
     names = sorted({name for names in layout.classes.values() for name in names})
     for name in names:
         if 0 < learnt[name] < FEW:
-            yield Finding("small_class", (printable(name),), f"{learnt[name]} pictures to learn from")
+            yield Finding("small_class", (printable(name),), f"{learnt[name]} images to learn from")
         if "val" in layout.classes and learnt[name] and not counts["val"][name]:
             yield Finding("small_class", (printable(name),), "none is held out: how well it is known stays untold")
     if learnt:
@@ -225,9 +225,9 @@ def _stem(name: str) -> str:
     return re.sub(r"(?<=..[^s])(es|s)$", "", plain)
 
 
-def _of_pictures(looks: list[Look], image_size: int | None) -> Iterator[Finding]:
-    grey = [seen for seen in looks if seen.grey and not seen.blank]
-    for seen in looks:
+def _of_images(facts: list[ImageFacts], image_size: int | None) -> Iterator[Finding]:
+    grey = [seen for seen in facts if seen.grey and not seen.blank]
+    for seen in facts:
         name = (printable(seen.entry.name),)
         if seen.blank:
             yield Finding("blank", name, "")
@@ -240,20 +240,20 @@ def _of_pictures(looks: list[Look], image_size: int | None) -> Iterator[Finding]
         suffixes = SUFFIXES_OF.get(seen.format)
         if suffixes and Path(seen.entry.name).suffix.lower() not in suffixes:
             yield Finding("wrong_suffix", name, f"holds {seen.format}")
-    if len(grey) <= sum(not seen.blank for seen in looks) / 2:
+    if len(grey) <= sum(not seen.blank for seen in facts) / 2:
         for seen in grey:
             yield Finding("grey", (printable(seen.entry.name),), ", ".join(map(printable, seen.entry.classes)))
 
 
-def _of_depths(looks: list[Look]) -> Iterator[Finding]:
+def _of_depths(facts: list[ImageFacts]) -> Iterator[Finding]:
     """Say which values ``train`` would take for black and white, and which images have others."""
-    silent = [seen for seen in looks if seen.values and seen.value_range is None]
+    silent = [seen for seen in facts if seen.values and seen.value_range is None]
     learnt = [seen for seen in silent if seen.entry.split in ("train", "")]
     common = joined(seen.values for seen in learnt or silent if seen.values)
     if common:
         names = tuple(printable(seen.entry.name) for seen in silent)
         yield Finding("deep", names, described(common.usual_range))
-    for seen in looks:
+    for seen in facts:
         allowed = seen.value_range or (common and common.usual_range)
         if seen.values and allowed and not allowed[0] <= seen.values.lowest <= seen.values.highest <= allowed[1]:
             has, may = (
@@ -262,39 +262,39 @@ def _of_depths(looks: list[Look]) -> Iterator[Finding]:
             yield Finding("clipped", (printable(seen.entry.name),), f"values {has}, not {may}")
 
 
-def _of_shapes(looks: list[Look]) -> Iterator[Finding]:
-    if not looks:
+def _of_shapes(facts: list[ImageFacts]) -> Iterator[Finding]:
+    if not facts:
         return
-    sides = np.array([(seen.width, seen.height) for seen in looks])
+    sides = np.array([(seen.width, seen.height) for seen in facts])
     lost = 1 - sides.min(axis=1) / sides.max(axis=1)
     much = np.flatnonzero(lost > CROPPED)
-    if len(much) > OFTEN * len(looks):
+    if len(much) > OFTEN * len(facts):
         yield Finding(
             "crop_loss",
-            tuple(printable(looks[i].entry.name) for i in much),
-            f"{len(much) / len(looks):.0%} of the pictures lose more than a quarter of their area, "
-            f"the median picture {np.median(lost):.0%}",
+            tuple(printable(facts[i].entry.name) for i in much),
+            f"{len(much) / len(facts):.0%} of the images lose more than a quarter of their area, "
+            f"the median image {np.median(lost):.0%}",
         )
 
 
-def same_pictures(looks: Iterable[Look]) -> list[list[Look]]:
+def same_images(facts: Iterable[ImageFacts]) -> list[list[ImageFacts]]:
     """Give the groups of two and more with the same pixels, by name."""
     groups = defaultdict(list)
-    for seen in sorted(looks, key=lambda seen: seen.entry.name):
+    for seen in sorted(facts, key=lambda seen: seen.entry.name):
         groups[seen.pixels].append(seen)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _copies(looks: list[Look]) -> Iterator[Finding]:
-    for group in same_pictures(looks):
+def _copies(facts: list[ImageFacts]) -> Iterator[Finding]:
+    for group in same_images(facts):
         names = tuple(printable(seen.entry.name) for seen in group)
         how = "identical files" if len({seen.file for seen in group}) == 1 else "the same pixels"
         for kind, where in _relations(group):
             yield Finding(kind, names, f"{where}: {how}" if where else how)
 
 
-def _relations(group: list[Look]) -> list[tuple[str, str]]:
-    """Say what copies of a picture are to each other: in several classes, or splits, or mere copies."""
+def _relations(group: list[ImageFacts]) -> list[tuple[str, str]]:
+    """Say what copies of an image are to each other: in several classes, or splits, or mere copies."""
     classes = sorted({", ".join(seen.entry.classes) or "no class" for seen in group})
     splits = [split for split in SPLITS if any(seen.entry.split == split for seen in group)]
     found = []
@@ -305,10 +305,10 @@ def _relations(group: list[Look]) -> list[tuple[str, str]]:
     return found or [("duplicate", "")]
 
 
-def _near_copies(looks: list[Look], progress: Callable[[int, int], None]) -> Iterator[Finding]:
+def _near_copies(facts: list[ImageFacts], progress: Callable[[int, int], None]) -> Iterator[Finding]:
     # Those of one colour, or of too few pixels for so many bits, look like any other such.
-    telling = [seen for seen in looks if not seen.blank and min(seen.width, seen.height) >= TINY]
-    # One of each picture and split stands for its copies.
+    telling = [seen for seen in facts if not seen.blank and min(seen.width, seen.height) >= TINY]
+    # One of each image and split stands for its copies.
     some = list({(seen.pixels, seen.entry.split): seen for seen in reversed(telling)}.values())[::-1]
     if not some:
         return

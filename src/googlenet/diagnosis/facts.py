@@ -1,4 +1,4 @@
-"""One picture → what the doctor keeps of it: its size, format, hashes. Nothing that grows with its pixels."""
+"""One image → what the doctor keeps of it: its size, format, hashes. Nothing that grows with its pixels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from googlenet.images.decode import Pixels, decode, opened, orientation
 HASH_SIDE = 16  # the perceptual hash has 16 × 16 bits
 HASHED_PIXELS = 1 << 24  # of an image as large as this or larger every second pixel, or fewer, is hashed
 SAMPLED = 256  # pixels a side that colour and contrast are told from
-BLANK = 2.0  # standard deviation of the grey levels of a picture that shows nothing, 0 to 127
+BLANK = 2.0  # standard deviation of the grey levels of an image that shows nothing, 0 to 127
 CHUNK = 1 << 20
 SUFFIXES_OF = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),  # a JPEG with further pictures behind it, as telephones write it
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),  # a JPEG with further images behind it, as telephones write it
     "PNG": (".png",),
     "WEBP": (".webp",),
     "BMP": (".bmp",),
@@ -35,7 +35,7 @@ SUFFIXES_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture to look at. ``name`` is its place below DATA; ``split`` is empty where there is none yet."""
+    """An image to look at. ``name`` is its place below DATA; ``split`` is empty where there is none yet."""
 
     name: str
     source: Path | Pixels
@@ -44,8 +44,8 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen of a picture. ``file`` and ``pixels`` are sha256, of its bytes and as decoded.
+class ImageFacts:
+    """What was seen of an image. ``file`` and ``pixels`` are sha256, of its bytes and as decoded.
 
     ``phash`` (32,) uint8 holds the 256 bits of its perceptual hash. ``format`` is Pillow's name, empty where there
     is no file.
@@ -69,8 +69,8 @@ class Look:
     ignored_profile: str | None = None
 
 
-def look(entry: Entry) -> Look:
-    """Look at one picture. Raises :class:`ImageError` when it cannot be read."""
+def look(entry: Entry) -> ImageFacts:
+    """Look at one image. Raises :class:`ImageError` when it cannot be read."""
     source = entry.source
     kind, turned, file = "", False, b""
     values = value_range = ignored_profile = None
@@ -87,7 +87,7 @@ def look(entry: Entry) -> Look:
     height, width = pixels.shape[:2]
     step = max(1, min(height, width) // SAMPLED)
     some = pixels[::step, ::step].astype(np.int16)
-    return Look(
+    return ImageFacts(
         entry, width, height, kind, turned,
         grey=bool((some == some[:, :, :1]).all()),
         blank=bool(some.std(axis=(0, 1)).max() < BLANK),

@@ -1,4 +1,4 @@
-"""What can be wrong with labelled pictures, how bad that is, and the cure; what was found in some."""
+"""What can be wrong with labelled images, how bad that is, and the fix; what was found in some."""
 
 from __future__ import annotations
 
@@ -7,79 +7,79 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from googlenet.dataframes import to_dataframe, to_html
-from googlenet.diagnosis.facts import Look
+from googlenet.diagnosis.facts import ImageFacts
 from googlenet.text import first_few, printable
 
 if TYPE_CHECKING:
     import pandas
 
-COLUMNS = ("kind", "severity", "names", "detail", "cure")
+COLUMNS = ("kind", "severity", "names", "detail", "fix")
 
 
 @dataclass(frozen=True)
-class Ailment:
+class Check:
     """A kind of finding. ``harms``: training on it misleads or fails; otherwise it is worth knowing.
 
     ``fixed``: the clean copy is without it.
     """
 
     title: str
-    cure: str
+    fix: str
     harms: bool = False
     fixed: bool = False
 
 
 # The worst first: the order of every report.
-AILMENTS: dict[str, Ailment] = {
-    "refused": Ailment("train takes no such data", "do what the message says", harms=True),
-    "class_mismatch": Ailment(
-        "classes that train lacks", "rename the folder as train has it, or give train pictures of it", harms=True
+CHECKS: dict[str, Check] = {
+    "refused": Check("train takes no such data", "do what the message says", harms=True),
+    "class_mismatch": Check(
+        "classes that train lacks", "rename the folder as train has it, or give train images of it", harms=True
     ),
-    "empty_class": Ailment("classes without pictures", "put pictures into the folder, or remove it", harms=True),
-    "unreadable": Ailment(
-        "pictures that cannot be read", "fetch them again; --fix leaves them out", harms=True, fixed=True
+    "empty_class": Check("classes without images", "put images into the folder, or remove it", harms=True),
+    "unreadable": Check(
+        "images that cannot be read", "fetch them again; --fix leaves them out", harms=True, fixed=True
     ),
-    "two_classes": Ailment(
-        "the same picture in several classes",
+    "two_classes": Check(
+        "the same image in several classes",
         "decide which it is and delete the others; --fix leaves all of them out",
         harms=True,
         fixed=True,
     ),
-    "leak": Ailment(
-        "the same picture in several splits",
+    "leak": Check(
+        "the same image in several splits",
         "delete those in train, or accuracy is overstated; --fix does",
         harms=True,
         fixed=True,
     ),
-    "near_leak": Ailment(
-        "nearly the same picture in several splits", "look (--plot) and delete those in train that are copies"
+    "near_leak": Check(
+        "nearly the same image in several splits", "look (--plot) and delete those in train that are copies"
     ),
-    "near_two_classes": Ailment("nearly the same picture in several classes", "look (--plot): one may be mislabelled"),
-    "similar_names": Ailment("classes named nearly alike", "if they are one, put them into one folder"),
-    "small_class": Ailment("classes with few pictures", "add pictures: 10 to learn from and one held out at least"),
-    "imbalance": Ailment("classes of very unequal size", "add pictures of the small classes"),
-    "duplicate": Ailment("copies within a class", "delete all but one; --fix does", fixed=True),
-    "near_duplicate": Ailment("near copies within a class", "keep the better, unless they are meant"),
-    "blank": Ailment("pictures of one colour", "delete them, unless they are meant"),
-    "tiny": Ailment("very small pictures", "fetch larger ones, or train with a smaller --image-size"),
-    "crop_loss": Ailment("much is lost to the centre crop", "train with --fit pad or --fit squash"),
-    "grey": Ailment("grey pictures among coloured ones", "see that no class is mostly grey: it would be known by that"),
-    "deep": Ailment("deeper than 8 bits", "see that 0 and 255 are what is black and white in them"),
-    "clipped": Ailment(
+    "near_two_classes": Check("nearly the same image in several classes", "look (--plot): one may be mislabelled"),
+    "similar_names": Check("classes named nearly alike", "if they are one, put them into one folder"),
+    "small_class": Check("classes with few images", "add images: 10 to learn from and one held out at least"),
+    "imbalance": Check("classes of very unequal size", "add images of the small classes"),
+    "duplicate": Check("copies within a class", "delete all but one; --fix does", fixed=True),
+    "near_duplicate": Check("near copies within a class", "keep the better, unless they are meant"),
+    "blank": Check("images of one colour", "delete them, unless they are meant"),
+    "tiny": Check("very small images", "fetch larger ones, or train with a smaller --image-size"),
+    "crop_loss": Check("much is lost to the centre crop", "train with --resize pad or --resize squash"),
+    "grey": Check("grey images among coloured ones", "see that no class is mostly grey: it would be known by that"),
+    "deep": Check("deeper than 8 bits", "see that 0 and 255 are what is black and white in them"),
+    "clipped": Check(
         "values beyond what is black or white", "scale them alike, or correct the highest sample value in their files"
     ),
-    "profile": Ailment("colour profiles that are not applied", "save them anew in sRGB"),
-    "turned": Ailment("turned by EXIF alone", "other programs may show them lying; --fix turns them", fixed=True),
-    "wrong_suffix": Ailment("named for another format", "rename them; --fix does", fixed=True),
-    "ignored": Ailment("files that train passes over", "convert what should be learnt to JPEG or PNG", fixed=True),
+    "profile": Check("colour profiles that are not applied", "save them anew in sRGB"),
+    "turned": Check("turned by EXIF alone", "other programs may show them lying; --fix turns them", fixed=True),
+    "wrong_suffix": Check("named for another format", "rename them; --fix does", fixed=True),
+    "ignored": Check("files that train passes over", "convert what should be learnt to JPEG or PNG", fixed=True),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, of a kind of :data:`AILMENTS`.
+    """One thing that is wrong, of a kind of :data:`CHECKS`.
 
-    ``names`` are the pictures it is about, below DATA, or the classes.
+    ``names`` are the images it is about, below DATA, or the classes.
     """
 
     kind: str
@@ -89,18 +89,18 @@ class Finding:
 
 @dataclass(frozen=True, repr=False)
 class Findings:
-    """Everything :func:`~googlenet.diagnosis.doctor.examine` found, the worst first. ``looks`` are what it saw.
+    """Everything :func:`~googlenet.diagnosis.doctor.doctor` found, the worst first. ``facts`` are what it saw.
 
     ``notes`` say what of the data ``train`` leaves out, or takes otherwise than as written, a sentence each.
     """
 
     data: str
-    pictures: int
+    images: int
     classes: int
     splits: dict[str, int]
     items: tuple[Finding, ...]
     seed: int = 0
-    looks: tuple[Look, ...] = field(default=(), repr=False, compare=False)
+    facts: tuple[ImageFacts, ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -109,16 +109,16 @@ class Findings:
     def __str__(self) -> str:
         kinds = Counter(item.kind for item in self.items)
         found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "nothing wrong"
-        return f"{printable(self.data)}: {self.pictures:,} pictures in {self.classes:,} classes: {found}"
+        return f"{printable(self.data)}: {self.images:,} images in {self.classes:,} classes: {found}"
 
     def of(self, kind: str) -> tuple[Finding, ...]:
-        """Give the findings of one kind of :data:`AILMENTS`."""
+        """Give the findings of one kind of :data:`CHECKS`."""
         return tuple(item for item in self.items if item.kind == kind)
 
     @property
     def harmful(self) -> bool:
         """Whether anything was found that would harm training."""
-        return any(AILMENTS[item.kind].harms for item in self.items)
+        return any(CHECKS[item.kind].harms for item in self.items)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -126,10 +126,10 @@ class Findings:
         return [
             {
                 "kind": item.kind,
-                "severity": "harm" if AILMENTS[item.kind].harms else "advice",
+                "severity": "harm" if CHECKS[item.kind].harms else "advice",
                 "names": list(item.names),
                 "detail": item.detail,
-                "cure": AILMENTS[item.kind].cure,
+                "fix": CHECKS[item.kind].fix,
             }
             for item in self.items
         ]
@@ -141,7 +141,7 @@ class Findings:
 
         ::
 
-            googlenet.examine("photos/").to_dataframe().groupby("kind").size()
+            googlenet.doctor("photos/").to_dataframe().groupby("kind").size()
         """
         return to_dataframe(self.rows, COLUMNS)
 
@@ -152,7 +152,7 @@ class Findings:
         """Give what ``json.dumps`` takes: what ``googlenet doctor --json`` prints."""
         return {
             "data": printable(self.data),
-            "pictures": self.pictures,
+            "images": self.images,
             "classes": self.classes,
             "splits": self.splits,
             "harmful": self.harmful,

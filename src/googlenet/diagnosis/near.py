@@ -1,4 +1,4 @@
-"""Perceptual hashes → pairs of pictures that look nearly the same, for 100,000 of them and more."""
+"""Perceptual hashes → pairs of images that look nearly the same, for 100,000 of them and more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Of 256 bits of imagehash.phash. Measured in docs/decisions/0009.
-NEAR = 64
+HASH_DISTANCE = 64
 BLOCK = 2048
 
 
@@ -17,7 +17,9 @@ def near_pairs(
     at_most: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[int, int, int]]:
-    """Find pairs of hashes (N, B) of 8 B bits that differ in :data:`NEAR` bits or fewer: (distance, i, j), i < j.
+    """Find pairs (distance, i, j), i < j, of hashes (N, B) that differ in at most :data:`HASH_DISTANCE` bits.
+
+    A hash has 8 B bits.
 
     With bits as ±1 the distance is (8 B - product) / 2, so each block of pairs is one matrix product; memory does
     not grow with N². The search ends after ``at_most`` pairs: a folder of near copies would have N² of them.
@@ -31,7 +33,7 @@ def near_pairs(
         rows = _signs(hashes[begin : begin + BLOCK])
         for other in range(begin, count, BLOCK):
             products = rows @ _signs(hashes[other : other + BLOCK]).T
-            for i, j in zip(*np.nonzero(products >= bits - 2 * NEAR), strict=True):
+            for i, j in zip(*np.nonzero(products >= bits - 2 * HASH_DISTANCE), strict=True):
                 if begin + i < other + j:
                     found.append((round((bits - products[i, j]) / 2), int(begin + i), int(other + j)))
                     if len(found) >= at_most:

@@ -1,1 +1,1 @@
-"""How good a classifier is, as numbers and as pictures. Imports inference, data, images and below."""
+"""How good a classifier is, as numbers and as images. Imports inference, data, images and below."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
-from googlenet.data.image_set import VAL_FRACTION, LabelledData, Picture, Pictures, find_data, redraw
+from googlenet.data.image_set import VAL_FRACTION, ImageSet, LabelledData, LabelledImage, find_data, redraw
 from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_told, read_record
 from googlenet.errors import DataError
 from googlenet.text import first_few, printable
@@ -26,7 +26,7 @@ class Chosen:
     that it learnt from and is therefore not measured on; ``notes`` say so to people, a line each.
     """
 
-    pictures: Pictures
+    images: ImageSet
     data: str
     split: str
     left_out: int
@@ -48,11 +48,11 @@ def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = 
     run = printable(str(bundle.path.parent if bundle.path.name == IN_RUN else bundle.path))
     if found.multi_label and not bundle.card.multi_label:
         raise DataError(
-            f"{found.name} has pictures with several labels or none, {run} names one of each picture: "
-            "evaluate a classifier that was trained on pictures with several labels"
+            f"{found.name} has images with several labels or none, {run} names one of each image: "
+            "evaluate a classifier that was trained on images with several labels"
         )
     if not len(found.split("all")):
-        raise DataError(f"{printable(found.name)} has no pictures: give labelled pictures to measure on")
+        raise DataError(f"{printable(found.name)} has no images: give labelled images to measure on")
     record = None if split == "all" else _record(bundle)
     if record is not None:
         chosen = _by_record(record, found, split, run)
@@ -62,7 +62,7 @@ def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = 
         chosen = _named(found if split in (*found.splits, "all") else _redrawn(bundle.card, found), split)
     return replace(
         chosen,
-        pictures=_in_the_order_of(bundle.card.class_names, found.name, chosen.pictures),
+        images=_in_the_order_of(bundle.card.class_names, found.name, chosen.images),
         notes=(*found.notes, *chosen.notes),
     )
 
@@ -136,25 +136,25 @@ def _named(data: LabelledData, split: str) -> Chosen:
     return _made(data, split, data.split(split).items)
 
 
-def _made(data: LabelledData, split: str, items: Iterable[Picture], note: str = "", left_out: int = 0) -> Chosen:
-    pictures = Pictures(data.class_names, tuple(items))
-    if not len(pictures):
+def _made(data: LabelledData, split: str, items: Iterable[LabelledImage], note: str = "", left_out: int = 0) -> Chosen:
+    images = ImageSet(data.class_names, tuple(items))
+    if not len(images):
         raise DataError(
-            f"{printable(data.name)} has no picture in the split {split!r}: leave --split out, or measure all with "
+            f"{printable(data.name)} has no image in the split {split!r}: leave --split out, or measure all with "
             "--split all"
         )
-    return Chosen(pictures, data.name, split, left_out, (note,) if note else ())
+    return Chosen(images, data.name, split, left_out, (note,) if note else ())
 
 
-def _in_the_order_of(class_names: tuple[str, ...], data: str, pictures: Pictures) -> Pictures:
+def _in_the_order_of(class_names: tuple[str, ...], data: str, images: ImageSet) -> ImageSet:
     """Number the classes as the classifier does. Images of a class that it does not know are an error."""
-    unknown = [name for name, count in pictures.counts().items() if count and name not in class_names]
+    unknown = [name for name, count in images.counts().items() if count and name not in class_names]
     if unknown:
         raise DataError(
             f"{printable(data)} has classes the classifier does not know: {first_few(unknown)}; "
             f"it knows {first_few(class_names)}"
         )
     number = {name: label for label, name in enumerate(class_names)}
-    to = [number.get(name, -1) for name in pictures.class_names]  # -1: of a class without images
-    items = tuple(replace(item, labels=tuple(to[label] for label in item.labels)) for item in pictures.items)
-    return Pictures(class_names, items)
+    to = [number.get(name, -1) for name in images.class_names]  # -1: of a class without images
+    items = tuple(replace(item, labels=tuple(to[label] for label in item.labels)) for item in images.items)
+    return ImageSet(class_names, items)

@@ -1,4 +1,4 @@
-"""``evaluate``: a bundle's answers on labelled pictures, through the same engine that predicts."""
+"""``evaluate``: a bundle's answers on labelled images, through the same engine that predicts."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What was measured, on which pictures, and which of them could not be read.
+    """What was measured, on which images, and which of them could not be read.
 
-    ``metrics`` are :class:`MultiLabelMetrics` where the classifier names several labels of a picture, or none.
+    ``metrics`` are :class:`MultiLabelMetrics` where the classifier names several labels of an image, or none.
     ``split`` is the one that was measured: ``"val"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"`` where
-    ``left_out`` pictures were not, since the run learnt from them. ``notes`` say this, what else
+    ``left_out`` images were not, since the run learnt from them. ``notes`` say this, what else
     of the data was left out, and what was taken otherwise than as written, a sentence each.
     """
 
     metrics: Metrics | MultiLabelMetrics
     data: str
     split: str
-    pictures: int
+    images: int
     unreadable: dict[str, str]
     precision: str
     left_out: int = 0
@@ -86,16 +86,16 @@ def evaluate(
     multi_label: bool = False,
     download: bool = False,
 ) -> Evaluation:
-    """Measure the classifier of a run (or bundle) on labelled pictures.
+    """Measure the classifier of a run (or bundle) on labelled images.
 
     Args:
         run: a run of ``train``, or a bundle.
-        data: labelled pictures as ``train`` takes them; here one class or one picture will do.
-        split: ``"val"``, ``"test"``, ``"train"`` or ``"all"``. By default, of the pictures that the run was trained
+        data: labelled images as ``train`` takes them; here one class or one image will do.
+        split: ``"val"``, ``"test"``, ``"train"`` or ``"all"``. By default, of the images that the run was trained
             on, those that it held out (``"val"``), and of any others all that it did not learn from. A run knows the
-            pictures it learnt from by their content, whatever they are called now; a bundle without its run does not.
+            images it learnt from by their content, whatever they are called now; a bundle without its run does not.
         precision: what to compute in, as :func:`googlenet.load` takes it.
-        progress: called with the number of pictures done and of all pictures.
+        progress: called with the number of images done and of all images.
         follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
     Raises:
@@ -114,35 +114,35 @@ def evaluate(
 def evaluate_on(
     classifier: Classifier, chosen: Chosen, progress: Callable[[int, int], None] | None = None
 ) -> Evaluation:
-    """Measure a classifier on pictures that were chosen for it."""
-    pictures, where = chosen.pictures, f"pictures of {chosen.split}"
+    """Measure a classifier on images that were chosen for it."""
+    images, where = chosen.images, f"images of {chosen.split}"
     truth, probabilities, unreadable = [], [], {}
-    answers = classifier.predict_many(item.source for item in pictures.items)
-    for done, (item, answer) in enumerate(zip(pictures.items, answers, strict=True), start=1):
+    answers = classifier.predict_many(item.source for item in images.items)
+    for done, (item, answer) in enumerate(zip(images.items, answers, strict=True), start=1):
         if isinstance(answer, ImageError):
             unreadable[item.name] = str(answer)
         else:
             truth.append(item.labels)
             probabilities.append(answer.probabilities)
         if progress:
-            progress(done, len(pictures))
+            progress(done, len(images))
     name = printable(chosen.data)
     if not truth:
-        raise DataError(f"{name}: none of the {len(pictures)} {where} could be read")
+        raise DataError(f"{name}: none of the {len(images)} {where} could be read")
     if not any(truth):
         raise DataError(f"{name}: none of the {len(truth)} {where} has a label: add some that have")
     metrics = measured(classifier, truth, np.stack(probabilities))
     present = {label for labels in truth for label in labels}
     absent = [each for label, each in enumerate(classifier.class_names) if label not in present]
-    notes = (f"no picture of {first_few(absent)} was measured: of these nothing is known",) if absent else ()
-    return Evaluation(metrics, chosen.data, chosen.split, len(pictures), unreadable, classifier.engine.precision,
+    notes = (f"no image of {first_few(absent)} was measured: of these nothing is known",) if absent else ()
+    return Evaluation(metrics, chosen.data, chosen.split, len(images), unreadable, classifier.engine.precision,
                       chosen.left_out, (*chosen.notes, *notes))  # fmt: skip
 
 
 def measured(
     classifier: Classifier, truth: Sequence[tuple[int, ...]], probabilities: Floats
 ) -> Metrics | MultiLabelMetrics:
-    """Measure ``probabilities`` (N, K) against the classes of each picture, as the classifier numbers them."""
+    """Measure ``probabilities`` (N, K) against the classes of each image, as the classifier numbers them."""
     names, thresholds = classifier.class_names, classifier.card.thresholds
     if not classifier.card.multi_label:
         return measure(np.array([label for (label,) in truth]), probabilities, names)

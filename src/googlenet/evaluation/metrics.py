@@ -17,18 +17,18 @@ require("train", "sklearn")  # which takes most of a second to load: not before 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: fractions of 1, and how many pictures it has."""
+    """One class: fractions of 1, and how many images it has."""
 
     name: str
     precision: float
     recall: float
     f1: float
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Metrics:
-    """Accuracy over all pictures and for each class. ``confusion[i, j]`` counts pictures of class i called j."""
+    """Accuracy over all images and for each class. ``confusion[i, j]`` counts images of class i called j."""
 
     top1: float
     top5: float
@@ -47,7 +47,7 @@ class Metrics:
         return f"Metrics({self})"
 
     def __str__(self) -> str:
-        return f"top-1 {self.top1:.2%}, top-5 {self.top5:.2%}, {self.confusion.sum():,} pictures"
+        return f"top-1 {self.top1:.2%}, top-5 {self.top5:.2%}, {self.confusion.sum():,} images"
 
     @property
     def score(self) -> float:
@@ -63,7 +63,7 @@ class Metrics:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """A row a class: its name, how good the answers are for it, how many pictures it has."""
+        """A row a class: its name, how good the answers are for it, how many images it has."""
         return [{"class": each.pop("name"), **each} for each in map(asdict, self.classes)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,9 +71,9 @@ class Metrics:
         return {
             "top1": self.top1,
             "top5": self.top5,
-            "pictures": int(self.confusion.sum()),
+            "images": int(self.confusion.sum()),
             "classes": {
-                c.name: {"precision": c.precision, "recall": c.recall, "f1": c.f1, "pictures": c.pictures}
+                c.name: {"precision": c.precision, "recall": c.recall, "f1": c.f1, "images": c.images}
                 for c in self.classes
             },
             "confusion": self.confusion.tolist(),
@@ -104,12 +104,12 @@ def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], class
     return Metrics(float(metrics.accuracy_score(labels, predicted)), float(top5), classes, confusion)
 
 
-# Pictures with several labels, or none: (N, K) true or false, (N, K) probabilities.
+# Images with several labels, or none: (N, K) true or false, (N, K) probabilities.
 
 
 @dataclass(frozen=True)
 class LabelMetrics:
-    """One label: fractions of 1 at its ``threshold``, and how many pictures have it (``positives``).
+    """One label: fractions of 1 at its ``threshold``, and how many images have it (``positives``).
 
     ``average_precision`` is the area under precision over recall at every threshold; ``None`` without positives.
     """
@@ -125,25 +125,25 @@ class LabelMetrics:
 
 @dataclass(frozen=True, repr=False)
 class MultiLabelMetrics:
-    """How good the answers are where a picture may have several labels, or none. Fractions of 1.
+    """How good the answers are where an image may have several labels, or none. Fractions of 1.
 
-    ``map`` is the mean of the labels' average precisions, of those that any picture has. ``exact`` is the share of
-    pictures of which exactly the true labels are named. ``micro_f1`` counts every label of every picture alike;
-    ``macro_f1`` is the mean of the labels' F1, of those that any picture has or was said to have.
+    ``map`` is the mean of the labels' average precisions, of those that any image has. ``exact`` is the share of
+    images of which exactly the true labels are named. ``micro_f1`` counts every label of every image alike;
+    ``macro_f1`` is the mean of the labels' F1, of those that any image has or was said to have.
     """
 
     map: float
     exact: float
     micro_f1: float
     macro_f1: float
-    pictures: int
+    images: int
     labels: tuple[LabelMetrics, ...]
 
     def __repr__(self) -> str:
         return f"MultiLabelMetrics({self})"
 
     def __str__(self) -> str:
-        return f"mAP {self.map:.2%}, exact match {self.exact:.2%}, {self.pictures:,} pictures"
+        return f"mAP {self.map:.2%}, exact match {self.exact:.2%}, {self.images:,} images"
 
     @property
     def score(self) -> float:
@@ -152,7 +152,7 @@ class MultiLabelMetrics:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """A row a label: its name, how many pictures have it, how good the answers are for it."""
+        """A row a label: its name, how many images have it, how good the answers are for it."""
         return [{"label": each.pop("name"), **each} for each in map(asdict, self.labels)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -192,13 +192,13 @@ def measure_labels(
         exact=float((called == truth).all(1).mean()),
         micro_f1=float(metrics.f1_score(truth.ravel(), called.ravel(), zero_division=0)),
         macro_f1=mean_defined(np.where(concerned, [label.f1 for label in labels], np.nan)),
-        pictures=len(truth),
+        images=len(truth),
         labels=tuple(labels),
     )
 
 
 def average_precisions(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the average precision of each label, (K,); NaN for one that no picture has."""
+    """Give the average precision of each label, (K,); NaN for one that no image has."""
     from sklearn import metrics
 
     scores = np.nan_to_num(probabilities)
@@ -219,7 +219,7 @@ def mean_defined(values: NDArray[np.float64]) -> float:
 
 
 def best_thresholds(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> tuple[float, ...]:
-    """Give for each label the threshold at which its F1 is highest; 0.5 for one that no picture has.
+    """Give for each label the threshold at which its F1 is highest; 0.5 for one that no image has.
 
     F1 changes only where a threshold passes a probability: the threshold lies midway between two. Of equals the one
     nearest 0.5 is taken.
@@ -237,7 +237,7 @@ def _best_threshold(truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> fl
     from sklearn import metrics
 
     precision, recall, passed = metrics.precision_recall_curve(truth, scores)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)  # the last names no picture: it is 0
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)  # the last names no image: it is 0
     midway = (passed + np.concatenate([[0.0], passed[:-1]])) / 2
     best = np.flatnonzero(f1[:-1] >= f1.max() - 1e-12)
     return round(float(midway[best[np.abs(midway[best] - 0.5).argmin()]]), 6)

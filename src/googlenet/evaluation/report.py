@@ -35,7 +35,7 @@ STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
 PRECISIONS = {"fp32": BLUE, "bf16": ORANGE, "int8": GREEN}
 SMALL, LARGE = 15, 1500  # points² of the smallest marker, and what the largest has more
 PLACES = ((0, 10), (0, -10), (9, 0), (-9, 0), (9, 12), (-9, 12), (9, -12), (-9, -12), (0, 22), (0, -22))
-LETTERS_ABOVE, LINES_ABOVE = 32, 3  # that fit above a picture
+LETTERS_ABOVE, LINES_ABOVE = 32, 3  # that fit above an image
 LONGEST_LABEL = 40  # letters of a name on an axis
 LABELS_UP_TO = 40  # classes whose names still fit on the axes of a confusion matrix
 BARS_UP_TO = 120  # labels whose names still fit beside their bars
@@ -85,7 +85,7 @@ def draw_confusion(metrics: Metrics, path: Path) -> None:
         axes.set(
             xlabel="predicted",
             ylabel="true",
-            title=f"top-1 {metrics.top1:.2%} of {metrics.confusion.sum():,} pictures{note}",
+            title=f"top-1 {metrics.top1:.2%} of {metrics.confusion.sum():,} images{note}",
         )
         if not listed:
             places = range(1, count + 1)
@@ -99,7 +99,7 @@ def draw_confusion(metrics: Metrics, path: Path) -> None:
 
 
 def draw_average_precisions(metrics: MultiLabelMetrics, path: Path) -> None:
-    """Draw a bar for each label, the best on top; those that no picture has are left out.
+    """Draw a bar for each label, the best on top; those that no image has are left out.
 
     Where labels are many, or their names cannot be shown, they are listed in a text file beside it.
     """
@@ -120,7 +120,7 @@ def draw_average_precisions(metrics: MultiLabelMetrics, path: Path) -> None:
             xlabel="average precision, %",
             xlim=(0, 108),
             ylim=(0.3, len(found) + 0.7),
-            title=f"mAP {metrics.map:.2%} on {metrics.pictures:,} pictures{note}",
+            title=f"mAP {metrics.map:.2%} on {metrics.images:,} images{note}",
         )
         if not listed:
             axes.set_yticks(places, [f"{labels[name]} ({count:,})" for _, name, count in found])
@@ -132,7 +132,7 @@ def draw_average_precisions(metrics: MultiLabelMetrics, path: Path) -> None:
 
 
 def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8) -> None:
-    """Draw pictures with what they were called. Each is (pixels, predicted, probability, true class)."""
+    """Draw images with what they were called. Each is (pixels, predicted, probability, true class)."""
     rows = -(-len(sheet) // columns)
     labels = Labels(sorted({name for _, predicted, _, true in sheet for name in (predicted, true)}), LETTERS_ABOVE)
     with _plot(path, labels, figsize=(1.5 * columns, 1.9 * rows)) as figure:
@@ -150,15 +150,15 @@ def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path
 
 
 def draw_pairs(pairs: Sequence[tuple[str, Sequence[tuple[str, Pixels]]]], path: Path, columns: int = 3) -> None:
-    """Draw pictures side by side that are alike. Each pair is (what they are, two of (name, pixels))."""
+    """Draw images side by side that are alike. Each pair is (what they are, two of (name, pixels))."""
     rows = -(-len(pairs) // columns)
-    labels = Labels([name for _, pictures in pairs for name, _ in pictures], LINES_ABOVE * LETTERS_ABOVE)
+    labels = Labels([name for _, images in pairs for name, _ in images], LINES_ABOVE * LETTERS_ABOVE)
     titles = ["\n".join(shown(line, 70) for line in title.split("\n")) for title, _ in pairs]
     with _plot(path, [*labels, *titles], labels, figsize=(4.6 * columns, 2.9 * rows)) as figure:
         places = figure.subfigures(rows, columns, squeeze=False).ravel()
-        for place, title, (_, pictures) in zip(places, titles, pairs, strict=False):
+        for place, title, (_, images) in zip(places, titles, pairs, strict=False):
             place.suptitle(title, fontsize=9, color=RED)
-            for axes, (name, pixels) in zip(place.subplots(1, 2), pictures, strict=True):
+            for axes, (name, pixels) in zip(place.subplots(1, 2), images, strict=True):
                 axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 64 else None)
                 axes.set_title("\n".join(_lines(labels[name], LETTERS_ABOVE)), fontsize=7)
                 axes.axis("off")
@@ -234,7 +234,7 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def draw_benchmark(result: Benchmark, path: Path) -> None:
-    """Draw throughput by batch size, the latency of one picture, and the share of the processor's peak."""
+    """Draw throughput by batch size, the latency of one image, and the share of the processor's peak."""
     on = f"{result.machine['processor']}, {result.machine['cores']} cores"
     title = f"{shown(result.network)} at {result.size}×{result.size} on {shown(on)}"
     with _plot(path, [title], figsize=(13, 4.2)) as figure:
@@ -248,7 +248,7 @@ def _draw_precisions(figure: Figure, result: Benchmark) -> None:
     for place, row in enumerate(result.precisions):
         _draw_latency(one, place, row)
         _draw_share(share, place, row)
-    one.set(title="one picture", xlabel="milliseconds: p50, p95, p99")
+    one.set(title="one image", xlabel="milliseconds: p50, p95, p99")
     slowest = max(row.latency_ms.p99 for row in result.precisions)
     one.set_xlim(-0.07 * slowest, 1.07 * slowest)  # room for the figures of the fastest
     share.axvline(100, color=RED, linestyle="--", linewidth=1)
@@ -267,10 +267,10 @@ def _draw_throughput(axes: Axes, rows: Sequence[Measured]) -> None:
     width = 0.8 / len(rows)
     for number, row in enumerate(rows):
         places = np.arange(len(sizes)) + (number - (len(rows) - 1) / 2) * width
-        speeds = [each.pictures_per_second for each in row.throughput]
+        speeds = [each.images_per_second for each in row.throughput]
         bars = axes.bar(places, speeds, 0.92 * width, color=PRECISIONS[row.precision], label=row.precision)
         axes.bar_label(bars, [f"{speed:,.0f}" for speed in speeds], padding=2, fontsize=8)
-    axes.set(title="many pictures", xlabel="batch size, a batch on each core", ylabel="pictures per second")
+    axes.set(title="many images", xlabel="batch size, a batch on each core", ylabel="images per second")
     axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
     axes.margins(y=0.22)  # room for the legend
     axes.grid(alpha=0.25, axis="y")

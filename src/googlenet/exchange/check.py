@@ -86,7 +86,7 @@ def check_free(run: Path) -> None:
 
 
 def check_network(name: str, image_size: int | None) -> None:
-    """Raise :class:`NetworkError` where there is no such network, or it takes no pictures of that size."""
+    """Raise :class:`NetworkError` where there is no such network, or it takes no images of that size."""
     network = zoo.find(name)
     if image_size is not None and image_size < minimum_size(network):
         raise InputSizeError(f"--image-size {image_size}: {too_small(network, image_size, image_size)}")

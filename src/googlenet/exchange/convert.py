@@ -18,17 +18,17 @@ from googlenet.errors import InputSizeError, WeightsError
 from googlenet.exchange import files, hub
 from googlenet.exchange.check import HUB, check_free, check_source, unfit
 from googlenet.exchange.files import WeightsFile
+from googlenet.exporting.bundles import write_bundle
 from googlenet.files import write_error
 from googlenet.images.decode import COLOURS, Pixels
-from googlenet.exporting.bundles import write_bundle
 from googlenet.models import weights, zoo
 from googlenet.models.analysis import analyse, minimum_size, too_small
 from googlenet.models.build import create
 from googlenet.models.spec import Network, to_json
-from googlenet.models.weights import Taken
+from googlenet.models.weights import LoadedWeights
 from googlenet.text import first_few
 
-GOLDEN_PICTURES = 4
+GOLDEN_IMAGES = 4
 IMAGENET_CLASSES = 1000
 IMAGENET_LAYOUTS = ("torchvision", "timm", "caffe", "caffe2")  # whose 1000 classes are ImageNet's, in its order
 
@@ -76,7 +76,7 @@ def convert(
         out: the directory to write; it must be new or empty.
         network: the name of the zoo whose weights these are.
         class_names: the classes in the order of the weights; unless given, what the source or ImageNet says.
-        image_size: side of the pictures the network sees, in pixels; unless given, what the source or the network says.
+        image_size: side of the images the network sees, in pixels; unless given, what the source or the network says.
         download: allow ``hf:`` sources to be fetched.
         key: where in a checkpoint that holds several the weights lie, ``"model_ema"``; unless given, those are taken
             that fit best, of equals an average (EMA), else the first.
@@ -120,7 +120,7 @@ def read_weights(
     image_size: int | None = None,
     key: str | None = None,
     transform_input: bool | None = None,
-) -> tuple[ModelCard, Taken]:
+) -> tuple[ModelCard, LoadedWeights]:
     """Read weights of another project for ``network``: what a card says of them, and the tensors.
 
     ``origin`` is what the card calls them. Raises :class:`WeightsError` as :func:`convert` does.
@@ -136,21 +136,21 @@ def describe(
     image_size: int | None = None,
     key: str | None = None,
     transform_input: bool | None = None,
-) -> tuple[ModelCard, Taken]:
+) -> tuple[ModelCard, LoadedWeights]:
     """Do as :func:`read_weights` for a file that was read."""
     try:
-        taken = weights.take(network, found.tensors, key)
+        taken = weights.from_layout(network, found.tensors, key)
     except WeightsError as error:
         raise unfit(found, network, error) from error
     names, named = _class_names(class_names, found, taken)
-    rule, fed = _preprocessing(image_size, found, taken, transform_input)
+    preprocessing, fed = _preprocessing(image_size, found, taken, transform_input)
     data = {"source": origin, "sha256": found.sha256, "layout": taken.layout}
     data |= {"place": taken.place} if taken.place else {}
     card = ModelCard(
         name=taken.network.name,
         network=to_json(taken.network),
         class_names=names,
-        preprocessing=rule,
+        preprocessing=preprocessing,
         data={**data, "notes": [*taken.notes, *named, *fed]},
         versions={"googlenet": googlenet.__version__},
     )
@@ -169,7 +169,7 @@ def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:
 
 
 def _class_names(
-    given: Sequence[str] | None, found: WeightsFile, taken: Taken
+    given: Sequence[str] | None, found: WeightsFile, taken: LoadedWeights
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give the names, and what there is to say of them."""
     count = taken.network.num_classes
@@ -207,7 +207,7 @@ def _told(found: WeightsFile) -> tuple[str, tuple[str, ...] | None]:
     return files.CONFIG, tuple(map(str, names))
 
 
-def _imagenet(taken: Taken) -> tuple[str, ...]:
+def _imagenet(taken: LoadedWeights) -> tuple[str, ...]:
     if taken.layout not in IMAGENET_LAYOUTS:
         return _numbered(0, IMAGENET_CLASSES)
     from torchvision.models import ResNet18_Weights  # the names only: nothing is downloaded
@@ -219,28 +219,30 @@ def _imagenet(taken: Taken) -> tuple[str, ...]:
 
 
 def _preprocessing(
-    size: int | None, found: WeightsFile, taken: Taken, transform_input: bool | None
+    size: int | None, found: WeightsFile, taken: LoadedWeights, transform_input: bool | None
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """Give the rule, and what was assumed."""
     if size is not None and size < minimum_size(taken.network):
         raise InputSizeError(f"--image-size {size}: {too_small(taken.network, size, size)}")
     notes: tuple[str, ...] = ()
     if found.card is not None and transform_input is None:
-        rule = found.card.preprocessing
+        preprocessing = found.card.preprocessing
     else:
         fed, notes = _fed(found, taken, transform_input)
-        rule = replace(taken.network.preprocessing(), color_profiles="ignored", **fed)
-    if rule.channels != taken.network.in_channels:
+        preprocessing = replace(taken.network.preprocessing(), color_profiles="ignored", **fed)
+    if preprocessing.channels != taken.network.in_channels:
         raise WeightsError(
-            f"the weights take pictures of {taken.network.in_channels} channels, but they come with a mean for "
-            f"{rule.channels}: give one for each channel in a {files.CONFIG} beside them"
+            f"the weights take images of {taken.network.in_channels} channels, but they come with a mean for "
+            f"{preprocessing.channels}: give one for each channel in a {files.CONFIG} beside them"
         )
-    rule = rule if size is None else replace(rule, size=size)
-    analyse(taken.network, max(rule.size, minimum_size(taken.network)))  # holds together at this size
-    return rule, notes
+    preprocessing = preprocessing if size is None else replace(preprocessing, size=size)
+    analyse(taken.network, max(preprocessing.size, minimum_size(taken.network)))  # holds together at this size
+    return preprocessing, notes
 
 
-def _fed(found: WeightsFile, taken: Taken, transform_input: bool | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _fed(
+    found: WeightsFile, taken: LoadedWeights, transform_input: bool | None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Say what of the preprocessing is another one than the network's own, and what of that was assumed."""
     settings = _settings(found.config)
     told = "mean" in settings or "input_size" in settings
@@ -279,30 +281,30 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_config(settings: Mapping[str, Any], channels: int) -> dict[str, Any]:
     try:
-        rule: dict[str, Any] = {}
+        preprocessing: dict[str, Any] = {}
         for name in ("mean", "std"):
             if name in settings:
-                rule[name] = tuple(float(number) for number in settings[name])
-                if len(rule[name]) != channels:
+                preprocessing[name] = tuple(float(number) for number in settings[name])
+                if len(preprocessing[name]) != channels:
                     raise ValueError(f"{name} needs {channels} numbers, one a channel, got {settings[name]}")
         if "input_size" in settings:
-            rule["size"] = int(settings["input_size"][-1])
+            preprocessing["size"] = int(settings["input_size"][-1])
         if "crop_pct" in settings:
-            rule["crop_fraction"] = float(settings["crop_pct"])
+            preprocessing["crop_fraction"] = float(settings["crop_pct"])
         if settings.get("crop_mode"):
             ours = {theirs: ours for ours, theirs in weights.TIMM_CROP_MODES.items()}
-            rule["fit"] = ours[settings["crop_mode"]]
-        if not 1 <= rule.get("size", 1) <= 4096 or not 0.1 <= rule.get("crop_fraction", 1) <= 1:
-            raise ValueError(f"input_size must be 1 to 4096 and crop_pct 0.1 to 1, got {rule}")
+            preprocessing["resize"] = ours[settings["crop_mode"]]
+        if not 1 <= preprocessing.get("size", 1) <= 4096 or not 0.1 <= preprocessing.get("crop_fraction", 1) <= 1:
+            raise ValueError(f"input_size must be 1 to 4096 and crop_pct 0.1 to 1, got {preprocessing}")
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise WeightsError(
             f"{files.CONFIG} says nothing usable about mean, std, input_size, crop_pct, crop_mode: {error}"
         ) from error
-    return rule
+    return preprocessing
 
 
-def _golden(rule: Preprocessing) -> Pixels:
-    """Draw the pictures a bundle is checked with; there are no others."""
-    shape = (GOLDEN_PICTURES, rule.size, rule.size, rule.channels)
+def _golden(preprocessing: Preprocessing) -> Pixels:
+    """Draw the images a bundle is checked with; there are no others."""
+    shape = (GOLDEN_IMAGES, preprocessing.size, preprocessing.size, preprocessing.channels)
     pixels: Pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return pixels

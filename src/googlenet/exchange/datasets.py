@@ -1,7 +1,7 @@
-"""Sets of labelled pictures that everybody knows, in: torchvision fetches and unpacks, a list says what is what.
+"""Sets of labelled images that everybody knows, in: torchvision fetches and unpacks, a list says what is what.
 
 torchvision checks the archives against their known checksums, and CIFAR's files, which are pickled, before it opens
-them. What lies in the folder afterwards is ordinary pictures and a CSV list: reading them takes no torch.
+them. What lies in the folder afterwards is ordinary images and a CSV list: reading them takes no torch.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class _Source:
-    """A class of torchvision, what to call it with for each of our splits, and how many pictures there must be.
+    """A class of torchvision, what to call it with for each of our splits, and how many images there must be.
 
-    Sizes are told where torchvision takes whatever pictures it finds: what was cut short is then found out.
+    Sizes are told where torchvision takes whatever images it finds: what was cut short is then found out.
     """
 
     dataset: Callable[..., Any]
@@ -67,12 +67,12 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     """Download a named set, unless it is there, and give the list that ``train`` and ``evaluate`` read.
 
     It goes to ``$GOOGLENET_DATA`` or the user's cache; what was downloaded or put there by hand is taken as it is.
-    The official test pictures are ``val`` where a set has no official validation pictures.
+    The official test images are ``val`` where a set has no official validation images.
 
     Args:
         name: mnist, fashion-mnist, cifar10, cifar100, flowers102, food101, oxford-pets, imagenette or imagenet
             (whose archives must be put into its folder by hand).
-        progress: called with the number of pictures done and of all, once they are downloaded.
+        progress: called with the number of images done and of all, once they are downloaded.
 
     Raises:
         DataError: no such set, or a folder of its name is here, which would be taken in its place.
@@ -106,7 +106,7 @@ def _dataset(name: str, split: str, folder: Path) -> Any:
     wanted = source.sizes.get(split, len(dataset))
     if len(dataset) != wanted:
         raise FetchError(
-            f"{name} in {folder} is not whole: {len(dataset):,} pictures of {split} where there should be {wanted:,}; "
+            f"{name} in {folder} is not whole: {len(dataset):,} images of {split} where there should be {wanted:,}; "
             "delete what was unpacked there and fetch it again"
         )
     return dataset
@@ -125,16 +125,16 @@ def _rows(name: str, parts: dict[str, Any], folder: Path, progress: Progress | N
 
 
 def _file(dataset: Any, index: int, folder: Path) -> tuple[Path, int]:
-    """Say where a picture is; one out of an array is written as PNG, which loses nothing."""
+    """Say where an image is; one out of an array is written as PNG, which loses nothing."""
     if isinstance(dataset, datasets.OxfordIIITPet):
-        return dataset._images[index], dataset._labels[index]  # it takes no loader that would leave pictures closed
-    picture, label = dataset[index]
-    if isinstance(picture, Image.Image):
+        return dataset._images[index], dataset._labels[index]  # it takes no loader that would leave images closed
+    image, label = dataset[index]
+    if isinstance(image, Image.Image):
         folder.mkdir(exist_ok=True)
         path = folder / f"{index:05d}.png"
-        picture.save(path)
+        image.save(path)
         return path, label
-    return picture, label
+    return image, label
 
 
 def _class_names(name: str, dataset: Any) -> list[str]:

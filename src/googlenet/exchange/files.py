@@ -51,7 +51,7 @@ IN_FOLDER = (
     "model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}", bundles.WEIGHTS,
 )  # fmt: skip
 
-READY = "predict, evaluate, train --from and convert --to take its run as it is"  # what is to be done instead
+READY = "predict, evaluate, train --weights and convert --to take its run as it is"  # what is to be done instead
 
 MAX_BYTES = 4 * 2**30  # of a file: the largest network of the zoo with all that its training keeps has 2.3 GB
 MAX_CONFIG_BYTES = 2**24

@@ -18,7 +18,7 @@ from googlenet.models import weights
 from googlenet.text import json_text, printable
 
 README = "README.md"
-IN_RUN = "hub"  # where a run keeps its folder for the Hub, unless told otherwise
+IN_RUN = "hub"  # where a run keeps its folder for the Hub, by default
 
 
 def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
@@ -120,7 +120,7 @@ def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
         "",
         f"# {repo_id.rpartition('/')[2]}",
         "",
-        f"{_plain(network.name)}, a classifier of pictures into {len(card.class_names)} classes."
+        f"{_plain(network.name)}, a classifier of images into {len(card.class_names)} classes."
         + (f" The network is from: {_plain(network.paper)}." if network.paper else ""),
         "",
         *_classes(card.class_names),
@@ -163,7 +163,7 @@ def _metrics(metrics: Mapping[str, float]) -> list[str]:
         return ["## Metrics", "", "Not measured here: the weights were converted.", ""]
     rows = [f"| {_plain(name)} | {value:.2%} |" if name in _SHARES else f"| {_plain(name)} | {value:.6g} |"
             for name, value in metrics.items()]  # fmt: skip
-    return ["## Metrics", "", "On held-out pictures.", "", "| metric | value |", "|---|---:|", *rows, ""]
+    return ["## Metrics", "", "On held-out images.", "", "| metric | value |", "|---|---:|", *rows, ""]
 
 
 _RESIZED = {
@@ -174,14 +174,14 @@ _RESIZED = {
 
 
 def _input(bundle: Bundle) -> list[str]:
-    rule = bundle.card.preprocessing
+    preprocessing = bundle.card.preprocessing
     return [
         "## Input",
         "",
-        f"{rule.kind} pictures, {_RESIZED[rule.fit]} resized to {rule.resize} pixels and the centre "
-        f"{rule.size} × {rule.size} cut out. `model.onnx` takes them as uint8 (N, H, W, {rule.channels}); "
-        f"it holds the normalisation (mean {_numbers(rule.mean)}, "
-        f"standard deviation {_numbers(rule.std)} on a scale of 0 to 1).",
+        f"{preprocessing.kind} images, {_RESIZED[preprocessing.resize]} resized to {preprocessing.resized_side} pixels "
+        f"and the centre {preprocessing.size} × {preprocessing.size} cut out. `model.onnx` takes them as uint8 "
+        f"(N, H, W, {preprocessing.channels}); it holds the normalisation (mean {_numbers(preprocessing.mean)}, "
+        f"standard deviation {_numbers(preprocessing.std)} on a scale of 0 to 1).",
         "",
     ]
 
@@ -199,7 +199,7 @@ def _use(repo_id: str, for_timm: bool) -> list[str]:
         "",
         f'folder = huggingface_hub.snapshot_download("{repo_id}")',
         "classifier = googlenet.load(folder)",
-        'print(classifier.predict("picture.jpg").top(5))',
+        'print(classifier.predict("image.jpg").top(5))',
         "```",
         "",
     ]

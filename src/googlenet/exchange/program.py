@@ -19,13 +19,14 @@ def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
 
     It is all that is needed: PyTorch, this file, the weights. Its names are ASCII, whatever the classes are called.
     """
-    rule = card.preprocessing
+    preprocessing = card.preprocessing
     stages = "".join(_named(name, module, 2) for name, module in built.named_children())
     return _PROGRAM.format(
         network=ascii(printable(built.network.name)),  # in a comment: on one line
         file=ascii(f"{weights.rpartition('.')[0]}.py"),
         read=loading(weights),
-        size=rule.size, resize=rule.resize, fit=rule.fit, mean=rule.mean, std=rule.std, order=rule.channel_order,
+        size=preprocessing.size, resized_side=preprocessing.resized_side, resize=preprocessing.resize,
+        mean=preprocessing.mean, std=preprocessing.std, order=preprocessing.channel_order,
         temperature=card.temperature,
         answers="sigmoid, one of each class" if card.multi_label else "softmax",
         classes="".join(f"{_INDENT}{name!a},\n" for name in card.class_names),
@@ -99,7 +100,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-SIZE, RESIZE, FIT = {size}, {resize}, {fit!r}  # resize the shorter side (crop), the longer one (pad) or both (squash)
+# What is resized to RESIZED_SIDE before the crop: the shorter side (crop), the longer one (pad) or both (squash).
+SIZE, RESIZED_SIDE, RESIZE = {size}, {resized_side}, {resize!r}
 MEAN, STD = {mean!r}, {std!r}  # of R, G, B from 0 to 1: (pixel / 255 - MEAN) / STD
 ORDER = {order!r}  # of the channels after that
 TEMPERATURE = {temperature!r}  # probabilities are of logits / TEMPERATURE: {answers}

@@ -55,7 +55,7 @@ def export_weights(run: str | Path, out: str | Path, layout: str) -> Path:
 def timm_files(bundle: Bundle) -> dict[str, bytes]:
     """Give the files of a folder that timm loads. Raises :class:`WeightsError` when timm has no such network."""
     ours = tensors_of(bundle)
-    given = weights.give(bundle.network, ours, "timm")
+    given = weights.to_layout(bundle.network, ours, "timm")
     config = json_text(_timm_config(bundle, ours), indent=2) + "\n"
     return {CONFIG: config.encode(), TIMM_WEIGHTS: _safetensors(given)}
 
@@ -64,7 +64,7 @@ def _one_file(bundle: Bundle, path: Path, layout: str) -> dict[str, bytes]:
     """Give the weights file, and of ``"torch"`` the program beside it."""
     tensors = tensors_of(bundle)
     if layout != TORCH:
-        return {path.name: _state_dict(weights.give(bundle.network, tensors, layout), path)}
+        return {path.name: _state_dict(weights.to_layout(bundle.network, tensors, layout), path)}
     built = create(replace(bundle.network, aux=()))
     built.load_state_dict({key: tensors[key] for key in built.state_dict()})  # the heads give no answers
     program = program_of(built, bundle.card, path.name)
@@ -96,7 +96,7 @@ def _safetensors(tensors: dict[str, Tensor]) -> bytes:
 
 def _timm_config(bundle: Bundle, ours: dict[str, Tensor]) -> dict[str, Any]:
     card, network = bundle.card, bundle.network
-    rule = card.preprocessing
+    preprocessing = card.preprocessing
     # What timm replaces when it is asked for other channels or other classes.
     first, last = (_timm_module(network, stage.name, ours) for stage in (network.stages[0], network.stages[-1]))
     config = {
@@ -104,12 +104,12 @@ def _timm_config(bundle: Bundle, ours: dict[str, Tensor]) -> dict[str, Any]:
         "num_classes": network.num_classes,
         "label_names": list(card.class_names),
         "pretrained_cfg": {
-            "input_size": [network.in_channels, rule.size, rule.size],
+            "input_size": [network.in_channels, preprocessing.size, preprocessing.size],
             "interpolation": "bilinear",
-            "crop_pct": rule.crop_fraction,
-            "crop_mode": weights.TIMM_CROP_MODES[rule.fit],
-            "mean": list(rule.mean),
-            "std": list(rule.std),
+            "crop_pct": preprocessing.crop_fraction,
+            "crop_mode": weights.TIMM_CROP_MODES[preprocessing.resize],
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
             "num_classes": network.num_classes,
             "first_conv": first,
             "classifier": last,
@@ -123,5 +123,5 @@ def _timm_config(bundle: Bundle, ours: dict[str, Tensor]) -> dict[str, Any]:
 def _timm_module(network: Network, stage: str, ours: dict[str, Tensor]) -> str:
     """Give timm's name of the module that holds the weights of a stage with one layer."""
     weight = next(key for key, tensor in ours.items() if key.startswith(f"{stage}.") and tensor.ndim > 1)
-    (theirs,) = weights.give(network, {weight: ours[weight]}, "timm")
+    (theirs,) = weights.to_layout(network, {weight: ours[weight]}, "timm")
     return theirs.removesuffix(".weight")

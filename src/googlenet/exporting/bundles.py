@@ -16,8 +16,8 @@ from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import WeightsError
-from googlenet.images.decode import Pixels
 from googlenet.exporting.graph import to_onnx
+from googlenet.images.decode import Pixels
 from googlenet.models.build import ConvNet, Normalise, create
 from googlenet.models.spec import Network, to_json
 
@@ -25,7 +25,7 @@ from googlenet.models.spec import Network, to_json
 class Deployed(nn.Module):
     """A network as it is shipped: uint8 (N, H, W, C) → probabilities (N, K) and, where they exist, maps.
 
-    The probabilities of a picture sum to 1, or, with ``multi_label``, are each class's own.
+    The probabilities of an image sum to 1, or, with ``multi_label``, are each class's own.
 
     ``maps`` (N, K, h, w) are the class activation maps: the classifier applied at every place of the last
     feature map, or that map itself where it has one channel a class. Averaged over the places they are the logits.
@@ -33,12 +33,14 @@ class Deployed(nn.Module):
     ``inference.graph`` writes the same as ONNX; this is what its golden outputs come from.
     """
 
-    def __init__(self, network: ConvNet, rule: Preprocessing, temperature: float, multi_label: bool = False) -> None:
+    def __init__(
+        self, network: ConvNet, preprocessing: Preprocessing, temperature: float, multi_label: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
         self.temperature = temperature
         self.multi_label = multi_label
-        self.normalise = Normalise(rule)
+        self.normalise = Normalise(preprocessing)
         self.has_maps = network.network.stages_before_pooling() is not None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -59,7 +61,7 @@ class Deployed(nn.Module):
 
 
 def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
-    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, C) uint8 pictures.
+    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, C) uint8 images.
 
     Versions and hashes of the card are filled in here. Raises :class:`WeightsError` where its answers are not finite.
     """
@@ -77,9 +79,9 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
     np.savez_compressed(golden, images=golden_inputs, **named)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    rule, names = card.preprocessing, card.class_names
+    preprocessing, names = card.preprocessing, card.class_names
     files = {
-        MODEL: to_onnx(network.network, arrays, rule, card.temperature, names, card.multi_label),
+        MODEL: to_onnx(network.network, arrays, preprocessing, card.temperature, names, card.multi_label),
         WEIGHTS: save_tensors(state),
         GOLDEN: golden.getvalue(),
     }
@@ -89,7 +91,7 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
 
 
 def write_untrained(path: str | Path, network: Network, size: int) -> Bundle:
-    """Write a network with fresh weights, for pictures of ``size`` pixels: as fast as a trained one, never right.
+    """Write a network with fresh weights, for images of ``size`` pixels: as fast as a trained one, never right.
 
     The weights are in the graph alone: half of the disk is enough.
     """

@@ -35,7 +35,7 @@ def export(run: str | Path, out: str | Path, to: Format = "onnx", *, int8: bool 
     """Write a bundle's graph into the folder ``out``: ``model.onnx``, or ``model.xml`` and ``model.bin`` of OpenVINO.
 
     In: ``images`` (N, size, size, C) uint8, any N; what is in the graph and what is not is in ``card.json``, which is
-    written beside it. The class names are among the metadata. The golden pictures of the bundle are then replayed
+    written beside it. The class names are among the metadata. The golden images of the bundle are then replayed
     from the files, by OpenVINO and, where it is installed, ONNX Runtime.
 
     Args:

@@ -38,35 +38,35 @@ _INPUT, _PROBABILITIES, _MAPS, _EMBEDDINGS = "images", "probabilities", "maps", 
 def to_onnx(
     network: spec.Network,
     weights: Weights,
-    rule: Preprocessing,
+    preprocessing: Preprocessing,
     temperature: float,
     class_names: Sequence[str],
     multi_label: bool = False,
 ) -> bytes:
     """Write a network as a single ONNX file of any batch size, the class names among its metadata.
 
-    In: ``images`` (N, size, size, C) uint8, normalised inside as ``rule`` says. Out: ``probabilities`` (N, K) and,
-    where they exist, ``maps`` (N, K, h, w), the class activation maps, whose averages over the places are the logits,
-    and ``embeddings`` (N, D), what the last layer decides by.
+    In: ``images`` (N, size, size, C) uint8, normalised inside as ``preprocessing`` says. Out: ``probabilities`` (N, K)
+    and, where they exist, ``maps`` (N, K, h, w), the class activation maps, whose averages over the places are
+    the logits, and ``embeddings`` (N, D), what the last layer decides by.
 
     Args:
-        network: the network as data, for pictures of as many channels C as ``rule`` has means.
+        network: the network as data, for images of as many channels C as ``preprocessing`` has means.
         weights: the arrays of its module's ``state_dict``, by their keys there. Those of the heads may be left out.
-        rule: side of the pictures, mean, standard deviation and order of the channels.
+        rule: side of the images, mean, standard deviation and order of the channels.
         temperature: what the logits are divided by before the softmax, or the sigmoid.
         class_names: one for each class.
         multi_label: whether each class has a probability of its own, by the sigmoid, instead of a share of 1.
 
     Raises:
-        InputSizeError: pictures of ``rule.size`` pixels are too small for the network.
+        InputSizeError: images of ``preprocessing.size`` pixels are too small for the network.
         NetworkError: the network takes another number of channels or does not end in logits.
     """
-    if network.in_channels != rule.channels:
+    if network.in_channels != preprocessing.channels:
         raise NetworkError(
-            f"{network.name} takes pictures of {network.in_channels} channels, the rule has {rule.channels}"
+            f"{network.name} takes images of {network.in_channels} channels, the rule has {preprocessing.channels}"
         )
     graph = _Graph(network, weights)
-    x, shape = _normalised(rule, graph), (rule.channels, rule.size, rule.size)
+    x, shape = _normalised(preprocessing, graph), (preprocessing.channels, preprocessing.size, preprocessing.size)
     before = network.stages_before_pooling()
     also = []
     for at, stage in enumerate(network.stages):
@@ -75,7 +75,9 @@ def to_onnx(
         if at == len(network.stages) - 1 and stage.layers == (spec.Linear(),):
             also.append(_embeddings(x, shape, graph))
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
-    images = helper.make_tensor_value_info(_INPUT, TensorProto.UINT8, ["batch", rule.size, rule.size, rule.channels])
+    images = helper.make_tensor_value_info(
+        _INPUT, TensorProto.UINT8, ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
+    )
     graph.written.input.append(images)
     probabilities = _probabilities(x, shape, temperature, multi_label, graph)
     graph.written.output.extend([probabilities, *also])
@@ -123,14 +125,16 @@ class _Graph:
         return name
 
 
-def _normalised(rule: Preprocessing, graph: _Graph) -> str:
+def _normalised(preprocessing: Preprocessing, graph: _Graph) -> str:
     """(N, H, W, C) uint8 → (N, C, H, W) float, the same arithmetic as ``build.Normalise``."""
-    mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1) * 255 for values in (rule.mean, rule.std))
+    mean, std = (
+        np.array(values, np.float32).reshape(1, -1, 1, 1) * 255 for values in (preprocessing.mean, preprocessing.std)
+    )
     x = graph.node("Transpose", "images.channels_first", _INPUT, perm=[0, 3, 1, 2])
     x = graph.node("Cast", "images.float", x, to=TensorProto.FLOAT)
     x = graph.node("Sub", "images.centred", x, graph.constant("images.mean", mean))
     x = graph.node("Div", "images.normalised", x, graph.constant("images.std", std))
-    if rule.channel_order == "BGR":
+    if preprocessing.channel_order == "BGR":
         x = graph.node("Gather", "images.bgr", x, graph.constant("images.order", np.array([2, 1, 0])), axis=1)
     return x
 
@@ -149,7 +153,7 @@ def _maps(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
 
 
 def _embeddings(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
-    """What the last layer sees, (N, D, ...), in one row a picture: (N, D)."""
+    """What the last layer sees, (N, D, ...), in one row an image: (N, D)."""
     graph.own("Flatten", _EMBEDDINGS, features)
     return helper.make_tensor_value_info(_EMBEDDINGS, TensorProto.FLOAT, ["batch", math.prod(shape)])
 

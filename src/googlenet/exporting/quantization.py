@@ -21,21 +21,21 @@ from googlenet.card import TOLERANCE
 from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Floats, read_graph, runtime
 
-SUBSET = 300  # pictures whose activations say which range each layer needs
+SUBSET = 300  # images whose activations say which range each layer needs
 Score = Callable[[Callable[[Pixels], Floats]], float]  # how right what answers (N, S, S, C) with (N, K) is
 
 
-def in_8_bits(bundle: Bundle, pictures: Iterable[Pixels], score: Score | None = None) -> dict[str, bytes]:
+def in_8_bits(bundle: Bundle, images: Iterable[Pixels], score: Score | None = None) -> dict[str, bytes]:
     """Quantise a bundle's graph: the files to add to it, by name. ``probabilities`` and ``embeddings`` come out.
 
     Args:
         bundle: the bundle.
-        pictures: (S, S, C) uint8, as the network sees them; 300 of them are used. Gone through more than once.
+        images: (S, S, C) uint8, as the network sees them; 300 of them are used. Gone through more than once.
         score: unless it is left out, layers are given back their floating-point numbers, the most sensitive ones
             first, until the score is at most 0.005 lower than it was. Each try goes through all that is scored.
     """
     nncf = _nncf()
-    data = nncf.Dataset(pictures, lambda picture: picture[None])
+    data = nncf.Dataset(images, lambda image: image[None])
     model = _without_maps(read_graph(bundle, MODEL))
     with _quiet(), _signal_stack_restored():
         if score is None:

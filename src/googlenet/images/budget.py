@@ -134,9 +134,9 @@ def _check_jpeg(file: BinaryIO, budget: Budget) -> None:
         budget.refuse_parts(f"more than {MAX_SEGMENTS:,} segments before its pixels")
     if frame is None:
         return
-    width, height, components, at_once = frame
+    width, height, components, streams = frame
     passes = 1
-    if not at_once or data[at + 2] < components:  # then all coefficients are kept, whatever is made of them
+    if not streams or data[at + 2] < components:  # then all coefficients are kept, whatever is made of them
         budget.check_size(width, height, kind="JPEG CMYK" if components > COLOURS else "")
         passes = _count_scans(file, end, budget, PASSES * budget.max_pixels // max(1, width * height))
     budget.check_passes(width, height, passes)

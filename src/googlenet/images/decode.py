@@ -1,4 +1,4 @@
-"""Any picture → (H, W, C) uint8, RGB unless told, safely. The one decoder of training, evaluation and prediction."""
+"""Any image → (H, W, C) uint8, RGB unless told, safely. The one decoder of training, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 )
 ARRAY = ".npy"
-GREY, COLOURS = 1, budget.COLOURS  # channels that any picture can be converted to
+GREY, COLOURS = 1, budget.COLOURS  # channels that any image can be converted to
 PAGES_MORE = 64  # of a TIFF than it may have, that are counted to say how many there are
 STRIP = 1 << 22  # pixels that are converted at a time, so that no more than two whole copies are ever there
 TRUNCATED = "the file is truncated"
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC"
 
-# Pillow's warnings, and what it logs, are of no use to whoever gave a folder of pictures: what is wrong is an error
-# here. For good, as to catch them for each picture would not be safe among threads.
+# Pillow's warnings, and what it logs, are of no use to whoever gave a folder of images: what is wrong is an error
+# here. For good, as to catch them for each image would not be safe among threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def suffixes(channels: int = COLOURS) -> frozenset[str]:
-    """Name the suffixes of files that are read as pictures of so many channels.
+    """Name the suffixes of files that are read as images of so many channels.
 
     >>> sorted(suffixes(5) - suffixes(3))
     ['.npy']
@@ -96,7 +96,7 @@ def decode(
     value_range: depth.ValueRange | None = None,
     color_profiles: ColorProfiles = "applied",
 ) -> Pixels:
-    """Read a picture as (H, W, channels) uint8: RGB, or grey where ``channels`` is 1.
+    """Read an image as (H, W, channels) uint8: RGB, or grey where ``channels`` is 1.
 
     JPEG, PNG, WebP, BMP, GIF (first frame), TIFF, AVIF and (with the ``heic`` extra) HEIC, from a path, bytes, an open
     binary file, a Pillow image or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8. EXIF orientation is
@@ -108,7 +108,7 @@ def decode(
     floating point, by its own values (see :class:`googlenet.images.depth.Extent`). What lies beyond is clipped. Of
     RGB of 16 bits the upper 8 are read. A PNG's sBIT is not looked at.
 
-    With any other number, the channels are what is stored, and must be so many: the bands of a grey picture with
+    With any other number, the channels are what is stored, and must be so many: the bands of a grey image with
     alpha, RGB or RGBA, nothing composited; those of all pages of a TIFF, one after the other; or an array
     (H, W, channels) of uint8, given or as a ``.npy`` file. Of deeper pages each is scaled on its own, colour profiles
     are not looked at.
@@ -118,18 +118,18 @@ def decode(
     sees 224, that takes a sixth of the time.
 
     Raises:
-        UnreadableImageError: not a picture, damaged, truncated, missing, no regular file, or of a kind or number of
+        UnreadableImageError: not an image, damaged, truncated, missing, no regular file, or of a kind or number of
             channels not supported.
         ImageTooLargeError: more than ``max_pixels`` pixels (100 million, or what GOOGLENET_MAX_MEGAPIXELS says) are to
             be decoded, half as many of WebP, AVIF and HEIC; too many passes over them; or, of more than 3 channels,
-            more bytes than an RGB picture of so many has. Nothing was decoded.
+            more bytes than an RGB image of so many has. Nothing was decoded.
 
     >>> decode(np.zeros((2, 5), np.uint8)).shape
     (2, 5, 3)
     >>> decode(np.zeros((2, 5, 7), np.uint8), channels=7).shape
     (2, 5, 7)
     """
-    found = open_picture(
+    found = open_image(
         source,
         channels,
         at_least=at_least,
@@ -140,7 +140,7 @@ def decode(
     return found if isinstance(found, np.ndarray) else _array(found)
 
 
-def open_picture(
+def open_image(
     source: ImageSource,
     channels: int = COLOURS,
     *,
@@ -176,7 +176,7 @@ def open_picture(
 
 @contextmanager
 def opened(source: str | Path, max_pixels: int | None = None) -> Iterator[Image.Image]:
-    """Open a picture without decoding it, to look at what it says of itself. Raises what :func:`decode` raises."""
+    """Open an image without decoding it, to look at what it says of itself. Raises what :func:`decode` raises."""
     limit = Budget(_name_of(source), budget.max_pixels() if max_pixels is None else max_pixels)
     with _errors_of(limit.name), _pillow_limit(limit.max_pixels), _file_of(source) as file:
         yield _open(file, limit, None)
@@ -202,7 +202,7 @@ def _file_of(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
             yield source
     else:
         raise UnreadableImageError(
-            f"a picture must be a path, bytes, an open binary file, a Pillow image or an array, "
+            f"an image must be a path, bytes, an open binary file, a Pillow image or an array, "
             f"got {type(source).__name__}"
         )
 
@@ -310,7 +310,7 @@ def _open(file: BinaryIO, limit: Budget, at_least: int | None, allowed: str = RE
     kind = _format_of(file.read(_HEAD))
     if kind is None:
         advice = advice_for(limit.name)
-        what = f"is of a kind that is not read: {advice}" if advice else f"is not a picture ({allowed})"
+        what = f"is of a kind that is not read: {advice}" if advice else f"is not an image ({allowed})"
         raise UnreadableImageError(f"{limit.name} {what}")
     if kind == "TIFF" and suffix_of(limit.name) in PREVIEWED:  # what opens of a camera's raw file is a small preview
         raise UnreadableImageError(f"{limit.name} is of a kind that is not read: {advice_for(limit.name)}")
@@ -380,7 +380,7 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 class _Stored:
-    """Reads a picture of just so many ``channels``, as they are stored: nothing is converted or composited."""
+    """Reads an image of just so many ``channels``, as they are stored: nothing is converted or composited."""
 
     MODES = ("L", "LA", "RGB", "RGBA")
 
@@ -494,9 +494,9 @@ _TURNS = {
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the picture as its EXIF orientation says.
+    """Turn the image as its EXIF orientation says.
 
-    ImageOps.exif_transpose also writes the EXIF block anew, and so refuses whole pictures with one odd tag in it.
+    ImageOps.exif_transpose also writes the EXIF block anew, and so refuses whole images with one odd tag in it.
     """
     image.load()
     turn = _TURNS.get(orientation(image))
@@ -541,7 +541,7 @@ def _from_array(array: NDArray[np.generic]) -> Image.Image:
 
 
 def _name_of(source: ImageSource) -> str:
-    """Say what messages call the picture: its file where it has one, always on one printable line."""
+    """Say what messages call the image: its file where it has one, always on one printable line."""
     name = getattr(source, "called", source)
     if not isinstance(name, (str, Path)):
         name = getattr(source, "name", getattr(source, "filename", None))
@@ -574,7 +574,7 @@ def _what_is_wrong(error: Exception) -> str:
     if type(error) in _WRONG:
         return _WRONG[type(error)]
     if isinstance(error, NotARegularFileError):
-        return str(error.strerror).replace("a file", "a picture")  # a folder, a FIFO, a device, …
+        return str(error.strerror).replace("a file", "an image")  # a folder, a FIFO, a device, …
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}"
     said = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""A decoded picture → the exact pixels a network sees: the same in validation, evaluation and prediction."""
+"""A decoded image → the exact pixels a network sees: the same in validation, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -7,45 +7,53 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from googlenet.card import Preprocessing, ToSquare
-from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, open_picture
+from googlenet.card import Preprocessing, ResizeMode
+from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, open_image
 
-MID_GREY = 127  # of every channel: what stands where there is no picture
+MID_GREY = 127  # of every channel: what stands where there is no image
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def see(source: ImageSource, rule: Preprocessing) -> Pixels:
-    """Read, resize and crop a picture to (size, size, C) uint8: what a network sees of it.
+def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
+    """Read, resize and crop an image to (size, size, C) uint8: what a network sees of it.
 
-    The pixels of ``prepare(read(source, rule, rule.resize), rule)``, with less copying. Raises :class:`ImageError`
-    where the picture cannot be read.
+    The pixels are those of :func:`resize_and_crop` of the decoded image, with less copying. Raises
+    :class:`ImageError` where the image cannot be read.
     """
-    opened = open_picture(
-        source, rule.channels, at_least=rule.resize, value_range=rule.value_range, color_profiles=rule.color_profiles
+    opened = open_image(
+        source,
+        preprocessing.channels,
+        at_least=preprocessing.resized_side,
+        value_range=preprocessing.value_range,
+        color_profiles=preprocessing.color_profiles,
     )
-    return prepare(opened, rule)
+    return resize_and_crop(opened, preprocessing)
 
 
-def read(source: ImageSource, rule: Preprocessing, at_least: int | None = None) -> Pixels:
-    """Decode a picture as the rule says of its channels, values and colours: (H, W, C) uint8, of its own size."""
+def read(source: ImageSource, preprocessing: Preprocessing, at_least: int | None = None) -> Pixels:
+    """Decode an image as the rule says of its channels, values and colours: (H, W, C) uint8, of its own size."""
     return decode(
-        source, rule.channels, at_least=at_least, value_range=rule.value_range, color_profiles=rule.color_profiles
+        source,
+        preprocessing.channels,
+        at_least=at_least,
+        value_range=preprocessing.value_range,
+        color_profiles=preprocessing.color_profiles,
     )
 
 
-def prepare(pixels: Pixels | Image.Image, rule: Preprocessing) -> Pixels:
+def resize_and_crop(pixels: Pixels | Image.Image, preprocessing: Preprocessing) -> Pixels:
     """Resize and crop (H, W, C) uint8 to (size, size, C) uint8. Normalisation is inside the network's graph.
 
     >>> prepare(np.zeros((30, 50, 3), np.uint8), Preprocessing(size=24)).shape
     (24, 24, 3)
     """
-    return _changed(pixels, lambda image: _prepared(image, rule))
+    return _changed(pixels, lambda image: _prepared(image, preprocessing))
 
 
-def resized(pixels: Pixels, side: int, box: Box) -> Pixels:
+def crop_and_resize(pixels: Pixels, side: int, box: Box) -> Pixels:
     """Resize the part of (H, W, C) uint8 inside ``box`` to (side, side, C) uint8.
 
-    >>> resized(np.zeros((30, 50, 3), np.uint8), 24, (10.5, 0.0, 40.5, 30.0)).shape
+    >>> crop_and_resize(np.zeros((30, 50, 3), np.uint8), 24, (10.5, 0.0, 40.5, 30.0)).shape
     (24, 24, 3)
     """
     return _changed(pixels, lambda image: image.resize((side, side), Image.Resampling.BILINEAR, box=box))
@@ -60,48 +68,48 @@ def _changed(pixels: Pixels | Image.Image, change: Callable[[Image.Image], Image
     return np.stack([np.asarray(change(Image.fromarray(band))) for band in np.moveaxis(pixels, 2, 0)], axis=2)
 
 
-def _prepared(image: Image.Image, rule: Preprocessing) -> Image.Image:
-    whole = crop_box(image.width, image.height, rule)
+def _prepared(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    whole = crop_box(image.width, image.height, preprocessing)
     seen = inside(whole, image.width, image.height)
-    wide = max(round(rule.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
-    high = max(round(rule.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
+    wide = max(round(preprocessing.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
+    high = max(round(preprocessing.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
     # One resampling of the part that survives the crop gives the pixels of resizing first and cropping then.
-    return _centred(image.resize((wide, high), Image.Resampling.BILINEAR, box=seen), rule.size)
+    return _centred(image.resize((wide, high), Image.Resampling.BILINEAR, box=seen), preprocessing.size)
 
 
-def crop_box(width: int, height: int, rule: Preprocessing) -> Box:
-    """Find what the network sees of a picture: left, top, right, bottom in the picture's own pixels.
+def crop_box(width: int, height: int, preprocessing: Preprocessing) -> Box:
+    """Find what the network sees of an image: left, top, right, bottom in the image's own pixels.
 
-    With ``fit="pad"`` the box reaches beyond the picture.
+    With ``resize="pad"`` the box reaches beyond the image.
 
     >>> crop_box(500, 400, Preprocessing(size=224, crop_fraction=0.875))
     (75.0, 25.0, 425.0, 375.0)
-    >>> crop_box(500, 400, Preprocessing(size=224, fit="pad"))
+    >>> crop_box(500, 400, Preprocessing(size=224, resize="pad"))
     (0.0, -50.0, 500.0, 450.0)
     """
     square = {"crop": (min(width, height),) * 2, "pad": (max(width, height),) * 2, "squash": (width, height)}
-    wide, high = (side * rule.size / rule.resize for side in square[rule.fit])
+    wide, high = (side * preprocessing.size / preprocessing.resized_side for side in square[preprocessing.resize])
     left, top = (width - wide) / 2, (height - high) / 2
     return left, top, left + wide, top + high
 
 
 def inside(box: Box, width: int, height: int) -> Box:
-    """Give the part of a box that lies inside the picture."""
+    """Give the part of a box that lies inside the image."""
     left, top, right, bottom = box
     return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
 
 
-def whole_square(pixels: Pixels, fit: ToSquare, at_most: int) -> Pixels:
-    """Make a picture square before a random crop is taken of it, as ``fit`` says; ``"crop"`` leaves that to the crop.
+def make_square(pixels: Pixels, resize: ResizeMode, at_most: int) -> Pixels:
+    """Make an image square before a random crop is taken of it, as ``resize`` says; ``"crop"`` leaves that to the crop.
 
-    Its side is the picture's longer one, but not above ``at_most`` pixels: the square of a panorama fills no memory.
+    Its side is the image's longer one, but not above ``at_most`` pixels: the square of a panorama fills no memory.
 
-    >>> whole_square(np.zeros((30, 50, 3), np.uint8), "pad", at_most=224).shape
+    >>> make_square(np.zeros((30, 50, 3), np.uint8), "pad", at_most=224).shape
     (50, 50, 3)
     """
-    if fit == "crop":
+    if resize == "crop":
         return pixels
-    return prepare(pixels, Preprocessing(min(max(pixels.shape[:2]), at_most), fit=fit))
+    return resize_and_crop(pixels, Preprocessing(min(max(pixels.shape[:2]), at_most), resize=resize))
 
 
 def _centred(image: Image.Image, side: int) -> Image.Image:

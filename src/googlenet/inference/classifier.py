@@ -1,4 +1,4 @@
-"""What ``googlenet.load`` gives: pictures in, answers out. No torch."""
+"""What ``googlenet.load`` gives: images in, answers out. No torch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
-from googlenet.images.resize import crop_box, inside, see
+from googlenet.images.resize import crop_box, inside, load_image
 from googlenet.inference.engine import Engine, Floats, best_precision
-from googlenet.parallel import caught, cores, in_order
+from googlenet.parallel import cores, map_ordered, result_or_error
 from googlenet.text import escape_surrogates, nearest, printable
 
 Answer = TypeVar("Answer")
 
-BATCH = 8  # pictures that a thread decodes and then gives to the engine, many enough to keep a core busy
+BATCH = 8  # images that a thread decodes and then gives to the engine, many enough to keep a core busy
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """An answer about one picture. ``probabilities`` (K,) follows ``class_names`` and cannot be written to.
+    """An answer about one image. ``probabilities`` (K,) follows ``class_names`` and cannot be written to.
 
-    They sum to 1; where a picture may have several labels each is of its class alone, 0 to 1.
+    They sum to 1; where an image may have several labels each is of its class alone, 0 to 1.
 
     A prediction is a value: it can be compared, put into sets, copied, pickled and kept without its classifier. Two
-    are equal where pictures, classes and probabilities are. An open file that was given as the picture is not pickled.
+    are equal where images, classes and probabilities are. An open file that was given as the image is not pickled.
     """
 
     source: ImageSource | None = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
     probabilities: Floats = field(repr=False)
-    thresholds: tuple[float, ...] = field(repr=False)  # of each class where a picture may have several labels
+    thresholds: tuple[float, ...] = field(repr=False)  # of each class where an image may have several labels
     origin: Origin = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ class Prediction:
     def labels(self) -> tuple[str, ...]:
         """The classes it is of, the likeliest first.
 
-        The one of ``label``; or, where a picture may have several labels, all whose probability is at least the
+        The one of ``label``; or, where an image may have several labels, all whose probability is at least the
         threshold that the card has for them: any number, none too.
         """
         if not self.thresholds:
@@ -114,19 +114,19 @@ class Prediction:
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
     def heatmap(self, class_name: str | None = None) -> Floats:
-        """Show where the evidence for a class lies: (H, W) of the picture, 0 (none) to 1 (most).
+        """Show where the evidence for a class lies: (H, W) of the image, 0 (none) to 1 (most).
 
         The class activation map of Zhou et al. (*Learning deep features for discriminative localization*, 2016) for
-        ``class_name`` (the predicted one unless told). What was cut off is 0. The picture is read again, by the
+        ``class_name`` (the predicted one unless told). What was cut off is 0. The image is read again, by the
         classifier that gave the answer; where that is gone, its bundle is loaded again.
 
-        Raises :class:`ImageError` where the picture cannot be read again, :class:`BundleError` where the network has
+        Raises :class:`ImageError` where the image cannot be read again, :class:`BundleError` where the network has
         no maps, or the bundle is gone or another one by now.
         """
         if self.source is None:
             raise UnreadableImageError(
-                "the picture came from an open file, which is not kept with a prediction that was pickled: "
-                "call the classifier's heatmap with the picture"
+                "the image came from an open file, which is not kept with a prediction that was pickled: "
+                "call the classifier's heatmap with the image"
             )
         classifier = _living.get(self.origin) or _loaded_again(self.origin)
         return classifier.heatmap(self.source, self.label if class_name is None else class_name)
@@ -201,7 +201,7 @@ class Classifier:
     def predict(self, source: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
 
     def predict(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
-        """Classify a picture: a path, bytes, an open file, a Pillow image or a uint8 array; or a list of these.
+        """Classify an image: a path, bytes, an open file, a Pillow image or a uint8 array; or a list of these.
 
         Raises :class:`ImageError` when one cannot be read; :meth:`predict_many` goes on with the others.
 
@@ -212,10 +212,10 @@ class Classifier:
         """
         if isinstance(source, (list, tuple)):
             return list(_all_read(self.predict_many(source)))
-        return self._prediction(source, self.engine.probabilities(self.prepare(source)[None])[0])
+        return self._prediction(source, self.engine.probabilities(self.preprocess(source)[None])[0])
 
     def probabilities(self, sources: Iterable[ImageSource]) -> Floats:
-        """Give the probabilities of pictures: (N, K) float32, a row a picture, in the order of ``class_names``.
+        """Give the probabilities of images: (N, K) float32, a row an image, in the order of ``class_names``.
 
         Raises :class:`ImageError` when one cannot be read.
 
@@ -227,7 +227,7 @@ class Classifier:
         return np.stack(rows) if rows else np.empty((0, len(self.class_names)), np.float32)
 
     def embed(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Floats:
-        """Give what the last layer decides by: (D,) float32 of a picture, (N, D) of a list; 1024 of GoogLeNet.
+        """Give what the last layer decides by: (D,) float32 of an image, (N, D) of a list; 1024 of GoogLeNet.
 
         Raises :class:`ImageError` when one cannot be read, :class:`BundleError` where the network has no such layer.
 
@@ -238,18 +238,18 @@ class Classifier:
         """
         if not isinstance(source, (list, tuple)):
             self._require_embeddings()
-            embedding: Floats = self.engine.embeddings(self.prepare(source)[None])[0]
+            embedding: Floats = self.engine.embeddings(self.preprocess(source)[None])[0]
             return embedding
         rows: list[Floats] = list(_all_read(self.embed_many(source)))
-        nothing = np.zeros((1, *self.engine.picture), np.uint8)
+        nothing = np.zeros((1, *self.engine.image), np.uint8)
         return np.stack(rows) if rows else self.engine.embeddings(nothing)[:0]
 
     def predict_many(
         self, sources: Iterable[ImageSource], *, batch_size: int = BATCH
     ) -> Iterator[Prediction | ImageError]:
-        """Classify many pictures, in order and in bounded memory: every core decodes and computes.
+        """Classify many images, in order and in bounded memory: every core decodes and computes.
 
-        For a picture that cannot be read its error is yielded in its place; the rest is delivered.
+        For an image that cannot be read its error is yielded in its place; the rest is delivered.
 
         ::
 
@@ -262,7 +262,7 @@ class Classifier:
         )
 
     def embed_many(self, sources: Iterable[ImageSource], *, batch_size: int = BATCH) -> Iterator[Floats | ImageError]:
-        """Give, of many pictures, what the last layer decides by: (D,) each, 1024 features of GoogLeNet.
+        """Give, of many images, what the last layer decides by: (D,) each, 1024 features of GoogLeNet.
 
         As :meth:`predict_many` does. Raises :class:`BundleError` where the network has no such layer.
         """
@@ -283,10 +283,8 @@ class Classifier:
         self, infer: Callable[[Pixels, int], Floats], sources: Iterable[ImageSource], batch_size: int
     ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
         if isinstance(sources, (str, bytes, os.PathLike)) or not isinstance(sources, Iterable):
-            raise GoogLeNetError(
-                f"many pictures are a list of them, got {type(sources).__name__}: for one, call predict"
-            )
-        batch_size = _whole(batch_size, "batch_size is a whole number of pictures")
+            raise GoogLeNetError(f"many images are a list of them, got {type(sources).__name__}: for one, call predict")
+        batch_size = _whole(batch_size, "batch_size is a whole number of images")
         return self._answers(infer, iter(sources), batch_size)
 
     def _answers(
@@ -294,39 +292,39 @@ class Classifier:
     ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
         first = list(islice(remaining, batch_size + 1))
         threads = self.threads or cores()
-        at_once = threads if len(first) > batch_size else 1  # a few pictures: all cores work on each
+        streams = threads if len(first) > batch_size else 1  # a few images: all cores work on each
 
         def work(batch: list[ImageSource]) -> list[tuple[ImageSource, Floats | ImageError]]:
-            seen = [caught(self.prepare, source) for source in batch]
+            seen = [result_or_error(self.preprocess, source) for source in batch]
             readable = [pixels for pixels in seen if not isinstance(pixels, ImageError)]
-            answers = iter(infer(np.stack(readable), at_once) if readable else ())
+            answers = iter(infer(np.stack(readable), streams) if readable else ())
             return [
                 (source, pixels if isinstance(pixels, ImageError) else next(answers))
                 for source, pixels in zip(batch, seen, strict=True)
             ]
 
-        for results in in_order(work, chain(first, remaining), batch_size, threads):
+        for results in map_ordered(work, chain(first, remaining), batch_size, threads):
             yield from results
 
-    def prepare(self, source: ImageSource) -> Pixels:
-        """Decode, resize and crop one picture: (size, size, C) uint8, what the network sees."""
+    def preprocess(self, source: ImageSource) -> Pixels:
+        """Decode, resize and crop one image: (size, size, C) uint8, what the network sees."""
         if isinstance(source, str) and not source:
-            raise UnreadableImageError("an empty path names no picture: give the path of one")
-        return see(source, self.card.preprocessing)
+            raise UnreadableImageError("an empty path names no image: give the path of one")
+        return load_image(source, self.card.preprocessing)
 
     def heatmap(self, source: ImageSource, class_name: str | None = None) -> Floats:
-        """Show where the evidence for a class lies in a picture, as :meth:`Prediction.heatmap` does.
+        """Show where the evidence for a class lies in an image, as :meth:`Prediction.heatmap` does.
 
         ::
 
-            classifier.heatmap("daisy.jpg", "daisy").shape  # (H, W) of the picture
+            classifier.heatmap("daisy.jpg", "daisy").shape  # (H, W) of the image
         """
         name = self.predict(source).label if class_name is None else class_name
         if name not in self.class_names:
             raise GoogLeNetError(f"no class is called {name!r}: {nearest(str(name), self.class_names)}")
         if not self.engine.has_maps:
             raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
-        evidence = np.maximum(self.engine.maps(self.prepare(source)[None])[0, self.class_names.index(name)], 0)
+        evidence = np.maximum(self.engine.maps(self.preprocess(source)[None])[0, self.class_names.index(name)], 0)
         evidence = evidence / max(float(evidence.max()), 1e-12)
         height, width = decode(source, self.card.preprocessing.channels).shape[:2]
         return _laid_over(evidence, width, height, self.card.preprocessing)
@@ -380,7 +378,7 @@ def _load_again(origin: Origin) -> Classifier:
     bundle = bundles.read(origin.bundle)
     if _identity(bundle.card) != origin.identity:
         raise BundleError(
-            f"{printable(str(origin.bundle))} is another bundle by now: load it, and give it the picture again"
+            f"{printable(str(origin.bundle))} is another bundle by now: load it, and give it the image again"
         )
     return Classifier(bundle, origin.precision, origin.threads)
 
@@ -388,9 +386,9 @@ def _load_again(origin: Origin) -> Classifier:
 _loaded_again = lru_cache(maxsize=1)(_load_again)  # kept, as the heat maps of many predictions may be asked for
 
 
-def _laid_over(evidence: Floats, width: int, height: int, rule: Preprocessing) -> Floats:
-    """Enlarge a map (h, w) of what the network saw onto the picture (H, W); 0 where it saw nothing."""
-    whole = crop_box(width, height, rule)
+def _laid_over(evidence: Floats, width: int, height: int, preprocessing: Preprocessing) -> Floats:
+    """Enlarge a map (h, w) of what the network saw onto the image (H, W); 0 where it saw nothing."""
+    whole = crop_box(width, height, preprocessing)
     seen = inside(whole, width, height)
     across = evidence.shape[1] / (whole[2] - whole[0])
     down = evidence.shape[0] / (whole[3] - whole[1])

@@ -30,7 +30,7 @@ Floats = NDArray[np.float32]
 # Precision → the capability that a processor must name to be offered it, and what OpenVINO calls the numbers that are
 # not of the graph's own making: an int8 graph keeps a few layers in floating point.
 _PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8", "f32")}
-_MEASURED = {"score", "latency_ms", "pictures_per_second"}  # of a precision that may be chosen
+_MEASURED = {"score", "latency_ms", "images_per_second"}  # of a precision that may be chosen
 _alone = threading.RLock()  # held by the thread of this process that reads or compiles a graph, or answers first
 _answered = threading.Event()
 _FREE = ("Constant", "Result", "ShapeOf")  # layers that hold nothing of their own
@@ -43,7 +43,7 @@ class Engine:
     """A compiled graph. Safe to share between threads: each thread has an inference request of its own.
 
     ``precision`` is what it computes in: ``"fp32"``, so that one bundle gives one answer on every processor; another
-    of :func:`precisions`, faster and less exact; or, where the bundle has been quantised, ``"int8"``. ``at_once`` in
+    of :func:`precisions`, faster and less exact; or, where the bundle has been quantised, ``"int8"``. ``streams`` in
     its methods says how many threads ask at a time: all cores work for one alone, each has its own share otherwise.
     ``cached`` keeps what was compiled in the user's cache directory, for the next process. ``threads`` is how many
     it may compute with in all where it shares the machine with other processes; one for each core unless told.
@@ -60,15 +60,15 @@ class Engine:
         self._compiled: dict[tuple[str, int], Any] = {}
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
-        self.picture = (size, size, channels)
+        self.image = (size, size, channels)
         self._model(self._graph_of("probabilities"))  # what is wrong with it is found out now
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Engine, (self._bundle, self.precision, self._cached, self._threads)
 
-    def probabilities(self, batch: Pixels, at_once: int = 1) -> Floats:
+    def probabilities(self, batch: Pixels, streams: int = 1) -> Floats:
         """(N, size, size, C) uint8 → (N, K): each row sums to 1, or, with several labels, is each class's own."""
-        return self._infer("probabilities", batch, at_once)
+        return self._infer("probabilities", batch, streams)
 
     @property
     def has_maps(self) -> bool:
@@ -84,26 +84,26 @@ class Engine:
         """Whether the network ends in one linear layer, so that there is something before it."""
         return self._has("embeddings")
 
-    def embeddings(self, batch: Pixels, at_once: int = 1) -> Floats:
+    def embeddings(self, batch: Pixels, streams: int = 1) -> Floats:
         """(N, size, size, C) uint8 → (N, D): the pooled features that the last layer decides by."""
-        return self._infer("embeddings", batch, at_once)
+        return self._infer("embeddings", batch, streams)
 
     def _has(self, output: str) -> bool:
         return output in _outputs(self._model(self._graph_of(output)))
 
-    def _infer(self, output: str, batch: Pixels, at_once: int) -> Floats:
-        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.picture:
-            wanted = ", ".join(map(str, self.picture))
+    def _infer(self, output: str, batch: Pixels, streams: int) -> Floats:
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.image:
+            wanted = ", ".join(map(str, self.image))
             raise ValueError(f"a batch is uint8 (N, {wanted}), got {batch.dtype} {batch.shape}")
         with _said_of(self._bundle, self._graph_of(output), "cannot be computed here"):
-            answer = self._answer(output, batch, at_once)
+            answer = self._answer(output, batch, streams)
         if len(answer) != len(batch) or not np.isfinite(answer).all():
             where = _shown(self._bundle, self._graph_of(output))
             raise BundleError(f"{where} gives no finite {output} for each image: train it again, or get another copy")
         return answer
 
-    def _answer(self, output: str, batch: Pixels, at_once: int) -> Floats:
-        request = self._request(output, at_once)
+    def _answer(self, output: str, batch: Pixels, streams: int) -> Floats:
+        request = self._request(output, streams)
         if not _answered.is_set():
             # What OpenVINO sets up when it first meets an array waits for Python's lock while it holds one of its own:
             # two threads that both come first wait for each other for ever (seen with OpenVINO 2026.4).
@@ -113,33 +113,33 @@ class Engine:
                 return answer
         return _answer(request, batch)
 
-    def _request(self, output: str, at_once: int) -> Any:
-        key = f"{output} {at_once}"
+    def _request(self, output: str, streams: int) -> Any:
+        key = f"{output} {streams}"
         request = getattr(self._requests, key, None)
         if request is None:
-            request = self._compile(output, at_once).create_infer_request()
+            request = self._compile(output, streams).create_infer_request()
             setattr(self._requests, key, request)
         return request
 
-    def _compile(self, output: str, at_once: int) -> Any:
+    def _compile(self, output: str, streams: int) -> Any:
         with _alone:
-            if (output, at_once) not in self._compiled:
+            if (output, streams) not in self._compiled:
                 graph = self._graph_of(output)
                 # Only what is asked for is computed: plain prediction does not pay for the maps.
                 part = self._model(graph).clone()
                 for result in part.get_results():
                     if output not in result.get_output_tensor(0).get_names():
                         part.remove_result(result)
-                self._compiled[output, at_once] = runtime().compile_model(part, "CPU", self._config(graph, at_once))
-            return self._compiled[output, at_once]
+                self._compiled[output, streams] = runtime().compile_model(part, "CPU", self._config(graph, streams))
+            return self._compiled[output, streams]
 
-    def _config(self, graph: str, at_once: int) -> dict[str, Any]:
+    def _config(self, graph: str, streams: int) -> dict[str, Any]:
         precision = "fp32" if graph == MODEL and self.precision == "int8" else self.precision
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision][1]}
-        if at_once == 1:
+        if streams == 1:
             config["PERFORMANCE_HINT"] = "LATENCY"
         else:  # a stream for each thread; which core it runs on is the system's to say, for the threads also decode
-            config |= {"NUM_STREAMS": at_once, "INFERENCE_NUM_THREADS": at_once, "ENABLE_CPU_PINNING": False}
+            config |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
         if self._threads:  # not pinned: every process would take the first core
             config |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         if self._cached and (folder := _cache()):
@@ -202,12 +202,12 @@ def _better(card: ModelCard) -> dict[str, float]:
     if not exact.keys() >= _MEASURED:
         return {}
     return {
-        name: found["pictures_per_second"]
+        name: found["images_per_second"]
         for name, found in card.precisions.items()
         if found.keys() >= _MEASURED
         and found["score"] >= exact["score"] - TOLERANCE
         and found["latency_ms"] < exact["latency_ms"]
-        and found["pictures_per_second"] > exact["pictures_per_second"]
+        and found["images_per_second"] > exact["images_per_second"]
     }
 
 
@@ -275,9 +275,9 @@ def _check_int8(bundle: Bundle, content: bytes, weights: bytes) -> None:
 
 def _check_cost(model: Any, bundle: Bundle) -> None:
     """Hold against a budget what one image costs in a graph of OpenVINO, whose shapes only it knows."""
-    rule = bundle.card.preprocessing
+    preprocessing = bundle.card.preprocessing
     one = model.clone()
-    one.reshape([1, rule.size, rule.size, rule.channels])
+    one.reshape([1, preprocessing.size, preprocessing.size, preprocessing.channels])
     held = macs = 0
     for operation in one.get_ops():
         kind = operation.get_type_name()
@@ -285,7 +285,7 @@ def _check_cost(model: Any, bundle: Bundle) -> None:
             values = math.prod(operation.get_output_shape(0))
             held, macs = held + values, macs + values * _work_of(operation, kind)
     try:
-        Budget(rule.size).check(held // IN_TURNS, macs)
+        Budget(preprocessing.size).check(held // IN_TURNS, macs)
     except ValueError as error:
         raise BundleError(f"{_shown(bundle, INT8)} {error}") from error
 
@@ -305,14 +305,17 @@ def _outputs(model: Any) -> dict[str, Any]:
 
 
 def _check_signature(model: Any, bundle: Bundle, graph: str) -> None:
-    """A graph from elsewhere could declare anything: hold it against its card before it sees a picture."""
-    rule, classes = bundle.card.preprocessing, len(bundle.card.class_names)
-    wanted = f"uint8 (N, {rule.size}, {rule.size}, {rule.channels}) in, probabilities (N, {classes}) out"
+    """A graph from elsewhere could declare anything: hold it against its card before it sees an image."""
+    preprocessing, classes = bundle.card.preprocessing, len(bundle.card.class_names)
+    shape = f"(N, {preprocessing.size}, {preprocessing.size}, {preprocessing.channels})"
+    wanted = f"uint8 {shape} in, probabilities (N, {classes}) out"
     outputs = _outputs(model)
     ok = (
         len(model.inputs) == 1
         and model.input().get_element_type().get_type_name() == "u8"
-        and _matches(model.input().get_partial_shape(), (None, rule.size, rule.size, rule.channels))
+        and _matches(
+            model.input().get_partial_shape(), (None, preprocessing.size, preprocessing.size, preprocessing.channels)
+        )
         and "probabilities" in outputs
         and _matches(outputs["probabilities"].get_partial_shape(), (None, classes))
         and ("maps" not in outputs or _matches(outputs["maps"].get_partial_shape(), (None, classes, None, None)))

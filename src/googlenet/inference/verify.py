@@ -12,14 +12,14 @@ from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN, Bundle
 from googlenet.card import Preprocessing
 from googlenet.checks.arrays import read_npz
-from googlenet.data.image_set import Pictures
+from googlenet.data.image_set import ImageSet
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
-from googlenet.images.resize import see
+from googlenet.images.resize import load_image
 from googlenet.inference.engine import Engine, Floats, precisions_for
 from googlenet.text import printable
 
-GOLDEN_PICTURES = 4
+GOLDEN_IMAGES = 4
 TOLERANCE = 1e-4  # of a probability, between PyTorch where it was trained and OpenVINO here
 COARSE = 0.25  # of a probability in fewer bits: the mean over images of what differs most
 MAX_GOLDEN = 64  # images; a bundle of ours has four
@@ -27,18 +27,18 @@ MAX_GOLDEN = 64  # images; a bundle of ours has four
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked: files hashed, golden pictures replayed in ``precisions``, the largest difference in fp32."""
+    """What was checked: files hashed, golden images replayed in ``precisions``, the largest difference in fp32."""
 
     path: Path
     files: tuple[str, ...]
-    pictures: int
+    images: int
     largest_difference: float
     seconds: float
     precisions: tuple[str, ...] = ("fp32",)
 
 
 def verify(path: str | Path) -> Verification:
-    """Check every hash of a bundle and replay its golden pictures, in every precision that it has on this processor.
+    """Check every hash of a bundle and replay its golden images, in every precision that it has on this processor.
 
     Raises :class:`BundleError` when a file is missing or altered, or an output in fp32 differs by more than 1e-4, or
     those in fewer bits by more than 0.25 on average.
@@ -73,22 +73,22 @@ def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floa
         )
 
 
-def golden_inputs(pictures: Pictures, rule: Preprocessing) -> Pixels:
-    """Pick a few readable pictures, spread over the classes, as the network sees them: (N, S, S, C) uint8.
+def golden_inputs(images: ImageSet, preprocessing: Preprocessing) -> Pixels:
+    """Pick a few readable images, spread over the classes, as the network sees them: (N, S, S, C) uint8.
 
     Raises :class:`DataError` where none can be read.
     """
     found: list[Pixels] = []
-    stride = max(1, len(pictures) // GOLDEN_PICTURES)
-    for item in (*pictures.items[::stride], *pictures.items):
+    stride = max(1, len(images) // GOLDEN_IMAGES)
+    for item in (*images.items[::stride], *images.items):
         try:
-            found.append(see(item.source, rule))
+            found.append(load_image(item.source, preprocessing))
         except ImageError as error:
             reason = str(error)
-        if len(found) == GOLDEN_PICTURES:
+        if len(found) == GOLDEN_IMAGES:
             break
     if not found:
-        raise DataError(f"none of the {len(pictures)} validation pictures could be read: {reason}")
+        raise DataError(f"none of the {len(images)} validation images could be read: {reason}")
     return np.stack(found)
 
 
@@ -97,13 +97,13 @@ def golden(bundle: Bundle) -> tuple[Pixels, Floats]:
 
     Raises :class:`BundleError` where there are none, or they are not of these shapes.
     """
-    rule, classes = bundle.card.preprocessing, len(bundle.card.class_names)
+    preprocessing, classes = bundle.card.preprocessing, len(bundle.card.class_names)
     content = bundle.read(GOLDEN)
     try:
         arrays = read_npz(
             content,
             {
-                "images": ("u1", (None, rule.size, rule.size, rule.channels), MAX_GOLDEN),
+                "images": ("u1", (None, preprocessing.size, preprocessing.size, preprocessing.channels), MAX_GOLDEN),
                 "probabilities": ("f4 f8", (None, classes), MAX_GOLDEN),
             },
         )

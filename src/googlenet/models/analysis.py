@@ -3,7 +3,7 @@
 Conventions. MAC: one multiply-accumulate of a convolution or a linear layer; biases, pooling, normalisation
 and activations count nothing. Weights: the kernels alone. Parameters: weights, biases, and the scale and
 shift of batch normalisation. Depth: layers with weights on the longest path. Activations: the values that all
-convolutions and linear layers put out for one picture, summed, whether they are in memory at one time or not; in fp32
+convolutions and linear layers put out for one image, summed, whether they are in memory at one time or not; in fp32
 a value is 4 bytes.
 """
 
@@ -37,7 +37,7 @@ from googlenet.models.spec import (
 
 Shape = tuple[int, int, int]  # channels, height, width
 
-LARGEST_MINIMUM = 512  # no network here needs larger pictures than this to work at all
+LARGEST_MINIMUM = 512  # no network here needs larger images than this to work at all
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,17 @@ class Analysis:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one picture at inference."""
+        """Multiply-accumulates of one image at inference."""
         return sum(row.cost.macs for row in self.rows)
 
     @property
     def activations(self) -> int:
-        """Values that convolutions and linear layers put out for one picture at inference."""
+        """Values that convolutions and linear layers put out for one image at inference."""
         return sum(row.cost.activations for row in self.rows)
 
     @property
     def depth(self) -> int:
-        """Layers with weights from picture to logits."""
+        """Layers with weights from image to logits."""
         return sum(row.cost.depth for row in self.rows)
 
     @property
@@ -111,7 +111,7 @@ class Analysis:
 
 
 def analyse(network: Network, size: int | None = None) -> Analysis:
-    """Work out every row of a network's table for square pictures of ``size`` pixels.
+    """Work out every row of a network's table for square images of ``size`` pixels.
 
     Raises :class:`InputSizeError` when ``size`` is smaller than the network can take.
 
@@ -148,15 +148,13 @@ def minimum_size(network: Network) -> int:
             wrong = wrong or error
             continue
         return size
-    raise wrong or NetworkError(
-        f"{network.name} takes no picture of up to {LARGEST_MINIMUM} pixels: it pools too often"
-    )
+    raise wrong or NetworkError(f"{network.name} takes no image of up to {LARGEST_MINIMUM} pixels: it pools too often")
 
 
 def too_small(network: Network, height: int, width: int) -> str:
-    """Say that a picture of ``height × width`` is too small."""
+    """Say that an image of ``height × width`` is too small."""
     least = minimum_size(network)
-    return f"{network.name} got {height}×{width} pixels; it takes {least}×{least} or more: enlarge the pictures"
+    return f"{network.name} got {height}×{width} pixels; it takes {least}×{least} or more: enlarge the images"
 
 
 def cost_of(layers: Sequence[Layer], shape: Shape, network: Network) -> Cost:
@@ -200,7 +198,7 @@ def pooled_size(layer: Pool, size: int) -> int:
         raise NetworkError(f"{layer} has no windows: its output is fixed")
     span = (size + 2 * layer.padding - layer.kernel) / layer.stride
     windows = (math.ceil(span) if layer.ceil else math.floor(span)) + 1
-    # A window that would start beyond the picture and its left padding is dropped, as torch and Caffe do.
+    # A window that would start beyond the image and its left padding is dropped, as torch and Caffe do.
     if layer.ceil and (windows - 1) * layer.stride >= size + layer.padding:
         windows -= 1
     return windows

@@ -95,7 +95,7 @@ class ConvNet(nn.Module):
         channels, height, width = images.shape[1:]
         if channels != self.network.in_channels:
             raise NetworkError(
-                f"{self.network.name} got pictures of {channels} channels; it was built for "
+                f"{self.network.name} got images of {channels} channels; it was built for "
                 f"{self.network.in_channels}: create it with in_channels={channels}"
             )
         if height < self.minimum_size or width < self.minimum_size:
@@ -121,7 +121,7 @@ def create(
     Args:
         name: a name of the zoo, or a ``Network`` of your own.
         num_classes: how many logits, at least 1; ``None`` keeps the network's own, 1000 for most.
-        in_channels: 1 for grey pictures, 3 for colour, or any other number; ``None`` keeps the network's own.
+        in_channels: 1 for grey images, 3 for colour, or any other number; ``None`` keeps the network's own.
         aux: how many auxiliary heads to keep, first ones first; ``None`` keeps all.
         dropout: probability of every dropout layer outside the heads, 0 to below 1; ``None`` keeps the network's own.
         init: ``"kaiming"``, ``"xavier"`` or ``"truncated_normal"``; ``None`` takes the network's own.
@@ -136,7 +136,7 @@ def create(
     >>> [head.shape for head in network.forward_with_aux(torch.zeros(2, 3, 224, 224)).aux]
     [torch.Size([2, 5]), torch.Size([2, 5])]
     """
-    network = zoo.named(name)
+    network = zoo.resolve(name)
     if num_classes is not None:
         network = replace(network, num_classes=num_classes)
     if in_channels is not None:
@@ -286,13 +286,13 @@ class Sum(nn.Module):
 class Normalise(nn.Module):
     """uint8 pixels, R, G, B → what the network was trained on: (pixel / 255 - mean) / std, perhaps B, G, R."""
 
-    def __init__(self, rule: Preprocessing) -> None:
+    def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.mean: Tensor
         self.std: Tensor
-        self.reverse = rule.channel_order == "BGR"
-        self.register_buffer("mean", torch.tensor(rule.mean).view(1, -1, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(rule.std).view(1, -1, 1, 1) * 255)
+        self.reverse = preprocessing.channel_order == "BGR"
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1) * 255)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8 → (N, C, H, W) float, channels last in memory."""

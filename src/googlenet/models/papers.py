@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from googlenet.models.networks import classics, googlenet, inception_v2, inception_v3, xception
 from googlenet.models import table1
 from googlenet.models.analysis import analyse
+from googlenet.models.networks import classics, googlenet, inception_v2, inception_v3, xception
 from googlenet.models.spec import Network
 
 Rows = Mapping[str, Mapping[str, str]]  # row → column → as printed

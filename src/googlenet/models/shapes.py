@@ -37,11 +37,11 @@ Named = Iterator[tuple[str, Header]]
 
 
 @cache
-def laid_out(network: spec.Network) -> dict[str, Header]:
+def state_dict_on_meta(network: spec.Network) -> dict[str, Header]:
     """Every tensor of a network's module by its key in the state dict, in that order.
 
     >>> from googlenet.models.networks.googlenet import GOOGLENET
-    >>> laid_out(GOOGLENET)["fc.weight"].shape
+    >>> state_dict_on_meta(GOOGLENET)["fc.weight"].shape
     (1000, 1024)
     """
     tensors: dict[str, Header] = {}

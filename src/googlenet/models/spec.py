@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ToSquare
+from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ResizeMode
 from googlenet.errors import NetworkError
 from googlenet.text import nearest, printable
 
@@ -276,12 +276,12 @@ class Network:
         """The stages up to and including the one named. Raises :class:`NetworkError` where there is none."""
         return tuple(self.stages[: self._index(stage) + 1])
 
-    def rewrite(self, rule: Callable[[Layer], Layer | None]) -> Network:
-        """Apply ``rule`` to every layer, inside modules and heads too. ``None`` leaves the layer out."""
+    def rewrite(self, preprocessing: Callable[[Layer], Layer | None]) -> Network:
+        """Apply ``preprocessing`` to every layer, inside modules and heads too. ``None`` leaves the layer out."""
         return replace(
             self,
-            stages=[replace(stage, layers=_rewrite(stage.layers, rule)) for stage in self.stages],
-            aux=[replace(tap, layers=_rewrite(tap.layers, rule)) for tap in self.aux],
+            stages=[replace(stage, layers=_rewrite(stage.layers, preprocessing)) for stage in self.stages],
+            aux=[replace(tap, layers=_rewrite(tap.layers, preprocessing)) for tap in self.aux],
         )
 
     def with_dropout(self, p: float) -> Network:
@@ -295,11 +295,11 @@ class Network:
         return replace(changed, aux=self.aux)
 
     def preprocessing(
-        self, size: int | None = None, crop_fraction: float | None = None, fit: ToSquare = "crop"
+        self, size: int | None = None, crop_fraction: float | None = None, resize: ResizeMode = "crop"
     ) -> Preprocessing:
-        """Say how a picture becomes what this network sees; what is not given is the network's own.
+        """Say how an image becomes what this network sees; what is not given is the network's own.
 
-        Where its mean and deviation are of R, G and B and it takes grey pictures, they are weighed as luma is; where it
+        Where its mean and deviation are of R, G and B and it takes grey images, they are weighed as luma is; where it
         takes other channels, which have none known, they are 0.5 and 0.25.
 
         >>> [round(value, 3) for value in replace(Network("grey", []), in_channels=1).preprocessing().mean]
@@ -308,7 +308,7 @@ class Network:
         crop = self.crop_fraction if crop_fraction is None else crop_fraction
         mean = _for_channels(self.mean, self.in_channels, OTHER_MEAN)
         std = _for_channels(self.std, self.in_channels, OTHER_STD)
-        return Preprocessing(size or self.input_size, crop, mean, std, fit=fit)
+        return Preprocessing(size or self.input_size, crop, mean, std, resize=resize)
 
     def stages_before_pooling(self) -> tuple[Stage, ...] | None:
         """The stages whose output the class activation maps are made from.
@@ -339,15 +339,15 @@ class Network:
         return names.index(stage)
 
 
-def _rewrite(layers: Sequence[Layer], rule: Callable[[Layer], Layer | None]) -> tuple[Layer, ...]:
+def _rewrite(layers: Sequence[Layer], preprocessing: Callable[[Layer], Layer | None]) -> tuple[Layer, ...]:
     result = []
     for layer in layers:
         if isinstance(layer, Parallel):
-            layer = Parallel([replace(b, layers=_rewrite(b.layers, rule)) for b in layer.branches])
+            layer = Parallel([replace(b, layers=_rewrite(b.layers, preprocessing)) for b in layer.branches])
         elif isinstance(layer, Residual):
-            body, shortcut = _rewrite(layer.body, rule), _rewrite(layer.shortcut, rule)
+            body, shortcut = _rewrite(layer.body, preprocessing), _rewrite(layer.shortcut, preprocessing)
             layer = replace(layer, body=body, shortcut=shortcut)
-        new = rule(layer)
+        new = preprocessing(layer)
         if new is not None:
             result.append(new)
     return tuple(result)

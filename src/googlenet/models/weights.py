@@ -26,7 +26,7 @@ from googlenet.models.networks.classics import (
     VGG19_BN,
 )
 from googlenet.models.networks.inception_v2 import INCEPTION_BN, INCEPTION_BN_ONNX
-from googlenet.models.shapes import Header, laid_out
+from googlenet.models.shapes import Header, state_dict_on_meta
 from googlenet.models.spec import Conv, Network, Pool
 from googlenet.text import first_few, printable
 
@@ -48,7 +48,7 @@ _MAX_PARTS = 24  # of a name, from its end, in which ours is looked for
 
 
 @dataclass(frozen=True)
-class Taken:
+class LoadedWeights:
     """Weights that fit. ``layout`` is whose names they had, ``state`` loads into ``create(network)``.
 
     ``network`` has the number of classes and of input channels of the weights, and no heads where they have none. It is
@@ -95,7 +95,7 @@ class Match:
         return state
 
 
-def take(network: Network, tensors: Mapping[str, Tensor], key: str | None = None) -> Taken:
+def from_layout(network: Network, tensors: Mapping[str, Tensor], key: str | None = None) -> LoadedWeights:
     """Rename the tensors of another project to ours, whichever of the network's layouts they are in.
 
     They may lie anywhere among ``tensors``, under a prefix of their own; ``key`` says under which where there are
@@ -104,17 +104,17 @@ def take(network: Network, tensors: Mapping[str, Tensor], key: str | None = None
 
     >>> from googlenet.models.build import create
     >>> from googlenet.models.zoo import find
-    >>> theirs = give(find("lenet5"), create("lenet5").state_dict(), "googlenet")
-    >>> take(find("lenet5"), {f"model.{name}": tensor for name, tensor in theirs.items()}).place
+    >>> theirs = to_layout(find("lenet5"), create("lenet5").state_dict(), "googlenet")
+    >>> from_layout(find("lenet5"), {f"model.{name}": tensor for name, tensor in theirs.items()}).place
     'model'
     """
     match, fitted = fit(network, tensors, key)
-    wanted = laid_out(fitted)
+    wanted = state_dict_on_meta(fitted)
     state = {each: tensor for each, tensor in match.state(tensors).items() if each in wanted}
     check_finite({match.found[each]: tensor for each, tensor in state.items()})
     zero = next(iter(state.values())).new_zeros(()).long()
     counters = {each: zero.clone() for each in wanted if is_a_counter(each)}
-    return Taken(match.layout, fitted, {**counters, **state}, match.place, (*match.notes, *_rounded(state)))
+    return LoadedWeights(match.layout, fitted, {**counters, **state}, match.place, (*match.notes, *_rounded(state)))
 
 
 def _rounded(state: Mapping[str, Tensor]) -> list[str]:
@@ -159,7 +159,7 @@ def _fit(network: Network, tensors: Mapping[str, Header | Tensor], key: str | No
     known = {each: tensors[name] for each, name in match.found.items()}
     _check_not_empty(match, tensors)
     fitted = _without_missing_heads(_adapted(match.network, known), known)
-    wanted = {each: header.shape for each, header in laid_out(fitted).items() if not is_a_counter(each)}
+    wanted = {each: header.shape for each, header in state_dict_on_meta(fitted).items() if not is_a_counter(each)}
     state = {each: tensor for each, tensor in known.items() if each in wanted}
     wrong = {
         "unknown": [*match.left, *(match.found[each] for each in known if each not in wanted)],
@@ -195,7 +195,7 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
         )
 
 
-def give(network: Network, state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+def to_layout(network: Network, state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     """Rename our tensors to a layout of others. Raises :class:`WeightsError` where the network has no such layout."""
     if layout not in layouts_of(network):
         raise WeightsError(f"{network.name} has no layout {layout!r}: allowed are {', '.join(layouts_of(network))}")
@@ -231,7 +231,7 @@ def find_match(network: Network, tensors: Mapping[str, Header | Tensor], key: st
     if not options:
         raise _no_weights_of(network, tensors)
     updates = {each.prefix: _updates(each.prefix, names, tensors) for each in options}
-    shapes = {each.layout: laid_out(each.network) for each in options}
+    shapes = {each.layout: state_dict_on_meta(each.network) for each in options}
 
     def rank(each: Match) -> tuple[int, int, bool]:
         fits = sum(tensors[name].shape == shapes[each.layout][ours].shape for ours, name in each.found.items())
@@ -344,7 +344,7 @@ def _choice(
 
 
 def _keys(network: Network) -> list[str]:
-    return [key for key in laid_out(network) if not is_a_counter(key)]
+    return [key for key in state_dict_on_meta(network) if not is_a_counter(key)]
 
 
 def _rules(name: str, layout: str) -> Layout:
@@ -524,7 +524,12 @@ def _xception() -> Layout:
         *((rf"^middle\.{n}\.", rf"{block}.") for n, block in enumerate(middle)),
         *unit("block1", 0, 0),
         *unit("block1", 1, 3),
-        *(rule for block in (*halving, *middle) for n in (1, 2, 3) for rule in unit(block, n, 3 * n - 2)),
+        *(
+            preprocessing
+            for block in (*halving, *middle)
+            for n in (1, 2, 3)
+            for preprocessing in unit(block, n, 3 * n - 2)
+        ),
         (r"\.shortcut\.conv\.", r".skip."),
         (r"\.shortcut\.bn\.", r".skipbn."),
         (r"^conv([34])\.depthwise\.", r"conv\1.conv1."),

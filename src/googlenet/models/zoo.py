@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from googlenet.errors import NetworkError
 from googlenet.models import analysis
-from googlenet.models.networks import classics, googlenet, inception_resnet, inception_v2, inception_v3, inception_v4, xception
 from googlenet.models.analysis import Analysis
+from googlenet.models.networks import (
+    classics,
+    googlenet,
+    inception_resnet,
+    inception_v2,
+    inception_v3,
+    inception_v4,
+    xception,
+)
 from googlenet.models.spec import Network, require_network
 from googlenet.text import nearest
 
@@ -58,7 +66,7 @@ def find(name: str) -> Network:
     return NETWORKS[name]
 
 
-def named(network: str | Network) -> Network:
+def resolve(network: str | Network) -> Network:
     """Return the network of that name, or what is one. Raises :class:`NetworkError` for anything else."""
     return find(network) if isinstance(network, str) else require_network(network)
 
@@ -78,4 +86,4 @@ def analyse(network: str | Network, size: int | None = None) -> Analysis:
     >>> table.parameters, table.macs, table.training_parameters, table.depth
     (6998552, 1582671872, 13378280, 22)
     """
-    return analysis.analyse(named(network), size)
+    return analysis.analyse(resolve(network), size)

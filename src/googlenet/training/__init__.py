@@ -1,1 +1,1 @@
-"""From labelled pictures to a bundle. Needs torch; may import every room but serving and cli."""
+"""From labelled images to a bundle. Needs torch; may import every room but serving and cli."""

@@ -9,7 +9,7 @@ MARGIN = 0.01  # the share of the time kept for what cannot be foreseen
 MEMORY = 0.9  # how much of what is known of a step's seconds stays with the next one
 
 
-class Standing(Protocol):
+class RunPosition(Protocol):
     """What a pace has to know of a run: whole epochs, batches of the next one, and seconds since it began."""
 
     epoch: int
@@ -23,15 +23,15 @@ class Epochs:
     def __init__(self, epochs: int, steps: int) -> None:
         self.epochs, self.steps = epochs, steps
 
-    def share(self, run: Standing) -> float:
+    def share(self, run: RunPosition) -> float:
         """Give the place on the schedule, 0 at its beginning and 1 at its end."""
         return (run.epoch * self.steps + run.batch) / (self.epochs * self.steps)
 
-    def is_up(self, run: Standing) -> bool:
+    def is_up(self, run: RunPosition) -> bool:
         """Say whether no step is left."""
         return run.epoch >= self.epochs
 
-    def validates(self, run: Standing) -> bool:
+    def validates(self, run: RunPosition) -> bool:
         """Say whether to validate now that an epoch has ended."""
         return True
 
@@ -60,15 +60,15 @@ class Minutes:
         """Hear what the end will take, in seconds, before the first step."""
         self.validation, self.bundle = validation, bundle
 
-    def share(self, run: Standing) -> float:
+    def share(self, run: RunPosition) -> float:
         """Give the place on the schedule that the share of the time used corresponds to."""
         return min(1.0, run.elapsed / max(self._for_training, 1e-9))
 
-    def is_up(self, run: Standing) -> bool:
+    def is_up(self, run: RunPosition) -> bool:
         """Say whether what is left of the time is needed to end."""
         return run.elapsed >= self._for_training
 
-    def validates(self, run: Standing) -> bool:
+    def validates(self, run: RunPosition) -> bool:
         """Say whether to validate: at the end, and before it where all validation together stays cheap."""
         return self.is_up(run) or self.spent + self.validation <= VALIDATING * run.elapsed
 
@@ -89,4 +89,4 @@ class Minutes:
         return (1 - MARGIN) * self.budget - slower * (self.validation + self.bundle)
 
 
-Pace = Epochs | Minutes
+Budget = Epochs | Minutes

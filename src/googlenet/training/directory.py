@@ -105,7 +105,7 @@ def check_resumable(run: Path) -> None:
     """Raise :class:`RunError` where checkpoints were deleted: what was trained would be trained over."""
     trained = (run / bundles.IN_RUN).exists()
     if not (run / CHECKPOINTS).is_dir() or (not has_checkpoint(run) and (trained or (run / LOG).exists())):
-        begin = f", or begin with what it has learnt: --from {_name(run)} --out NEW" if trained else ""
+        begin = f", or begin with what it has learnt: --weights {_name(run)} --out NEW" if trained else ""
         raise RunError(f"{_name(run)} has no {CHECKPOINTS} to go on from: start again with --overwrite{begin}")
 
 
@@ -123,10 +123,10 @@ def has_checkpoint(run: Path) -> bool:
 
 
 def write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
-    """Name the pictures that could not be read, where there were any."""
+    """Name the images that could not be read, where there were any."""
     if unreadable:
         rows = ((no_formula_path(name), no_formula(reason)) for name, reason in sorted(unreadable.items()))
-        write_csv(run / UNREADABLE, ("picture", "reason"), rows)
+        write_csv(run / UNREADABLE, ("image", "reason"), rows)
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -42,7 +42,7 @@ class Processes:
         """Whether this is the process that writes, prints and draws."""
         return self.rank == 0
 
-    def sum(self, *numbers: float) -> list[float]:
+    def all_reduce(self, *numbers: float) -> list[float]:
         """Sum each number over the processes, in double precision: whole numbers stay exact."""
         if self.count == 1:
             return list(numbers)
@@ -51,14 +51,14 @@ class Processes:
         summed: list[float] = totals.tolist()
         return summed
 
-    def first(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Give what the first process has."""
         values = [value]
         if self.count > 1:
             dist.broadcast_object_list(values, 0)
         return values[0]
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Give what each process has, the first one's first."""
         if self.count == 1:
             return [value]
@@ -66,9 +66,9 @@ class Processes:
         dist.all_gather_object(values, value)
         return values
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all are here."""
-        self.sum(0.0)
+        self.all_reduce(0.0)
 
 
 def join(device: str) -> Processes:
@@ -132,7 +132,7 @@ def synchronise(module: nn.Module, device: torch.device) -> None:
 class BatchNormOfAll(nn.BatchNorm2d):
     """``nn.BatchNorm2d`` over the batches of all processes together, for CPU: PyTorch's own takes CUDA only.
 
-    A process may have fewer pictures than the others, or none.
+    A process may have fewer images than the others, or none.
     """
 
     def forward(self, input: Tensor) -> Tensor:

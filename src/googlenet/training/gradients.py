@@ -11,11 +11,11 @@ from torch import Tensor, nn
 LARGEST = 16  # places of a map, up to which a product of matrices is faster: measured by benchmarks/small_maps.py
 
 
-def quicken(module: nn.Module) -> None:
+def use_matmul_weight_gradients(module: nn.Module) -> None:
     """Let convolutions of stride 1 without bias take the quick way where it is one; names and results stay."""
     for layer in module.modules():
         if type(layer) is nn.Conv2d and _is_plain(layer):
-            layer.__class__ = QuickConv2d
+            layer.__class__ = MatmulWeightGradConv2d
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:
@@ -30,7 +30,7 @@ def _is_plain(layer: nn.Conv2d) -> bool:
     )
 
 
-class QuickConv2d(nn.Conv2d):
+class MatmulWeightGradConv2d(nn.Conv2d):
     """A convolution that keeps its maps' size; the gradient of its weights is a product of matrices on small maps.
 
     oneDNN computes that gradient along the rows of a map. In bf16 and rows of one to four, forward and backward take

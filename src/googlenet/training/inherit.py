@@ -12,7 +12,8 @@ from googlenet.card import ModelCard, Preprocessing
 from googlenet.errors import RecipeError, WeightsError
 from googlenet.exchange import headers
 from googlenet.files import open_regular
-from googlenet.models import weights, zoo
+from googlenet.models import weights as layouts
+from googlenet.models import zoo
 from googlenet.models.analysis import analyse
 from googlenet.models.shapes import Header
 from googlenet.models.spec import Network
@@ -24,30 +25,31 @@ TORCHVISION = "torchvision"  # the word for what it publishes
 TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant, unless another is named
 
 
-def is_published(start: str | Path) -> bool:
+def is_published(weights: str | Path) -> bool:
     """Whether torchvision's published weights are meant: a file or folder of that name goes before them."""
-    return str(start) == TORCHVISION and not Path(start).exists()
+    return str(weights) == TORCHVISION and not Path(weights).exists()
 
 
-def card_of(start: str | Path) -> ModelCard | None:
+def card_of(weights: str | Path) -> ModelCard | None:
     """Read the card of what a run is to begin with; ``None`` for a file of tensors and for what is published.
 
     Raises :class:`WeightsError` where there is nothing, :class:`BundleError` where a folder is no run or bundle.
     """
-    if is_published(start):
+    if is_published(weights):
         return None
-    path = Path(start)
+    path = Path(weights)
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
         why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise WeightsError(
-            f"--from {printable(str(start))} {why}: give a run, a bundle, a .safetensors file or the word {TORCHVISION}"
+            f"--weights {printable(str(weights))} {why}: give a run, a bundle, a .safetensors file "
+            f"or the word {TORCHVISION}"
         ) from error
     if path.is_dir():
         return bundles.read(path).card
     if path.is_file() and not size:
-        raise WeightsError(f"{printable(str(start))} is empty: copy it again")
+        raise WeightsError(f"{printable(str(weights))} is empty: copy it again")
     return None
 
 
@@ -55,43 +57,47 @@ def normalization(card: ModelCard | None) -> dict[str, Any]:
     """Give what a run notes of how the network of its weights is to be fed, for JSON."""
     if card is None:
         return {}
-    rule = card.preprocessing
-    return {"mean": list(rule.mean), "std": list(rule.std), "channel_order": rule.channel_order}
+    preprocessing = card.preprocessing
+    return {
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "channel_order": preprocessing.channel_order,
+    }
 
 
-def fed_alike(rule: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
-    """Normalise pictures as the weights are used to, as :func:`normalization` noted it, where the channels agree."""
-    if len(origin.get("mean", ())) != rule.channels:
-        return rule
+def inherit_normalization(preprocessing: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
+    """Normalise images as the weights are used to, as :func:`normalization` noted it, where the channels agree."""
+    if len(origin.get("mean", ())) != preprocessing.channels:
+        return preprocessing
     mean, std = tuple(origin["mean"]), tuple(origin["std"])
-    return replace(rule, mean=mean, std=std, channel_order=origin["channel_order"])
+    return replace(preprocessing, mean=mean, std=std, channel_order=origin["channel_order"])
 
 
-def sized_alike(recipe: Recipe, card: ModelCard | None) -> Recipe:
-    """Take size, shape and channels of the pictures from the card where the recipe does not tell them."""
+def inherit_image_size(recipe: Recipe, card: ModelCard | None) -> Recipe:
+    """Take size, shape and channels of the images from the card where the recipe does not tell them."""
     if card is None:
         return recipe
-    rule = card.preprocessing
-    theirs = {"image_size": rule.size, "crop_fraction": rule.crop_fraction, "fit": rule.fit,
-              "in_channels": rule.channels}  # fmt: skip
+    preprocessing = card.preprocessing
+    theirs = {"image_size": preprocessing.size, "crop_fraction": preprocessing.crop_fraction,
+              "resize": preprocessing.resize, "in_channels": preprocessing.channels}  # fmt: skip
     told = recipe.model_fields_set
     return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in told})
 
 
-def channels_of(start: str | Path | None, card: ModelCard | None, network: str | Network | None) -> int | None:
+def channels_of(weights: str | Path | None, card: ModelCard | None, network: str | Network | None) -> int | None:
     """Tell for images of how many channels weights are that a run begins with, where it takes that over from them."""
-    if start is None or is_published(start):
+    if weights is None or is_published(weights):
         return None
     if card is not None:
         return card.preprocessing.channels
-    tensors = _headers(Path(start))
-    names = [network] if network is not None else weights.fitting(tensors)
+    tensors = _headers(Path(weights))
+    names = [network] if network is not None else layouts.fitting(tensors)
     try:
         (asked,) = (zoo.find(name) if isinstance(name, str) else name for name in names)
-        match, fitted = weights.fit(asked, tensors)
+        match, fitted = layouts.fit(asked, tensors)
     except ValueError:  # of several networks, or of none: what of it fits is seen when it is taken
         return None
-    return None if match.layout == weights.OWN else fitted.in_channels
+    return None if match.layout == layouts.OWN else fitted.in_channels
 
 
 def _headers(path: Path) -> Mapping[str, Header]:
@@ -103,7 +109,7 @@ def _headers(path: Path) -> Mapping[str, Header]:
         return {}
 
 
-def unfrozen(network: Network, freeze: str | None) -> Network:
+def drop_heads_on_frozen_stages(network: Network, freeze: str | None) -> Network:
     """Leave out the heads on stages that do not learn: nothing would come of what they learn.
 
     Raises :class:`NetworkError` on a stage it has not, :class:`RecipeError` where all is frozen.

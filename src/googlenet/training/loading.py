@@ -1,6 +1,6 @@
 """Batches for training: order = f(seed, epoch), augmentation = f(seed, epoch, index). Nothing else decides.
 
-A picture drawn again within an epoch, to balance the classes, is augmented anew: f(seed, epoch, index, times before).
+An image drawn again within an epoch, to balance the classes, is augmented anew: f(seed, epoch, index, times before).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from googlenet import machine
 from googlenet.card import Preprocessing
-from googlenet.data.image_set import Pictures
+from googlenet.data.image_set import ImageSet
 from googlenet.errors import ImageError, MachineError
 from googlenet.images.decode import Pixels
-from googlenet.images.resize import prepare, read, whole_square
-from googlenet.training.augment import smallest_side, vary
+from googlenet.images.resize import make_square, read, resize_and_crop
+from googlenet.training.augment import augment, smallest_side
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
@@ -41,13 +41,13 @@ _STOPPING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") i
 WATCH_SECONDS = 1.0  # between looks at whether the process that trains is still there
 MAX_WORKERS = 8
 NICE = 10  # how far processes that read stand back: a step that loses one of its cores loses all of them
-ROOM = 64 * 2**20  # bytes of decoded pictures that each process that reads may keep
+CACHE_BYTES = 64 * 2**20  # bytes of decoded images that each process that reads may keep
 SQUARES_AT_MOST = 4  # sides of the input: a random crop down to a sixteenth of the area still enlarges nothing
 
 
 @dataclass(frozen=True)
-class Place:
-    """A picture to be seen: in which epoch, which one, at what side in pixels, how often it came before in it."""
+class SampleKey:
+    """An image to be seen: in which epoch, which one, at what side in pixels, how often it came before in it."""
 
     epoch: int
     index: int
@@ -76,13 +76,13 @@ def _unpacked(images: Any, labels: Any, indices: list[int], unreadable: dict[int
     return Batch(torch.from_numpy(images), torch.from_numpy(labels), indices, unreadable)
 
 
-class Batches:
+class BatchSampler:
     """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
 
     ``shape`` gives, for a batch of an epoch, the pixels of a side and how many batches a step takes from there, which
     then come as one. A last batch smaller than ``batch_size`` is left out
     in training (``shuffle``), unless it is the only one. Where several processes train, number ``rank`` of ``ranks``
-    takes its slice of every batch; nothing is seen twice. Where ``classes``, the class of each picture, are given,
+    takes its slice of every batch; nothing is seen twice. Where ``classes``, the class of each image, are given,
     every class is drawn equally often.
     """
 
@@ -107,16 +107,18 @@ class Batches:
         whole, rest = divmod(self.count, self.batch_size)
         return whole if self.shuffle and whole else whole + bool(rest)
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         order, at = self._order(), self.start
         while at < len(self):
             side, batches = self.shape(self.epoch, at)
             begin, at = at, min(at + batches, len(self))
             some = order[begin * self.batch_size : at * self.batch_size]
-            yield [Place(self.epoch, index, side, before) for index, before in some[self.rank :: self.ranks].tolist()]
+            yield [
+                SampleKey(self.epoch, index, side, before) for index, before in some[self.rank :: self.ranks].tolist()
+            ]
 
     def _order(self) -> NDArray[np.int64]:
-        """Give (count, 2): the index of each picture and how often it came before."""
+        """Give (count, 2): the index of each image and how often it came before."""
         random = _generator(self.seed, self.epoch)
         if self.members is not None:
             return _balanced(random, self.members, self.count)
@@ -125,7 +127,7 @@ class Batches:
 
 
 def _members(classes: Sequence[int]) -> list[NDArray[np.int64]]:
-    """Give the indices of the pictures of each class that has any."""
+    """Give the indices of the images of each class that has any."""
     by_class = np.split(np.argsort(classes, kind="stable"), np.cumsum(np.bincount(classes))[:-1])
     return [members for members in by_class if len(members)]
 
@@ -133,58 +135,62 @@ def _members(classes: Sequence[int]) -> list[NDArray[np.int64]]:
 def _balanced(random: np.random.Generator, members: list[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
     """Draw every class equally often (the rest, too small to share, from some of them), as (index, how often before).
 
-    No picture comes again before all of its class have come.
+    No image comes again before all of its class have come.
     """
     share, rest = divmod(count, len(members))
     drawn = []
     for place, which in enumerate(random.permutation(len(members))):
-        pictures, wanted = members[which], share + (place < rest)
-        rounds = range(-(-wanted // len(pictures)))
-        shuffled = [np.stack([random.permutation(pictures), np.full_like(pictures, r)], axis=1) for r in rounds]
+        images, wanted = members[which], share + (place < rest)
+        rounds = range(-(-wanted // len(images)))
+        shuffled = [np.stack([random.permutation(images), np.full_like(images, r)], axis=1) for r in rounds]
         drawn += [np.concatenate(shuffled)[:wanted]] if shuffled else []
     return random.permutation(np.concatenate(drawn))
 
 
-class PictureDataset(Dataset[Any]):
-    """Pictures as (C, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
+class ImageDataset(Dataset[Any]):
+    """Images as (C, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
 
-    def __init__(self, pictures: Pictures, rule: Preprocessing, seed: int, augmentation: Augmentation | None) -> None:
-        self.pictures, self.rule, self.seed, self.augmentation = pictures, rule, seed, augmentation
-        self.at_least = rule.resize if augmentation is None else smallest_side(rule.size, augmentation)
-        self.decoded: dict[int, Pixels] = {}  # small pictures, so that they are decoded once
-        self.room = ROOM
+    def __init__(
+        self, images: ImageSet, preprocessing: Preprocessing, seed: int, augmentation: Augmentation | None
+    ) -> None:
+        self.images, self.preprocessing, self.seed, self.augmentation = images, preprocessing, seed, augmentation
+        self.at_least = (
+            preprocessing.resized_side if augmentation is None else smallest_side(preprocessing.size, augmentation)
+        )
+        self.decoded: dict[int, Pixels] = {}  # small images, so that they are decoded once
+        self.room = CACHE_BYTES
 
-    def __getitem__(self, place: Place) -> tuple[int, tuple[int, ...], Tensor | str]:
+    def __getitem__(self, place: SampleKey) -> tuple[int, tuple[int, ...], Tensor | str]:
         """Give index, classes and pixels, or the reason why there are none."""
-        labels = self.pictures.items[place.index].labels
+        labels = self.images.items[place.index].labels
         try:
             pixels = self._read(place.index)
         except ImageError as error:
             return place.index, labels, str(error)
         if self.augmentation is None:
-            seen = prepare(pixels, self.rule)
+            seen = resize_and_crop(pixels, self.preprocessing)
         else:
-            square = whole_square(pixels, self.rule.fit, SQUARES_AT_MOST * self.rule.size)
+            square = make_square(pixels, self.preprocessing.resize, SQUARES_AT_MOST * self.preprocessing.size)
             random = _generator(self.seed, place.epoch, place.index, place.before)
-            seen = vary(square, place.side, self.augmentation, random)
+            seen = augment(square, place.side, self.augmentation, random)
         return place.index, labels, torch.from_numpy(np.array(seen)).permute(2, 0, 1)
 
     def _read(self, index: int) -> Pixels:
-        """Decode a picture, or find it among those that were kept: the first ones, while there is room."""
+        """Decode an image, or find it among those that were kept: the first ones, while there is room."""
         pixels = self.decoded.get(index)
         if pixels is None:
-            pixels = read(self.pictures.items[index].source, self.rule, self.at_least)
+            pixels = read(self.images.items[index].source, self.preprocessing, self.at_least)
             if pixels.nbytes <= self.room:
                 self.decoded[index], self.room = pixels, self.room - pixels.nbytes
         return pixels
 
 
 def default_workers(processes_here: int = 1) -> int:
-    """Share the machine's cores out: how many processes read pictures for each that trains."""
+    """Share the machine's cores out: how many processes read images for each that trains."""
     return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // processes_here))
 
 
-def loader(dataset: PictureDataset, batches: Batches, task: Task, workers: int) -> DataLoader[Any]:
+def loader(dataset: ImageDataset, batches: BatchSampler, task: Task, workers: int) -> DataLoader[Any]:
     """Read and augment batches in ``workers`` processes, ahead of the training step; in this one where it is 0."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores: as was asked
@@ -215,14 +221,14 @@ class _Loader(DataLoader[Any]):
                 return super().__iter__()
         except (pickle.PicklingError, AttributeError) as error:
             raise MachineError(
-                f"processes that read pictures cannot be given what the script defines itself ({error}): put it into a "
+                f"processes that read images cannot be given what the script defines itself ({error}): put it into a "
                 "module of its own and import it, or train with workers=0 (--workers 0)"
             ) from error
         except OSError as error:
             no_room = error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT)  # for a semaphore
             why = "/dev/shm is full or cannot be written" if no_room else machine.explain(error)
             raise MachineError(
-                f"processes that read pictures cannot be started: {why}; --workers 0 needs none"
+                f"processes that read images cannot be started: {why}; --workers 0 needs none"
             ) from error
 
 

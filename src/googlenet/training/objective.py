@@ -25,13 +25,13 @@ class Objective(nn.Module):
     """A network and its loss as one module, so that one ``forward`` is all that is distributed.
 
     The losses of the auxiliary heads are added with the weight each head has in the network's data;
-    the outputs are not fused. ``class_weights`` (K,) weigh the pictures of each class against the others'.
+    the outputs are not fused. ``class_weights`` (K,) weigh the images of each class against the others'.
     """
 
     def __init__(
         self,
         network: ConvNet,
-        rule: Preprocessing,
+        preprocessing: Preprocessing,
         label_smoothing: float,
         task: Task,
         class_weights: Tensor | None = None,
@@ -39,7 +39,7 @@ class Objective(nn.Module):
         super().__init__()
         self.task = task
         self.network = network
-        self.normalise = Normalise(rule)
+        self.normalise = Normalise(preprocessing)
         self.label_smoothing = label_smoothing
         weights = [1.0, *(tap.weight for tap in network.network.aux)]
         self.weights: Tensor

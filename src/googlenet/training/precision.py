@@ -11,20 +11,22 @@ import torch
 from googlenet.card import Preprocessing
 from googlenet.inference.engine import precisions
 from googlenet.models.build import ConvNet
-from googlenet.training.gradients import quicken
+from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.objective import Objective
 from googlenet.training.task import OneLabel
 
 Precision = Literal["fp32", "bf16"]
-PIXELS = 8 * 224**2  # of the pictures of a trial step: with fewer, what is tried is how steps begin and end
+PIXELS = 8 * 224**2  # of the images of a trial step: with fewer, what is tried is how steps begin and end
 ROUNDS, SECONDS = 3, 0.3  # at least so many trials of each, and more of them while they are short
-WORTH = 0.8  # of the time: a gain smaller than that is not worth the digits, nor sure to be found a second time
+MAX_TIME_SHARE = (
+    0.8  # of the time: a gain smaller than that is not worth the digits, nor sure to be found a second time
+)
 
 
-def fastest(network: ConvNet, rule: Preprocessing, batch_size: int, device: str) -> Precision:
+def fastest(network: ConvNet, preprocessing: Preprocessing, batch_size: int, device: str) -> Precision:
     """Try a few training steps of ``network`` in each precision that the device has instructions for.
 
-    They are of ``batch_size`` pictures or, where those are large, of some of them.
+    They are of ``batch_size`` images or, where those are large, of some of them.
 
     bf16 keeps the weights, their moments and sums in 32 bits and computes convolutions and products in 16
     (Kalamkar et al., *A study of bfloat16 for deep learning training*, 2019).
@@ -34,12 +36,12 @@ def fastest(network: ConvNet, rule: Preprocessing, batch_size: int, device: str)
     if device != "cpu" or "bf16" not in precisions():
         return "fp32"
     with torch.random.fork_rng(devices=[]):
-        objective = Objective(copy.deepcopy(network), rule, 0.0, OneLabel(network.network.num_classes)).to(
+        objective = Objective(copy.deepcopy(network), preprocessing, 0.0, OneLabel(network.network.num_classes)).to(
             memory_format=torch.channels_last
         )
-        quicken(objective)
-        exact, fast = _compare(objective, min(batch_size, max(2, PIXELS // rule.size**2)), rule.size)
-        return "bf16" if fast < WORTH * exact else "fp32"
+        use_matmul_weight_gradients(objective)
+        exact, fast = _compare(objective, min(batch_size, max(2, PIXELS // preprocessing.size**2)), preprocessing.size)
+        return "bf16" if fast < MAX_TIME_SHARE * exact else "fp32"
 
 
 def _compare(objective: Objective, count: int, size: int) -> tuple[float, float]:

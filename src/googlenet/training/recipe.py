@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from googlenet.card import ToSquare
+from googlenet.card import ResizeMode
 from googlenet.data.image_set import VAL_FRACTION
 from googlenet.errors import RecipeError
 from googlenet.text import nearest, printable
@@ -28,7 +28,7 @@ MAX_LETTERS, MAX_DOTS = 2**20, 64  # of a recipe, and of one of its keys
 _COMMENTS, _KEYS = re.compile("#.*"), re.compile(r"[=,{}\[\]\n]")
 # Far more than any run needs, and no more than JSON and PyTorch hold.
 MAX_EPOCHS, MAX_MINUTES, MAX_BATCH_SIZE, MAX_SEED = 1_000_000, 1_000_000, 65_536, 2**63 - 1
-GRAIN = 16  # pictures grow by so many pixels at a time
+GRAIN = 16  # images grow by so many pixels at a time
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -60,18 +60,18 @@ class _Strict(BaseModel):
 
 
 class Augmentation(_Strict):
-    """How each picture is varied every time it is seen.
+    """How each image is varied every time it is seen.
 
-    ``crop_area`` and ``crop_aspect`` are the ranges of the random crop's share of the area and of its
-    width/height (Szegedy et al., 2014, section 6: 8 to 100 % and 3/4 to 4/3). ``flip``, ``distort`` (photometric:
-    Howard, 2013) and ``erase`` (a rectangle: Zhong et al., 2017) are probabilities.
+    ``crop_scale`` and ``crop_ratio`` are the ranges of the random crop's share of the area and of its
+    width/height (Szegedy et al., 2014, section 6: 8 to 100 % and 3/4 to 4/3). ``hflip_prob``, ``photometric_prob``
+    (Howard, 2013) and ``erasing_prob`` (a rectangle: Zhong et al., 2017) are probabilities.
     """
 
-    crop_area: Span = (0.35, 1.0)
-    crop_aspect: Span = (3 / 4, 4 / 3)
-    flip: Fraction = 0.5
-    distort: Fraction = 0.0
-    erase: Fraction = 0.25
+    crop_scale: Span = (0.35, 1.0)
+    crop_ratio: Span = (3 / 4, 4 / 3)
+    hflip_prob: Fraction = 0.5
+    photometric_prob: Fraction = 0.0
+    erasing_prob: Fraction = 0.25
 
 
 class Recipe(_Strict):
@@ -81,13 +81,13 @@ class Recipe(_Strict):
     place of ``epochs``: the schedule that the epochs span is then run over the time.
 
     ``lr`` is the highest learning rate. ``schedule = "cosine"`` rises to it over the share ``warmup`` of all steps
-    and falls to 0; ``"step"`` multiplies it by ``step_factor`` every ``step_epochs``. ``averaging`` is the
+    and falls to 0; ``"step"`` multiplies it by ``lr_gamma`` every ``step_epochs``. ``ema_decay`` is the
     decay of the moving average of the weights that is evaluated and shipped, 0 for none. For fine-tuning, each
     stage's rate is the next one's times ``lr_decay``, and stages up to ``freeze`` do not learn at all.
 
-    ``balance`` is what is done where classes differ in size: ``"loss"`` weighs each picture by n / (K · n_k), n_k
-    being the pictures of its class among all n of K classes; ``"sample"`` draws each class equally often, an epoch
-    being as long as ever.
+    ``class_balance`` is for classes of unequal size: ``"weighted_loss"`` weights each image by n / (K · n_k), n_k being
+    the images of its class among all n of K classes; ``"oversample"`` draws every class equally often, in an epoch
+    of the same length.
     """
 
     network: str = "googlenet_bn"  # a name of the zoo
@@ -96,14 +96,14 @@ class Recipe(_Strict):
     image_size: int | None = Field(default=None, ge=1, le=4096)  # None: the network's own
     # of the shorter side, in validation and after; None: the network's own
     crop_fraction: float | None = Field(default=None, ge=0.1, le=1)
-    # Pictures have this share of the size at first, and grow to it over the first ``grown`` of the schedule.
-    first_size: float = Field(default=1.0, ge=0.25, le=1)
-    grown: Fraction = 0.5
-    together: int = Field(
+    # Images have this share of the size at first, and grow to it over the first ``growth_fraction`` of the schedule.
+    initial_size: float = Field(default=1.0, ge=0.25, le=1)
+    growth_fraction: Fraction = 0.5
+    max_batches_per_step: int = Field(
         default=1, ge=1, le=64
-    )  # batches at most in a step of smaller pictures, which sees no more pixels
+    )  # batches at most in a step of smaller images, which sees no more pixels
     in_channels: int = Field(default=3, ge=1, le=1024)  # 1: grey, 3: RGB, any other: as the files have them
-    fit: ToSquare = "crop"  # how a picture becomes square
+    resize: ResizeMode = "crop"  # how an image becomes square
     batch_size: int = Field(default=64, ge=2, le=MAX_BATCH_SIZE)
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: what is fastest on the device, by trying
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -116,23 +116,23 @@ class Recipe(_Strict):
     schedule: Literal["cosine", "step"] = "cosine"
     warmup: Fraction = 0.1
     step_epochs: int = Field(default=8, ge=1, le=MAX_EPOCHS)
-    step_factor: float = Field(default=0.96, gt=0, le=1)
+    lr_gamma: float = Field(default=0.96, gt=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    averaging: float = Field(default=0.99, ge=0, lt=1)
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)  # None: the network's own
-    init: Literal["truncated_normal", "kaiming", "xavier", "own"] = "own"  # own: the network's
+    init: Literal["truncated_normal", "kaiming", "xavier"] | None = None  # None: the network's own
     val_fraction: float = Field(default=VAL_FRACTION, gt=0, lt=1)  # of each class, held out where DATA has no val/
     test_fraction: float = Field(default=0.0, ge=0, lt=1)  # of each class, kept apart and never looked at in training
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    balance: Literal["none", "loss", "sample"] = "none"
+    class_balance: Literal["none", "weighted_loss", "oversample"] = "none"
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
     def _distorts_colours_only(self) -> Recipe:
-        if self.augmentation.distort and self.in_channels != 3:
+        if self.augmentation.photometric_prob and self.in_channels != 3:
             raise ValueError(
-                f"augmentation.distort = {self.augmentation.distort:g} is for colours, with in_channels = 3, not "
-                f"{self.in_channels}: set it to 0 in a recipe of your own"
+                f"augmentation.photometric_prob = {self.augmentation.photometric_prob:g} is for colours, with "
+                f"in_channels = 3, not {self.in_channels}: set it to 0 in a recipe of your own"
             )
         return self
 
@@ -148,27 +148,27 @@ class Recipe(_Strict):
     def side(self, size: int, share: float, smallest: int) -> int:
         """Give the pixels of a side at a place of the schedule (0 to 1): a multiple of 16 until ``size`` is reached.
 
-        Smaller pictures first (Touvron et al., *Fixing the train-test resolution discrepancy*, 2019; Tan & Le,
+        Smaller images first (Touvron et al., *Fixing the train-test resolution discrepancy*, 2019; Tan & Le,
         *EfficientNetV2*, 2021) cost less while the rate is high, where detail counts least.
 
-        >>> [Recipe(first_size=0.75).side(64, share, 15) for share in (0.0, 0.25, 0.5, 1.0)]
+        >>> [Recipe(initial_size=0.75).side(64, share, 15) for share in (0.0, 0.25, 0.5, 1.0)]
         [48, 48, 64, 64]
         """
-        if share >= self.grown:
+        if share >= self.growth_fraction:
             return size
-        side = size * (self.first_size + (1 - self.first_size) * share / self.grown)
+        side = size * (self.initial_size + (1 - self.initial_size) * share / self.growth_fraction)
         return min(size, max(smallest, int(side) // GRAIN * GRAIN))
 
     def batches(self, size: int, side: int) -> int:
-        """Give how many batches a step takes while pictures have a smaller ``side`` than the ``size`` they grow to.
+        """Give how many batches a step takes while images have a smaller ``side`` than the ``size`` they grow to.
 
         With as many pixels as later, a step costs no more memory, and less of its time is spent on the weights
         (Wu et al., *A multigrid method for efficiently training video models*, 2020, section 3).
 
-        >>> [Recipe(together=2).batches(64, side) for side in (32, 48, 64)]
+        >>> [Recipe(max_batches_per_step=2).batches(64, side) for side in (32, 48, 64)]
         [2, 1, 1]
         """
-        return min(self.together, max(1, size**2 // side**2))
+        return min(self.max_batches_per_step, max(1, size**2 // side**2))
 
 
 def shipped_recipes() -> list[str]:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard, Preprocessing, ToSquare
+from googlenet.card import ModelCard, Preprocessing, ResizeMode
 from googlenet.data.depths import common_range
-from googlenet.data.image_set import LabelledData, Picture, Pictures, find_data, open_data, redraw
+from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, find_data, open_data, redraw
 from googlenet.data.splits import (
     BY_NAME,
     DRAWN,
@@ -41,11 +41,11 @@ from googlenet.errors import (
 from googlenet.extras import TRAINING, require
 from googlenet.images.decode import COLOURS
 from googlenet.inference.verify import golden_inputs
-from googlenet.parallel import cores
 from googlenet.machine import explained
 from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.spec import Network, from_json, to_json
+from googlenet.parallel import cores
 from googlenet.stages import stage
 from googlenet.text import escape_surrogates, first_few, printable
 from googlenet.training import directory, inherit, torchrun
@@ -54,7 +54,7 @@ from googlenet.training.recipe import Recipe, load_recipe
 from googlenet.training.settings import READING
 
 INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"  # a folder that PyTorch makes as it is loaded, for what is never compiled here
-Balance = Literal["none", "loss", "sample"]
+Balance = Literal["none", "weighted_loss", "oversample"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 OnBadImage = Literal["skip", "stop"]
 
@@ -69,16 +69,16 @@ def train(
     minutes: float | None = None,
     image_size: int | None = None,
     in_channels: int | None = None,
-    fit: ToSquare | None = None,
+    resize: ResizeMode | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
-    start: str | Path | None = None,
+    weights: str | Path | None = None,
     freeze: str | None = None,
     download: bool = False,
     seed: int | None = None,
     val_fraction: float | None = None,
     test_fraction: float | None = None,
-    balance: Balance | None = None,
+    class_balance: Balance | None = None,
     device: Device = "auto",
     precision: Literal["auto", "fp32", "bf16"] | None = None,
     resume: bool = False,
@@ -94,37 +94,37 @@ def train(
     """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
 
     Args:
-        data: a folder with one sub-folder of pictures per class, one with ``train/`` and ``val/``, a list (``.csv`` or
+        data: a folder with one sub-folder of images per class, one with ``train/`` and ``val/``, a list (``.csv`` or
             ``.jsonl``), ``"digits"``, the name of a set that was fetched, or :class:`LabelledData` made by hand. Where
-            its pictures may have several labels, the classes no longer exclude each other, and the bundle says of
+            its images may have several labels, the classes no longer exclude each other, and the bundle says of
             each from which probability on it is named.
         out: the run directory; it must be new, unless ``resume`` or ``overwrite``.
-        network: a name of the zoo, or a ``Network`` of your own; unless given, that of ``start``, else the recipe's.
+        network: a name of the zoo, or a ``Network`` of your own; unless given, that of ``weights``, else the recipe's.
         recipe: ``"default"``, ``"finetune"``, ``"paper"``, ``"notes"``, ``"digits"``, or a TOML file; what follows
-            overrides it. Unless given, ``"finetune"`` where there is a ``start``, else ``"default"``.
+            overrides it. Unless given, ``"finetune"`` where there is a ``weights``, else ``"default"``.
         minutes: train as well as can be done in so many minutes of wall time instead of ``epochs``; this call, the
             bundle included, ends within about a twentieth of it. Two runs differ then, as their speeds do.
-        start: weights to begin with (``--from``): a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
+        weights: pretrained weights to start from: a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
             tensor whose name and shape fit is taken; classifiers only where the classes are the same.
-        freeze: with ``start``, the last of the stages that do not learn; heads on these are left out.
+        freeze: with ``weights``, the last of the stages that do not learn; heads on these are left out.
         download: allow torchvision's weights, and ``data`` that is an address, to be fetched.
-        in_channels: 1 for grey, 3 (unless told) for RGB: any picture becomes so. 4 or any other number: what the files
+        in_channels: 1 for grey, 3 (unless told) for RGB: any image becomes so. 4 or any other number: what the files
             hold, as :func:`googlenet.images.decode.decode` tells.
         val_fraction: the share of each class, 0 to 1, that is held out to choose the best epoch by, where ``data`` does
             not say itself which images these are; unless given, the recipe's (0.2).
         test_fraction: the share of each class that is kept apart as well, and never looked at in training; unless
             given, the recipe's (0). ``evaluate(out, data, split="test")`` measures it.
-        balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
-            (``"loss"``), or draw each class equally often (``"sample"``: not where pictures have several labels).
-        fit: how a picture becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
+        class_balance: what to do where classes differ in size: nothing (``"none"``), weigh the small ones more
+            (``"weighted_loss"``), or draw every class equally often (``"oversample"``: not with several labels).
+        fit: how an image becomes square: ``"crop"`` its centre, ``"pad"`` it with grey, or ``"squash"`` it.
         device: where to compute; ``"auto"`` takes CUDA or Apple's GPU where there is one.
         precision: what to compute in; ``"auto"`` tries what the device has and takes the fastest, which is recorded.
         resume: go on from the newest sound checkpoint in ``out``, exactly where it stood, with the same images
             wherever they are now. With more ``epochs`` or ``minutes`` than before it goes on for longer, a run that
             has ended too: the learning rate is then that of a run of the new length at the same place.
         overwrite: delete the run that is in ``out`` first.
-        on_bad_image: leave out a picture that cannot be read, or stop at once.
-        workers: processes that read and augment pictures, 0 or more; unless given, one a core and at most 8. They
+        on_bad_image: leave out an image that cannot be read, or stop at once.
+        workers: processes that read and augment images, 0 or more; unless given, one a core and at most 8. They
             change no weight, and may differ when a run is resumed.
         checkpoint_minutes: save so often within an epoch; at its end a run is saved anyway.
         follow_links: take in what links in ``data`` lead to, wherever that is; linked folders too, and each file once.
@@ -138,10 +138,10 @@ def train(
 
     Raises:
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
-        WeightsError, BundleError: ``start`` cannot be read or does not fit; before any work is done.
+        WeightsError, BundleError: ``weights`` cannot be read or does not fit; before any work is done.
         StoppedError: Ctrl-C, SIGTERM or a terminal that was closed, after a checkpoint was written.
         MachineError: memory, open files, processes or places that the machine refused.
-        NonFiniteLossError: the loss became NaN or infinite; it names the pictures.
+        NonFiniteLossError: the loss became NaN or infinite; it names the images.
         DiskFullError: a checkpoint could not be written; the one before is intact.
 
     ::
@@ -150,21 +150,21 @@ def train(
     """
     begun = time.perf_counter()
     overrides = {"network": network, "epochs": epochs, "minutes": minutes, "image_size": image_size,
-                 "in_channels": in_channels, "fit": fit, "batch_size": batch_size, "lr": lr, "freeze": freeze,
-                 "seed": seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "balance": balance,
-                 "precision": precision}  # fmt: skip
+                 "in_channels": in_channels, "resize": resize, "batch_size": batch_size, "lr": lr, "freeze": freeze,
+                 "seed": seed, "val_fraction": val_fraction, "test_fraction": test_fraction,
+                 "class_balance": class_balance, "precision": precision}  # fmt: skip
     require("train", *TRAINING)
     _check_types(out, resume=resume, overwrite=overwrite, download=download)
     run = Path(out)
     _check_options(device, on_bad_image, workers, checkpoint_minutes)
     if torchrun.is_launched():
         resume = _work().of_first(device, resume or _is_to_go_on(run))
-    plan = look(run, recipe, overrides, start, resume=resume, overwrite=overwrite)
+    plan = look(run, recipe, overrides, weights, resume=resume, overwrite=overwrite)
     plan = look_at_data(plan, data, follow_links=follow_links, path_column=path_column, label_column=label_column,
                         multi_label=multi_label, download=download)  # fmt: skip
     if val_fraction is not None and not resume and not plan.data.made_here:
         raise DataError(
-            f"{plan.data.name} says itself which pictures are {' and '.join(plan.data.splits)}: "
+            f"{plan.data.name} says itself which images are {' and '.join(plan.data.splits)}: "
             f"--val-fraction {val_fraction:g} is for data that does not; leave it out"
         )
     plan = replace(plan, device=device, on_bad_image=on_bad_image, workers=workers, download=download, begun=begun,
@@ -192,15 +192,16 @@ def _work() -> Any:
 class Plan:
     """What is to be trained, on what and how, once nothing is wrong with it.
 
-    ``rule`` is how a picture becomes what the network sees; ``origin`` what is noted of the weights it begins with.
+    ``preprocessing`` is how an image becomes what the network sees; ``origin`` what is noted of the weights it begins
+    with.
     """
 
     run: Path
     settings: Recipe
     network: Network
-    rule: Preprocessing
+    preprocessing: Preprocessing
     origin: dict[str, Any] | None
-    start: str | Path | None
+    weights: str | Path | None
     asked: str | Network | None  # the network, where one was named
     resume: bool
     overwrite: bool
@@ -218,9 +219,11 @@ class Plan:
 
     def begun_with(self, card: ModelCard | None, origin: dict[str, Any]) -> Plan:
         """Note the weights that were read, and take over what was not known of published ones before."""
-        settings, network, rule = _settled(self.settings, self.network, card, origin)
-        rule = replace(rule, value_range=self.rule.value_range, color_profiles=self.rule.color_profiles)
-        return replace(self, settings=settings, network=network, rule=rule, origin=origin)
+        settings, network, preprocessing = _settled(self.settings, self.network, card, origin)
+        preprocessing = replace(
+            preprocessing, value_range=self.preprocessing.value_range, color_profiles=self.preprocessing.color_profiles
+        )
+        return replace(self, settings=settings, network=network, preprocessing=preprocessing, origin=origin)
 
     def with_hashes(self, hashes: Sequence[str]) -> Plan:
         """Note the sha256 of every image, in the order of ``data.split("all")``."""
@@ -244,7 +247,7 @@ class Plan:
         """Give what ``run.json`` holds, for JSON."""
         recorded = {"recipe": self.settings.model_dump(mode="json"), "network": to_json(self.network),
                     "data": self.described, "launch": torchrun.launch_id(),
-                    "reading": {name: getattr(self.rule, name) for name in READING}}  # fmt: skip
+                    "reading": {name: getattr(self.preprocessing, name) for name in READING}}  # fmt: skip
         return recorded | ({"from": self.origin} if self.origin else {})
 
 
@@ -252,12 +255,12 @@ def look(
     run: Path,
     recipe: str | Path | None,
     overrides: dict[str, Any],
-    start: str | Path | None = None,
+    weights: str | Path | None = None,
     *,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Plan:
-    """Look at everything but the pictures. ``overrides`` are settings that go before the recipe's.
+    """Look at everything but the images. ``overrides`` are settings that go before the recipe's.
 
     Raises what :func:`train` raises before any work is done.
     """
@@ -268,45 +271,46 @@ def look(
             directory.check_writable(run)
         before = directory.read_settings(run)
         directory.check_resumable(run)
-        settings, network = _resumed(run, before, overrides, start)
+        settings, network = _resumed(run, before, overrides, weights)
         card, origin, taken_over = None, before.get("from"), None
     else:
         before, taken_over = {}, None
-        card = None if start is None else inherit.card_of(start)
-        origin = None if start is None else {"source": str(start), **inherit.normalization(card)}
-        settings, network = _begun(recipe, overrides, asked, start, card)
+        card = None if weights is None else inherit.card_of(weights)
+        origin = None if weights is None else {"source": str(weights), **inherit.normalization(card)}
+        settings, network = _begun(recipe, overrides, asked, weights, card)
         if "in_channels" not in settings.model_fields_set:
-            taken_over = inherit.channels_of(start, card, asked)
+            taken_over = inherit.channels_of(weights, card, asked)
             settings = settings.model_copy(update={"in_channels": taken_over} if taken_over else {})
     _check_freeze(settings, origin)
-    settings, network, rule = _settled(settings, network, card, origin)
+    settings, network, preprocessing = _settled(settings, network, card, origin)
     _check_divisible(settings, torchrun.world_size())
     if not resume and torchrun.is_first_process():
         directory.check_free(run, overwrite)
-    return Plan(run, settings, network, rule, origin, start, asked, resume, overwrite, before, taken_over)
+    return Plan(run, settings, network, preprocessing, origin, weights, asked, resume, overwrite, before, taken_over)
 
 
 def look_at_data(plan: Plan, data: str | Path | LabelledData, **how: Any) -> Plan:
-    """Look at the pictures, too: at their names, and at a few of them. ``how`` to read them goes to ``open_data``."""
+    """Look at the images, too: at their names, and at a few of them. ``how`` to read them goes to ``open_data``."""
     settings = plan.settings
     name = data.name if isinstance(data, LabelledData) else data
     with stage(f"reading {name}"):
         if plan.resume:
-            pictures = _data_of_run(plan, data, how)
+            images = _data_of_run(plan, data, how)
         else:
-            pictures = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction,
-                                 test_fraction=settings.test_fraction, channels=plan.rule.channels, **how)  # fmt: skip
-        _check_balance(settings, pictures)
-        described = _describe(pictures)
+            images = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction,
+                               test_fraction=settings.test_fraction, channels=plan.preprocessing.channels,
+                               **how)  # fmt: skip
+        _check_balance(settings, images)
+        described = _describe(images)
         if plan.resume:
             _check_same_data(plan.run, plan.before["data"], described)
             described |= {key: plan.before["data"][key] for key in ("split", "record") if key in plan.before["data"]}
-        rule = _read_as(plan, pictures)
+        preprocessing = _read_as(plan, images)
         try:
-            golden_inputs(pictures.val, rule)  # pictures of which none can be read are told of before any work
+            golden_inputs(images.val, preprocessing)  # images of which none can be read are told of before any work
         except DataError as error:
             raise _of_other_channels(plan, error) from error
-    return replace(plan, data=pictures, described=described, rule=rule)
+    return replace(plan, data=images, described=described, preprocessing=preprocessing)
 
 
 def _of_other_channels(plan: Plan, error: DataError) -> DataError:
@@ -314,35 +318,35 @@ def _of_other_channels(plan: Plan, error: DataError) -> DataError:
     if plan.taken_over in (None, 1, COLOURS):
         return error
     return DataError(
-        f"the weights of --from see {plan.taken_over} channels: {error}; with --in-channels 3 the first convolution is "
-        "learnt anew, from any pictures as RGB"
+        f"--weights were trained on {plan.taken_over} channels: {error}; with --in-channels 3 the first convolution is "
+        "learnt anew, from any images as RGB"
     )
 
 
 def _read_as(plan: Plan, data: LabelledData) -> Preprocessing:
     """Settle how images are read: a run goes on as it began; before there was a choice, profiles were ignored."""
     if not plan.resume:
-        return replace(plan.rule, value_range=common_range(data.train, plan.rule.channels))
+        return replace(plan.preprocessing, value_range=common_range(data.train, plan.preprocessing.channels))
     reading = plan.before.get("reading", {"value_range": None, "color_profiles": "ignored"})
     found = reading["value_range"]
-    return replace(plan.rule, **{**reading, "value_range": found and tuple(found)})
+    return replace(plan.preprocessing, **{**reading, "value_range": found and tuple(found)})
 
 
 def _begun(
     recipe: str | Path | None,
     overrides: dict[str, Any],
     asked: str | Network | None,
-    start: str | Path | None,
+    weights: str | Path | None,
     card: ModelCard | None,
 ) -> tuple[Recipe, Network]:
     """Give recipe and network of a new run: as asked, else those of the weights it begins with, else the recipe's."""
     network = asked
     if network is None and card is not None:
         network = from_json(card.network)
-    elif network is None and start is not None and inherit.is_published(start):
+    elif network is None and weights is not None and inherit.is_published(weights):
         network = zoo.find(inherit.TORCHVISION_NETWORK)
     name = network.name if isinstance(network, Network) else network
-    usual = "default" if start is None else inherit.RECIPE
+    usual = "default" if weights is None else inherit.RECIPE
     settings = load_recipe(usual if recipe is None else recipe, **overrides | {"network": name})
     return settings, network if isinstance(network, Network) else zoo.find(settings.network)
 
@@ -351,23 +355,23 @@ def _settled(
     settings: Recipe, network: Network, card: ModelCard | None, origin: Mapping[str, Any] | None
 ) -> tuple[Recipe, Network, Preprocessing]:
     """Take over from the weights what the settings leave open."""
-    settings = inherit.sized_alike(settings, card)
-    network = replace(inherit.unfrozen(network, settings.freeze), in_channels=settings.in_channels)
-    return settings, network, inherit.fed_alike(_preprocessing(settings, network), origin or {})
+    settings = inherit.inherit_image_size(settings, card)
+    network = replace(inherit.drop_heads_on_frozen_stages(network, settings.freeze), in_channels=settings.in_channels)
+    return settings, network, inherit.inherit_normalization(_preprocessing(settings, network), origin or {})
 
 
 def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     size = recipe.image_size or network.input_size
     if size < minimum_size(network):
         raise InputSizeError(f"--image-size {size}: {too_small(network, size, size)}")
-    return network.preprocessing(size, recipe.crop_fraction, recipe.fit)
+    return network.preprocessing(size, recipe.crop_fraction, recipe.resize)
 
 
 def _check_balance(recipe: Recipe, data: LabelledData) -> None:
-    if recipe.balance == "sample" and data.multi_label:
+    if recipe.class_balance == "oversample" and data.multi_label:
         raise RecipeError(
-            f"--balance sample draws by class, and pictures of {data.name} have several labels, or none: "
-            "use --balance loss or none"
+            f"--class-balance oversample draws by class, and images of {data.name} have several labels, or none: "
+            "use --class-balance weighted_loss or none"
         )
 
 
@@ -384,7 +388,7 @@ def _describe(data: LabelledData) -> dict[str, Any]:
 def _data_of_run(plan: Plan, data: str | Path | LabelledData, how: Mapping[str, Any]) -> LabelledData:
     """Find the images of a run that goes on, wherever they are now, split and ordered as they were recorded."""
     before, settings = plan.before["data"], plan.settings
-    found = find_data(data, plan.rule.channels, **how)
+    found = find_data(data, plan.preprocessing.channels, **how)
     if "record" not in before:  # it was begun by version 0.1.0
         by_name = before["split"] == BY_NAME
         return redraw(found, settings.seed, settings.val_fraction, None if by_name else settings.test_fraction)
@@ -392,18 +396,18 @@ def _data_of_run(plan: Plan, data: str | Path | LabelledData, how: Mapping[str, 
     items = [(split, item) for split, part in found.splits.items() for item in part.items]
     if len(items) != len(rows):
         raise _other_images(plan, found.name, rows, [item.name for _, item in items])
-    together = _work().hashes_together if torchrun.is_launched() else hashes_told
-    order, new = Record(rows).order(items, together([item for _, item in items]))
+    max_batches_per_step = _work().hashes_together if torchrun.is_launched() else hashes_told
+    order, new = Record(rows).order(items, max_batches_per_step([item for _, item in items]))
     if new:
         missing = [row for row, index in zip(rows, order, strict=True) if index is None]
         raise _other_images(plan, found.name, missing, [items[index][1].name for index in new])
-    splits: dict[str, list[Picture]] = defaultdict(list)
+    splits: dict[str, list[LabelledImage]] = defaultdict(list)
     for row, index in zip(rows, order, strict=True):
         assert index is not None  # as many as there are rows, and none is new
         item = items[index][1]
         same = escape_surrogates(item.name) == row.name
         splits[row.split].append(item if same else replace(item, name=row.name))
-    parts = {split: Pictures(found.class_names, tuple(items)) for split, items in splits.items()}
+    parts = {split: ImageSet(found.class_names, tuple(items)) for split, items in splits.items()}
     return replace(found, splits=parts)
 
 
@@ -419,13 +423,13 @@ def _other_images(plan: Plan, name: str, rows: Sequence[Recorded], names: Sequen
     ]
     run = printable(str(plan.run))
     return CheckpointError(
-        f"{run} was started on other pictures than those in {printable(name)}: {', '.join(parts)}; put back what was "
-        f"there, or start a new run with these pictures and what {run} has learnt: --from {run} --out NEW"
+        f"{run} was started on other images than those in {printable(name)}: {', '.join(parts)}; put back what was "
+        f"there, or start a new run with these images and what {run} has learnt: --weights {run} --out NEW"
     )
 
 
 def _resumed(
-    run: Path, settings: dict[str, Any], overrides: dict[str, Any], start: str | Path | None
+    run: Path, settings: dict[str, Any], overrides: dict[str, Any], weights: str | Path | None
 ) -> tuple[Recipe, Network]:
     """Take recipe and network of the run; what was asked for beside --resume must agree with them, or be longer."""
     recipe = Recipe(**settings["recipe"])
@@ -436,8 +440,8 @@ def _resumed(
         if value is not None and name not in longer and getattr(recipe, name) != value
     ]
     origin = settings.get("from")
-    if start is not None and str(start) != (origin or {}).get("source"):
-        differing.append(f"--from {start} (it has {origin and origin['source']})")
+    if weights is not None and str(weights) != (origin or {}).get("source"):
+        differing.append(f"--weights {weights} (it has {origin and origin['source']})")
     if differing:
         raise RunError(f"{run} was started with other settings: {', '.join(differing)}; leave them out to resume")
     if origin and not directory.has_checkpoint(run):
@@ -510,7 +514,7 @@ def _check_divisible(recipe: Recipe, count: int) -> None:
 def _check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
     if recipe.freeze is not None and origin is None:
         raise RecipeError(
-            f"--freeze {recipe.freeze} without --from: weights that nobody trained would never learn; say whose to "
+            f"--freeze {recipe.freeze} without --weights: weights that nobody trained would never learn; say whose to "
             "begin with, or leave it out"
         )
 
@@ -519,6 +523,6 @@ def _check_same_data(run: Path, before: dict[str, Any], described: dict[str, Any
     same = before["fingerprint"] == described["fingerprint"]
     if not same or before.get("multi_label", False) != described["multi_label"]:
         raise CheckpointError(
-            f"{run} was started on other pictures ({before['train']} + {before['val']} of {before['name']}, now "
+            f"{run} was started on other images ({before['train']} + {before['val']} of {before['name']}, now "
             f"{described['train']} + {described['val']} of {described['name']}): start a new run"
         )

@@ -1,4 +1,4 @@
-"""What is learnt from a picture's labels: one class each, or any number of them. Targets, losses and scores.
+"""What is learnt from an image's labels: one class each, or any number of them. Targets, losses and scores.
 
 Everything that differs between the two is here; the rest of training asks its task.
 """
@@ -18,8 +18,8 @@ from googlenet.data.image_set import LabelledData
 from googlenet.evaluation.metrics import average_precisions, best_thresholds, mean_defined
 
 
-class Tally(Protocol):
-    """What is counted while the held-out pictures go by."""
+class MetricAccumulator(Protocol):
+    """What is counted while the held-out images go by."""
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
         """Count a batch: (N, K) logits and its targets."""
@@ -28,11 +28,11 @@ class Tally(Protocol):
         """Give fractions of 1 by name."""
 
     def thresholds(self) -> tuple[float, ...]:
-        """Give the probability from which on a picture is taken to be of a class, for each; () where they compete."""
+        """Give the probability from which on an image is taken to be of a class, for each; () where they compete."""
 
 
 class Task(Protocol):
-    """What the labels of a picture mean.
+    """What the labels of an image mean.
 
     ``metric`` names the score that the best epoch is chosen by, ``counted`` the one that :meth:`correct` counts for.
     """
@@ -41,24 +41,24 @@ class Task(Protocol):
     counted: str
 
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
-        """Make what a loss takes of the class numbers of N pictures."""
+        """Make what a loss takes of the class numbers of N images."""
 
     def loss(
         self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
     ) -> Tensor:
-        """Give the loss of (N, K) logits, a scalar: the mean over the pictures, 0 where there are none.
+        """Give the loss of (N, K) logits, a scalar: the mean over the images, 0 where there are none.
 
         ``class_weights`` (K,) weigh what is of each class. They do not divide the mean, which is then the same for
         one process and for several that have a slice each.
         """
 
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         """Give the loss of an answer that tells nothing."""
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
-        """Count the pictures whose answer is wholly right."""
+        """Count the images whose answer is wholly right."""
 
-    def tally(self) -> Tally:
+    def metric_accumulator(self) -> MetricAccumulator:
         """Begin to count."""
 
 
@@ -68,7 +68,7 @@ def task_of(data: LabelledData) -> Task:
 
 
 class OneLabel:
-    """Each picture is of one class: softmax and cross-entropy, top-1 and top-5 accuracy."""
+    """Each image is of one class: softmax and cross-entropy, top-1 and top-5 accuracy."""
 
     metric = counted = "top1"
 
@@ -86,21 +86,21 @@ class OneLabel:
         total = F.cross_entropy(logits.float(), targets, class_weights, reduction="sum", label_smoothing=smoothing)
         return total / max(len(targets), 1)
 
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         """Give ln K."""
         return math.log(self.classes)
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
-        """Count the pictures whose likeliest class is the true one."""
+        """Count the images whose likeliest class is the true one."""
         return int((logits.argmax(1) == targets).sum())
 
-    def tally(self) -> Tally:
+    def metric_accumulator(self) -> MetricAccumulator:
         """Count top-1 and top-5."""
         return _Ranked()
 
 
 class SeveralLabels:
-    """Each picture is of any number of ``classes`` classes: sigmoids and binary cross-entropy, average precision."""
+    """Each image is of any number of ``classes`` classes: sigmoids and binary cross-entropy, average precision."""
 
     metric, counted = "map", "exact"
 
@@ -108,7 +108,7 @@ class SeveralLabels:
         self.classes = classes
 
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
-        """Give 1 for each class a picture is of and 0 for the others, (N, K)."""
+        """Give 1 for each class an image is of and 0 for the others, (N, K)."""
         targets = torch.zeros(len(labels), self.classes)
         for row, numbers in zip(targets, labels, strict=True):
             row[list(numbers)] = 1
@@ -117,20 +117,20 @@ class SeveralLabels:
     def loss(
         self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
     ) -> Tensor:
-        """Binary cross-entropy, the mean over pictures and classes; targets go by ``smoothing`` / 2 towards 1/2."""
+        """Binary cross-entropy, the mean over images and classes; targets go by ``smoothing`` / 2 towards 1/2."""
         smoothed = targets * (1 - smoothing) + smoothing / 2
         total = F.binary_cross_entropy_with_logits(logits.float(), smoothed, pos_weight=class_weights, reduction="sum")
         return total / max(targets.numel(), 1)
 
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         """Give ln 2."""
         return math.log(2)
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
-        """Count the pictures of which, at probabilities of 1/2, exactly the true classes are named."""
+        """Count the images of which, at probabilities of 1/2, exactly the true classes are named."""
         return int(((logits >= 0) == targets.bool()).all(1).sum())
 
-    def tally(self) -> Tally:
+    def metric_accumulator(self) -> MetricAccumulator:
         """Keep all probabilities, for their order decides."""
         return _Kept(self)
 

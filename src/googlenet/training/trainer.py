@@ -18,26 +18,26 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from googlenet.card import Preprocessing
-from googlenet.data.image_set import LabelledData, Picture
+from googlenet.data.image_set import LabelledData, LabelledImage
 from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
 from googlenet.text import first_few, printable
 from googlenet.training import checkpoint
+from googlenet.training.budget import Budget, Epochs, Minutes
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.distributed import Processes, synchronise
-from googlenet.training.gradients import quicken
-from googlenet.training.loading import Batch, Batches, PictureDataset, Place, default_workers, loader
+from googlenet.training.gradients import use_matmul_weight_gradients
+from googlenet.training.loading import Batch, BatchSampler, ImageDataset, SampleKey, default_workers, loader
 from googlenet.training.objective import Objective, balancing_weights
-from googlenet.training.budget import Epochs, Minutes, Pace
 from googlenet.training.recipe import Recipe
 from googlenet.training.task import task_of
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
-NOTHING = 0.005  # of the loss of guessing: what is nearer to it has learnt nothing
-ENOUGH = 10  # steps of an epoch after which something should have been learnt
-AVERAGED_EVERY = 4  # batches, and at the end of an epoch: small pictures feel the 40 MB of every time
-FORESEEN = 32  # pictures that tell how long the validation of all will take
+CHANCE_TOLERANCE = 0.005  # of the loss of guessing: what is nearer to it has learnt nothing
+MIN_STEPS = 10  # steps of an epoch after which something should have been learnt
+AVERAGED_EVERY = 4  # batches, and at the end of an epoch: small images feel the 40 MB of every time
+FORESEEN = 32  # images that tell how long the validation of all will take
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class EpochResult:
     train: dict[str, float]
     val_loss: float
     val: dict[str, float]
-    pictures_per_second: float
+    images_per_second: float
     seconds: float
-    waiting: float  # the share of the seconds in which the step waited for pictures
+    waiting: float  # the share of the seconds in which the step waited for images
 
     def to_row(self) -> dict[str, Any]:
         """Give one level of names: ``val_top1`` for what ``val`` calls ``top1``."""
@@ -71,7 +71,7 @@ class EpochResult:
 class Progress:
     """Where the run stands. ``batch`` batches of ``epoch`` (from 0) are done.
 
-    ``sums``, ``correct``, ``seen``, ``seconds`` and ``waiting`` (those of them spent waiting for pictures) are of all
+    ``sums``, ``correct``, ``seen``, ``seconds`` and ``waiting`` (those of them spent waiting for images) are of all
     since the last row of the log; ``elapsed`` are the seconds since the run was begun, pauses between stopping and
     resuming left out. ``best_sha256`` is of the weights of the best epoch, as they were saved; those of the epochs up
     to ``lost`` are there no more.
@@ -114,7 +114,7 @@ class Progress:
         return bool(self.history) and self.history[-1].epoch == self.epoch and not (self.batch or self.seen)
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Who is told how it goes, and may ask to stop."""
 
     def step(self, progress: Progress, steps: int, loss: float) -> None:
@@ -124,7 +124,7 @@ class Watcher(Protocol):
         """Hear of a finished epoch."""
 
     def unreadable(self, name: str, reason: str) -> None:
-        """Hear of a picture that could not be read, once for each."""
+        """Hear of an image that could not be read, once for each."""
 
     def warn(self, message: str) -> None:
         """Hear of something that is going wrong, and what to try."""
@@ -133,11 +133,11 @@ class Watcher(Protocol):
         """Say whether to save and stop now."""
 
 
-class Fit:
+class Trainer:
     """One training run in memory: network, optimizer, moving average, data, and where it stands.
 
     ``begun`` is when it was begun, by ``time.perf_counter()``: what its minutes are counted from. ``workers`` processes
-    read pictures; within an epoch a checkpoint is written every ``checkpoint_minutes``. ``identity`` says in each
+    read images; within an epoch a checkpoint is written every ``checkpoint_minutes``. ``identity`` says in each
     checkpoint of which run it is.
     """
 
@@ -146,7 +146,7 @@ class Fit:
         network: ConvNet,
         data: LabelledData,
         recipe: Recipe,
-        rule: Preprocessing,
+        preprocessing: Preprocessing,
         fabric: Fabric,
         stop_on_bad_image: bool = False,
         begun: float | None = None,
@@ -155,37 +155,41 @@ class Fit:
         identity: str = "",
     ) -> None:
         self.identity = identity
-        self.data, self.recipe, self.rule, self.fabric = data, recipe, rule, fabric
+        self.data, self.recipe, self.preprocessing, self.fabric = data, recipe, preprocessing, fabric
         self.stop_on_bad_image = stop_on_bad_image
         self.begun = time.perf_counter() if begun is None else begun
         self.progress = Progress()
         self.processes = processes = Processes(fabric.device)
         self.checkpoint_seconds, self.saved = 60 * checkpoint_minutes, 0.0  # when the last was saved, as `elapsed`
         self.task = task_of(data)
-        self.thresholds = self.task.tally().thresholds()  # of the last validation, once there was one
-        weights = balancing_weights(list(data.train.counts().values())) if recipe.balance == "loss" else None
-        objective = Objective(network, rule, recipe.label_smoothing, self.task, weights)
+        self.thresholds = self.task.metric_accumulator().thresholds()  # of the last validation, once there was one
+        weights = (
+            balancing_weights(list(data.train.counts().values())) if recipe.class_balance == "weighted_loss" else None
+        )
+        objective = Objective(network, preprocessing, recipe.label_smoothing, self.task, weights)
         objective.to(memory_format=torch.channels_last)
         self.network = network
-        quicken(objective)
+        use_matmul_weight_gradients(objective)
         if processes.count > 1:
             synchronise(objective, fabric.device)
         self.objective: nn.Module
         self.objective, self.optimizer = fabric.setup(objective, _optimizer(network, recipe))
         self.averaged = (
-            AveragedModel(network, multi_avg_fn=self._average, use_buffers=True) if recipe.averaging else None
+            AveragedModel(network, multi_avg_fn=self._average, use_buffers=True) if recipe.ema_decay else None
         )
         self.normalise = objective.normalise
         share = (processes.rank, processes.count)
-        classes = [item.label for item in data.train.items] if recipe.balance == "sample" else None
-        self.batches = Batches(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
+        classes = [item.label for item in data.train.items] if recipe.class_balance == "oversample" else None
+        self.batches = BatchSampler(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
         self.pace = _pace(recipe, len(self.batches))
-        train = PictureDataset(data.train, rule, recipe.seed, recipe.augmentation)
+        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation)
         workers = default_workers(processes.count_here) if workers is None else workers
         self.train_loader = loader(train, self.batches, self.task, workers)
-        val = PictureDataset(data.val, rule, recipe.seed, None)
-        in_order = Batches(len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: (rule.size, 1), *share)
-        self.val_loader = loader(val, in_order, self.task, workers)
+        val = ImageDataset(data.val, preprocessing, recipe.seed, None)
+        map_ordered = BatchSampler(
+            len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: (preprocessing.size, 1), *share
+        )
+        self.val_loader = loader(val, map_ordered, self.task, workers)
 
     @property
     def best_network(self) -> ConvNet:
@@ -201,41 +205,41 @@ class Fit:
         """The epoch of the highest score so far."""
         return self.progress.best(self.task.metric)
 
-    def run(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+    def run(self, callback: Callback, checkpoints: Checkpoints) -> bool:
         """Train until the recipe's epochs or minutes are over. ``False`` when stopped before, and saved."""
         while not self._is_finished():
-            if not self._train_epoch(watcher, checkpoints):
+            if not self._train_epoch(callback, checkpoints):
                 self.save(checkpoints)
                 return False
             if not self.pace.validates(self.progress):
                 self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
-            elif not self._close_epoch(watcher, checkpoints):
+            elif not self._close_epoch(callback, checkpoints):
                 self.save(checkpoints)
                 return False
         return True
 
     def close(self) -> None:
-        """End the processes that read pictures. Left to the garbage collector that can take seconds."""
+        """End the processes that read images. Left to the garbage collector that can take seconds."""
         del self.train_loader, self.val_loader
 
     def _is_finished(self) -> bool:
         """Whether no step is left and what the steps did is validated."""
         return self.pace.is_up(self.progress) and self.best is not None and not self.progress.seen
 
-    def _close_epoch(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+    def _close_epoch(self, callback: Callback, checkpoints: Checkpoints) -> bool:
         """Validate and save. ``False`` when asked to stop: validation is then to be done again."""
         begun = time.perf_counter()
-        result = self._finish_epoch(watcher)
+        result = self._finish_epoch(callback)
         if result is None:
             return False
         if result is self.best:
             self._save_best(checkpoints, result.epoch)
-        self.progress.elapsed = self.processes.first(self._elapsed())
+        self.progress.elapsed = self.processes.broadcast(self._elapsed())
         self.save(checkpoints)
-        watcher.epoch(result)
+        callback.epoch(result)
         if message := self._learnt_nothing(result):
-            watcher.warn(message)
-        self.pace.validated(self.processes.first(time.perf_counter() - begun))
+            callback.warn(message)
+        self.pace.validated(self.processes.broadcast(time.perf_counter() - begun))
         return True
 
     def _save_best(self, checkpoints: Checkpoints, epoch: int) -> None:
@@ -246,17 +250,18 @@ class Fit:
 
     def _learnt_nothing(self, result: EpochResult) -> str | None:
         """Say which heads guess as well after the epoch as before it: their loss stays at ln K."""
-        guessing = self.task.guessing()
+        chance_loss = self.task.chance_loss()
         names = ["the classifier", *(tap.name for tap in self.network.network.aux)]
         stuck = [
             name
             for name, loss in zip(names, result.head_losses, strict=True)
-            if abs(loss - guessing) < NOTHING * guessing
+            if abs(loss - chance_loss) < CHANCE_TOLERANCE * chance_loss
         ]
-        if not stuck or len(self.batches) < ENOUGH:
+        if not stuck or len(self.batches) < MIN_STEPS:
             return None
         return (
-            f"{', '.join(stuck)} learnt nothing in epoch {result.epoch}: the loss is {guessing:.3f}, as of guessing; "
+            f"{', '.join(stuck)} learnt nothing in epoch {result.epoch}: the loss is {chance_loss:.3f}, that of "
+            "chance; "
             'try a --network with batch normalisation, another --lr, or another init ("truncated_normal") in the recipe'
         )
 
@@ -265,7 +270,7 @@ class Fit:
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write everything needed to go on exactly from here. Raises :class:`NonFiniteLossError` if nothing could."""
-        states = self.processes.gather(_random_states())
+        states = self.processes.all_gather(_random_states())
         tensors = {
             **checkpoint.with_prefix("network", self.network.state_dict()),
             **checkpoint.with_prefix("averaged", self.averaged.state_dict() if self.averaged else {}),
@@ -278,7 +283,7 @@ class Fit:
             state = {"recipe": self.recipe.model_dump(mode="json"), "progress": self.progress.to_state(),
                      "identity": self.identity, "thresholds": self.thresholds}  # fmt: skip
             checkpoints.save(self.progress.epoch * len(self.batches) + self.progress.batch, tensors, state)
-        self.processes.wait()
+        self.processes.barrier()
         self.saved = self.progress.elapsed
 
     def restore(self, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
@@ -287,7 +292,7 @@ class Fit:
         Raises :class:`CheckpointError` when there are some but none is sound; where there is none nothing changes.
         """
         found = self._newest_sound(checkpoints, say) if self.processes.is_first else None
-        found = self.processes.first(found)
+        found = self.processes.broadcast(found)
         if found is None:
             return
         if not self.processes.is_first:
@@ -371,11 +376,13 @@ class Fit:
 
     @torch.no_grad()
     def foresee_validation(self) -> float:
-        """Read and run a few of the pictures: the seconds that validation will take."""
-        network, pictures, count = self.best_network.eval(), self.val_loader.dataset, len(self.data.val)
+        """Read and run a few of the images: the seconds that validation will take."""
+        network, dataset, count = self.best_network.eval(), self.val_loader.dataset, len(self.data.val)
         some = range(0, count, -(-count // FORESEEN))
         begun = time.perf_counter()
-        batch: Batch = self.val_loader.collate_fn([pictures[Place(0, index, self.rule.size)] for index in some])
+        batch: Batch = self.val_loader.collate_fn(
+            [dataset[SampleKey(0, index, self.preprocessing.size)] for index in some]
+        )
         reading = (time.perf_counter() - begun) / len(some) / max(1, self.val_loader.num_workers)
         images = self.fabric.to_device(batch.images)
         taken = [0.0]
@@ -389,7 +396,7 @@ class Fit:
             network(self.normalise(images)).sum().item()
         return time.perf_counter() - begun
 
-    def _train_epoch(self, watcher: Watcher, checkpoints: Checkpoints) -> bool:
+    def _train_epoch(self, callback: Callback, checkpoints: Checkpoints) -> bool:
         """Do the steps left of this epoch, or until the time is up, and save now and then.
 
         ``False`` when asked to stop, after the step that was under way.
@@ -400,14 +407,14 @@ class Fit:
         clock = time.perf_counter()
         for batch in self.train_loader if progress.batch < steps else ():
             progress.waiting += time.perf_counter() - clock
-            count, batches = self._readable(batch, self.data.train.items, watcher)
+            count, batches = self._readable(batch, self.data.train.items, callback)
             loss = self._step(batch, count) if count > 1 else math.nan
             self._advance(batches)
             now = time.perf_counter()
             progress.seconds += now - clock
-            watcher.step(progress, steps, loss)
+            callback.step(progress, steps, loss)
             seconds, clock = now - clock, now
-            if self._agree(watcher, seconds, batch.images.shape[0] * batch.images.shape[-1] ** 2):
+            if self._agree(callback, seconds, batch.images.shape[0] * batch.images.shape[-1] ** 2):
                 return False
             if self.pace.is_up(progress):
                 break
@@ -415,34 +422,34 @@ class Fit:
                 self.save(checkpoints)
         return True
 
-    def _agree(self, watcher: Watcher, seconds: float = 0.0, pixels: int = 0) -> bool:
+    def _agree(self, callback: Callback, seconds: float = 0.0, pixels: int = 0) -> bool:
         """Let all processes have the first one's clock, and all stop where one is asked to.
 
         ``seconds`` and ``pixels`` are of the step, where there was one.
         """
         clocks = (self._elapsed(), seconds) if self.processes.is_first else (0.0, 0.0)
-        stop, self.progress.elapsed, seconds, seen = self.processes.sum(watcher.should_stop(), *clocks, pixels)
+        stop, self.progress.elapsed, seconds, seen = self.processes.all_reduce(callback.should_stop(), *clocks, pixels)
         if seen:
             self.pace.stepped(seconds, int(seen))
         return stop > 0
 
     def _step(self, batch: Batch, count: int) -> float:
-        """Learn from a batch, of which all processes together could read ``count`` pictures."""
+        """Learn from a batch, of which all processes together could read ``count`` images."""
         lr = self._learning_rate(self.pace.share(self.progress))
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         labels = self.fabric.to_device(batch.labels)
         n, images = len(labels), batch.images
         if not n:  # the other processes have some
-            images = images.new_empty(0, self.rule.channels, self.rule.size, self.rule.size)
+            images = images.new_empty(0, self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
         losses = self.objective(self.fabric.to_device(images), labels)
         numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
         correct = self.task.correct(losses.logits, labels)
-        *sums, correct_of_all = self.processes.sum(*(n * x if n else 0.0 for x in numbers), correct)
+        *sums, correct_of_all = self.processes.all_reduce(*(n * x if n else 0.0 for x in numbers), correct)
         if not all(map(math.isfinite, sums)):
             raise self._non_finite("the loss", self._names(batch, self.data.train.items))
         self.optimizer.zero_grad(set_to_none=True)
-        # Gradients are averaged over the processes: each counts by its share of the pictures.
+        # Gradients are averaged over the processes: each counts by its share of the images.
         self.fabric.backward(losses.total * (self.processes.count * n / count))
         self.optimizer.step()
         self._count(sums, int(correct_of_all), count)
@@ -459,7 +466,7 @@ class Fit:
     def _average(self, averages: Tensors, values: Tensors, count: Tensor | int) -> None:
         """Average exponentially, with a short memory at first so that short runs are not held back by their start."""
         since = self.progress.batch % AVERAGED_EVERY or AVERAGED_EVERY
-        keep = min(self.recipe.averaging**since, (1 + int(count)) / (10 + int(count)))
+        keep = min(self.recipe.ema_decay**since, (1 + int(count)) / (10 + int(count)))
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, values, 1 - keep)
         else:  # batch normalisation's count of batches
@@ -471,9 +478,9 @@ class Fit:
         progress.correct += correct
         progress.seen += count
 
-    def _finish_epoch(self, watcher: Watcher) -> EpochResult | None:
+    def _finish_epoch(self, callback: Callback) -> EpochResult | None:
         progress = self.progress
-        validated = self._validate(watcher)
+        validated = self._validate(callback)
         if validated is None:
             return None
         val_loss, val = validated
@@ -495,23 +502,23 @@ class Fit:
         return result
 
     @torch.no_grad()
-    def _validate(self, watcher: Watcher) -> tuple[float, dict[str, float]] | None:
+    def _validate(self, callback: Callback) -> tuple[float, dict[str, float]] | None:
         """Give the loss and the scores; ``None`` when asked to stop."""
         network = self.best_network.eval()
-        loss, seen, tally = 0.0, 0, self.task.tally()
+        loss, seen, metric_accumulator = 0.0, 0, self.task.metric_accumulator()
         for batch in self.val_loader:
-            if self._agree(watcher):
+            if self._agree(callback):
                 return None
-            count, _ = self._readable(batch, self.data.val.items, watcher)
+            count, _ = self._readable(batch, self.data.val.items, callback)
             logits, labels = self._answer(network, batch)
-            for theirs in self.processes.gather((logits, labels)):
-                tally.add(*theirs)
-            (total,) = self.processes.sum(len(labels) * self.task.loss(logits, labels).item())
+            for theirs in self.processes.all_gather((logits, labels)):
+                metric_accumulator.add(*theirs)
+            (total,) = self.processes.all_reduce(len(labels) * self.task.loss(logits, labels).item())
             loss, seen = loss + total, seen + count
             if not math.isfinite(loss):
                 raise self._non_finite("the loss in validation", self._names(batch, self.data.val.items))
-        self.thresholds = tally.thresholds()
-        return loss / max(seen, 1), tally.scores()
+        self.thresholds = metric_accumulator.thresholds()
+        return loss / max(seen, 1), metric_accumulator.scores()
 
     def _answer(self, network: ConvNet, batch: Batch) -> tuple[Tensor, Tensor]:
         """Give logits and targets of what could be read of a batch, on the processor."""
@@ -529,52 +536,52 @@ class Fit:
     def _learning_rate(self, share: float) -> float:
         recipe, steps = self.recipe, self.recipe.epochs * len(self.batches)
         if recipe.schedule == "step":
-            return recipe.lr * math.pow(recipe.step_factor, int(share * recipe.epochs + 1e-9) // recipe.step_epochs)
+            return recipe.lr * math.pow(recipe.lr_gamma, int(share * recipe.epochs + 1e-9) // recipe.step_epochs)
         rising = max(recipe.warmup, 1 / steps)
         if share < rising:
             return recipe.lr * min(1.0, (share + 1 / steps) / rising)
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * (share - rising) / max(1 - rising, 1e-9)))
 
     def _shape(self, epoch: int, batch: int) -> tuple[int, int]:
-        """Pixels of a side of what a step sees, and how many batches it takes: pictures grow, steps keep their size."""
+        """Pixels of a side of what a step sees, and how many batches it takes: images grow, steps keep their size."""
         share = self.pace.share(Progress(epoch, batch, elapsed=self._elapsed()))
-        side = self.recipe.side(self.rule.size, share, self.network.minimum_size)
-        return side, self.recipe.batches(self.rule.size, side)
+        side = self.recipe.side(self.preprocessing.size, share, self.network.minimum_size)
+        return side, self.recipe.batches(self.preprocessing.size, side)
 
-    def _readable(self, batch: Batch, items: Sequence[Picture], watcher: Watcher) -> tuple[int, int]:
-        """Give how many pictures all processes together could read, and of how many batches these are.
+    def _readable(self, batch: Batch, items: Sequence[LabelledImage], callback: Callback) -> tuple[int, int]:
+        """Give how many images all processes together could read, and of how many batches these are.
 
         Name those they could not read.
         """
-        count, missing = self.processes.sum(len(batch.indices), len(batch.unreadable))
+        count, missing = self.processes.all_reduce(len(batch.indices), len(batch.unreadable))
         if missing:
-            for unreadable in self.processes.gather(batch.unreadable):
-                self._note_unreadable(unreadable, items, watcher)
+            for unreadable in self.processes.all_gather(batch.unreadable):
+                self._note_unreadable(unreadable, items, callback)
         return int(count), max(1, int(count + missing) // self.recipe.batch_size)
 
-    def _note_unreadable(self, unreadable: dict[int, str], items: Sequence[Picture], watcher: Watcher) -> None:
+    def _note_unreadable(self, unreadable: dict[int, str], items: Sequence[LabelledImage], callback: Callback) -> None:
         for index, reason in unreadable.items():
             if self.stop_on_bad_image:
                 raise UnreadableImageError(f"{reason}: mend or remove it, or train with --on-bad-image skip")
             name = items[index].name
             if name not in self.progress.unreadable:
                 self.progress.unreadable[name] = reason
-                watcher.unreadable(name, reason)
+                callback.unreadable(name, reason)
 
-    def _names(self, batch: Batch, items: Sequence[Picture]) -> tuple[str, ...]:
-        return tuple(items[index].name for indices in self.processes.gather(batch.indices) for index in indices)
+    def _names(self, batch: Batch, items: Sequence[LabelledImage]) -> tuple[str, ...]:
+        return tuple(items[index].name for indices in self.processes.all_gather(batch.indices) for index in indices)
 
     def _non_finite(self, what: str, files: tuple[str, ...]) -> NonFiniteLossError:
         lr = self._learning_rate(self.pace.share(self.progress))
         return NonFiniteLossError(
             f"{what} became NaN or infinite in epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}: "
             f"lower --lr (it was {lr:.3g}) or use a --network with batch "
-            "normalisation" + (f"; pictures of that batch: {first_few(files)}" if files else ""),
+            "normalisation" + (f"; images of that batch: {first_few(files)}" if files else ""),
             files,
         )
 
 
-def _pace(recipe: Recipe, steps: int) -> Pace:
+def _pace(recipe: Recipe, steps: int) -> Budget:
     if recipe.minutes is None:
         return Epochs(recipe.epochs, steps)
     return Minutes(recipe.minutes)

@@ -1,6 +1,6 @@
 """Fine-tuning: begin with weights that have learnt something else already, and learn less of what they know.
 
-Earlier layers hold what most pictures share, later ones what the first task was about (Yosinski et al., *How
+Earlier layers hold what most images share, later ones what the first task was about (Yosinski et al., *How
 transferable are features in deep neural networks?*, 2014): so all but the classifiers is taken, the first stages may
 be frozen, and the rate may fall towards them (Howard & Ruder, *Universal language model fine-tuning*, 2018,
 section 3.2).
@@ -26,7 +26,7 @@ from googlenet.exchange.torchvision_weights import published
 from googlenet.images.decode import COLOURS
 from googlenet.models import zoo
 from googlenet.models.build import ConvNet
-from googlenet.models.shapes import laid_out
+from googlenet.models.shapes import state_dict_on_meta
 from googlenet.models.spec import Network, from_json
 from googlenet.models.weights import OWN, check_finite, find_match, fitting, is_a_counter
 from googlenet.text import first_few
@@ -56,7 +56,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Taken:
+class LoadedWeights:
     """What a network got from a :class:`Source`: keys of tensors, and the ``parameters`` in those ``taken``.
 
     ``own`` and ``theirs`` are all keys of the network and of the source. ``reason`` says why classifiers are new,
@@ -140,12 +140,14 @@ def _of_file(name: str, found: files.WeightsFile, network: Network | None) -> So
     return Source(name, found.sha256, taken.state, card, notes)
 
 
-def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Preprocessing) -> Taken:
+def load_matching(
+    built: ConvNet, source: Source, class_names: Sequence[str], preprocessing: Preprocessing
+) -> LoadedWeights:
     """Put every tensor of ``source`` into ``built`` whose name and shape fit.
 
     The last layers of the classifier and of the heads are taken only where the classes are the same, in the same
     order. Otherwise linear ones begin at zero (Kolesnikov et al., *Big Transfer*, 2020): no class is preferred, and
-    nothing random reaches the layers that have learnt something. A first convolution for colour pictures is made to
+    nothing random reaches the layers that have learnt something. A first convolution for colour images is made to
     fit other ``in_channels``: see :func:`for_channels`.
 
     Raises :class:`WeightsError` when nothing fits, or what does holds NaN or infinite values.
@@ -158,7 +160,7 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
     state: dict[str, Tensor] = {}
     for key, mine in own.items():
         if key in theirs and key not in of_classes:
-            given = _fitted(key, theirs[key], built.network, source, rule)
+            given = _fitted(key, theirs[key], built.network, source, preprocessing)
             if given.shape == mine.shape and given.is_floating_point():
                 state[key] = given
     parameters = sum(p.numel() for key, p in built.named_parameters() if key in state)
@@ -175,17 +177,17 @@ def take(built: ConvNet, source: Source, class_names: Sequence[str], rule: Prepr
             nn.init.zeros_(layer.weight)
     stages = list(dict.fromkeys(map(_stage, own)))
     # A file may have its tensors in any order.
-    in_order = sorted(
+    map_ordered = sorted(
         theirs, key=lambda key: (stages.index(_stage(key)) if _stage(key) in stages else len(stages), key)
     )
-    return Taken(source.name, list(state), parameters, list(own), in_order, reason, source.notes)
+    return LoadedWeights(source.name, list(state), parameters, list(own), map_ordered, reason, source.notes)
 
 
 def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: Sequence[float]) -> Tensor:
-    """Make a first convolution for R, G, B, (O, 3, k, k), one for pictures of ``channels``, (O, channels, k, k).
+    """Make a first convolution for R, G, B, (O, 3, k, k), one for images of ``channels``, (O, channels, k, k).
 
     One channel gets the sum of the three, each scaled by how much further apart its normalisation draws the same
-    pixels, ``new_std`` / ``std``: a grey picture then gives what it gave as R = G = B, exactly where all are
+    pixels, ``new_std`` / ``std``: a grey image then gives what it gave as R = G = B, exactly where all are
     normalised with one mean, and else but for a constant that the batch normalisation after it learns. More
     channels repeat R, G, B in turn at 3 / ``channels`` of the weight: exact for grey where they are a multiple of 3.
 
@@ -240,17 +242,17 @@ def _unlike(source: Source, class_names: Sequence[str]) -> str:
 
 def _tied_to_classes(network: Network) -> frozenset[str]:
     """Name the tensors whose shape the number of classes decides."""
-    more = laid_out(replace(network, num_classes=network.num_classes + 1))
-    return frozenset(key for key, tensor in laid_out(network).items() if tensor.shape != more[key].shape)
+    more = state_dict_on_meta(replace(network, num_classes=network.num_classes + 1))
+    return frozenset(key for key, tensor in state_dict_on_meta(network).items() if tensor.shape != more[key].shape)
 
 
-def _fitted(key: str, given: Tensor, network: Network, source: Source, rule: Preprocessing) -> Tensor:
-    """Adapt a first convolution for colour pictures to another number of channels."""
+def _fitted(key: str, given: Tensor, network: Network, source: Source, preprocessing: Preprocessing) -> Tensor:
+    """Adapt a first convolution for colour images to another number of channels."""
     is_first = key.startswith(f"{network.stages[0].name}.") and given.ndim == 4 and given.shape[1] == COLOURS
     if not is_first or network.in_channels == COLOURS:
         return given
     std = IMAGENET_STD if source.card is None else source.card.preprocessing.std
-    return for_channels(given, network.in_channels, std, rule.std)
+    return for_channels(given, network.in_channels, std, preprocessing.std)
 
 
 # How it is said.

@@ -23,25 +23,25 @@ import googlenet
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
-from googlenet.data.image_set import Picture
+from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
 from googlenet.errors import BundleError, DeviceError, DiskFullError, RunError, StoppedError
 from googlenet.evaluation.drawing import attempt
-from googlenet.images.depth import described as described_range
 from googlenet.exporting.bundles import write_bundle
+from googlenet.images.depth import described as described_range
 from googlenet.inference.verify import golden_inputs
 from googlenet.models.build import ConvNet, create
 from googlenet.models.spec import to_json
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
 from googlenet.training import checkpoint, directory, distributed, memory, torchrun, transfer
+from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.directory import CHECKPOINTS, CURVE, LOG, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
-from googlenet.training.trainer import EpochResult, Fit
-from googlenet.training.budget import Minutes
 from googlenet.training.precision import fastest
+from googlenet.training.trainer import EpochResult, Trainer
 
 if TYPE_CHECKING:
     from googlenet.training.run import Device, Plan
@@ -52,15 +52,15 @@ CHECKPOINTS_GROW = 3  # the first holds no state of the optimizer yet, and the l
 
 def of_first(device: Device, value: T) -> T:
     """Meet the other processes that torchrun started, and give what the first one has."""
-    return distributed.join(_device(device)).first(value)
+    return distributed.join(_device(device)).broadcast(value)
 
 
-def hashes_together(items: Sequence[Picture]) -> list[str]:
+def hashes_together(items: Sequence[LabelledImage]) -> list[str]:
     """Hash images, a share in each process that trains: all are busy, so that none is taken to be lost."""
     processes = Processes(torch.device("cpu"))
 
-    def hashes(some: Sequence[Picture]) -> list[str]:
-        shares = processes.gather(content_hashes(some[processes.rank :: processes.count]))
+    def hashes(some: Sequence[LabelledImage]) -> list[str]:
+        shares = processes.all_gather(content_hashes(some[processes.rank :: processes.count]))
         return [shares[index % processes.count][index // processes.count] for index in range(len(some))]
 
     return hashes_told(items, hashes, AT_ONCE * processes.count)
@@ -70,13 +70,13 @@ def train(plan: Plan) -> Bundle:
     """Train as planned. What may be raised is that of :func:`googlenet.train`."""
     run = plan.run
     computer = _device(plan.device)
-    memory.keep_freed()
+    memory.disable_malloc_trim()
     processes = distributed.join(computer)
     _say_notes(plan, processes)
     source = None
-    if plan.start is not None and not plan.resume:
-        with stage(f"reading {plan.start}"):
-            source = transfer.open_source(plan.start, plan.asked, plan.download)
+    if plan.weights is not None and not plan.resume:
+        with stage(f"reading {plan.weights}"):
+            source = transfer.open_source(plan.weights, plan.asked, plan.download)
         plan = plan.begun_with(source.card, source.record())
     with torch.random.fork_rng(devices=[processes.device] if computer == "cuda" else []):
         torch.manual_seed(plan.settings.seed)
@@ -94,25 +94,25 @@ def train(plan: Plan) -> Bundle:
             torch.manual_seed(int(np.random.SeedSequence((plan.settings.seed, processes.rank)).generate_state(1)[0]))
         with _told_how_to_go_on(plan):
             _train(plan, _begin(plan, built, computer), from_elsewhere=source is not None)
-    processes.wait()
+    processes.barrier()
     return bundles.read(run)
 
 
-def _train(plan: Plan, fit: Fit, from_elsewhere: bool) -> None:
+def _train(plan: Plan, trainer: Trainer, from_elsewhere: bool) -> None:
     run = plan.run
     if from_elsewhere:
-        fit.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
+        trainer.save(Checkpoints(run / CHECKPOINTS))  # so that --resume never needs the source
     if plan.resume:
-        fit.restore(Checkpoints(run / CHECKPOINTS), say)
-        _lengthen(plan, fit)
+        trainer.restore(Checkpoints(run / CHECKPOINTS), say)
+        _lengthen(plan, trainer)
     with stage("trying what is written at the end"):
-        writing = _try_the_end(fit, run, plan)
-        if isinstance(fit.pace, Minutes):
-            fit.pace.foresee(_foresee_validation(fit, run), writing)
-    _run(fit, run)
-    if fit.processes.is_first:
+        writing = _try_the_end(trainer, run, plan)
+        if isinstance(trainer.pace, Minutes):
+            trainer.pace.foresee(_foresee_validation(trainer, run), writing)
+    _run(trainer, run)
+    if trainer.processes.is_first:
         with stage("writing the bundle"):
-            _finish(fit, run, plan.described)
+            _finish(trainer, run, plan.described)
 
 
 @contextmanager
@@ -134,20 +134,20 @@ def _command(data: str, run: Path) -> str:
 def _say_notes(plan: Plan, processes: Processes) -> None:
     for note in plan.data.notes if processes.is_first else ():
         say(note)
-    if plan.rule.value_range and processes.is_first:
-        say(described_range(plan.rule.value_range))
+    if plan.preprocessing.value_range and processes.is_first:
+        say(described_range(plan.preprocessing.value_range))
 
 
-def _lengthen(plan: Plan, fit: Fit) -> None:
+def _lengthen(plan: Plan, trainer: Trainer) -> None:
     """Note that a run which is resumed is to go on for longer, if it is: the next --resume knows of it then."""
-    if plan.goes_on_longer and fit.processes.is_first:
+    if plan.goes_on_longer and trainer.processes.is_first:
         directory.write_settings(plan.run, plan.before | {"recipe": plan.settings.model_dump(mode="json")})
-        say(f"going on for longer, at a learning rate of {fit.learning_rate:.3g}: as a run of this length has here")
+        say(f"going on for longer, at a learning rate of {trainer.learning_rate:.3g}: as a run of this length has here")
 
 
-def _begin(plan: Plan, built: ConvNet, computer: str) -> Fit:
+def _begin(plan: Plan, built: ConvNet, computer: str) -> Trainer:
     fabric, strict = _fabric(computer, plan.settings.precision), plan.on_bad_image == "stop"
-    return Fit(built, plan.data, plan.settings, plan.rule, fabric, strict, plan.begun, plan.workers,
+    return Trainer(built, plan.data, plan.settings, plan.preprocessing, fabric, strict, plan.begun, plan.workers,
                plan.checkpoint_minutes, plan.identity)  # fmt: skip
 
 
@@ -156,8 +156,8 @@ def _with_precision(plan: Plan, built: ConvNet, processes: Processes, computer: 
     if plan.settings.precision != "auto":
         return plan
     with stage("trying precisions"):
-        chosen = fastest(built, plan.rule, plan.settings.batch_size // processes.count, computer)
-    return replace(plan, settings=plan.settings.model_copy(update={"precision": processes.first(chosen)}))
+        chosen = fastest(built, plan.preprocessing, plan.settings.batch_size // processes.count, computer)
+    return replace(plan, settings=plan.settings.model_copy(update={"precision": processes.broadcast(chosen)}))
 
 
 def _build(plan: Plan, source: transfer.Source | None, tell: bool) -> ConvNet:
@@ -167,38 +167,38 @@ def _build(plan: Plan, source: transfer.Source | None, tell: bool) -> ConvNet:
         plan.network,
         num_classes=len(class_names),
         dropout=settings.dropout,
-        init=None if settings.init == "own" else settings.init,
+        init=settings.init,
     )
     if source:
-        taken = transfer.take(built, source, class_names, plan.rule)
+        taken = transfer.load_matching(built, source, class_names, plan.preprocessing)
         for line in str(taken).splitlines() if tell else ():
             say(line)
     transfer.freeze_through(built, settings.freeze)
     return built
 
 
-def _run(fit: Fit, run: Path) -> None:
-    with Display(fit.recipe, quiet=not fit.processes.is_first) as display, _signals() as caught:
-        display.begin(fit)
-        watcher = _Recorder(display, run, fit, caught)
+def _run(trainer: Trainer, run: Path) -> None:
+    with Display(trainer.recipe, quiet=not trainer.processes.is_first) as display, _signals() as caught:
+        display.begin(trainer)
+        callback = _Recorder(display, run, trainer, caught)
         try:
-            finished = fit.run(watcher, Checkpoints(run / CHECKPOINTS))
+            finished = trainer.run(callback, Checkpoints(run / CHECKPOINTS))
         except RuntimeError as error:
             if distributed.says_lost_process(error):
                 raise RunError(
-                    f"process {fit.processes.rank} of {fit.processes.count} lost another one, which ended or did not "
-                    f"answer for {distributed.TIMEOUT.seconds} s; go on with --resume"
+                    f"process {trainer.processes.rank} of {trainer.processes.count} lost another one, which ended or "
+                    f"did not answer for {distributed.TIMEOUT.seconds} s; go on with --resume"
                 ) from error
             raise
         finally:
-            fit.close()
-    if fit.processes.is_first:
-        directory.write_unreadable(run, fit.progress.unreadable)
+            trainer.close()
+    if trainer.processes.is_first:
+        directory.write_unreadable(run, trainer.progress.unreadable)
     if not finished:
-        if fit.processes.is_first:
-            _draw(run, fit.progress.history, fit.task.metric)
+        if trainer.processes.is_first:
+            _draw(run, trainer.progress.history, trainer.task.metric)
         raise StoppedError(
-            f"stopped in {display.place(fit.progress)}, saved; go on with: {_command(fit.data.name, run)}",
+            f"stopped in {display.place(trainer.progress)}, saved; go on with: {_command(trainer.data.name, run)}",
             CODE + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
         )
 
@@ -206,30 +206,30 @@ def _run(fit: Fit, run: Path) -> None:
 class _Recorder:
     """Keeps the log on disk up to date, passes everything on to the display, and stops when a signal came."""
 
-    def __init__(self, display: Display, run: Path, fit: Fit, caught: list[int]) -> None:
+    def __init__(self, display: Display, run: Path, trainer: Trainer, caught: list[int]) -> None:
         self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
-        self.display, self.run, self.fit, self.caught = display, run, fit, caught
+        self.display, self.run, self.trainer, self.caught = display, run, trainer, caught
 
     def epoch(self, result: EpochResult) -> None:
         self.display.epoch(result)
-        if self.fit.processes.is_first:
-            _write_log(self.run / LOG, self.fit.progress.history)
+        if self.trainer.processes.is_first:
+            _write_log(self.run / LOG, self.trainer.progress.history)
 
     def should_stop(self) -> bool:
         return bool(self.caught)
 
 
-def _try_the_end(fit: Fit, run: Path, plan: Plan) -> float:
+def _try_the_end(trainer: Trainer, run: Path, plan: Plan) -> float:
     """Write once, before the first epoch, all that is written after the last; return the seconds that it took.
 
     A network that cannot be shipped, names that cannot be written and a disk that is full are found out here, before
     time is spent. What was written is deleted, and where it fails all of a new run.
     """
     begun = time.perf_counter()
-    if fit.processes.is_first:
+    if trainer.processes.is_first:
         try:
             with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
-                _write_the_end(fit, Path(folder), plan.described)
+                _write_the_end(trainer, Path(folder), plan.described)
                 directory.read_settings(run)
         except BaseException as error:
             if not plan.resume:
@@ -239,17 +239,17 @@ def _try_the_end(fit: Fit, run: Path, plan: Plan) -> float:
             if isinstance(error, OSError):
                 raise directory.explain(error, run) from error
             raise
-    return fit.processes.first(time.perf_counter() - begun)
+    return trainer.processes.broadcast(time.perf_counter() - begun)
 
 
-def _write_the_end(fit: Fit, folder: Path, described: dict[str, Any]) -> None:
-    history = fit.progress.history or [_made_up_epoch(fit)]
+def _write_the_end(trainer: Trainer, folder: Path, described: dict[str, Any]) -> None:
+    history = trainer.progress.history or [_made_up_epoch(trainer)]
     _write_log(folder / LOG, history)
-    _draw(folder, history, fit.task.metric)
-    odd = {item.name: "unread" for item in fit.data.split("all").items if not item.name.isascii()}
-    directory.write_unreadable(folder, {**odd, **fit.progress.unreadable})
-    network = copy.deepcopy(fit.best_network)  # what is shipped is moved to the processor
-    bundle = _write_bundle(fit, folder / bundles.IN_RUN, network, _card(fit, described, {}, fit.thresholds))
+    _draw(folder, history, trainer.task.metric)
+    odd = {item.name: "unread" for item in trainer.data.split("all").items if not item.name.isascii()}
+    directory.write_unreadable(folder, {**odd, **trainer.progress.unreadable})
+    network = copy.deepcopy(trainer.best_network)  # what is shipped is moved to the processor
+    bundle = _write_bundle(trainer, folder / bundles.IN_RUN, network, _card(trainer, described, {}, trainer.thresholds))
     _read_back(bundle)
 
 
@@ -262,53 +262,55 @@ def _read_back(bundle: Bundle) -> None:
         raise RunError(f"what is trained could not be shipped: {error}".replace(f"{bundle.path}: ", "")) from error
 
 
-def _made_up_epoch(fit: Fit) -> EpochResult:
-    scores = {fit.task.metric: 0.5}
-    losses = (1.0,) * (1 + len(fit.network.network.aux))
-    return EpochResult(1, fit.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
+def _made_up_epoch(trainer: Trainer) -> EpochResult:
+    scores = {trainer.task.metric: 0.5}
+    losses = (1.0,) * (1 + len(trainer.network.network.aux))
+    return EpochResult(1, trainer.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
 
 
-def _foresee_validation(fit: Fit, run: Path) -> float:
+def _foresee_validation(trainer: Trainer, run: Path) -> float:
     """Return the seconds of a validation with its checkpoints."""
     begun = time.perf_counter()
-    fit.save(Checkpoints(run / CHECKPOINTS))
+    trainer.save(Checkpoints(run / CHECKPOINTS))
     saving = CHECKPOINTS_GROW * (time.perf_counter() - begun)
-    return fit.processes.first(fit.foresee_validation() + saving)
+    return trainer.processes.broadcast(trainer.foresee_validation() + saving)
 
 
-def _finish(fit: Fit, run: Path, described: dict[str, Any]) -> None:
+def _finish(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
     """Make the bundle of the best epoch."""
-    best = fit.best
+    best = trainer.best
     assert best is not None
     path = Checkpoints(run / CHECKPOINTS).best(best.epoch)
     tensors, state = checkpoint.load(path)
-    network = fit.best_network
+    network = trainer.best_network
     checkpoint.restore_module(network, tensors, path)
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
-    card = _card(fit, described, metrics, tuple(state["thresholds"]))
-    _draw(run, fit.progress.history, fit.task.metric)
-    _write_bundle(fit, run / bundles.IN_RUN, network, card)
+    card = _card(trainer, described, metrics, tuple(state["thresholds"]))
+    _draw(run, trainer.progress.history, trainer.task.metric)
+    _write_bundle(trainer, run / bundles.IN_RUN, network, card)
 
 
-def _write_bundle(fit: Fit, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
+def _write_bundle(trainer: Trainer, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
     try:
-        return write_bundle(path, network, card, golden_inputs(fit.data.val, fit.rule))
+        return write_bundle(path, network, card, golden_inputs(trainer.data.val, trainer.preprocessing))
     except OSError as error:
         raise directory.explain(error, path) from error
 
 
-def _card(fit: Fit, described: dict[str, Any], metrics: dict[str, float], thresholds: tuple[float, ...]) -> ModelCard:
-    network = fit.network.network
+def _card(
+    trainer: Trainer, described: dict[str, Any], metrics: dict[str, float], thresholds: tuple[float, ...]
+) -> ModelCard:
+    network = trainer.network.network
     return ModelCard(
         name=network.name,
         network=to_json(network),
-        class_names=fit.data.class_names,
-        preprocessing=fit.rule,
+        class_names=trainer.data.class_names,
+        preprocessing=trainer.preprocessing,
         metrics=metrics,
-        multi_label=fit.data.multi_label,
+        multi_label=trainer.data.multi_label,
         thresholds=thresholds,
         data=described,
-        recipe=fit.recipe.model_dump(mode="json"),
+        recipe=trainer.recipe.model_dump(mode="json"),
         versions={"googlenet": googlenet.__version__},
     )
 

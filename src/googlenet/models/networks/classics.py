@@ -106,7 +106,7 @@ ALEXNET_TORCHVISION = replace(
 
 
 def mlpconv(first: Conv, *widths: int | None) -> list[Layer]:
-    """Build a convolution followed by 1×1 convolutions: a small network that slides over the picture (section 3.1)."""
+    """Build a convolution followed by 1×1 convolutions: a small network that slides over the image (section 3.1)."""
     return [first, *(Conv(width, relu=width is not None) for width in widths)]
 
 

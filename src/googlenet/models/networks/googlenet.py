@@ -112,7 +112,7 @@ GOOGLENET_BN = replace(
     ],
 )
 
-# Two steps of halving less than the paper's stem has: 16×16 maps in 3a for pictures of 32 pixels.
+# Two steps of halving less than the paper's stem has: 16×16 maps in 3a for images of 32 pixels.
 GOOGLENET_SMALL = replace(
     GOOGLENET_BN.change("conv1", [Conv(64, 3)]).remove("maxpool2"),
     name="googlenet_small",
@@ -120,7 +120,7 @@ GOOGLENET_SMALL = replace(
     crop_fraction=1.0,
     differences=[
         *GOOGLENET_BN.differences,
-        "for small pictures: a 3×3 convolution of stride 1 first, and a stem that halves once where the paper's "
+        "for small images: a 3×3 convolution of stride 1 first, and a stem that halves once where the paper's "
         "halves thrice",
     ],
 )

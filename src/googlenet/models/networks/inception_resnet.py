@@ -100,7 +100,7 @@ INCEPTION_RESNET_V2 = replace(
     ],
 )
 
-_SMALL = "for small pictures: the stem halves once where the paper's halves thrice"
+_SMALL = "for small images: the stem halves once where the paper's halves thrice"
 
 INCEPTION_RESNET_V1_SMALL = replace(
     INCEPTION_RESNET_V1,

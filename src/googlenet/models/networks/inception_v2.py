@@ -64,13 +64,13 @@ INCEPTION_V2 = Network(
     ],
 )
 
-# Two steps of halving less than the paper's stem has: 16×16 maps in 3a for pictures of 32 pixels.
+# Two steps of halving less than the paper's stem has: 16×16 maps in 3a for images of 32 pixels.
 INCEPTION_V2_SMALL = replace(
     INCEPTION_V2.change("conv1", [Conv(64, 3)]).remove("maxpool2"),
     name="inception_v2_small",
     input_size=32,
     crop_fraction=1.0,
-    differences=[*INCEPTION_V2.differences, "for small pictures: the stem halves once where the paper's halves thrice"],
+    differences=[*INCEPTION_V2.differences, "for small images: the stem halves once where the paper's halves thrice"],
 )
 
 

@@ -93,7 +93,7 @@ STEM = [
     Stage("conv5", [Conv(192, 3, padding=0)]),
 ]
 
-# For small pictures: no convolution and no pool of the stem halves.
+# For small images: no convolution and no pool of the stem halves.
 SMALL_STEM = [
     Stage("conv1", [Conv(32, 3)]),
     Stage("conv2", [Conv(32, 3)]),
@@ -142,5 +142,5 @@ INCEPTION_V3_SMALL = replace(
     stages=[*SMALL_STEM, Stage("maxpool2", [HALVE_SMALL]), *INCEPTION_V3.stages[len(STEM) + 1 :]],
     input_size=32,
     crop_fraction=1.0,
-    differences=[*INCEPTION_V3.differences, "for small pictures: the stem halves once where the paper's halves thrice"],
+    differences=[*INCEPTION_V3.differences, "for small images: the stem halves once where the paper's halves thrice"],
 )

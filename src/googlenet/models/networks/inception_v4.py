@@ -103,5 +103,5 @@ INCEPTION_V4_SMALL = replace(
     stages=[*SMALL_STEM, *BODY],
     input_size=32,
     crop_fraction=1.0,
-    differences=[*INCEPTION_V4.differences, "for small pictures: the stem halves once where the paper's halves thrice"],
+    differences=[*INCEPTION_V4.differences, "for small images: the stem halves once where the paper's halves thrice"],
 )

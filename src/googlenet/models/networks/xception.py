@@ -52,5 +52,5 @@ XCEPTION_SMALL = replace(
     name="xception_small",
     input_size=32,
     crop_fraction=1.0,
-    differences=[*XCEPTION.differences, "for small pictures: the first convolution and the first block keep the size"],
+    differences=[*XCEPTION.differences, "for small images: the first convolution and the first block keep the size"],
 )
