@@ -24,10 +24,10 @@ from training_speed import ours
 
 from googlenet import bundle as bundles
 from googlenet.bundle import MODEL
-from googlenet.card import Preprocessing
 from googlenet.images.decode import open_image
 from googlenet.images.resize import load_image, resize_and_crop
 from googlenet.inference.engine import read_graph, runtime
+from googlenet.preprocessing import Preprocessing
 
 BATCH, ENGINE_BATCH, REPEATS = 32, 8, 5
 SHOWN = 6

@@ -21,13 +21,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from googlenet.card import FORMAT, MAX_CARD_BYTES, ModelCard
+from googlenet.card import FORMAT, ModelCard
 from googlenet.checks.arrays import check_safetensors
 from googlenet.checks.onnx_graph import check_onnx
 from googlenet.errors import BundleError, NetworkError
 from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory
 from googlenet.models.analysis import cost_of
 from googlenet.models.spec import Network, from_json
+from googlenet.strict_json import MAX_JSON_BYTES
 from googlenet.text import first_few, printable
 
 CARD = "card.json"
@@ -143,7 +144,7 @@ def read(path: str | Path) -> Bundle:
         raise BundleError(f"{_shown(here)} cannot be read: {error.strerror}") from error
     if not found:
         raise BundleError(f"{_shown(here)} {what}: give a run of `googlenet train`, or the bundle inside it")
-    text = _read_file(here, CARD, MAX_CARD_BYTES)
+    text = _read_file(here, CARD, MAX_JSON_BYTES)
     try:
         return Bundle(here, ModelCard.from_json(text.decode()))
     except (BundleError, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import googlenet
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import BundleError, InputSizeError, NetworkError
 from googlenet.exporting.bundles import Deployed, write_bundle
 from googlenet.exporting.graph import to_onnx
@@ -36,6 +36,7 @@ from googlenet.models.spec import (
     classifier,
     to_json,
 )
+from googlenet.preprocessing import Preprocessing
 
 EVERY_NOUN = Network(
     "every_noun",

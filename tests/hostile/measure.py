@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from googlenet.card import Preprocessing
 from googlenet.diagnosis.facts import Entry, look
 from googlenet.errors import ImageError
 from googlenet.images.decode import decode
 from googlenet.images.resize import load_image, read
+from googlenet.preprocessing import Preprocessing
 
 SECONDS, MEGABYTES = 5, 1024  # the budget of one image
 RULE = Preprocessing(224)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import BundleError
 from googlenet.images.colour import MAX_PROFILE_BYTES
 from googlenet.images.decode import decode
 from googlenet.images.resize import load_image
+from googlenet.preprocessing import Preprocessing
 
 RANDOM = np.random.default_rng(0)
 PATCHES = np.repeat(np.repeat(RANDOM.integers(0, 256, (4, 4, 3), np.uint8), 8, axis=0), 8, axis=1)

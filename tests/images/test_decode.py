@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, features
 
-from googlenet.card import Preprocessing
 from googlenet.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from googlenet.images.decode import decode
 from googlenet.images.resize import resize_and_crop
+from googlenet.preprocessing import Preprocessing
 
 PHOTOS = Path(__file__).parents[2].parent / "shared/data/photos"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")

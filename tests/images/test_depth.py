@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 import googlenet
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import BundleError, UnreadableImageError
 from googlenet.images.decode import decode
 from googlenet.images.resize import load_image
+from googlenet.preprocessing import Preprocessing
 
 RAMP = np.tile(np.linspace(0, 1, 256), (2, 1))  # from black to white
 BYTES = np.arange(256)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import BundleError
 from googlenet.images.resize import crop_box, inside, make_square, resize_and_crop
+from googlenet.preprocessing import Preprocessing
 
 RULES = [Preprocessing(size=24), Preprocessing(size=24, crop_fraction=0.875), Preprocessing(size=7, crop_fraction=0.5)]
 FITS = [replace(preprocessing, resize=resize) for preprocessing in RULES for resize in ("crop", "pad", "squash")]

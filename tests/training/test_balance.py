@@ -15,10 +15,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
 import googlenet
-from googlenet.card import Preprocessing
 from googlenet.data.image_set import ImageSet, LabelledImage
 from googlenet.errors import CheckpointError, RecipeError, RunError
 from googlenet.models.build import create
+from googlenet.preprocessing import Preprocessing
 from googlenet.training.loading import BatchSampler, ImageDataset, SampleKey
 from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.recipe import Augmentation

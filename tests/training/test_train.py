@@ -18,7 +18,6 @@ import torch
 from safetensors.torch import load_file
 
 import googlenet
-from googlenet.card import Preprocessing
 from googlenet.data.image_set import ImageSet, LabelledImage
 from googlenet.errors import (
     CheckpointError,
@@ -33,6 +32,7 @@ from googlenet.errors import (
     UnreadableImageError,
 )
 from googlenet.images.resize import resize_and_crop
+from googlenet.preprocessing import Preprocessing
 from googlenet.training import checkpoint
 from googlenet.training import work as run
 from googlenet.training.checkpoint import Checkpoints

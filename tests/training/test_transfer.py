@@ -16,13 +16,13 @@ from PIL import Image
 from safetensors.torch import load_file, save, save_file
 
 import googlenet
-from googlenet.card import Preprocessing
 from googlenet.errors import BundleError, NetworkError, RecipeError, RunError, StoppedError, WeightsError
 from googlenet.exchange import convert as converting
 from googlenet.exchange.torchvision_weights import published
 from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
+from googlenet.preprocessing import Preprocessing
 from googlenet.training import checkpoint, transfer
 from googlenet.training import work as run
 from googlenet.training.objective import Objective

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import googlenet
+from googlenet._version import __version__
 from googlenet.bulk.parquet import encoded
 from googlenet.bulk.parts import Part
 from googlenet.bulk.rows import Answer, Layout
@@ -72,7 +72,7 @@ def job_of(classifier: Classifier, layout: Layout, tables: Mapping[str, str]) ->
     precision = classifier.engine.precision
     graphs = (INT8, INT8_WEIGHTS) if precision == "int8" else (MODEL,)
     packed = classifier.bundle.packed(*graphs)
-    return Job(packed, precision, layout, tables, os.getcwd(), googlenet.__version__)  # noqa: PTH109
+    return Job(packed, precision, layout, tables, os.getcwd(), __version__)  # noqa: PTH109
 
 
 class Attempts:
@@ -99,9 +99,9 @@ class Worker:
         import ray
 
         job: Job = ray.get(self.told[0])
-        if job.version != googlenet.__version__:
+        if job.version != __version__:
             raise ClusterError(
-                f"a worker has googlenet {googlenet.__version__}, here it is {job.version}: install the same everywhere"
+                f"a worker has googlenet {__version__}, here it is {job.version}: install the same everywhere"
             )
         with contextlib.suppress(OSError):  # a machine without that folder may still read addresses
             os.chdir(job.folder)

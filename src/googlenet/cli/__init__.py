@@ -19,8 +19,8 @@ from typing import Any
 import typer
 import typer.main
 
-import googlenet
 from googlenet import machine, stages, stopping
+from googlenet._version import __version__
 from googlenet.cli.conversion import convert_lightly
 from googlenet.errors import (
     DataError,
@@ -54,7 +54,7 @@ WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, ResultsError, 
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"googlenet {googlenet.__version__}")  # noqa: T201
+        print(f"googlenet {__version__}")  # noqa: T201
         raise typer.Exit
 
 

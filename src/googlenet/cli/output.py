@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from googlenet.bulk.results import Summary
-    from googlenet.card import Preprocessing
+    from googlenet.preprocessing import Preprocessing
 
 CLASSES_SHOWN = 20
 MIN_TEXT_WIDTH = 16  # cells to which a column of text may be folded; numbers are never folded

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-import googlenet
 from googlenet import bundle as bundles
+from googlenet._version import __version__
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import InputSizeError, WeightsError
 from googlenet.exchange import files, hub
 from googlenet.exchange.check import HUB, check_free, check_source, unfit
@@ -26,6 +26,7 @@ from googlenet.models.analysis import analyse, minimum_size, too_small
 from googlenet.models.build import create
 from googlenet.models.spec import Network, to_json
 from googlenet.models.weights import LoadedWeights
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few
 
 GOLDEN_IMAGES = 4
@@ -152,7 +153,7 @@ def describe(
         class_names=names,
         preprocessing=preprocessing,
         data={**data, "notes": [*taken.notes, *named, *fed]},
-        versions={"googlenet": googlenet.__version__},
+        versions={"googlenet": __version__},
     )
     return card, taken
 

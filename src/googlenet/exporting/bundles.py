@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import WeightsError
 from googlenet.exporting.graph import to_onnx
 from googlenet.images.decode import Pixels
 from googlenet.models.build import ConvNet, Normalise, create
 from googlenet.models.spec import Network, to_json
+from googlenet.preprocessing import Preprocessing
 
 
 class Deployed(nn.Module):

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
-from googlenet.card import Preprocessing
 from googlenet.errors import NetworkError
 from googlenet.models import spec
 from googlenet.models.analysis import (
@@ -25,6 +24,7 @@ from googlenet.models.analysis import (
     pooled_size,
     uses_plain_windows,
 )
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 
 Array = NDArray[Any]

@@ -34,7 +34,6 @@ from PIL import (
     _imaging,
 )
 
-from googlenet.card import ColorProfiles
 from googlenet.errors import ImageTooLargeError, UnreadableImageError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.images import budget, colour, depth
@@ -42,6 +41,7 @@ from googlenet.images.budget import Budget
 from googlenet.images.kinds import PREVIEWED, advice_for, suffix_of
 from googlenet.images.tiff import read_directory
 from googlenet.images.truncated import is_truncated
+from googlenet.preprocessing import ColorProfiles
 from googlenet.text import printable
 
 Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from googlenet.card import Preprocessing, ResizeMode
 from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, open_image
+from googlenet.preprocessing import Preprocessing, ResizeMode
 
 MID_GREY = 127  # of every channel: what stands where there is no image
 Box = tuple[float, float, float, float]  # left, top, right, bottom

@@ -18,12 +18,13 @@ from PIL import Image
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.resize import crop_box, inside, load_image
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.parallel import cores, map_ordered, result_or_error
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import escape_surrogates, nearest, printable
 
 Answer = TypeVar("Answer")

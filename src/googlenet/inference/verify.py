@@ -10,13 +10,13 @@ import numpy as np
 
 from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN, Bundle
-from googlenet.card import Preprocessing
 from googlenet.checks.arrays import read_npz
 from googlenet.data.image_set import ImageSet
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.engine import Engine, Floats, precisions_for
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 
 GOLDEN_IMAGES = 4

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from googlenet.card import Preprocessing
 from googlenet.errors import InputSizeError, MachineError, NetworkError
 from googlenet.models import spec, zoo
 from googlenet.models.analysis import (
@@ -24,6 +23,7 @@ from googlenet.models.analysis import (
     too_small,
     uses_plain_windows,
 )
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import nearest
 
 

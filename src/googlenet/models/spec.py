@@ -30,8 +30,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from googlenet.card import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ResizeMode
 from googlenet.errors import NetworkError
+from googlenet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ResizeMode
 from googlenet.text import nearest, printable
 
 Size = int | tuple[int, int]  # one number for a square, or (height, width)

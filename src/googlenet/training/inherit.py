@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from googlenet import bundle as bundles
-from googlenet.card import ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import RecipeError, WeightsError
 from googlenet.exchange import headers
 from googlenet.files import open_regular
@@ -17,6 +17,7 @@ from googlenet.models import zoo
 from googlenet.models.analysis import analyse
 from googlenet.models.shapes import Header
 from googlenet.models.spec import Network
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 from googlenet.training.recipe import Recipe
 

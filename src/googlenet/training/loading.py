@@ -28,11 +28,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from googlenet import machine
-from googlenet.card import Preprocessing
 from googlenet.data.image_set import ImageSet
 from googlenet.errors import ImageError, MachineError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import make_square, read, resize_and_crop
+from googlenet.preprocessing import Preprocessing
 from googlenet.training.augment import augment, smallest_side
 from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from googlenet.card import Preprocessing
 from googlenet.models.build import ConvNet, Normalise
+from googlenet.preprocessing import Preprocessing
 from googlenet.training.task import Task
 
 

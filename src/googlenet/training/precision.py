@@ -8,9 +8,9 @@ from typing import Literal
 
 import torch
 
-from googlenet.card import Preprocessing
 from googlenet.inference.engine import precisions
 from googlenet.models.build import ConvNet
+from googlenet.preprocessing import Preprocessing
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.objective import Objective
 from googlenet.training.task import OneLabel

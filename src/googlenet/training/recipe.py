@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from googlenet.card import ResizeMode
+from googlenet import former
 from googlenet.data.image_set import VAL_FRACTION
 from googlenet.errors import RecipeError
+from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest, printable
 
 if sys.version_info >= (3, 11):
@@ -180,7 +181,7 @@ def shipped_recipes() -> list[str]:
 def recipe_of(fields: Mapping[str, Any]) -> Recipe:
     """Make a recipe of what a file says. Raises :class:`RecipeError` listing every unknown key and bad value."""
     try:
-        return Recipe(**fields)
+        return Recipe(**former.recipe(fields))
     except ValidationError as error:
         raise RecipeError("; ".join(map(_explain, error.errors()))) from error
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard, Preprocessing, ResizeMode
+from googlenet.card import ModelCard
 from googlenet.data.depths import common_range
 from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, find_data, open_data, redraw
 from googlenet.data.splits import (
@@ -46,11 +46,12 @@ from googlenet.models import zoo
 from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.spec import Network, from_json, to_json
 from googlenet.parallel import cores
+from googlenet.preprocessing import Preprocessing, ResizeMode
 from googlenet.stages import stage
 from googlenet.text import escape_surrogates, first_few, printable
 from googlenet.training import directory, inherit, torchrun
 from googlenet.training.directory import SETTINGS
-from googlenet.training.recipe import Recipe, load_recipe
+from googlenet.training.recipe import Recipe, load_recipe, recipe_of
 from googlenet.training.settings import READING
 
 INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"  # a folder that PyTorch makes as it is loaded, for what is never compiled here
@@ -233,7 +234,7 @@ class Plan:
     @property
     def goes_on_longer(self) -> bool:
         """Whether a run is resumed for longer than it was begun for."""
-        return self.resume and self.settings != Recipe(**self.before["recipe"])
+        return self.resume and self.settings != recipe_of(self.before["recipe"])
 
     @property
     def identity(self) -> str:
@@ -248,7 +249,7 @@ class Plan:
         recorded = {"recipe": self.settings.model_dump(mode="json"), "network": to_json(self.network),
                     "data": self.described, "launch": torchrun.launch_id(),
                     "reading": {name: getattr(self.preprocessing, name) for name in READING}}  # fmt: skip
-        return recorded | ({"from": self.origin} if self.origin else {})
+        return recorded | ({"weights": self.origin} if self.origin else {})
 
 
 def look(
@@ -272,7 +273,7 @@ def look(
         before = directory.read_settings(run)
         directory.check_resumable(run)
         settings, network = _resumed(run, before, overrides, weights)
-        card, origin, taken_over = None, before.get("from"), None
+        card, origin, taken_over = None, before.get("weights"), None
     else:
         before, taken_over = {}, None
         card = None if weights is None else inherit.card_of(weights)
@@ -432,14 +433,14 @@ def _resumed(
     run: Path, settings: dict[str, Any], overrides: dict[str, Any], weights: str | Path | None
 ) -> tuple[Recipe, Network]:
     """Take recipe and network of the run; what was asked for beside --resume must agree with them, or be longer."""
-    recipe = Recipe(**settings["recipe"])
+    recipe = recipe_of(settings["recipe"])
     longer = _longer(recipe, overrides)
     differing = [
         f"--{name.replace('_', '-')} {value} (it has {_had(recipe, name)})"
         for name, value in overrides.items()
         if value is not None and name not in longer and getattr(recipe, name) != value
     ]
-    origin = settings.get("from")
+    origin = settings.get("weights")
     if weights is not None and str(weights) != (origin or {}).get("source"):
         differing.append(f"--weights {weights} (it has {origin and origin['source']})")
     if differing:

@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from googlenet.card import MAX_CARD_BYTES, Preprocessing, check_keys, check_reading, parse_json
+from googlenet import former
 from googlenet.errors import NetworkError, RecipeError, RunError
 from googlenet.files import open_regular
 from googlenet.models.spec import Network, from_json
+from googlenet.preprocessing import Preprocessing, check_reading
+from googlenet.strict_json import MAX_JSON_BYTES, check_keys, parse_json
 from googlenet.text import printable
 from googlenet.training.recipe import recipe_of
 
 READING = ("value_range", "color_profiles")  # of the preprocessing: how files are read, which the images decide
 _REQUIRED = ("recipe", "network", "data")
-_KNOWN = (*_REQUIRED, "launch", "reading", "from")
+_KNOWN = (*_REQUIRED, "launch", "reading", "weights")
 _ORIGIN = {"source": str, "sha256": str}  # of weights that a run began with
 _FED = {"mean": list, "std": list, "channel_order": str}
 _SHOULD_BE: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
@@ -31,9 +33,9 @@ def read_run_json(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > MAX_CARD_BYTES:
-                raise ValueError(f"{size:,} bytes, allowed are {MAX_CARD_BYTES:,}")
-            settings: dict[str, Any] = parse_json(file.read(size).decode())
+            if size > MAX_JSON_BYTES:
+                raise ValueError(f"{size:,} bytes, allowed are {MAX_JSON_BYTES:,}")
+            settings: dict[str, Any] = former.run(parse_json(file.read(size).decode()))
         _check(settings)
     except FileNotFoundError:
         raise
@@ -58,13 +60,13 @@ def _check(settings: Any) -> None:
     _check_table("data", settings["data"], _DATA)
     if "record" not in settings["data"]:  # a run of version 0.1.0 says how it was split
         _check_table("data", settings["data"], {"split": str})
-    origin = settings.get("from")
+    origin = settings.get("weights")
     if origin is not None:
-        _check_table("from", origin, _ORIGIN)
+        _check_table("weights", origin, _ORIGIN)
     if origin is not None and ("mean" in origin or "std" in origin):
-        _check_table("from", origin, _FED)
+        _check_table("weights", origin, _FED)
         if not all(type(n) in (int, float) for n in (*origin["mean"], *origin["std"])):
-            raise ValueError("from: mean and std should be lists of numbers")
+            raise ValueError("weights: mean and std should be lists of numbers")
     reading = settings.get("reading")
     if reading is not None:
         check_keys(reading, READING, READING, "reading")

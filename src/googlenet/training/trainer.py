@@ -12,15 +12,15 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from googlenet.card import Preprocessing
+from googlenet import former
 from googlenet.data.image_set import LabelledData, LabelledImage
-from googlenet.errors import CheckpointError, NonFiniteLossError, UnreadableImageError
+from googlenet.errors import CheckpointError, NonFiniteLossError, RecipeError, UnreadableImageError
 from googlenet.models.build import ConvNet
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few, printable
 from googlenet.training import checkpoint
 from googlenet.training.budget import Budget, Epochs, Minutes
@@ -29,7 +29,7 @@ from googlenet.training.distributed import Processes, synchronise
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.loading import Batch, BatchSampler, ImageDataset, SampleKey, default_workers, loader
 from googlenet.training.objective import Objective, balancing_weights
-from googlenet.training.recipe import Recipe
+from googlenet.training.recipe import Recipe, recipe_of
 from googlenet.training.task import task_of
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -98,7 +98,10 @@ class Progress:
     def from_state(cls, state: dict[str, Any]) -> Progress:
         """Read back what :meth:`to_state` gave."""
         try:
-            rows = [EpochResult(**{**row, "head_losses": tuple(row["head_losses"])}) for row in state["history"]]
+            rows = [
+                EpochResult(**former.measured(row) | {"head_losses": tuple(row["head_losses"])})
+                for row in state["history"]
+            ]
             return cls(**{**state, "history": rows})
         except (KeyError, TypeError) as error:
             raise CheckpointError("the checkpoint is of another version of googlenet: start a new run") from error
@@ -370,8 +373,8 @@ class Trainer:
         """Whether a checkpoint is of a run with this recipe, but for its length: a run may go on for longer."""
         try:
             length = {"epochs": self.recipe.epochs, "minutes": self.recipe.minutes}
-            return Recipe(**recorded).model_copy(update=length).model_dump() == self.recipe.model_dump()
-        except (TypeError, ValidationError):
+            return recipe_of(recorded).model_copy(update=length).model_dump() == self.recipe.model_dump()
+        except (TypeError, RecipeError):
             return False
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from googlenet import bundle as bundles
-from googlenet.card import IMAGENET_STD, ModelCard, Preprocessing
+from googlenet.card import ModelCard
 from googlenet.errors import WeightsError
 from googlenet.exchange import files
 from googlenet.exchange.convert import describe, read_weights
@@ -29,6 +29,7 @@ from googlenet.models.build import ConvNet
 from googlenet.models.shapes import state_dict_on_meta
 from googlenet.models.spec import Network, from_json
 from googlenet.models.weights import OWN, check_finite, find_match, fitting, is_a_counter
+from googlenet.preprocessing import IMAGENET_STD, Preprocessing
 from googlenet.text import first_few
 from googlenet.training import inherit
 from googlenet.training.inherit import TORCHVISION, TORCHVISION_NETWORK

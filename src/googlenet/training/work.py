@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-import googlenet
 from googlenet import bundle as bundles
+from googlenet._version import __version__
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.data.image_set import LabelledImage
@@ -311,7 +311,7 @@ def _card(
         thresholds=thresholds,
         data=described,
         recipe=trainer.recipe.model_dump(mode="json"),
-        versions={"googlenet": googlenet.__version__},
+        versions={"googlenet": __version__},
     )
 
 
