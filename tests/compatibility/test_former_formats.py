@@ -1,8 +1,8 @@
 """What earlier versions wrote is still read: bundles of every format, and a run that was stopped in the middle.
 
-``former.zip`` holds what 0.1.0 and the two versions before it wrote for 36 tiny images of three colours: ``bundle-1``
-to ``bundle-3`` by their formats, ``stopped``, a run of four epochs stopped after the second, and ``finished``, the
-weights that the version which wrote it ended with.
+``former.zip`` holds what 0.1.0 and the versions around it wrote for 36 tiny images of three colours: ``bundle-1`` to
+``bundle-4`` by their formats, two runs of four epochs stopped after the second, ``stopped`` (of 0.1.0) and
+``stopped-4`` (when cards had format 4), and the weights that the versions which wrote these ended with.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 import googlenet
+from googlenet.errors import RecipeError
+from googlenet.training.recipe import load_recipe
 
 ANSWERS = {  # to photos/red/000.png, by the versions that wrote the bundles
     1: [0.33507218956947327, 0.3233141303062439, 0.34161368012428284],
     2: [0.3352414071559906, 0.3220580518245697, 0.3427005410194397],
     3: [0.3352414071559906, 0.3220580518245697, 0.3427005410194397],
+    4: [0.3247131109237671, 0.3284410536289215, 0.3468458354473114],
 }
 
 
@@ -45,11 +48,24 @@ def test_evaluating_a_bundle_that_records_no_split_holds_out_what_it_held_out(fo
     assert '"top1": 1.0' in out
 
 
-def test_a_stopped_run_goes_on_to_the_weights_it_would_have_had(former):
-    bundle = googlenet.train("photos", "stopped", resume=True, workers=0)
+@pytest.mark.parametrize(("run", "weights"), [("stopped", "finished"), ("stopped-4", "finished-4")])
+def test_a_stopped_run_goes_on_to_the_weights_it_would_have_had(former, run, weights):
+    bundle = googlenet.train("photos", run, resume=True, workers=0)
     assert bundle.card.metrics["epoch"] == 4
-    finished = load_file("finished.safetensors")
+    finished = load_file(f"{weights}.safetensors")
     ours = load_file(bundle.path / "weights.safetensors")
     assert ours.keys() == finished.keys()
     for name, tensor in ours.items():  # bit for bit on a processor like the one that wrote them
         torch.testing.assert_close(tensor, finished[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_recipe_of_former_names_trains_as_it_did(former):
+    Path("mine.toml").write_text(
+        'first_size = 0.5\naveraging = 0.9\nbalance = "loss"\ninit = "own"\nfit = "pad"\n[augmentation]\nflip = 0.0\n'
+    )
+    recipe = load_recipe("mine.toml")
+    assert (recipe.initial_size, recipe.ema_decay, recipe.class_balance) == (0.5, 0.9, "weighted_loss")
+    assert (recipe.init, recipe.resize, recipe.augmentation.hflip_prob) == (None, "pad", 0.0)
+    Path("both.toml").write_text("averaging = 0.9\nema_decay = 0.9\n")
+    with pytest.raises(RecipeError, match="unknown key 'averaging'"):
+        load_recipe("both.toml")
