@@ -33,13 +33,16 @@ if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
-    from googlenet.exporting.formats import export
+    from googlenet.exchange.hub import push
+    from googlenet.exchange.state_dicts import export_weights
+    from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
-    from googlenet.models.build import ConvNet, create
+    from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
-    from googlenet.models.zoo import NETWORKS, analyse
+    from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.pretrained import create
     from googlenet.training.run import train
 
 # name → (module, the extra that its imports need)
@@ -62,13 +65,16 @@ _PUBLIC = {
     "benchmark": ("benchmarking.benchmark", None),
     "compare": ("benchmarking.compare", "train"),
     "convert": ("exchange.convert", "train"),
-    "create": ("models.build", "train"),
+    "create": ("training.pretrained", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
     "doctor": ("diagnosis.doctor", "train"),
-    "export": ("exporting.formats", None),
+    "export": ("exporting.export", None),
+    "export_weights": ("exchange.state_dicts", "train"),
     "fetch": ("exchange.datasets", "train"),
+    "list_networks": ("models.zoo", None),
     "load": ("inference.classifier", None),
     "measure_precisions": ("benchmarking.precisions", "train"),
+    "push": ("exchange.hub", "train"),
     "quantize": ("benchmarking.precisions", "train"),
     "train": ("training.run", "train"),
     "verify": ("inference.verify", None),
@@ -97,9 +103,12 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "export_weights",
     "fetch",
+    "list_networks",
     "load",
     "measure_precisions",
+    "push",
     "quantize",
     "train",
     "verify",

@@ -69,7 +69,7 @@ def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floa
     if not off.mean() <= COARSE:
         raise BundleError(
             f"{printable(str(bundle.path))}: golden probabilities in {precision} differ by {off.mean():.2g}, allowed "
-            f"is {COARSE:g}: use --precision fp32, or make the 8-bit graph anew with `googlenet export --int8`"
+            f"is {COARSE:g}: use --precision fp32, or make the 8-bit graph anew with `googlenet quantize`"
         )
 
 
