@@ -170,7 +170,9 @@ def test_for_programs_and_for_people(call, quantised, tmp_path):
     assert set(row["latency_ms"]) == {"p50", "p95", "p99"}
     assert set(row["throughput"][0]) == {"batch_size", "images_per_second", "gops", "share", "busy"}
     image = tmp_path / "plots" / "speed.png"
-    code, out, err = call("benchmark", quantised, "--seconds", SHORT, "--batch-size", 2, "--batch-size", 3, "--plot", image)
+    code, out, err = call(
+        "benchmark", quantised, "--seconds", SHORT, "--batch-size", 2, "--batch-size", 3, "--plot", image
+    )
     assert (code, err) == (0, "")
     for part in ("tiny at 32×32", "top-1", "p99", "images/s", "int8", "batch size", "peak in fp32", "measured on"):
         assert part in out

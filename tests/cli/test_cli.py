@@ -268,7 +268,7 @@ def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
         (["train", "digits", "--out", "run", "--minutes", "0"], 2, "minutes = 0.0: should be greater than 0"),
         (["train", "digits", "--out", "run", "--minutes", "1", "--epochs", "1"], 2, "exclude each other: give one"),
         (["compare", "lenet"], 2, "no network is called 'lenet'"),
-        (["compare", "lenet5", "--minutes", "1"], 2, "tell on what with --train DATA"),
+        (["compare", "lenet5", "--minutes", "1"], 2, "give the images to train on with --train DATA"),
         (["compare", "lenet5", "--train", "PHOTOS"], 2, "give it with --image-size"),
         (["compare", "lenet5", "--train", "nowhere", "--image-size", "32"], 2, "nowhere does not exist"),
         (["verify", "empty"], 1, "empty holds no card.json"),

@@ -204,7 +204,9 @@ def test_table(clean):
 
 def test_benchmark(clean, run, home):
     plot = home / "speed $5.png"
-    code, _out, err = clean("benchmark", run, "--precision", "fp32", "--batch-size", 1, "--seconds", 0.05, "--plot", plot)
+    code, _out, err = clean(
+        "benchmark", run, "--precision", "fp32", "--batch-size", 1, "--seconds", 0.05, "--plot", plot
+    )
     assert code == 0, err
     Image.open(plot).verify()
 

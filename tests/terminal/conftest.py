@@ -77,7 +77,18 @@ COMMANDS: dict[str, tuple[object, ...]] = {
 }
 SLOW: dict[str, tuple[object, ...]] = {
     "demo": ("demo", "--epochs", 1, "--out", "demo {}"),
-    "compare": ("compare", "lenet5", "--train", FOLDER, "--minutes", 0.05, "--image-size", 32, "--plot", "compare {}.png"),
+    "compare": (
+        "compare",
+        "lenet5",
+        "--train",
+        FOLDER,
+        "--minutes",
+        0.05,
+        "--image-size",
+        32,
+        "--plot",
+        "compare {}.png",
+    ),
     "quantize": ("quantize", "a run"),
 }
 

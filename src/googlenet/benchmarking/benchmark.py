@@ -66,7 +66,9 @@ def _bundle_of(run: str | Path | Network, size: int | None, precisions: Sequence
     bundle = None if isinstance(run, Network) else _there(run, network)
     if bundle is not None:
         if size is not None:
-            raise RecipeError(f"{run} takes images of {bundle.card.preprocessing.size} pixels: image_size is for networks, leave it out")
+            raise RecipeError(
+                f"{run} takes images of {bundle.card.preprocessing.size} pixels: image_size is for networks"
+            )
         yield bundle
         return
     assert network is not None

@@ -92,9 +92,7 @@ def _show(result: Benchmark) -> None:
     say(f"measured on {machine['processor']}, {machine['cores']} cores, OpenVINO {machine['openvino']}")
     busy = min(row.best.busy for row in rows)
     if busy < MIN_CORE_SHARE:
-        say(
-            f"Other programs used the CPU: only {busy:.0%} of core time was available, so real throughput may be higher."
-        )
+        say(f"other programs used the CPU: only {busy:.0%} of core time was available, real throughput may be higher")
 
 
 def _cells(row: Measured) -> list[str]:

@@ -32,7 +32,9 @@ def compare(
         float | None, typer.Option(help="How long to train each network; by default the recipe's epochs.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch where throughput is measured.")] = 16,
-    plot: Annotated[Path | None, typer.Option(help=f"File to draw to; by default {PLOT} with --train, else none.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help=f"File to draw to; by default {PLOT} with --train, else none.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Example: googlenet compare googlenet resnet50 vgg16 --image-size 64 --train photos/ --minutes 10

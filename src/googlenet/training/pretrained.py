@@ -11,7 +11,7 @@ from googlenet.models.spec import Network
 
 
 def create(
-    network: str | Network | None = None,
+    network: str | Network = "googlenet",
     num_classes: int | None = None,
     *,
     weights: str | Path | None = None,
@@ -24,8 +24,7 @@ def create(
     """Build a network as a PyTorch module: images (N, C, H, W) → logits (N, K).
 
     Args:
-        network: a name of the zoo, or a ``Network`` of your own. By default the network of the weights where they
-            come with one, else GoogLeNet.
+        network: a name of the zoo, or a ``Network`` of your own.
         num_classes: number of logits K, 1 or more. By default that of the weights, else the network's own
             (1000 for most).
         weights: pretrained weights: a run, a bundle, a file that :func:`googlenet.convert` reads, or
@@ -56,20 +55,16 @@ def create(
     torch.Size([2, 5])
     """
     if weights is None:
-        return build.create(
-            network or "googlenet", num_classes, in_channels=in_channels, aux=aux, dropout=dropout, init=init
-        )
+        return build.create(network, num_classes, in_channels=in_channels, aux=aux, dropout=dropout, init=init)
     if not isinstance(weights, (str, Path)):
         raise WeightsError(f"weights are named by their path, or 'torchvision', got {weights!r:.80}")
     from googlenet.training.transfer import load_matching, open_source
 
-    source = open_source(weights, network if network is None else zoo.resolve(network), download)
+    source = open_source(weights, zoo.resolve(network), download)
     theirs = source.network
     if theirs is not None:
         num_classes = theirs.num_classes if num_classes is None else num_classes
         in_channels = theirs.in_channels if in_channels is None else in_channels
-    built = build.create(
-        network or theirs or "googlenet", num_classes, in_channels=in_channels, aux=aux, dropout=dropout, init=init
-    )
+    built = build.create(network, num_classes, in_channels=in_channels, aux=aux, dropout=dropout, init=init)
     built.loaded = load_matching(built, source, None, built.network.preprocessing())
     return built
