@@ -16,14 +16,10 @@ from onnx import TensorProto, ValueInfoProto, helper
 
 from googlenet.errors import NetworkError
 from googlenet.models import spec
-from googlenet.models.analysis import (
-    Shape,
-    cost_of,
-    padding_of,
-    pair,
-    pooled_size,
-    uses_plain_windows,
-)
+from googlenet.models.layers.base import Shape, pair
+from googlenet.models.layers.containers import cost_of
+from googlenet.models.layers.weighted import padding_of
+from googlenet.models.layers.weightless import pooled_size, uses_plain_windows
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 
