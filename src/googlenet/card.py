@@ -26,7 +26,7 @@ SEALED = 4  # the format from which on the card holds its own sha256
 MAX_CLASSES = 100_000
 MAX_NAME = 1024  # characters of a class, a network, a file, a version
 MAX_FILES = 64
-MAX_ERROR = 300  # characters of what is said to be wrong
+MAX_ERROR = 300  # characters
 
 METRIC_TITLES = {
     "top1": "top-1",
@@ -49,8 +49,11 @@ class ModelCard:
     ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),
     ``latency_ms`` of one image and ``images_per_second`` of many; ``measured_on`` says on which processor.
 
-    Where an image may be of several classes or of none (``multi_label``), the probabilities are of each class on
-    its own, and ``thresholds`` say for each from which probability on, 0 to 1, an image is taken to be of it.
+    ``temperature`` divides the logits before the softmax or sigmoid. It is 1 until a classifier is calibrated, which no
+    command does yet; graphs and programs that are exported apply it.
+
+    Where an image may have several labels or none (``multi_label``), the probabilities of the classes are independent,
+    and ``thresholds`` has for each class the probability, 0 to 1, from which on an image gets its label.
     """
 
     name: str

@@ -159,7 +159,7 @@ def test_images_that_are_not_where_they_were(own):
     with pytest.raises(DataError, match=r"nowhere.*say where it is now with --data DATA"):
         googlenet.quantize(own)
     rewritten(own, data={})
-    with pytest.raises(DataError, match="name the images with --data DATA"):
+    with pytest.raises(DataError, match="give the images with --data DATA"):
         googlenet.quantize(own)
 
 
@@ -225,7 +225,7 @@ def test_verify_replays_every_precision(own, call):
     assert googlenet.verify(own).precisions == (*precisions(), "int8")
     code, out, _ = call("verify", own)
     assert code == 0
-    assert out.endswith(f"replayed in {' and '.join([*precisions()[1:], 'int8'])}, too\n")
+    assert out.endswith(f"also replayed in {' and '.join([*precisions()[1:], 'int8'])}\n")
 
 
 # Copies for other programs.
