@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from googlenet.extras import require
+from googlenet.metrics import average_precisions, mean_defined
 
 require("train", "sklearn")  # which takes most of a second to load: not before there is something to measure
 
@@ -195,27 +196,6 @@ def measure_labels(
         images=len(truth),
         labels=tuple(labels),
     )
-
-
-def average_precisions(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the average precision of each label, (K,); NaN for one that no image has."""
-    from sklearn import metrics
-
-    scores = np.nan_to_num(probabilities)
-    return np.array(
-        [metrics.average_precision_score(truth[:, k], scores[:, k]) if truth[:, k].any() else np.nan
-         for k in range(truth.shape[1])]
-    )  # fmt: skip
-
-
-def mean_defined(values: NDArray[np.float64]) -> float:
-    """Average what is not NaN; 0 where nothing is left.
-
-    >>> mean_defined(np.array([0.5, np.nan, 1.0]))
-    0.75
-    """
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else 0.0
 
 
 def best_thresholds(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> tuple[float, ...]:
