@@ -64,7 +64,7 @@ def benchmark(
 
 
 def _draw(result: Benchmark, plot: Path) -> None:
-    from googlenet.evaluation.report import draw_benchmark
+    from googlenet.benchmarking.plots import draw_benchmark
 
     draw_benchmark(result, plot)
 

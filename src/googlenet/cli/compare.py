@@ -130,7 +130,7 @@ def _draw(result: Comparison, path: Path, asked: bool, quiet: bool) -> None:
 
 
 def _draw_points(result: Comparison, path: Path) -> None:
-    from googlenet.evaluation.report import Point, draw_trade_off
+    from googlenet.benchmarking.plots import Point, draw_trade_off
 
     machine = f"{result.machine['processor']}, {result.machine['cores']} cores"
     if result.data is not None:

@@ -64,7 +64,7 @@ def demo(
     ]
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_confusion, draw_predictions
+        from googlenet.evaluation.plots import draw_confusion, draw_predictions
 
         draw_confusion(metrics, out / "confusion.png")
         draw_predictions(sheet, out / "predictions.png")

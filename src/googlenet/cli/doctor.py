@@ -175,7 +175,7 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
         return
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_pairs
+        from googlenet.evaluation.plots import draw_pairs
 
         pairs = []
         for one in alike:

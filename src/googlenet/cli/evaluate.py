@@ -95,7 +95,7 @@ def _draw(result: Evaluation, path: Path, asked: bool, quiet: bool) -> None:
     metrics = result.metrics
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_average_precisions, draw_confusion
+        from googlenet.evaluation.plots import draw_average_precisions, draw_confusion
 
         draw_confusion(metrics, path) if isinstance(metrics, Metrics) else draw_average_precisions(metrics, path)
 
@@ -136,7 +136,7 @@ def _show_classes(metrics: Metrics, where: str) -> None:
         show_matrix("true \\ predicted", [c.name for c in classes], counts)
     mistakes = ", ".join(f"{true} called {called} ({n:,})" for true, called, n in metrics.most_confused())
     say(f"most frequent mistakes: {mistakes or 'none'}")
-    say(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   {where}")
+    say("   ".join([*metrics.described(), where]))
 
 
 def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
@@ -156,7 +156,4 @@ def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
             for label in metrics.labels
         ],
     )
-    say(
-        f"mAP {metrics.map:.2%}   micro F1 {metrics.micro_f1:.2%}   macro F1 {metrics.macro_f1:.2%}   "
-        f"all labels right {metrics.exact:.2%}   {where}"
-    )
+    say("   ".join([*metrics.described(), where]))

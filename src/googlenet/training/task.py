@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from googlenet.data.image_set import LabelledData
-from googlenet.evaluation.metrics import average_precisions, best_thresholds, mean_defined
+from googlenet.evaluation.metrics import best_thresholds
+from googlenet.metrics import average_precisions, mean_defined
 
 
 class MetricAccumulator(Protocol):

@@ -329,7 +329,7 @@ def _draw(run: Path, history: list[EpochResult], metric: str) -> None:
         return
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_learning_curve
+        from googlenet.evaluation.plots import draw_learning_curve
 
         draw_learning_curve([result.to_row() for result in history], run / CURVE, metric)
 
