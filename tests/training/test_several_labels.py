@@ -130,7 +130,7 @@ def test_held_out_images_without_any_label_still_give_a_bundle(squares, tiny, tm
     card = googlenet.train(data, tmp_path / "run", network=tiny, epochs=1).card
     assert (card.metrics["map"], card.thresholds) == (0.0, (0.5, 0.5))
     assert re.search(r"val loss \d\.\d{3}  exact match \d+\.\d\d%  mAP 0\.00%  \d+ images/s", capsys.readouterr().err)
-    with pytest.raises(DataError, match="squares: none of the 15 images of val has a label: add some that have"):
+    with pytest.raises(DataError, match="squares: none of the 15 images of val has a label: add images that have one"):
         googlenet.evaluate(tmp_path / "run", data)
 
 
@@ -229,7 +229,7 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
 
 
 def test_a_classifier_of_one_class_is_not_measured_on_several_labels(trained_run, squares):
-    with pytest.raises(DataError, match=r"^squares has images with several labels or none, .* names one of each"):
+    with pytest.raises(DataError, match=r"^squares has images with several labels or none, .* predicts one class"):
         googlenet.evaluate(trained_run, squares)
 
 
