@@ -137,17 +137,17 @@ def test_a_bad_image_is_reported_the_rest_is_delivered_and_the_exit_code_is_1(ca
 
 
 def test_evaluate_agrees_with_training_and_draws_the_confusion_matrix(call, trained_run, photos, tmp_path):
-    image = tmp_path / "confusion.png"
-    code, out, err = call("evaluate", trained_run, photos, "--plot", image, "--json")
+    plot = tmp_path / "confusion.png"
+    code, out, err = call("evaluate", trained_run, photos, "--plot", plot, "--json")
     assert (code, err) == (0, f"measured on the 24 images of {photos} that {trained_run} held out of its training\n")
     result = json.loads(out)
     card = json.loads((trained_run / "bundle" / "card.json").read_text("utf-8"))
     assert result["top1"] == pytest.approx(card["metrics"]["top1"], abs=1e-6)
     assert result["images"] == card["data"]["val"]
     assert np.trace(result["confusion"]) == round(result["top1"] * result["images"])
-    with Image.open(image) as image:
+    with Image.open(plot) as image:
         assert min(image.size) > 200
-    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", image)
+    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", plot)
     assert code == 0
     for part in ("precision", "true \\ predicted", "most frequent mistakes", "on 120 images"):
         assert part in out
