@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import googlenet
-from googlenet.cli import VERBS
+from googlenet.cli import COMMANDS
 from tests.conftest import without_stages
 
 
@@ -29,15 +29,15 @@ def one_line(err):
     return len(lines) == 1 and lines[0].startswith("googlenet: ")
 
 
-def test_help_names_every_verb_and_each_verbs_help_opens_with_an_example(call):
+def test_help_names_every_command_and_each_help_opens_with_an_example(call):
     code, out, _ = call("--help")
     assert code == 0
-    assert all(verb in out for verb in VERBS)
+    assert all(name in out for name in COMMANDS)
     assert call() == (0, out, "")
-    for verb in VERBS:
-        code, out, _ = call(verb, "--help")
+    for name in COMMANDS:
+        code, out, _ = call(name, "--help")
         assert code == 0
-        assert out.split("\n\n")[1].strip().startswith(f"Example: googlenet {verb}")
+        assert out.split("\n\n")[1].strip().startswith(f"Example: googlenet {name}")
 
 
 def test_version(call):
