@@ -4,7 +4,7 @@ import signal
 
 
 def main() -> None:
-    """Load the command line and run it. While it is loaded there is nothing to finish: Ctrl-C ends it at once."""
+    """Import the command line and run it. While it is imported, Ctrl-C ends the program at once."""
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, as under nohup
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

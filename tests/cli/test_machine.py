@@ -165,7 +165,9 @@ def test_numbers_are_printed_before_a_plot_that_fails(trained_run, tmp_path):
     ],
 )  # fmt: skip
 def test_every_stage_has_a_name(trained_run, tmp_path, command, stages):
-    (tmp_path / "sitecustomize.py").write_text("import googlenet.stages as s\ns.SOON = s.SHORT = 0.0\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import googlenet.stages as s\ns.MAX_SILENCE = s.MIN_STAGE_SECONDS = 0.0\n"
+    )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     _, _, err = shell("", command, trained_run, tmp_path, PYTHONPATH=path)
     for stage in stages:

@@ -1,4 +1,4 @@
-"""Converts a command line's plain words without pydantic, which takes a tenth of a second to import."""
+"""Convert a command line's plain words without pydantic, which takes a tenth of a second to import."""
 
 from __future__ import annotations
 
