@@ -1,10 +1,10 @@
 # Two commands do all the set-up, on a machine that has only Python and make:
-#   make demo    install, then train and show a small classifier (runs/demo)
-#   make test    install, then run the tests
-#   make docs    install, then build the documentation into site/
+#   make demo      install, then train and show a small classifier (runs/demo)
+#   make test      install, then run the tests
+#   make docs      install, then build the documentation into site/
 #   make figures   sizes of functions and files, import cycles, words: against their limits
 #   make coverage  run the tests and list the lines and branches that none of them reaches
-#   make soak    the long tests: killed, frozen and stopped everywhere
+#   make soak      the long tests: killed, frozen and stopped everywhere
 .PHONY: demo test docs soak check figures coverage clean
 PYTHON ?= python3
 BIN := .venv/bin
