@@ -4,7 +4,7 @@
     python tools/code_figures.py --json
 
 A function's length is its lines from ``def`` on that are not blank, without its docstring. A file's length is all its
-lines. The limits and the words are explained in CONTRIBUTING.md.
+lines.
 """
 
 from __future__ import annotations
