@@ -7,7 +7,7 @@ start to the accuracy on all of val/, and includes reading, evaluation and, for 
 64 px.
 
 torchvision: torch's default memory layout, fp32, both auxiliary heads, batches of 64 from a DataLoader with two
-workers, random crops with padding and flips, SGD with momentum 0.9 and a one-cycle schedule up to 0.05 over the whole time.
+workers, random crops with padding and flips, SGD with momentum 0.9 and a one-cycle schedule up to 0.05 over the time.
 Ours: the recipe for small images.
 """
 
