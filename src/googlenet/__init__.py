@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from googlenet.benchmarking.measure import Benchmark
     from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
     from googlenet.bundle import Bundle
+    from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, open_data
+    from googlenet.data.source import DataSource
+    from googlenet.diagnosis.clean import clean
     from googlenet.diagnosis.doctor import doctor
     from googlenet.diagnosis.findings import Findings
     from googlenet.errors import GoogLeNetError
@@ -50,9 +53,13 @@ _PUBLIC = {
     "Classifier": ("inference.classifier", None),
     "Comparison": ("benchmarking.compare", "train"),
     "ConvNet": ("models.build", "train"),
+    "DataSource": ("data.source", None),
     "Evaluation": ("evaluation.evaluate", "train"),
     "Findings": ("diagnosis.findings", "train"),
     "GoogLeNetError": ("errors", None),
+    "ImageSet": ("data.image_set", None),
+    "LabelledData": ("data.image_set", None),
+    "LabelledImage": ("data.image_set", None),
     "NETWORKS": ("models.zoo", None),
     "Network": ("models.spec", None),
     "Precisions": ("benchmarking.precisions", "train"),
@@ -60,15 +67,17 @@ _PUBLIC = {
     "Verification": ("inference.verify", None),
     "analyse": ("models.zoo", None),
     "benchmark": ("benchmarking.benchmark", None),
+    "clean": ("diagnosis.clean", "train"),
     "compare": ("benchmarking.compare", "train"),
     "convert": ("exchange.convert", "train"),
     "create": ("models.build", "train"),
-    "evaluate": ("evaluation.evaluate", "train"),
     "doctor": ("diagnosis.doctor", "train"),
+    "evaluate": ("evaluation.evaluate", "train"),
     "export": ("exporting.formats", None),
     "fetch": ("exchange.datasets", "train"),
     "load": ("inference.classifier", None),
     "measure_precisions": ("benchmarking.precisions", "train"),
+    "open_data": ("data.image_set", None),
     "quantize": ("benchmarking.precisions", "train"),
     "train": ("training.run", "train"),
     "verify": ("inference.verify", None),
@@ -82,15 +91,20 @@ __all__ = [
     "Classifier",
     "Comparison",
     "ConvNet",
+    "DataSource",
     "Evaluation",
     "Findings",
     "GoogLeNetError",
+    "ImageSet",
+    "LabelledData",
+    "LabelledImage",
     "Network",
     "Precisions",
     "Prediction",
     "Verification",
     "analyse",
     "benchmark",
+    "clean",
     "compare",
     "convert",
     "create",
@@ -100,6 +114,7 @@ __all__ = [
     "fetch",
     "load",
     "measure_precisions",
+    "open_data",
     "quantize",
     "train",
     "verify",

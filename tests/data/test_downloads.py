@@ -15,6 +15,7 @@ import pytest
 
 from googlenet.data import downloads
 from googlenet.data.image_set import open_data
+from googlenet.data.source import DataSource
 from googlenet.data.sources import find_sources, readable
 from googlenet.errors import DataError, UnreadableImageError
 from googlenet.images.decode import decode
@@ -74,7 +75,7 @@ def test_an_archive_is_fetched_only_where_that_is_allowed(web) -> None:
             refused()
         assert str(caught.value) == f"{url} is not on this machine: give --download to fetch it"
     assert asked == []
-    data = open_data(url, download=True)
+    data = open_data(DataSource(url, download=True))
     assert data.split("all").counts() == {"cat": 30, "dog": 30}
     assert data.name == url
     assert find_sources([url], download=True)[0] == f"{url}/cat/000.jpg"
@@ -99,7 +100,7 @@ def test_what_cannot_be_fetched_is_one_line(web, monkeypatch, page, says) -> Non
     address, pages, _ = web
     pages["/a.zip"] = page
     with pytest.raises(DataError) as caught:
-        open_data(f"{address}/a.zip", download=True)
+        open_data(DataSource(f"{address}/a.zip", download=True))
     assert str(caught.value).startswith(f"{address}/a.zip {says}")
     assert str(caught.value).isprintable()
 
@@ -107,9 +108,9 @@ def test_what_cannot_be_fetched_is_one_line(web, monkeypatch, page, says) -> Non
 def test_no_server_and_no_archive(web) -> None:
     address, _, _ = web
     with pytest.raises(DataError, match="names no archive: an address of DATA ends in one of"):
-        open_data(f"{address}/photos/", download=True)
+        open_data(DataSource(f"{address}/photos/", download=True))
     with pytest.raises(DataError, match="could not be fetched: "):
-        open_data("http://127.0.0.1:1/a.zip", download=True)
+        open_data(DataSource("http://127.0.0.1:1/a.zip", download=True))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_a_server_that_says_nothing_is_left(web, monkeypatch) -> None:
     monkeypatch.setattr(downloads, "SECONDS_OF_SILENCE", 0.2)
     monkeypatch.setattr(Handler, "do_GET", lambda self: threading.Event().wait(3))
     with pytest.raises(DataError, match="could not be fetched: timed out"):
-        open_data(f"{web[0]}/a.zip", download=True)
+        open_data(DataSource(f"{web[0]}/a.zip", download=True))
 
 
 def test_predict_fetches_images_and_what_cannot_be_fetched_is_a_row(web, call, trained_run, tmp_path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from googlenet.data.image_set import ImageSet, find_data, open_data
+from googlenet.data.source import DataSource
 from googlenet.errors import DataError
 
 Record = dict[str, Any]
@@ -340,19 +341,19 @@ def test_columns_are_named_by_the_user(tmp_path: Path) -> None:
     path = written(tmp_path, lines(heading="url;where,kind", form="{0},{1}").replace("url;", ""))
     with pytest.raises(DataError, match="no column 'path'"):
         open_data(path)
-    data = open_data(path, path_column="where", label_column="kind")
+    data = open_data(DataSource(path, path_column="where", label_column="kind"))
     assert data.split("all").counts() == {"cat": 30, "dog": 30}
     assert data.notes == ()
     with pytest.raises(DataError, match=r"no column 'kin' for --label-column, did you mean 'kind'\?"):
-        open_data(path, path_column="where", label_column="kin")
+        open_data(DataSource(path, path_column="where", label_column="kin"))
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="--path-column is for lists"):
-        open_data(tmp_path / "folder", path_column="where")
+        open_data(DataSource(tmp_path / "folder", path_column="where"))
 
 
 def test_a_column_of_the_user_goes_before_ours(tmp_path: Path) -> None:
     path = written(tmp_path, lines(heading="path,species,label", form="{0},{1},x"))
-    assert open_data(path, label_column="species").class_names == ("cat", "dog")
+    assert open_data(DataSource(path, label_column="species")).class_names == ("cat", "dog")
 
 
 def test_whole_numbers_and_texts_like_nothing_are_names_of_classes(tmp_path: Path) -> None:
@@ -372,7 +373,7 @@ def test_one_empty_label_is_an_error_with_its_line_unless_that_is_meant(tmp_path
     assert "img/cat-3.jpg has no label (nor have 1 more)" in error_of(
         written(tmp_path, content.replace("dog-3.jpg,dog", "dog-3.jpg,"))
     )
-    data = open_data(written(tmp_path, content), multi_label=True)
+    data = open_data(DataSource(written(tmp_path, content), multi_label=True))
     assert data.multi_label
     assert data.split("all").counts() == {"cat": 29, "dog": 30}
 

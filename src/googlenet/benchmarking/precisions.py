@@ -13,7 +13,7 @@ from googlenet import bundle as bundles
 from googlenet.benchmarking.speed import latency, throughput
 from googlenet.bundle import INT8, Bundle
 from googlenet.card import TOLERANCE
-from googlenet.data.image_set import LabelledImage
+from googlenet.data.image_set import DataLike, LabelledImage
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.choose import Chosen, choose
 from googlenet.evaluation.evaluate import evaluate_on, measured
@@ -39,7 +39,7 @@ class Precisions:
     images: int = 0
 
 
-def quantize(run: str | Path, data: str | Path | None = None, *, progress: Report | None = None) -> Precisions:
+def quantize(run: str | Path, data: DataLike | None = None, *, progress: Report | None = None) -> Precisions:
     """Add an 8-bit graph to a bundle, and measure all of its precisions.
 
     The ranges of the layers come from 300 of the held-out images. If top-1 accuracy (or mAP) on all of them falls by
@@ -78,9 +78,7 @@ def quantize(run: str | Path, data: str | Path | None = None, *, progress: Repor
     return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(chosen.images))
 
 
-def measure_precisions(
-    run: str | Path, data: str | Path | None = None, *, progress: Report | None = None
-) -> Precisions:
+def measure_precisions(run: str | Path, data: DataLike | None = None, *, progress: Report | None = None) -> Precisions:
     """Measure a bundle in each precision that it and this processor have, and write that into its card.
 
     Arguments and errors are those of :func:`quantize`.
@@ -96,7 +94,7 @@ def measure_precisions(
     return Precisions(_replaced(bundle, found, {}), kept, None, len(chosen.images))
 
 
-def _data_of(bundle: Bundle, data: str | Path | None) -> Chosen:
+def _data_of(bundle: Bundle, data: DataLike | None) -> Chosen:
     source = data or bundle.card.data.get("name")
     if source is None:
         raise DataError(f"{bundle.path} does not say what it was trained on: name the images with --calibrate DATA")

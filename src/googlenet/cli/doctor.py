@@ -83,12 +83,12 @@ def doctor(
         check_apart(data, fix)
         check_output_path(fix)
     cleaned = None
+    source = googlenet.DataSource(
+        data, follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
+        download=download,
+    )  # fmt: skip
     with stage(f"reading {data}"), _bars() as report:
-        findings = doctor_of(
-            data, seed=seed, image_size=image_size, progress=report, follow_links=follow_links,
-            path_column=path_column, label_column=label_column, multi_label=multi_label,
-            download=download,
-        )  # fmt: skip
+        findings = doctor_of(source, seed=seed, image_size=image_size, progress=report)
         if fix is not None:
             cleaned = clean(findings, fix, progress=report)
     for note in findings.notes:

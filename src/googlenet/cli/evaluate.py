@@ -65,11 +65,12 @@ def evaluate(
     if download and not is_url(data):
         look.fetch(data)
     warn_of_range(preprocessing)
+    source = googlenet.DataSource(
+        data, follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
+        download=download,
+    )  # fmt: skip
     with stage(f"evaluating {run}"), progress("evaluating") as report:
-        result = googlenet.evaluate(
-            run, data, split=split, precision=precision, progress=report, follow_links=follow_links,
-            path_column=path_column, label_column=label_column, multi_label=multi_label, download=download,
-        )  # fmt: skip
+        result = googlenet.evaluate(run, source, split=split, precision=precision, progress=report)
     for note in result.notes:
         warn(note)
     for reason in result.unreadable.values():

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -33,6 +32,7 @@ from googlenet.data.folders import (
 )
 from googlenet.data.links import leading_out
 from googlenet.data.listing import LISTS, Columns, read_list
+from googlenet.data.source import DataSource, to_source
 from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.images.decode import COLOURS, CalledPath, ImageSource, Pixels, decode, suffixes
@@ -165,77 +165,60 @@ class LabelledData:
         return self.splits[name]
 
 
+DataLike = str | Path | DataSource | LabelledData
+
+
 def open_data(
-    source: str | Path | LabelledData,
+    data: DataLike,
     *,
     seed: int = 0,
     val_fraction: float = VAL_FRACTION,
     test_fraction: float = 0.0,
     channels: int = COLOURS,
-    follow_links: bool = False,
-    path_column: str | None = None,
-    label_column: str | None = None,
-    multi_label: bool = False,
-    download: bool = False,
 ) -> LabelledData:
-    """Find the labelled images of ``source``, to learn from; :class:`LabelledData` is given back as it is.
+    """Find the labelled images of ``data``, to learn from; :class:`LabelledData` is given back as it is.
 
-    ``source`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
-    have one; an archive (zip, tar) of such a folder, or the address of one where ``download`` allows it; a list
-    (``.csv``, ``.tsv`` or ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that was
-    fetched; or the word ``digits``. A folder goes before a set of its name. Where no ``val`` is given,
-    ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash of ``seed`` and of the name
-    of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy`` files are images for
-    other ``channels`` than 1 and 3 only.
+    ``data`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
+    have one; an archive (zip, tar) of such a folder, or the https address of one; a list (``.csv``, ``.tsv`` or
+    ``.jsonl``: see :func:`~googlenet.data.listing.read_list`); the name of a set that was fetched; or ``"digits"``. A
+    folder goes before a set of its name. A :class:`~googlenet.data.source.DataSource` also says how it is read.
+
+    Where no ``val`` is given, ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash
+    of ``seed`` and of the name of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy``
+    files are images only for other ``channels`` than 1 and 3.
 
     What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
-    files, or to the folder of a class, inside ``source``; with ``follow_links`` wherever they lead, to folders as well,
-    and each file is there once.
-
-    Of a list, ``path_column`` and ``label_column`` name the columns where they are not called ``path`` and ``label``;
-    ``multi_label`` says that an image may be of several classes, or of none, where the list does not show it.
+    files, or to the folder of a class, inside ``data``; with ``follow_links`` wherever they lead, to folders as well,
+    and each file is read once.
 
     Raises:
         DataError: no such folder, no images, only one class, an empty class, a class in val that train lacks, a
             link that leads out, a folder that may not be read, splits inside of classes, a list that is wrong, a set
             that was not fetched; a ``test_fraction`` of what says itself what is held out.
     """
-    if isinstance(source, LabelledData):
-        return source
-    how = _How(channels, follow_links, Columns(path_column, label_column), multi_label, download)
-    data = _find(source, how, to_learn=True)
-    pool = _pool(data)
-    if test_fraction and (pool is None or "test" in data.splits):
+    if isinstance(data, LabelledData):
+        return data
+    found = _find(to_source(data), channels, to_learn=True)
+    pool = _pool(found)
+    if test_fraction and (pool is None or "test" in found.splits):
         raise DataError(
-            f"{data.name} says itself which images are {' and '.join(filter(None, data.splits))}: "
+            f"{found.name} says itself which images are {' and '.join(filter(None, found.splits))}: "
             f"--test-fraction {test_fraction:g} is for data that does not; leave it out"
         )
     if pool is not None:
         fractions = {"test": test_fraction, "val": val_fraction}
-        data = _split_pool(data, pool, draw(data.splits[pool].items, seed, fractions))
-    _require_both_sides(data)
-    return data
+        found = _split_pool(found, pool, draw(found.splits[pool].items, seed, fractions))
+    _require_both_sides(found)
+    return found
 
 
-def find_data(
-    source: str | Path | LabelledData,
-    channels: int = COLOURS,
-    *,
-    follow_links: bool = False,
-    path_column: str | None = None,
-    label_column: str | None = None,
-    multi_label: bool = False,
-    download: bool = False,
-) -> LabelledData:
-    """Find the labelled images of ``source``, to be measured on: any number of classes and images will do.
+def find_data(data: DataLike, channels: int = COLOURS) -> LabelledData:
+    """Find the labelled images of ``data``, to be measured on: any number of classes and images will do.
 
     Nothing is held out here: images of which DATA does not say train, val or test are under the split ``""``.
     Arguments and errors are those of :func:`open_data`, but for what only learning needs.
     """
-    if isinstance(source, LabelledData):
-        return source
-    how = _How(channels, follow_links, Columns(path_column, label_column), multi_label, download)
-    return _find(source, how, to_learn=False)
+    return data if isinstance(data, LabelledData) else _find(to_source(data), channels, to_learn=False)
 
 
 def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: float | None) -> LabelledData:
@@ -268,41 +251,27 @@ def _split_pool(data: LabelledData, pool: str, drawn: Sequence[str]) -> Labelled
     return replace(data, splits=parts, made_here=True)
 
 
-class _How(NamedTuple):
-    """How DATA is to be read."""
-
-    channels: int
-    follow_links: bool
-    columns: Columns
-    multi_label: bool
-    download: bool = False
-
-
-def _find(source: str | Path, how: _How, to_learn: bool) -> LabelledData:
-    if not isinstance(source, (str, os.PathLike)) or not str(source):
-        got = repr(source) if isinstance(source, str) else type(source).__name__
-        raise DataError(f"DATA is a path, the name of a set, or LabelledData, got {got}")
-    root = Path(source)
+def _find(source: DataSource, channels: int, to_learn: bool) -> LabelledData:
+    name, root = str(source.data), Path(source.data)
     if _is_list(root):
-        data = _open_list(root, how, to_learn)
+        data = _open_list(source, to_learn)
     else:
-        _refuse_list_options(root, how)
-        if is_url(str(source)) or (is_archive(str(source)) and root.exists()):
-            data = _open_archive(str(source), how, to_learn)
+        _refuse_list_options(source)
+        if is_url(name) or (is_archive(name) and root.exists()):
+            data = _open_archive(source, channels, to_learn)
         elif root.is_dir():
-            data = _open_folder(root, Contents(how.channels, follow_links=how.follow_links), to_learn)
-        elif str(source) == DIGITS:
+            data = _open_folder(root, Contents(channels, follow_links=source.follow_links), to_learn)
+        elif name == DIGITS:
             data = LabelledData(DIGITS, (images := _digits()).class_names, {"": images}, made_here=False)
-        elif str(source) in NAMED:
-            listed = _open_list(find_named(str(source)), _How(how.channels, False, Columns(), False), to_learn)
-            data = replace(listed, name=str(source))
+        elif name in NAMED:
+            data = replace(_open_list(DataSource(find_named(name)), to_learn), name=name)
         else:
             what = "is not a folder" if root.exists() else "does not exist"
             raise DataError(
                 f"{root} {what}: DATA is a folder with one sub-folder of images per class, a list ({_LISTS}), "
                 f"an archive ({', '.join(ARCHIVES)}), or one of {', '.join((DIGITS, *NAMED))}"
             )
-    data = _in_one_form(data, by_class=not _is_list(root) and str(source) not in NAMED)
+    data = _in_one_form(data, by_class=not _is_list(root) and name not in NAMED)
     if to_learn:
         _require_classes(data.name, data.class_names)
     return data
@@ -362,14 +331,15 @@ def _case_doubles(source: str, parts: Mapping[str, ImageSet]) -> Iterator[str]:
             )
 
 
-def _open_archive(archive: str, how: _How, to_learn: bool) -> LabelledData:
-    if is_url(archive) and not how.download:
+def _open_archive(source: DataSource, channels: int, to_learn: bool) -> LabelledData:
+    archive = str(source.data)
+    if is_url(archive) and not source.download:
         raise refuse_url(archive)
     unpacked = fetch_archive(archive) if is_url(archive) else unpack(archive)
     root = _outermost(unpacked.folder)
     note = f"{printable(archive)}: left out {unpacked.left_out:,} links or devices in it"
     try:
-        data = _open_folder(root, Contents(how.channels), to_learn)
+        data = _open_folder(root, Contents(channels), to_learn)
     except DataError as error:
         raise DataError(str(error).replace(str(root), archive)) from error
     notes = (*([note] if unpacked.left_out else []), *(note.replace(str(root), archive) for note in data.notes))
@@ -401,8 +371,10 @@ def _is_list(path: Path) -> bool:
     return path.suffix.lower() in LISTS and path.exists() and not path.is_dir()
 
 
-def _refuse_list_options(source: Path, how: _How) -> None:
-    options = {"--path-column": how.columns.path, "--label-column": how.columns.label, "--multi-label": how.multi_label}
+def _refuse_list_options(source: DataSource) -> None:
+    options = {
+        "--path-column": source.path_column, "--label-column": source.label_column, "--multi-label": source.multi_label
+    }  # fmt: skip
     for option, given in options.items():
         if given:
             raise DataError(f"{option} is for lists ({_LISTS}), and {source} is none: leave it out")
@@ -465,9 +437,11 @@ def _notes_of_names(source: Path, class_names: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _open_list(path: Path, how: _How, to_learn: bool) -> LabelledData:
+def _open_list(source: DataSource, to_learn: bool) -> LabelledData:
+    path = Path(source.data)
     notes: list[str] = []
-    rows = read_list(path, how.columns, multi_label=how.multi_label, tell=notes.append)
+    columns = Columns(source.path_column, source.label_column)
+    rows = read_list(path, columns, multi_label=source.multi_label, tell=notes.append)
     rows.sort(key=lambda row: row.name)
     class_names = rows.class_names
     if to_learn and (empty := sorted(set(class_names).difference(*(row.labels for row in rows)))):
@@ -475,7 +449,7 @@ def _open_list(path: Path, how: _How, to_learn: bool) -> LabelledData:
             f"{path}: no image is of {first_few(empty)}, the columns have 0 alone: give some that label, or remove "
             "the columns"
         )
-    if not how.follow_links:
+    if not source.follow_links:
         _refuse_leading_out(path, ((row.path, row.home) for row in rows))
     number = {name: label for label, name in enumerate(class_names)}
     told = {row.group: row.split for row in rows if row.group and row.split}  # one of a group tells for all of it
@@ -484,7 +458,7 @@ def _open_list(path: Path, how: _How, to_learn: bool) -> LabelledData:
         item = LabelledImage(row.name, tuple(number[label] for label in row.labels), row.path, group=row.group)
         parts.setdefault(row.split or told.get(row.group or "") or "", []).append(item)
     splits = {name: ImageSet(class_names, tuple(parts[name])) for name in ("", *SPLITS) if name in parts}
-    multi_label = how.multi_label or any(len(row.labels) != 1 for row in rows)
+    multi_label = source.multi_label or any(len(row.labels) != 1 for row in rows)
     notes += _notes_of_names(path, class_names)
     return LabelledData(str(path), class_names, splits, False, multi_label, tuple(notes))
 

@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
 from googlenet.data.folders import Contents
 from googlenet.data.image_set import LabelledData, open_data
+from googlenet.data.source import DataSource, to_source
 from googlenet.diagnosis.facts import SUFFIXES_OF, Entry, ImageFacts, look
 from googlenet.diagnosis.findings import CHECKS, Finding, Findings
 from googlenet.diagnosis.near import near_pairs
@@ -36,16 +36,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def doctor(
-    data: str | Path,
+    data: str | Path | DataSource,
     *,
     seed: int = 0,
     image_size: int | None = None,
     progress: Progress | None = None,
-    follow_links: bool = False,
-    path_column: str | None = None,
-    label_column: str | None = None,
-    multi_label: bool = False,
-    download: bool = False,
 ) -> Findings:
     """Look at every image and list all that is wrong with them, whether or not ``train`` would take them.
 
@@ -54,7 +49,6 @@ def doctor(
         seed: as in training: where DATA has no ``val/``, it decides which images are held out.
         image_size: also name the images that are smaller than this, in pixels of the shorter side.
         progress: called with what is being done, how much of it is done, and how much there is.
-        follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
     Raises:
         DataError: there is no such folder.
@@ -65,10 +59,7 @@ def doctor(
         [finding.names for finding in findings.of("leak")]
     """
     report = progress or (lambda what, done, total: None)
-    layout = _open(
-        data, seed=seed, follow_links=follow_links, path_column=path_column, label_column=label_column,
-        multi_label=multi_label, download=download,
-    )  # fmt: skip
+    layout = _open(to_source(data), seed)
     facts: list[ImageFacts] = []
     found: list[Finding] = []
     for batch in in_batches(look, layout.entries, BATCH):
@@ -115,18 +106,18 @@ class _Layout:
     notes: tuple[str, ...] = ()
 
 
-def _open(data: str | Path, **how: Any) -> _Layout:
-    root = Path(data)
+def _open(source: DataSource, seed: int) -> _Layout:
+    root = Path(source.data)
     try:
-        labelled = open_data(data, **how)
+        labelled = open_data(source, seed=seed)
     except DataError as refused:
         if not root.is_dir():
             raise
-        return _refused(root, str(refused), how["follow_links"])
+        return _refused(root, str(refused), source.follow_links)
     is_folder = root.is_dir()
     entries = list(_entries(labelled, root if is_folder else None))
     classes = dict.fromkeys(labelled.splits, labelled.class_names)
-    ignored = _ignored(root, entries, how["follow_links"]) if is_folder else {}
+    ignored = _ignored(root, entries, source.follow_links) if is_folder else {}
     return _Layout(entries, classes, ignored, notes=labelled.notes)
 
 

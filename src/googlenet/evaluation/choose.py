@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
-from googlenet.data.image_set import VAL_FRACTION, ImageSet, LabelledData, LabelledImage, find_data, redraw
+from googlenet.data.image_set import VAL_FRACTION, DataLike, ImageSet, LabelledData, LabelledImage, find_data, redraw
 from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_told, read_record
 from googlenet.errors import DataError
 from googlenet.text import first_few, printable
@@ -33,18 +31,17 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose(bundle: Bundle, data: str | Path | LabelledData, split: str | None = None, **how: Any) -> Chosen:
+def choose(bundle: Bundle, data: DataLike, split: str | None = None) -> Chosen:
     """Choose the images of ``data`` to measure on: those of a ``split``, or, by default, what is fair.
 
     By default these are, of the data that the run was trained on, the images that it held out (``val``), and of any
-    other data all images that it did not learn from, as it knows them by their content. ``how`` to read ``data``
-    goes to :func:`~googlenet.data.image_set.find_data`.
+    other data all images that it did not learn from, as it knows them by their content.
 
     Raises:
         DataError: there are none, they have classes or several labels that the classifier does not know, or the
             record of the run was altered.
     """
-    found = find_data(data, bundle.card.preprocessing.channels, **how)
+    found = find_data(data, bundle.card.preprocessing.channels)
     run = printable(str(bundle.path.parent if bundle.path.name == IN_RUN else bundle.path))
     if found.multi_label and not bundle.card.multi_label:
         raise DataError(

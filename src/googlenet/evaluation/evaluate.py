@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from googlenet.data.image_set import LabelledData
+from googlenet.data.image_set import DataLike
 from googlenet.dataframes import to_dataframe, to_html
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.choose import Chosen, choose
@@ -75,16 +75,11 @@ class Evaluation:
 
 def evaluate(
     run: str | Path,
-    data: str | Path | LabelledData,
+    data: DataLike,
     *,
     split: str | None = None,
     precision: str | None = None,
     progress: Callable[[int, int], None] | None = None,
-    follow_links: bool = False,
-    path_column: str | None = None,
-    label_column: str | None = None,
-    multi_label: bool = False,
-    download: bool = False,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled images.
 
@@ -96,7 +91,6 @@ def evaluate(
             images it learnt from by their content, whatever they are called now; a bundle without its run does not.
         precision: what to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of images done and of all images.
-        follow_links, path_column, label_column, multi_label, download: how to read ``data``, as ``train`` takes them.
 
     Raises:
         BundleError, DataError, DeviceError: before any work is done.
@@ -105,10 +99,8 @@ def evaluate(
 
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
-    how = {"follow_links": follow_links, "path_column": path_column, "label_column": label_column,
-           "multi_label": multi_label, "download": download}  # fmt: skip
     classifier = load(run, precision)
-    return evaluate_on(classifier, choose(classifier.bundle, data, split, **how), progress)
+    return evaluate_on(classifier, choose(classifier.bundle, data, split), progress)
 
 
 def evaluate_on(

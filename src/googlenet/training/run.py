@@ -19,7 +19,8 @@ from typing import Any, Literal, get_args
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.data.depths import common_range
-from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, find_data, open_data, redraw
+from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage, find_data, open_data, redraw
+from googlenet.data.source import DataSource
 from googlenet.data.splits import (
     BY_NAME,
     DRAWN,
@@ -61,7 +62,7 @@ OnBadImage = Literal["skip", "stop"]
 
 
 def train(
-    data: str | Path | LabelledData,
+    data: DataLike,
     out: str | Path,
     *,
     recipe: str | Path | None = None,
@@ -161,8 +162,10 @@ def train(
     if torchrun.is_launched():
         resume = _work().of_first(device, resume or _is_to_go_on(run))
     plan = look(run, recipe, overrides, weights, resume=resume, overwrite=overwrite)
-    plan = look_at_data(plan, data, follow_links=follow_links, path_column=path_column, label_column=label_column,
-                        multi_label=multi_label, download=download)  # fmt: skip
+    if not isinstance(data, (DataSource, LabelledData)):
+        data = DataSource(data, follow_links=follow_links, path_column=path_column, label_column=label_column,
+                          multi_label=multi_label, download=download)  # fmt: skip
+    plan = look_at_data(plan, data)
     if val_fraction is not None and not resume and not plan.data.made_here:
         raise DataError(
             f"{plan.data.name} says itself which images are {' and '.join(plan.data.splits)}: "
@@ -290,17 +293,16 @@ def look(
     return Plan(run, settings, network, preprocessing, origin, weights, asked, resume, overwrite, before, taken_over)
 
 
-def look_at_data(plan: Plan, data: str | Path | LabelledData, **how: Any) -> Plan:
-    """Look at the images, too: at their names, and at a few of them. ``how`` to read them goes to ``open_data``."""
+def look_at_data(plan: Plan, data: DataLike) -> Plan:
+    """Look at the images, too: at their names, and at a few of them."""
     settings = plan.settings
     name = data.name if isinstance(data, LabelledData) else data
     with stage(f"reading {name}"):
         if plan.resume:
-            images = _data_of_run(plan, data, how)
+            images = _data_of_run(plan, data)
         else:
             images = open_data(data, seed=settings.seed, val_fraction=settings.val_fraction,
-                               test_fraction=settings.test_fraction, channels=plan.preprocessing.channels,
-                               **how)  # fmt: skip
+                               test_fraction=settings.test_fraction, channels=plan.preprocessing.channels)  # fmt: skip
         _check_balance(settings, images)
         described = _describe(images)
         if plan.resume:
@@ -386,10 +388,10 @@ def _describe(data: LabelledData) -> dict[str, Any]:
     }
 
 
-def _data_of_run(plan: Plan, data: str | Path | LabelledData, how: Mapping[str, Any]) -> LabelledData:
+def _data_of_run(plan: Plan, data: DataLike) -> LabelledData:
     """Find the images of a run that goes on, wherever they are now, split and ordered as they were recorded."""
     before, settings = plan.before["data"], plan.settings
-    found = find_data(data, plan.preprocessing.channels, **how)
+    found = find_data(data, plan.preprocessing.channels)
     if "record" not in before:  # it was begun by version 0.1.0
         by_name = before["split"] == BY_NAME
         return redraw(found, settings.seed, settings.val_fraction, None if by_name else settings.test_fraction)
