@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet, create
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse
-    from googlenet.training.run import train
+    from googlenet.training.train import train
 
 # name → (module, the extra that its imports need)
 _PUBLIC = {
@@ -79,7 +79,7 @@ _PUBLIC = {
     "measure_precisions": ("benchmarking.precisions", "train"),
     "open_data": ("data.image_set", None),
     "quantize": ("benchmarking.precisions", "train"),
-    "train": ("training.run", "train"),
+    "train": ("training.train", "train"),
     "verify": ("inference.verify", None),
 }
 

@@ -57,7 +57,7 @@ def refused(arguments, environment, **options):
         ("train empty --out run", 2, "empty has no images"),
         ("train PHOTOS --out a.txt", 1, "a.txt is a file: --out names a directory"),
         ("train PHOTOS --out a.txt/run", 1, "a.txt is no folder"),
-        ("train PHOTOS --out RUN", 1, "holds a run: go on with --resume"),
+        ("train PHOTOS --out RUN", 1, "holds a run: continue it with --resume"),
         ("train PHOTOS --out full", 1, "full is not empty and holds no run"),
         ("train PHOTOS --out LONG", 1, "a name has more than 255 bytes"),
         ("train PHOTOS --out loop/run", 1, "symbolic links"),

@@ -137,7 +137,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
     assert_saved(err)
     assert "Traceback" not in err
     code, _, err = call("train", coloured, "--out", out)
-    assert "holds a run: go on with --resume" in err
+    assert "holds a run: continue it with --resume" in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])

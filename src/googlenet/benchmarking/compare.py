@@ -24,8 +24,9 @@ from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.training.directory import CHECKPOINTS
-from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
-from googlenet.training.run import train
+from googlenet.training.recipe import Recipe
+from googlenet.training.recipe_file import shipped_recipes
+from googlenet.training.train import train
 
 ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine hits all alike
 
@@ -173,7 +174,7 @@ def _training(data: str | Path | None, size: int | None, minutes: float | None) 
     if data is None:
         return None
     name = str(data) if str(data) in shipped_recipes() else "default"  # some data has a recipe of its own
-    recipe = load_recipe(name, image_size=size, minutes=minutes)
+    recipe = Recipe.load(name, image_size=size, minutes=minutes)
     if recipe.image_size is None:
         raise RecipeError("every network is trained at one size, which the recipe does not say: tell it with --size")
     with stage(f"reading {data}"):
