@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
+    from googlenet.exchange.module import load_module
     from googlenet.exporting.formats import export
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.verify import Verification, verify
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet, create
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse
+    from googlenet.training.recipe import Recipe
     from googlenet.training.train import train
 
 # name → (module, the extra that its imports need)
@@ -64,6 +66,7 @@ _PUBLIC = {
     "Network": ("models.spec", None),
     "Precisions": ("benchmarking.precisions", "train"),
     "Prediction": ("inference.classifier", None),
+    "Recipe": ("training.recipe", "train"),
     "Verification": ("inference.verify", None),
     "analyse": ("models.zoo", None),
     "benchmark": ("benchmarking.benchmark", None),
@@ -76,6 +79,7 @@ _PUBLIC = {
     "export": ("exporting.formats", None),
     "fetch": ("exchange.datasets", "train"),
     "load": ("inference.classifier", None),
+    "load_module": ("exchange.module", "train"),
     "measure_precisions": ("benchmarking.precisions", "train"),
     "open_data": ("data.image_set", None),
     "quantize": ("benchmarking.precisions", "train"),
@@ -101,6 +105,7 @@ __all__ = [
     "Network",
     "Precisions",
     "Prediction",
+    "Recipe",
     "Verification",
     "analyse",
     "benchmark",
@@ -113,6 +118,7 @@ __all__ = [
     "export",
     "fetch",
     "load",
+    "load_module",
     "measure_precisions",
     "open_data",
     "quantize",
