@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,8 +28,13 @@ def with_options(
     own = inspect.signature(command, eval_str=True).parameters
     every = [each.replace(kind=each.KEYWORD_ONLY) for each in own.values() if each.kind is not each.VAR_KEYWORD]
     at = list(own).index(before)
-    command.__signature__ = inspect.Signature([*every[:at], *options, *every[at:]])  # type: ignore[attr-defined]
-    return command
+
+    @functools.wraps(command)
+    def with_settings(**given: Any) -> None:
+        command(**given)
+
+    with_settings.__signature__ = inspect.Signature([*every[:at], *options, *every[at:]])  # type: ignore[attr-defined]
+    return with_settings
 
 
 def _option(model: type[Settings], name: str, show_default: bool) -> inspect.Parameter:
