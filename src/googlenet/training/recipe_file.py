@@ -40,6 +40,8 @@ def read_recipe(source: str | Path) -> dict[str, Any]:
         fields: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {source} is not TOML: {error}") from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise RecipeError(f"recipe {source} holds a number that is far too large") from error
     except RecursionError as error:
         raise too_deep(source) from error
     return fields

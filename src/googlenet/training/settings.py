@@ -116,5 +116,8 @@ def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> str:
 def _as_toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
