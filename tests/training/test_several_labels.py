@@ -218,7 +218,10 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
     assert call("evaluate", tmp_path / "run", listing, "--json")[0] == 0
     for arguments, says in (
         (("evaluate", trained_run, listing), "has images with several labels or none"),
-        (("compare", "lenet5", "--train", listing, "--size", "32"), "networks are compared by top-1, of one each"),
+        (
+            ("compare", "lenet5", "--train", listing, "--image-size", "32"),
+            "networks are compared by top-1, of one each",
+        ),
     ):
         code, out, err = call(*arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)

@@ -43,6 +43,7 @@ VERBS = (
     "table",
     "compare",
     "benchmark",
+    "quantize",
     "export",
     "verify",
     "convert",

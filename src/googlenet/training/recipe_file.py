@@ -33,10 +33,10 @@ def read_recipe(source: str | Path) -> dict[str, Any]:
     Raises :class:`RecipeError` where there is no such file, it cannot be read, or it is not TOML.
     """
     text = _text_of(source)
+    # The parser's memory grows with the square of the dots in a key.
+    if len(text) > MAX_CHARACTERS or any(key.count(".") > MAX_DOTS for key in _KEYS.split(_COMMENTS.sub("", text))):
+        raise too_deep(source)
     try:
-        # The parser's memory grows with the square of the dots in a key.
-        if len(text) > MAX_CHARACTERS or any(key.count(".") > MAX_DOTS for key in _KEYS.split(_COMMENTS.sub("", text))):
-            raise too_deep(source)
         fields: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {source} is not TOML: {error}") from error
