@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import googlenet
-from googlenet.training.recipe import load_recipe
+from googlenet.training.recipe import Recipe
 
 SIZE, NETWORK = 64, "googlenet_bn"
 
@@ -55,7 +55,7 @@ def compare(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         many = copy_classes(given.data, folder / "base", known)
         say("base", 0, train(many, base, recipe="small", epochs=given.base_epochs, seed=0))
     few = copy_classes(given.data, folder / "few", new, given.per_class)
-    batch_size = load_recipe("finetune").batch_size
+    batch_size = Recipe.load("finetune").batch_size
     ways: dict[str, dict[str, Any]] = {
         "fine-tuned": {"start": base},
         "from scratch": {"recipe": "default", "batch_size": batch_size},

@@ -28,9 +28,9 @@ from googlenet.inference.engine import processor
 from googlenet.training import memory
 from googlenet.training.loading import Batch
 from googlenet.training.precision import fastest
-from googlenet.training.recipe import load_recipe
+from googlenet.training.recipe import Recipe
+from googlenet.training.setup import make_fabric
 from googlenet.training.trainer import Trainer
-from googlenet.training.work import _fabric
 
 CASES = ((224, 32), (64, 64))  # pixels of a side, images of a batch
 CLASSES = 1000
@@ -54,8 +54,8 @@ def ours(size: int, batch: int) -> tuple[Step, str]:
     network = create("googlenet_bn", num_classes=CLASSES)
     preprocessing = network.network.preprocessing(size)
     precision = fastest(network, preprocessing, batch, "cpu")
-    recipe = load_recipe("default", batch_size=batch, image_size=size, precision=precision)
-    fit = Trainer(network, open_data("digits"), recipe, preprocessing, _fabric("cpu", precision))
+    recipe = Recipe.load("default", batch_size=batch, image_size=size, precision=precision)
+    fit = Trainer(network, open_data("digits"), recipe, preprocessing, make_fabric("cpu", precision))
     fit.objective.train()
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     given = Batch(images, torch.randint(0, CLASSES, (batch,)), list(range(batch)))

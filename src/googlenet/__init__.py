@@ -36,14 +36,19 @@ if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
-    from googlenet.exporting.formats import export
+    from googlenet.exchange.hub import push
+    from googlenet.exchange.module import load_module
+    from googlenet.exchange.state_dicts import export_weights
+    from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
-    from googlenet.models.build import ConvNet, create
+    from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
-    from googlenet.models.zoo import NETWORKS, analyse
-    from googlenet.training.run import train
+    from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.pretrained import create
+    from googlenet.training.recipe import Recipe
+    from googlenet.training.train import train
 
 # name → (module, the extra that its imports need)
 _PUBLIC = {
@@ -64,22 +69,27 @@ _PUBLIC = {
     "Network": ("models.spec", None),
     "Precisions": ("benchmarking.precisions", "train"),
     "Prediction": ("inference.classifier", None),
+    "Recipe": ("training.recipe", "train"),
     "Verification": ("inference.verify", None),
     "analyse": ("models.zoo", None),
     "benchmark": ("benchmarking.benchmark", None),
     "clean": ("diagnosis.clean", "train"),
     "compare": ("benchmarking.compare", "train"),
     "convert": ("exchange.convert", "train"),
-    "create": ("models.build", "train"),
+    "create": ("training.pretrained", "train"),
     "doctor": ("diagnosis.doctor", "train"),
     "evaluate": ("evaluation.evaluate", "train"),
-    "export": ("exporting.formats", None),
+    "export": ("exporting.export", None),
+    "export_weights": ("exchange.state_dicts", "train"),
     "fetch": ("exchange.datasets", "train"),
+    "list_networks": ("models.zoo", None),
     "load": ("inference.classifier", None),
+    "load_module": ("exchange.module", "train"),
     "measure_precisions": ("benchmarking.precisions", "train"),
     "open_data": ("data.image_set", None),
+    "push": ("exchange.hub", "train"),
     "quantize": ("benchmarking.precisions", "train"),
-    "train": ("training.run", "train"),
+    "train": ("training.train", "train"),
     "verify": ("inference.verify", None),
 }
 
@@ -101,6 +111,7 @@ __all__ = [
     "Network",
     "Precisions",
     "Prediction",
+    "Recipe",
     "Verification",
     "analyse",
     "benchmark",
@@ -111,10 +122,14 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "export_weights",
     "fetch",
+    "list_networks",
     "load",
+    "load_module",
     "measure_precisions",
     "open_data",
+    "push",
     "quantize",
     "train",
     "verify",

@@ -26,12 +26,6 @@ MAX_NAME = 1024  # characters of a class, a network, a file, a version
 MAX_FILES = 64
 MAX_ERROR = 300  # characters of a message about a damaged card
 
-METRIC_TITLES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "map": "mAP",
-    "exact": "exact match",
-}  # scores where people read them
 TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may lose and still be chosen
 
 

@@ -83,7 +83,7 @@ def test_table_for_people(call):
 
 
 def test_table_at_another_size_and_for_another_network(call):
-    document = json.loads(call("table", "inception5h", "--size", "112", "--json")[1])
+    document = json.loads(call("table", "inception5h", "--image-size", "112", "--json")[1])
     assert document["rows"][0]["output"] == "56x56x64"
     assert document["totals"]["params"] == 7_058_180
     assert "errata" not in document
@@ -208,12 +208,12 @@ def test_compare_for_people_and_for_programs(call, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "SECONDS", 0.01)
-    code, out, err = call("compare", "lenet5", "alexnet", "--size", "32")
+    code, out, err = call("compare", "lenet5", "alexnet", "--image-size", "32")
     assert (code, err) == (0, "")
     for part in ("lenet5", "parameters", "fp32", "batches of 16", "alexnet got 32×32 pixels", "measured on"):
         assert part in out
     assert not (tmp_path / "compare.png").exists()
-    code, out, err = call("compare", "lenet5", "--size", "32", "--json", "--plot", tmp_path / "plots" / "c.png")
+    code, out, err = call("compare", "lenet5", "--image-size", "32", "--json", "--plot", tmp_path / "plots" / "c.png")
     assert (code, err) == (0, f"plot: {tmp_path / 'plots' / 'c.png'}\n")
     assert json.loads(out)["rows"][0]["network"] == "lenet5"
     with Image.open(tmp_path / "plots" / "c.png") as image:
@@ -225,7 +225,7 @@ def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "SECONDS", 0.01)
-    code, out, err = call("compare", "lenet5", "--size", "32", "--train", coloured, "--minutes", "0.02")
+    code, out, err = call("compare", "lenet5", "--image-size", "32", "--train", coloured, "--minutes", "0.02")
     assert code == 0
     assert "1 of 1: lenet5" in err
     assert "top-1" in out
@@ -263,14 +263,14 @@ def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
         (["evaluate", "RUN", "PHOTOS", "--split", "test"], 2, "has no split 'test'; it has train, val and all"),
         (["evaluate", "RUN", "nowhere"], 2, "nowhere does not exist"),
         (["table", "lenet"], 2, "no network is called 'lenet'"),
-        (["table", "--size", "30"], 2, "it takes 31×31 or more"),
+        (["table", "--image-size", "30"], 2, "it takes 31×31 or more"),
         (["table", "--json", "--csv"], 2, "exclude each other"),
         (["train", "digits", "--out", "run", "--minutes", "0"], 2, "minutes = 0.0: should be greater than 0"),
         (["train", "digits", "--out", "run", "--minutes", "1", "--epochs", "1"], 2, "exclude each other: give one"),
         (["compare", "lenet"], 2, "no network is called 'lenet'"),
-        (["compare", "lenet5", "--minutes", "1"], 2, "tell on what with --train DATA"),
-        (["compare", "lenet5", "--train", "PHOTOS"], 2, "tell it with --size"),
-        (["compare", "lenet5", "--train", "nowhere", "--size", "32"], 2, "nowhere does not exist"),
+        (["compare", "lenet5", "--minutes", "1"], 2, "give the images to train on with --train DATA"),
+        (["compare", "lenet5", "--train", "PHOTOS"], 2, "give it with --image-size"),
+        (["compare", "lenet5", "--train", "nowhere", "--image-size", "32"], 2, "nowhere does not exist"),
         (["verify", "empty"], 1, "empty holds no card.json"),
     ],
 )

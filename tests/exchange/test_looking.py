@@ -116,7 +116,7 @@ def test_what_googlenet_wrote_itself_needs_no_converting(tmp_path, trained_run):
 def test_a_network_goes_out_as_what_is_named(tmp_path, trained_run, layout):
     code, loaded, err = convert(trained_run, "--to", layout, "--out", "w.pth", cwd=tmp_path)
     assert (code, loaded) == (2, "False\n")
-    assert err == f"googlenet: tiny is no network of {layout}: it goes out with --to torch\n"
+    assert err == f"googlenet: {layout} has no network tiny: its weights can be written with --to torch\n"
     assert convert(trained_run, "--to", "torch", "--out", "w.pth", cwd=tmp_path)[0] == 0
 
 

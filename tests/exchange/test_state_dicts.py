@@ -92,5 +92,5 @@ def test_names_of_classes_cannot_become_code(tiny):
 
 
 def test_other_endings_are_refused(trained_run, tmp_path):
-    with pytest.raises(WeightsError, match=r"torch weights are written to a .pth or a .safetensors file"):
+    with pytest.raises(WeightsError, match=r"the file of torch weights ends in one of \.pth, \.pt, \.safetensors"):
         export_weights(trained_run, tmp_path / "x.onnx", "torch")

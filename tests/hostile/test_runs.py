@@ -153,4 +153,4 @@ def test_of_a_damaged_checkpoint_the_one_before_is_taken(run, trained_run, name,
         resume(run, trained_run)
     except GoogLeNetError as error:
         pytest.fail(f"the one before was sound: {error}")
-    assert "going on from the one before" in capsys.readouterr().err
+    assert "continuing from the one before" in capsys.readouterr().err

@@ -143,7 +143,7 @@ def test_sampling_by_class_takes_one_class_an_image(coloured, tmp_path, tiny):
         csv.writer(file).writerows([("path", "label"), *rows])
     with pytest.raises(
         RecipeError,
-        match=r"oversample draws by class, .* several labels, or none: use --class-balance weighted_loss",
+        match=r"oversample needs images of one class each: those of .* have several or none; use --class-balance",
     ):
         train(tmp_path / "list.csv", tmp_path / "run", tiny, class_balance="oversample")
     assert not (tmp_path / "run").exists()
@@ -173,7 +173,7 @@ def test_many_classes_are_said_in_short(tmp_path, tiny, capsys):
 def test_a_wrong_balance_is_one_line(call, coloured, tmp_path):
     code, out, err = call("train", coloured, "--out", tmp_path / "run", "--class-balance", "weights")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "'none', 'loss', 'sample'" in err
+    assert "'none', 'weighted_loss', 'oversample'" in err
 
 
 def test_batches_that_come_together_are_those_that_come_apart():

@@ -103,7 +103,7 @@ def test_a_killed_process_is_started_again_and_the_run_ends_the_same(photos, two
     out = photos.parent / "killed"
     code, _, err = torchrun(photos, out, "--checkpoint-minutes", EVERY_STEP, restarts=3, SIGNAL="1 9 9")
     assert code == 0, err
-    assert "process 0 of 2 lost another one, which ended or did not answer for 45 s; go on with --resume" in err
+    assert "process 0 of 2 lost another one, which ended or did not answer for 45 s; continue with --resume" in err
     assert_same(two, out)
 
 
@@ -111,7 +111,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(photos):
     out = photos.parent / "stopped"
     code, _, err = torchrun(photos, out, SIGNAL=f"1 3 {int(signal.SIGTERM)}")
     assert code == 1
-    assert f"stopped in epoch 1 of 2, saved; go on with: googlenet train {photos} --out {out} --resume" in err
+    assert f"stopped in epoch 1 of 2, saved; continue with: googlenet train {photos} --out {out} --resume" in err
     assert "exitcode  : 143" in err
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-000003.safetensors"]
 

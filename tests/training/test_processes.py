@@ -137,7 +137,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
     assert_saved(err)
     assert "Traceback" not in err
     code, _, err = call("train", coloured, "--out", out)
-    assert "holds a run: go on with --resume" in err
+    assert "holds a run: continue it with --resume" in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -201,7 +201,7 @@ def test_ctrl_c_pressed_again_and_again_is_one_line_without_a_traceback(coloured
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.8, 2.0, 4.0])
-@pytest.mark.parametrize("command", ["train PHOTOS --out run --network lenet5", "compare lenet5 --size 32",
+@pytest.mark.parametrize("command", ["train PHOTOS --out run --network lenet5", "compare lenet5 --image-size 32",
                                      "predict RUN PHOTOS", "doctor PHOTOS", "benchmark RUN"])  # fmt: skip
 def test_two_ctrl_c_at_any_time_print_no_traceback(trained_run, tmp_path, command, seconds):
     named = {"RUN": trained_run, "PHOTOS": trained_run.parent / "photos"}

@@ -17,6 +17,7 @@ from googlenet.data.image_set import find_data, open_data, redraw
 from googlenet.data.splits import RECORD
 from googlenet.errors import CheckpointError, DataError, RunError, StoppedError
 from googlenet.training import checkpoint
+from googlenet.training import run as training_run
 from googlenet.training.checkpoint import Checkpoints
 
 RECIPE = "precision = 'fp32'\nepochs = 2\nbatch_size = 8\naveraging = 0.9\n"
@@ -173,8 +174,8 @@ def test_more_images_are_named_with_the_way_to_learn_from_them(train, own, call)
         train(moved, run, resume=True)
     assert str(refused.value) == (
         f"{run} was started on other images than those in {moved}: 7 new (red/new0.png, red/new1.png, "
-        "red/new2.png, red/new3.png, red/new4.png and 2 more); put back what was there, or start a new run with these "
-        f"images and what {run} has learnt: --weights {run} --out NEW"
+        "red/new2.png, red/new3.png, red/new4.png and 2 more); put back what was there, or start a new run on these "
+        f"images from the weights of {run}: --weights {run} --out NEW"
     )
 
 
@@ -223,7 +224,7 @@ def test_a_finished_run_goes_on_for_longer(train, own, capsys):
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert bundle.card.recipe["epochs"] == json.loads((run / "run.json").read_text())["recipe"]["epochs"] == 5
     said = capsys.readouterr().err
-    assert "going on for longer, at a learning rate of 0.0015: as a run of this length has here" in said
+    assert "training for longer, from a learning rate of 0.0015: that of a run of this length" in said
     before = (run / "bundle" / "card.json").read_bytes()
     train(moved, run, resume=True)  # it knows its new length
     assert (run / "bundle" / "card.json").read_bytes() == before
@@ -235,10 +236,8 @@ def test_a_finished_run_goes_on_for_longer(train, own, capsys):
 def test_a_stopped_run_goes_on_for_longer_and_can_be_stopped_again(train, own, monkeypatch):
     run, moved = own
     cut(run)
-    from googlenet.training import work
-
     with monkeypatch.context() as patched:
-        patched.setattr(work._Recorder, "should_stop", lambda _: True)
+        patched.setattr(training_run._Recorder, "should_stop", lambda _: True)
         with pytest.raises(StoppedError, match="stopped in epoch 2 of 4"):
             train(moved, run, resume=True, epochs=4)
     train(moved, run, resume=True)
@@ -311,4 +310,4 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(trained_run, tm
         path.write_bytes(path.read_bytes()[:100])
     code, _, err = call("train", trained_run.parent / "photos", "--out", run, "--resume")
     assert code == 1
-    assert "none is left to go on from: start again with --overwrite" in err
+    assert "no other checkpoint is left: start again with --overwrite" in err

@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import googlenet
 from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
 from googlenet.errors import CheckpointError, DataError, StoppedError
-from googlenet.training import work as run
+from googlenet.training import run
 from googlenet.training.task import SeveralLabels
 
 NAMES, SQUARES = ("blue", "red"), ((30, 40, 220), (220, 40, 30))
@@ -114,7 +114,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bundle(squares, tiny, tmp_pat
 
     with monkeypatch.context() as patched:
         patched.setattr(run.Display, "step", stop_at_the_sixth)
-        with pytest.raises(StoppedError, match=r"go on with: googlenet train squares --out .* --resume"):
+        with pytest.raises(StoppedError, match=r"continue with: googlenet train squares --out .* --resume"):
             train(tmp_path / "cut")
     cut = googlenet.train(squares, tmp_path / "cut", resume=True)
     assert cut.card.files["weights.safetensors"] == whole.card.files["weights.safetensors"]
@@ -218,7 +218,10 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
     assert call("evaluate", tmp_path / "run", listing, "--json")[0] == 0
     for arguments, says in (
         (("evaluate", trained_run, listing), "has images with several labels or none"),
-        (("compare", "lenet5", "--train", listing, "--size", "32"), "networks are compared by top-1, of one each"),
+        (
+            ("compare", "lenet5", "--train", listing, "--image-size", "32"),
+            "networks are compared by top-1, of one each",
+        ),
     ):
         code, out, err = call(*arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)

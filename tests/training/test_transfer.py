@@ -23,13 +23,12 @@ from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
 from googlenet.preprocessing import Preprocessing
-from googlenet.training import checkpoint, transfer
-from googlenet.training import work as run
+from googlenet.training import checkpoint, run, transfer
 from googlenet.training.objective import Objective
-from googlenet.training.recipe import load_recipe
-from googlenet.training.run import look
+from googlenet.training.optimizer import make_optimizer
+from googlenet.training.plan import look
+from googlenet.training.recipe import Recipe
 from googlenet.training.task import OneLabel
-from googlenet.training.trainer import _optimizer
 from googlenet.training.transfer import for_channels, freeze_through, load_matching, open_source
 
 RULE = Preprocessing(32)
@@ -190,7 +189,7 @@ def test_frozen_stages_get_no_gradient_and_stay_in_evaluation(tiny):
 def test_earlier_stages_learn_slower(tiny):
     built = create(tiny, num_classes=2)
     names = {id(p): name for name, p in built.named_parameters()}
-    optimizer = _optimizer(built, load_recipe("finetune", lr_decay=0.5))
+    optimizer = make_optimizer(built, Recipe.load("finetune", lr_decay=0.5))
     scales = {
         names[id(p)].partition(".")[0]: group["scale"] for group in optimizer.param_groups for p in group["params"]
     }
@@ -214,10 +213,10 @@ def test_a_run_brings_its_network_its_images_and_the_recipe(trained_run, shapes,
     bundle = train(shapes, tmp_path / "run", weights=trained_run)
     assert bundle.network == replace(tiny, num_classes=2)
     assert bundle.card.preprocessing == googlenet.load(trained_run).card.preprocessing
-    assert bundle.card.recipe["lr_decay"] == load_recipe("finetune").lr_decay < 1
+    assert bundle.card.recipe["lr_decay"] == Recipe.load("finetune").lr_decay < 1
     settings = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert settings["from"]["source"] == str(trained_run)
-    assert settings["from"]["sha256"] == googlenet.load(trained_run).card.files["weights.safetensors"]
+    assert settings["weights"]["source"] == str(trained_run)
+    assert settings["weights"]["sha256"] == googlenet.load(trained_run).card.files["weights.safetensors"]
     assert capsys.readouterr().err.startswith(f"from {trained_run}: took ")
 
 
@@ -238,7 +237,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 ):
     source = tmp_path / "source"
     googlenet.bundle.shutil.copytree(trained_run, source)
-    options = {"start": source, "freeze": "conv1"}
+    options = {"weights": source, "freeze": "conv1"}
     train(shapes, tmp_path / "whole", **options)
     original = run.Display.step
 
@@ -289,7 +288,7 @@ def torchvisions(tmp_path, monkeypatch):
 
 def test_torchvisions_weights_are_fetched_only_when_asked_to(torchvisions, shapes, train, tmp_path, capsys):
     module, there = torchvisions
-    options = {"start": "torchvision", "network": "resnet18", "image_size": 32, "epochs": 1}
+    options = {"weights": "torchvision", "network": "resnet18", "image_size": 32, "epochs": 1}
     with pytest.raises(WeightsError, match=r"weights for resnet18 are not at .*: give --download to fetch them"):
         train(shapes, tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
@@ -346,20 +345,28 @@ def test_torchvision_has_an_address_for_every_network_in_its_layout(network, tmp
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"start": "nowhere"}, WeightsError, "--weights nowhere does not exist: give a run, a bundle, a .safetensors"),
-        ({"start": "photos"}, BundleError, "holds no card.json: give a run"),
-        ({"start": "run", "freeze": "inception1"}, NetworkError, "no stage 'inception1': did you mean 'inception_1'"),
-        ({"start": "run", "freeze": "fc"}, RecipeError, "--freeze fc leaves nothing of tiny to learn"),
-        ({"freeze": "conv1"}, RecipeError, "--freeze conv1 without --weights: weights that nobody trained"),
-        ({"start": "run", "network": "lenet5"}, WeightsError, "nothing of .* fits lenet5: it has .*the network has"),
-        ({"start": "torchvision", "network": "nin"}, WeightsError, "torchvision publishes no weights for nin: it does"),
-        ({"start": "file"}, WeightsError, "file.safetensors: not a safetensors file, or damaged"),
+        (
+            {"weights": "nowhere"},
+            WeightsError,
+            "--weights nowhere does not exist: give a run, a bundle",
+        ),
+        ({"weights": "photos"}, BundleError, "holds no card.json: give a run"),
+        ({"weights": "run", "freeze": "inception1"}, NetworkError, "no stage 'inception1': did you mean 'inception_1'"),
+        ({"weights": "run", "freeze": "fc"}, RecipeError, "--freeze fc leaves nothing of tiny to learn"),
+        ({"freeze": "conv1"}, RecipeError, "--freeze conv1 without --weights would keep random weights"),
+        ({"weights": "run", "network": "lenet5"}, WeightsError, "nothing of .* fits lenet5: it has .*the network has"),
+        (
+            {"weights": "torchvision", "network": "nin"},
+            WeightsError,
+            "torchvision publishes no weights for nin",
+        ),
+        ({"weights": "file"}, WeightsError, "file.safetensors: not a safetensors file, or damaged"),
     ],
 )
 def test_wrong_use_is_said_before_any_work(trained_run, shapes, tmp_path, options, error, says):
     (tmp_path / "file.safetensors").write_bytes(b"nonsense")
     places = {"run": trained_run, "photos": shapes, "file": tmp_path / "file.safetensors"}
-    options = {**options, "start": places.get(options.get("start"), options.get("start"))}
+    options = {**options, "weights": places.get(options.get("weights"), options.get("weights"))}
     with pytest.raises(error, match=says) as caught:
         googlenet.train(shapes, tmp_path / "out", **options)
     assert "\n" not in str(caught.value)
@@ -400,9 +407,9 @@ def test_weights_for_other_channels_than_the_images_have_are_the_cause(shapes, t
         )
     assert not (tmp_path / "out").exists()
     plan = look(tmp_path / "out", None, {"network": "resnet18", "in_channels": 3}, tmp_path / "four.pth")
-    assert (plan.network.in_channels, plan.taken_over) == (3, None)
+    assert (plan.network.in_channels, plan.inherited_channels) == (3, None)
     told = look(tmp_path / "out", None, {"network": "resnet18"}, tmp_path / "four.pth")
-    assert (told.network.in_channels, told.taken_over) == (4, 4)
+    assert (told.network.in_channels, told.inherited_channels) == (4, 4)
 
 
 TRAIN = """

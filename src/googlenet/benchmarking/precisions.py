@@ -97,11 +97,11 @@ def measure_precisions(run: str | Path, data: DataLike | None = None, *, progres
 def _data_of(bundle: Bundle, data: DataLike | None) -> Chosen:
     source = data or bundle.card.data.get("name")
     if source is None:
-        raise DataError(f"{bundle.path} does not say what it was trained on: name the images with --calibrate DATA")
+        raise DataError(f"{bundle.path} does not say what it was trained on: name the images with --data DATA")
     try:
         return choose(bundle, source)
     except DataError as error:
-        hint = "" if data else f" ({bundle.path} was trained on it: say where it is now with --calibrate DATA)"
+        hint = "" if data else f" ({bundle.path} was trained on it: say where it is now with --data DATA)"
         raise DataError(f"{error}{hint}") from error
 
 

@@ -42,6 +42,7 @@ COMMANDS = (
     "table",
     "compare",
     "benchmark",
+    "quantize",
     "export",
     "verify",
     "convert",

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from googlenet.card import ModelCard
+from googlenet.exchange.formats import load_expression
 from googlenet.models.build import Branches, ConvNet, Dense, LocalResponseNorm, Pooling, Sum
 from googlenet.text import printable
 
@@ -24,7 +25,7 @@ def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
     return _PROGRAM.format(
         network=ascii(printable(built.network.name)),  # in a comment: on one line
         file=ascii(f"{weights.rpartition('.')[0]}.py"),
-        read=loading(weights),
+        read=load_expression(weights),
         size=preprocessing.size, resized_side=preprocessing.resized_side, resize=preprocessing.resize,
         mean=preprocessing.mean, std=preprocessing.std, order=preprocessing.channel_order,
         temperature=card.temperature,
@@ -32,13 +33,6 @@ def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
         classes="".join(f"{_INDENT}{name!a},\n" for name in card.class_names),
         stages=stages,
     )  # fmt: skip
-
-
-def loading(weights: str) -> str:
-    """Return the expression that reads a file of weights."""
-    if weights.endswith(".safetensors"):
-        return f"safetensors.torch.load_file({weights!a})"
-    return f"torch.load({weights!a}, weights_only=True)"
 
 
 def _named(name: str, module: nn.Module, depth: int) -> str:

@@ -225,7 +225,7 @@ def _checked(precision: str, bundle: Bundle) -> str:
         return precision
     if precision == "int8" and INT8 not in bundle.card.files:
         path = printable(str(bundle.path))
-        raise DeviceError(f"{path} has no int8 graph: make one with `googlenet export {path} --int8`")
+        raise DeviceError(f"{path} has no int8 graph: make one with `googlenet quantize {path}`")
     here = precisions_for(bundle)
     if precision not in here:
         known = f"this processor has {', '.join(here)}"

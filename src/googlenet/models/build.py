@@ -37,13 +37,15 @@ class Outputs(NamedTuple):
 class ConvNet(nn.Module):
     """A network built from its data. Its children bear the names of the stages and heads.
 
-    ``network`` is the data it was built from. ``forward`` returns logits (N, K), in training and
-    evaluation alike; ``forward_with_aux`` returns the heads too.
+    ``network`` is the data it was built from. ``forward`` returns logits (N, K), in training and evaluation
+    alike; ``forward_with_aux`` returns those of the auxiliary heads too. ``loaded`` reports which weights it was
+    given (see :func:`googlenet.create`); it is ``None`` for fresh ones.
     """
 
     def __init__(self, network: spec.Network) -> None:
         super().__init__()
         self.network = network
+        self.loaded: Any = None
         self.minimum_size = minimum_size(network)
         shape: Shape = (network.in_channels, network.input_size, network.input_size)
         for stage in network.stages:
@@ -108,27 +110,15 @@ def _logits(x: Tensor) -> Tensor:
 
 
 def create(
-    name: str | spec.Network = "googlenet",
-    *,
+    network: str | spec.Network = "googlenet",
     num_classes: int | None = None,
+    *,
     in_channels: int | None = None,
     aux: int | None = None,
     dropout: float | None = None,
     init: str | None = None,
 ) -> ConvNet:
-    """Build a network, freshly initialised.
-
-    Args:
-        name: a name of the zoo, or a ``Network`` of your own.
-        num_classes: how many logits, at least 1; ``None`` keeps the network's own, 1000 for most.
-        in_channels: 1 for grey images, 3 for colour, or any other number; ``None`` keeps the network's own.
-        aux: how many auxiliary heads to keep, first ones first; ``None`` keeps all.
-        dropout: probability of every dropout layer outside the heads, 0 to below 1; ``None`` keeps the network's own.
-        init: ``"kaiming"``, ``"xavier"`` or ``"truncated_normal"``; ``None`` takes the network's own.
-
-    Raises:
-        NetworkError: an unknown name or initialisation, more heads than the network has, or a number out of range.
-        MachineError: it has more parameters than there is memory for.
+    """Build a network with fresh weights. Arguments and errors are those of :func:`googlenet.create`.
 
     >>> network = create("googlenet", num_classes=5)
     >>> network(torch.zeros(2, 3, 224, 224)).shape
@@ -136,7 +126,7 @@ def create(
     >>> [head.shape for head in network.forward_with_aux(torch.zeros(2, 3, 224, 224)).aux]
     [torch.Size([2, 5]), torch.Size([2, 5])]
     """
-    network = zoo.resolve(name)
+    network = zoo.resolve(network)
     if num_classes is not None:
         network = replace(network, num_classes=num_classes)
     if in_channels is not None:

@@ -16,7 +16,7 @@ from googlenet.data.splits import RECORD
 from googlenet.errors import DiskFullError, RunError
 from googlenet.files import check_output_path, lock, write_error
 from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
-from googlenet.training.settings import read_run_json
+from googlenet.training.run_json import read_run_json
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
@@ -39,7 +39,7 @@ def _check_contents(run: Path, overwrite: bool) -> None:
         raise RunError(f"{_name(run)} is not empty and holds no run: choose another --out")
     if there and not overwrite:
         raise RunError(
-            f"{_name(run)} holds a run: go on with --resume, replace it with --overwrite, or choose another --out"
+            f"{_name(run)} holds a run: continue it with --resume, replace it with --overwrite, or choose another --out"
         )
 
 
@@ -145,7 +145,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def explain(error: OSError, path: Path) -> RunError:
     """Return, in one line, why a file of a run could not be written."""
-    return write_error(path, error, "what was saved before is intact: free some space, then go on with --resume")
+    return write_error(path, error, "what was saved before is intact: free some space, then continue with --resume")
 
 
 # One training at a time.

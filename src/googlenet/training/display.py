@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from googlenet.card import METRIC_TITLES
+from googlenet.metrics import METRICS
 from googlenet.terminal import Bar, Part, console, duration, one_line
 from googlenet.terminal import say as say_line
 from googlenet.text import first_few
+from googlenet.training.progress import EpochResult, Progress
 from googlenet.training.recipe import Recipe
-from googlenet.training.trainer import EpochResult, Progress, Trainer
+from googlenet.training.trainer import Trainer
 
 MAX_WAITING_SHARE = 0.2  # of the time spent waiting for images, from which on it is said of an epoch that is not short
 PLAIN_EVERY = 30.0  # seconds between plain lines within an epoch
@@ -97,7 +98,7 @@ class Display:
         """Print the line of a finished epoch. In a narrow terminal what log.csv alone says is left out."""
         self.last_line = time.monotonic()
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
-        first, *others = (f"{METRIC_TITLES[name]} {score:.2%}" for name, score in result.val.items())
+        first, *others = (f"{METRICS[name].title} {METRICS[name].format(score)}" for name, score in result.val.items())
         rest = [(score, 4) for score in others] + [(f"{result.images_per_second:,.0f} images/s", 5)]
         self._print_parts([(f"epoch {self._epoch(result.epoch, 3)}", 0), (f"loss {result.loss:.3f}", 3),
                            (f"({heads})", 6), (f"val loss {result.val_loss:.3f}", 2), (first, 1), *rest])  # fmt: skip

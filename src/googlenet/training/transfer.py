@@ -142,13 +142,14 @@ def _of_file(name: str, found: files.WeightsFile, network: Network | None) -> So
 
 
 def load_matching(
-    built: ConvNet, source: Source, class_names: Sequence[str], preprocessing: Preprocessing
+    built: ConvNet, source: Source, class_names: Sequence[str] | None, preprocessing: Preprocessing
 ) -> LoadedWeights:
     """Put every tensor of ``source`` into ``built`` whose name and shape fit.
 
     The last layers of the classifier and of the heads are taken only where the classes are the same, in the same
     order. Otherwise linear ones begin at zero (Kolesnikov et al., *Big Transfer*, 2020): no class is preferred, and
-    nothing random reaches the layers that have learnt something. A first convolution for colour images is made to
+    nothing random reaches the layers that have learnt something. Where no ``class_names`` are given, these layers are
+    judged by their shape as all others are. A first convolution for colour images is made to
     fit other ``in_channels``: see :func:`for_channels`.
 
     Raises :class:`WeightsError` when nothing fits, or what does holds NaN or infinite values.
@@ -230,8 +231,10 @@ def _renamed(source: Source, network: Network) -> Source:
     return replace(source, tensors={**match.state(source.tensors), **left}, notes=match.notes)
 
 
-def _unlike(source: Source, class_names: Sequence[str]) -> str:
+def _unlike(source: Source, class_names: Sequence[str] | None) -> str:
     """Say how the classes differ from the source's; nothing where they do not."""
+    if class_names is None:
+        return ""
     if source.card is None:
         return "which classes it knows is not told"
     known = source.card.class_names
