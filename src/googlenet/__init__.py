@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from googlenet.benchmarking.compare import Comparison, compare
     from googlenet.benchmarking.measure import Benchmark
     from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
+    from googlenet.bulk.cluster import predict_on_cluster
+    from googlenet.bulk.predicting import predict
+    from googlenet.bulk.report import BulkReport
+    from googlenet.bulk.sorting import sort_images
     from googlenet.bundle import Bundle
     from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, open_data
     from googlenet.data.source import DataSource
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Analysis": ("models.analysis", None),
     "Benchmark": ("benchmarking.measure", None),
+    "BulkReport": ("bulk.report", None),
     "Bundle": ("bundle", None),
     "Classifier": ("inference.classifier", None),
     "Comparison": ("benchmarking.compare", "train"),
@@ -78,7 +83,10 @@ _PUBLIC = {
     "load": ("inference.classifier", None),
     "measure_precisions": ("benchmarking.precisions", "train"),
     "open_data": ("data.image_set", None),
+    "predict": ("bulk.predicting", None),
+    "predict_on_cluster": ("bulk.cluster", None),
     "quantize": ("benchmarking.precisions", "train"),
+    "sort_images": ("bulk.sorting", None),
     "train": ("training.run", "train"),
     "verify": ("inference.verify", None),
 }
@@ -87,6 +95,7 @@ __all__ = [
     "NETWORKS",
     "Analysis",
     "Benchmark",
+    "BulkReport",
     "Bundle",
     "Classifier",
     "Comparison",
@@ -115,7 +124,10 @@ __all__ = [
     "load",
     "measure_precisions",
     "open_data",
+    "predict",
+    "predict_on_cluster",
     "quantize",
+    "sort_images",
     "train",
     "verify",
 ]
