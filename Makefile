@@ -1,8 +1,9 @@
 # Two commands do all the set-up, on a machine that has only Python and make:
 #   make demo    install, then train and show a small classifier (runs/demo)
 #   make test    install, then run the tests
+#   make docs    install, then build the documentation into site/
 #   make soak    the long tests: killed, frozen and stopped everywhere
-.PHONY: demo test soak check clean
+.PHONY: demo test docs soak check clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -12,6 +13,9 @@ demo: .venv/train
 
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 soak: .venv/dev
 	$(BIN)/python -m pytest tests/soak

@@ -4,14 +4,11 @@ import signal
 
 
 def main() -> None:
-    """Load the command line and run it. While it is loaded there is nothing to finish: Ctrl-C ends it at once."""
-    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, as under nohup
-    if interruptible:
+    """Load the command line and run it. Outside a command there is nothing to finish: Ctrl-C ends it at once."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from googlenet import cli
 
-    if interruptible:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     cli.main()
 
 

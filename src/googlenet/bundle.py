@@ -139,9 +139,12 @@ def read(path: str | Path) -> Bundle:
             if (folder / CARD).exists():
                 here, found = folder, True
                 break
+        begun = (here / "run.json").exists()
         what = f"holds no {CARD}" if here.exists() else "does not exist"
     except OSError as error:
         raise BundleError(f"{_shown(here)} cannot be read: {error.strerror}") from error
+    if not found and begun:
+        raise BundleError(f"{_shown(here)} is a run that has not ended: let it end, or go on with train … --resume")
     if not found:
         raise BundleError(f"{_shown(here)} {what}: give a run of `googlenet train`, or the bundle inside it")
     text = _read_file(here, CARD, MAX_JSON_BYTES)

@@ -27,9 +27,15 @@ A message says what was got, what is allowed and what to do, in one line.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class GoogLeNetError(Exception):
     """The root: ``except GoogLeNetError`` catches whatever this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Callable[..., GoogLeNetError], tuple[object, ...]]:
+        """Let every error cross a process, whatever it is made of."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class NetworkError(GoogLeNetError, ValueError):
@@ -91,9 +97,6 @@ class StoppedError(GoogLeNetError):
         super().__init__(message)
         self.exit_code = exit_code
 
-    def __reduce__(self) -> tuple[type[StoppedError], tuple[str, int]]:
-        return StoppedError, (str(self), self.exit_code)
-
 
 class WeightsError(GoogLeNetError, ValueError):
     """Weights that cannot be read, do not fit the network, or cannot be fetched or sent."""
@@ -126,5 +129,8 @@ class MissingExtraError(GoogLeNetError, ImportError):
         super().__init__(f"this needs {missing}, which is not installed: pip install 'googlenet[{extra}]'")
         self.extra, self.missing = extra, missing
 
-    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
-        return MissingExtraError, (self.extra, self.missing)
+
+def _restored(kind: type[GoogLeNetError], arguments: tuple[object, ...], state: dict[str, object]) -> GoogLeNetError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error

@@ -13,6 +13,7 @@ from googlenet.text import json_text
 # Far more than any file of ours holds, and little enough to be read in no time.
 MAX_JSON_BYTES = 2**23
 MAX_TEXT = 2**16  # characters of a text
+MAX_DIGITS = 20  # of a whole number, with its sign
 MAX_DEPTH = 64  # of lists and tables in each other
 
 
@@ -24,7 +25,9 @@ def parse_json(text: str) -> Any:
     if len(text) > MAX_JSON_BYTES:
         raise ValueError(f"more than {MAX_JSON_BYTES:,} characters")
     try:
-        value = json.loads(text, object_pairs_hook=_table, parse_constant=_finite, parse_float=_finite)
+        value = json.loads(
+            text, object_pairs_hook=_table, parse_constant=_finite, parse_float=_finite, parse_int=integer
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON from line {error.lineno}, column {error.colno} on") from error
     except RecursionError as error:
@@ -69,6 +72,13 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         raise ValueError("a key is there twice")
     return table
+
+
+def integer(text: str) -> int:
+    """Parse a whole number of JSON. Raises :class:`ValueError` where it has more than 63 bits."""
+    if len(text) > MAX_DIGITS:
+        raise ValueError("a number of more than 63 bits")
+    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -341,6 +341,36 @@ def test_ctrl_c_is_one_line(trained_run):
     assert process.returncode == 130
 
 
+INTERRUPTED = """
+import os, signal, sys
+from googlenet.__main__ import main
+
+at, lines = int(sys.argv.pop(1)), 0
+
+def trace(frame, event, _):
+    global lines
+    if not frame.f_code.co_filename.endswith(("stopping.py", "cli/__init__.py", "__main__.py", "contextlib.py")):
+        return None
+    lines += event == "line"
+    if lines == at:
+        sys.settrace(None)
+        os.kill(os.getpid(), signal.SIGINT)
+    return trace
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.settrace(trace)
+main()
+"""
+
+
+@pytest.mark.parametrize("at", [3, 60, 120, 140, 150, 160, 170, 180, 190, 200, 10_000])
+def test_ctrl_c_at_any_line_around_a_command_prints_no_traceback(at):
+    command = [sys.executable, "-c", INTERRUPTED, str(at), "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+    assert result.returncode in (-signal.SIGINT, 130, 0)
+
+
 def test_more_classes_than_there_are_cost_nothing(call, trained_run, tmp_path):
     image = trained_run.parent / "photos" / "red" / "001.png"
     for options in ([], ["--json"], ["--csv"], ["--out", tmp_path / "r.csv"]):

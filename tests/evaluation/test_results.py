@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import googlenet
-from googlenet.errors import ImageError, MissingExtraError, StoppedError
+from googlenet.errors import ImageError, MissingExtraError, NonFiniteLossError, StoppedError
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,15 @@ except googlenet.GoogLeNetError as error:
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("error", [StoppedError("stopped", 130), MissingExtraError("train", "torch"), ImageError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoppedError("stopped", 130),
+        MissingExtraError("train", "torch"),
+        ImageError("x"),
+        NonFiniteLossError("the loss became NaN", ("a.jpg",)),
+    ],
+)
 def test_an_error_crosses_processes(error):
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

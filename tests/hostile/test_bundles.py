@@ -457,6 +457,11 @@ def card_with(says, by="predict", **changes):
     return add
 
 
+@hostile("card.json is damaged: a number of more than 63 bits")
+def a_number_of_thousands_of_digits(bundle):
+    bundle.text = f'{{"format": {"9" * 5000}}}'
+
+
 @hostile("its sha256 is not the one of its text")
 def class_names_swapped(bundle):
     bundle.text = json.dumps(bundle.sealed() | {"class_names": bundle.card["class_names"][::-1]})

@@ -105,6 +105,15 @@ def test_a_value_of_another_type_is_refused_in_our_words(tmp_path, content, says
         load_recipe(tmp_path / "r.toml")
 
 
+def test_a_number_of_thousands_of_digits_is_refused(tmp_path):
+    (tmp_path / "decimal.toml").write_text("epochs = " + "9" * 5000)
+    with pytest.raises(RecipeError, match="holds a number that is far too large"):
+        load_recipe(tmp_path / "decimal.toml")
+    (tmp_path / "hex.toml").write_text("[augmentation]\nhflip_prob = 0x" + "f" * 5000)
+    with pytest.raises(RecipeError, match="hflip_prob = a number of thousands of digits: should be"):
+        load_recipe(tmp_path / "hex.toml")
+
+
 @pytest.mark.parametrize("source", [{"epochs": 1}, 3, b"default", None])
 def test_a_recipe_is_named(source):
     with pytest.raises(RecipeError, match="recipe is the name of one or the path of a TOML file, got "):

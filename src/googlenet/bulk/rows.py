@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from googlenet.bulk.origin import Origin
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
+from googlenet.strict_json import integer
 from googlenet.text import (
     csv_line,
     escape_surrogates,
@@ -170,7 +171,7 @@ class JSONLFormat:
 
     def decode(self, record: bytes) -> Row:
         """Read a row back. Raises :class:`ValueError` if it is none of these."""
-        row = json.loads(record)
+        row = json.loads(record, parse_int=integer)
         if not isinstance(row, dict) or tuple(row) != self.columns:
             found = ", ".join(row) if isinstance(row, dict) else "none"
             raise ValueError(f"its columns are {found}, not {', '.join(self.columns)}")

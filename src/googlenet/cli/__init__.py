@@ -96,8 +96,11 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is None and not debug:
         _hide_tracebacks()
     stages.begin()
-    with stopping.interrupts(for_good=arguments is None) as caught:
-        line, code = _run([argument for argument in given if argument != "--debug"], debug, caught)
+    try:
+        with stopping.interrupts(for_good=arguments is None) as caught:
+            line, code = _run([argument for argument in given if argument != "--debug"], debug, caught)
+    except KeyboardInterrupt:  # just before the command began, or just after it ended
+        line, code = "stopped", STOPPED
     if line:
         _say(f"googlenet: {' '.join(line.split())}")
     sys.exit(code)

@@ -36,6 +36,7 @@ from googlenet.errors import WeightsError
 from googlenet.exchange import headers, pickles, protobufs
 from googlenet.exchange.headers import each_once, sides
 from googlenet.models.shapes import Header
+from googlenet.strict_json import integer
 from googlenet.text import first_few, printable
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _json(path: Path) -> dict[str, Any]:
     name = printable(str(path))
     try:
         _check_regular(path, MAX_CONFIG_BYTES)
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"), parse_int=integer)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{name} is damaged: {error}") from error
     if not isinstance(content, dict):

@@ -17,6 +17,7 @@ import numpy as np
 
 from googlenet.exchange import pickles
 from googlenet.models.shapes import Header
+from googlenet.strict_json import integer
 from googlenet.text import printable
 
 MAX_HEADER_BYTES = 10**8  # of safetensors, as their own library has it
@@ -39,7 +40,7 @@ def of_safetensors(file: BinaryIO) -> Found:
     if not 2 <= length <= MAX_HEADER_BYTES:
         raise ValueError("not a safetensors file, or damaged (its header is no JSON): copy it again")
     try:
-        named = json.loads(file.read(length), object_pairs_hook=each_once)
+        named = json.loads(file.read(length), object_pairs_hook=each_once, parse_int=integer)
         return {
             name: Header(tuple(map(int, entry["shape"])), entry["dtype"].startswith(("F", "BF")))
             for name, entry in named.items()

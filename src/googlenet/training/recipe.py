@@ -213,6 +213,8 @@ def _checked(text: str, where: str, overrides: dict[str, Any]) -> Recipe:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {where} is not TOML: {error}") from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise RecipeError(f"recipe {where} holds a number that is far too large") from error
     if overrides.get("epochs") is not None and overrides.get("minutes") is not None:
         raise RecipeError("--epochs and --minutes exclude each other: give one")
     if overrides.get("epochs") is not None:
@@ -268,5 +270,8 @@ def _explain(error: Any) -> str:
 def _as_toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
