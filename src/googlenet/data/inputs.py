@@ -16,8 +16,8 @@ from googlenet.data.image_ids import ImageIds
 from googlenet.data.listing import SEPARATED, csv_rows
 from googlenet.data.source import DataSource, to_source
 from googlenet.errors import DataError
-from googlenet.images.decode import COLOURS
 from googlenet.images.kinds import suffix_of
+from googlenet.images.pixels import COLOURS
 from googlenet.text import nearest, printable
 
 STDIN = "-"

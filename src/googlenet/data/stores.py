@@ -15,8 +15,8 @@ from googlenet.data.addresses import ADDRESS
 from googlenet.data.folders import HIDDEN, NO_IMAGE, NO_SUFFIX, SYSTEM, Reason, note_of, unread_for
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.files import open_regular
-from googlenet.images.decode import COLOURS, suffixes
 from googlenet.images.kinds import advice_for, is_left_by_a_system, suffix_of
+from googlenet.images.pixels import COLOURS, suffixes
 from googlenet.text import printable
 
 SCHEMES = ("s3", "gs", "file")
