@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from googlenet.benchmarking.compare import Comparison, compare
     from googlenet.benchmarking.measure import Benchmark
     from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
+    from googlenet.bulk.cluster import predict_on_cluster
+    from googlenet.bulk.predicting import predict
+    from googlenet.bulk.report import BulkReport
+    from googlenet.bulk.sorting import sort_images
     from googlenet.bundle import Bundle
     from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, open_data
     from googlenet.data.source import DataSource
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Analysis": ("models.analysis", None),
     "Benchmark": ("benchmarking.measure", None),
+    "BulkReport": ("bulk.report", None),
     "Bundle": ("bundle", None),
     "Classifier": ("inference.classifier", None),
     "Comparison": ("benchmarking.compare", "train"),
@@ -87,8 +92,11 @@ _PUBLIC = {
     "load_module": ("exchange.module", "train"),
     "measure_precisions": ("benchmarking.precisions", "train"),
     "open_data": ("data.image_set", None),
+    "predict": ("bulk.predicting", None),
+    "predict_on_cluster": ("bulk.cluster", None),
     "push": ("exchange.hub", "train"),
     "quantize": ("benchmarking.precisions", "train"),
+    "sort_images": ("bulk.sorting", None),
     "train": ("training.train", "train"),
     "verify": ("inference.verify", None),
 }
@@ -97,6 +105,7 @@ __all__ = [
     "NETWORKS",
     "Analysis",
     "Benchmark",
+    "BulkReport",
     "Bundle",
     "Classifier",
     "Comparison",
@@ -129,8 +138,11 @@ __all__ = [
     "load_module",
     "measure_precisions",
     "open_data",
+    "predict",
+    "predict_on_cluster",
     "push",
     "quantize",
+    "sort_images",
     "train",
     "verify",
 ]

@@ -21,21 +21,19 @@ from googlenet.text import csv_line, json_text, no_formula, no_formula_path, pri
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from googlenet.bulk.results import Summary
     from googlenet.preprocessing import Preprocessing
 
-CLASSES_SHOWN = 20
 MIN_TEXT_WIDTH = 16  # cells to which a column of text may be folded; numbers are never folded
 GAP = 2  # cells between columns
 
 
 def say(text: str = "") -> None:
     """Print a line for people on stdout; print nothing if that is closed."""
-    if not _is_closed():
+    if not is_closed():
         terminal.say(text)
 
 
-def _is_closed() -> bool:
+def is_closed() -> bool:
     """Whether stdout was closed before the program began: its stand-in then has an attribute ``lost``."""
     return hasattr(sys.stdout, "lost")
 
@@ -47,7 +45,7 @@ def warn(text: str) -> None:
 
 def say_command(what: str, *words: object, to_stderr: bool = False) -> None:
     """Print a command on a line of its own, quoted for a shell. Only the terminal breaks it, so it is copied whole."""
-    if _is_closed() and not to_stderr:
+    if is_closed() and not to_stderr:
         return
     command = shlex.join(map(str, words))
     terminal.say(f"{what:<6}  {command}", to=terminal.console(stderr=to_stderr), wrap=False)
@@ -243,23 +241,3 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
             bar.step(done, known, [(what, 1), (count, 0)])
 
         yield report
-
-
-def warn_of_origin(where: object, is_known: bool) -> None:
-    """Warn when rows are added to results that do not name the classifier of the earlier rows."""
-    if not is_known:
-        warn(f"{where} does not name the classifier of its rows: this one is assumed")
-
-
-def show_summary(where: str, summary: Summary, new: int, seconds: float, audited: str = "") -> None:
-    """Print how many images results have, how many are new and how fast these were, and the number of each class."""
-    if _is_closed():
-        return
-    earlier = f", {summary.images - new:,} of them from before" if summary.images > new else ""
-    speed = f"; {new / max(seconds, 1e-9):,.0f} images/s" if new else ""
-    say(f"{where}: {summary.images:,} images{audited}{earlier}, {summary.unread:,} could not be read{speed}")
-    most = summary.classes.most_common(CLASSES_SHOWN)
-    left = summary.classes.total() - sum(count for _, count in most)
-    rest = [(f"{len(summary.classes) - len(most)} more classes", f"{left:,}")] if left else []
-    if most:
-        show_table("", [("class", "left"), ("images", "right")], [*((name, f"{n:,}") for name, n in most), *rest])
