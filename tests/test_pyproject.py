@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from googlenet.extras import missing_extra
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -50,4 +52,15 @@ def test_an_extra_installs_nothing_that_nothing_imports(extra):
 def test_what_is_imported_is_installed_by_an_extra():
     extras = [each for name, each in PROJECT["optional-dependencies"].items() if name not in TOOLS]
     declared = {normal(each) for group in (PROJECT["dependencies"], *extras) for each in group}
-    assert distributions() - declared <= {"onnxruntime"}  # export checks its file with it where it is there
+    # export replays its file with onnxruntime if that is installed; typing_extensions is imported by type checkers only
+    assert distributions() - declared <= {"onnxruntime", "typing-extensions"}
+
+
+@pytest.mark.parametrize("extra", sorted({*PROJECT["optional-dependencies"]} - TOOLS))
+def test_a_package_that_is_missing_is_told_with_its_extra(extra):
+    for requirement in PROJECT["optional-dependencies"][extra]:
+        modules = {"pillow": "PIL", "scikit-learn": "sklearn", "protobuf": "google.protobuf", "pi-heif": "pi_heif"}
+        name = modules.get(normal(requirement), normal(requirement).replace("-", "_"))
+        error = missing_extra(ModuleNotFoundError(name=name))
+        assert (error.extra, error.missing) == (extra, name)
+    assert missing_extra(ModuleNotFoundError(name="googlenet.nothing")) is None

@@ -9,6 +9,20 @@ from googlenet.errors import MachineError, MissingExtraError
 
 TRAINING = ("torch", "torchvision", "lightning_fabric", "pydantic", "safetensors", "onnx", "sklearn", "matplotlib")
 
+_EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "imagehash", "nncf", "google", "tomli"), "train") | {
+    "huggingface_hub": "hub",
+    "pandas": "pandas",
+    "pi_heif": "heic",
+    "pyarrow": "parquet",
+    "ray": "ray",
+}  # package → the extra that installs it
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return which extra installs the module that was not found; ``None`` if none does."""
+    package = (error.name or "").partition(".")[0]
+    return MissingExtraError(_EXTRA_OF[package], error.name or package) if package in _EXTRA_OF else None
+
 
 def require(extra: str, *packages: str) -> None:
     """Raise :class:`MissingExtraError` if one of the ``packages`` that ``extra`` installs is missing.

@@ -18,7 +18,7 @@ from typing import Any
 import typer
 import typer.main
 
-from googlenet import machine, stages, stopping
+from googlenet import extras, machine, stages, stopping
 from googlenet._version import __version__
 from googlenet.cli.conversion import convert_lightly
 from googlenet.errors import (
@@ -145,6 +145,9 @@ def _refuse_empty(given: list[str]) -> None:
 
 
 def _ended(error: BaseException, caught: list[int]) -> tuple[str, int]:
+    """Return the line to print about an error that ended a command, and the exit code."""
+    if isinstance(error, ModuleNotFoundError):
+        error = extras.missing_extra(error) or error
     if caught or isinstance(error, (typer.Abort, KeyboardInterrupt)):  # libraries turn an interrupt into other errors
         line = str(error) if isinstance(error, StoppedError) else "stopped"
         return line, stopping.CODE + caught[0] if caught else STOPPED

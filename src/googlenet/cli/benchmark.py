@@ -47,13 +47,13 @@ def benchmark(
 
     if plot is not None:
         look.check_plot(plot)
-    import googlenet
+    from googlenet.benchmarking import benchmark as benchmarking
     from googlenet.benchmarking.measure import BATCH_SIZES, SECONDS
     from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.stages import stage
 
     with stage(f"measuring {run}"), progress("measuring") as bar:
-        result = googlenet.benchmark(
+        result = benchmarking.benchmark(
             run, image_size=image_size, precisions=precision, batch_sizes=batch_size or BATCH_SIZES,
             seconds=SECONDS if seconds is None else seconds, progress=bar,
         )  # fmt: skip

@@ -50,12 +50,12 @@ def compare(
     image = plot or (PLOT if train else None)
     if image:
         look.check_plot(image)
-    import googlenet
+    from googlenet.benchmarking import compare as comparing
     from googlenet.cli.output import show_json, warn
     from googlenet.stages import stage
 
     with stage("comparing"), _bar() as report:
-        result = googlenet.compare(
+        result = comparing.compare(
             networks, image_size=image_size, data=train, minutes=minutes, batch_size=batch_size, say=warn,
             progress=report,
         )  # fmt: skip

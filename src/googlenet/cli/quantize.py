@@ -35,13 +35,13 @@ def quantize(
     point and listed. `predict` then uses the fastest precision that is as accurate as fp32, within 0.5 points.
     """
     _check(run, quantises=not measure_only)
-    import googlenet
+    from googlenet.benchmarking import precisions
     from googlenet.cli.output import progress, show_json
     from googlenet.stages import stage
 
     what = "measuring" if measure_only else "quantising"
     with stage(f"{what} {run}"), progress(what) as bar:
-        work = googlenet.measure_precisions if measure_only else googlenet.quantize
+        work = precisions.measure_precisions if measure_only else precisions.quantize
         found = work(run, data, progress=lambda _, done, total: bar(done, total))
     if as_json:
         card = found.bundle.card
