@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
+    from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
-    from googlenet.exchange.state_dicts import export_weights
     from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.verify import Verification, verify
@@ -85,7 +85,7 @@ _PUBLIC = {
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
-    "export_weights": "exchange.state_dicts",
+    "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
     "list_networks": "models.zoo",
     "load": "inference.classifier",

@@ -128,10 +128,9 @@ def _export(run: str, out: Path, to: str, as_json: bool) -> None:
     require("train", *TRAINING)
     check_export(bundles.read(run).network, out, to)
     from googlenet.cli.output import say, show_json
+    from googlenet.exchange.export import export_weights
     from googlenet.stages import stage
 
-    with stage("loading PyTorch"):
-        from googlenet.exchange.state_dicts import export_weights
     with stage(f"converting {run}"):
         written = export_weights(run, out, to)
     if as_json:
