@@ -38,7 +38,7 @@ def evaluate(
     ] = None,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="Precision to compute in; by default, the fastest whose measured accuracy is that of fp32."),
+        typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="First download DATA: a named set or a URL.")] = False,
     plot: Annotated[

@@ -12,8 +12,8 @@ import numpy as np
 from googlenet.data.image_set import DataLike
 from googlenet.dataframes import to_dataframe, to_html
 from googlenet.errors import DataError, ImageError
-from googlenet.evaluation.choose import Chosen, choose
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics, measure, measure_labels
+from googlenet.evaluation.selection import Selection, select_images
 from googlenet.inference.classifier import Classifier, load
 from googlenet.inference.engine import Floats
 from googlenet.text import first_few, printable
@@ -101,14 +101,14 @@ def evaluate(
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
     classifier = load(run, precision)
-    return evaluate_on(classifier, choose(classifier.bundle, data, split), progress)
+    return evaluate_on(classifier, select_images(classifier.bundle, data, split), progress)
 
 
 def evaluate_on(
-    classifier: Classifier, chosen: Chosen, progress: Callable[[int, int], None] | None = None
+    classifier: Classifier, selection: Selection, progress: Callable[[int, int], None] | None = None
 ) -> Evaluation:
     """Measure a classifier on the images chosen for it."""
-    images, where = chosen.images, f"images of {chosen.split}"
+    images, where = selection.images, f"images of {selection.split}"
     truth, probabilities, unreadable = [], [], {}
     answers = classifier.predict_many(item.source for item in images.items)
     for done, (item, answer) in enumerate(zip(images.items, answers, strict=True), start=1):
@@ -119,7 +119,7 @@ def evaluate_on(
             probabilities.append(answer.probabilities)
         if progress:
             progress(done, len(images))
-    name = printable(chosen.data)
+    name = printable(selection.data)
     if not truth:
         raise DataError(f"{name}: none of the {len(images)} {where} could be read")
     if not any(truth):
@@ -128,8 +128,8 @@ def evaluate_on(
     present = {label for labels in truth for label in labels}
     absent = [each for label, each in enumerate(classifier.class_names) if label not in present]
     notes = [f"no image of {first_few(absent)} was measured: their accuracy is not known"] if absent else []
-    return Evaluation(metrics, chosen.data, chosen.split, len(images), unreadable, classifier.engine.precision,
-                      chosen.left_out, (*chosen.notes, *notes))  # fmt: skip
+    return Evaluation(metrics, selection.data, selection.split, len(images), unreadable, classifier.engine.precision,
+                      selection.left_out, (*selection.notes, *notes))  # fmt: skip
 
 
 def measured(

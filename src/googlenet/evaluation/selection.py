@@ -17,7 +17,7 @@ UNSEEN = "unseen"  # images that the run was not trained on, where not all of DA
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """Images to measure a classifier on, with its own class numbers.
 
     ``split`` is ``"train"``, ``"val"``, ``"test"``, ``"all"`` or ``"unseen"``; ``left_out`` is the number of images
@@ -31,7 +31,7 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose(bundle: Bundle, data: DataLike | None = None, split: str | None = None) -> Chosen:
+def select_images(bundle: Bundle, data: DataLike | None = None, split: str | None = None) -> Selection:
     """Return the images of ``data`` to measure a bundle on: those of ``split``, or, by default, what is fair.
 
     By default these are, of the data that the run was trained on, the images that it held out (``"val"``), and of
@@ -43,17 +43,17 @@ def choose(bundle: Bundle, data: DataLike | None = None, split: str | None = Non
             the record of the run was changed.
     """
     if data is not None:
-        return _choose(bundle, data, split)
+        return _select(bundle, data, split)
     name, run = bundle.card.data.get("name"), printable(str(bundle.path))
     if name is None:
         raise DataError(f"{run} does not record what it was trained on: name the labelled images")
     try:
-        return _choose(bundle, name, split)
+        return _select(bundle, name, split)
     except DataError as error:
         raise DataError(f"{error} ({run} was trained on it: name the labelled images where they are now)") from error
 
 
-def _choose(bundle: Bundle, data: DataLike, split: str | None) -> Chosen:
+def _select(bundle: Bundle, data: DataLike, split: str | None) -> Selection:
     found = find_data(data, bundle.card.preprocessing.channels)
     run = printable(str(bundle.path.parent if bundle.path.name == IN_RUN else bundle.path))
     if found.multi_label and not bundle.card.multi_label:
@@ -65,15 +65,15 @@ def _choose(bundle: Bundle, data: DataLike, split: str | None) -> Chosen:
         raise DataError(f"{printable(found.name)} has no images: give labelled images to measure on")
     record = None if split == "all" else _record(bundle)
     if record is not None:
-        chosen = _by_record(record, found, split, run)
+        selection = _by_record(record, found, split, run)
     elif split is None:
-        chosen = _without_record(bundle.card, found, run)
+        selection = _without_record(bundle.card, found, run)
     else:
-        chosen = _named(found if split in (*found.splits, "all") else _redrawn(bundle.card, found), split)
+        selection = _named(found if split in (*found.splits, "all") else _redrawn(bundle.card, found), split)
     return replace(
-        chosen,
-        images=_in_the_order_of(bundle.card.class_names, found.name, chosen.images),
-        notes=(*found.notes, *chosen.notes),
+        selection,
+        images=_in_the_order_of(bundle.card.class_names, found.name, selection.images),
+        notes=(*found.notes, *selection.notes),
     )
 
 
@@ -85,7 +85,7 @@ def _record(bundle: Bundle) -> Record | None:
     return Record(read_record(path, sha256))
 
 
-def _by_record(record: Record, found: LabelledData, split: str | None, run: str) -> Chosen:
+def _by_record(record: Record, found: LabelledData, split: str | None, run: str) -> Selection:
     items = [(given, item) for given, part in found.splits.items() for item in part.items]
     hashes = hashes_told([item for _, item in items])
     splits = [record.split_of(item, sha, given) for (given, item), sha in zip(items, hashes, strict=True)]
@@ -116,7 +116,7 @@ def _by_record(record: Record, found: LabelledData, split: str | None, run: str)
     return _made(found, UNSEEN, left, note, count["train"])
 
 
-def _without_record(card: ModelCard, found: LabelledData, run: str) -> Chosen:
+def _without_record(card: ModelCard, found: LabelledData, run: str) -> Selection:
     """Choose images where it is not recorded which ones the run was trained on."""
     split, name = _redrawn(card, found), printable(found.name)
     held_out = len(split.splits.get("val", ()))
@@ -140,18 +140,20 @@ def _redrawn(card: ModelCard, found: LabelledData) -> LabelledData:
     return redraw(found, recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION), test_fraction)
 
 
-def _named(data: LabelledData, split: str) -> Chosen:
+def _named(data: LabelledData, split: str) -> Selection:
     return _made(data, split, data.split(split).items)
 
 
-def _made(data: LabelledData, split: str, items: Iterable[LabelledImage], note: str = "", left_out: int = 0) -> Chosen:
+def _made(
+    data: LabelledData, split: str, items: Iterable[LabelledImage], note: str = "", left_out: int = 0
+) -> Selection:
     images = ImageSet(data.class_names, tuple(items))
     if not len(images):
         raise DataError(
             f"{printable(data.name)} has no image in the split {split!r}: leave --split out, or measure all with "
             "--split all"
         )
-    return Chosen(images, data.name, split, left_out, (note,) if note else ())
+    return Selection(images, data.name, split, left_out, (note,) if note else ())
 
 
 def _in_the_order_of(class_names: tuple[str, ...], data: str, images: ImageSet) -> ImageSet:
