@@ -194,9 +194,7 @@ def test_verify_notices_weights_that_are_not_those_of_the_graph(trained_run, tin
     files = {name: bundle.read(name) for name in bundle.card.files}
     other = bundles.write(tmp_path / "bundle", bundle.card, files | {"weights.safetensors": save_safetensors(tensors)})
     googlenet.load(other.path)
-    with pytest.raises(
-        BundleError, match=r"other weights than model.onnx \(.*fc.bias.*differ"
-    ):
+    with pytest.raises(BundleError, match=r"other weights than model.onnx \(.*fc.bias.*differ"):
         googlenet.verify(other.path)
 
 

@@ -257,7 +257,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 
 def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, train, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError, match="what was saved before is intact, continue with"):
         train(shapes, tmp_path / "run", weights=trained_run)
     tensors, _ = checkpoint.load(newest(tmp_path / "run"))
     assert torch.equal(tensors["network.conv1.conv.weight"], weights(trained_run)["conv1.conv.weight"])
@@ -402,7 +402,7 @@ def test_weights_for_other_channels_than_the_images_have_are_the_cause(shapes, t
         assert done.stdout == "False\n"  # PyTorch was not loaded
         assert re.search(
             r"--weights were trained on 4 channels: none of the \d+ .* has 3 channels \(RGB\), 4 are needed.*; "
-            "with --in-channels 3 the first convolution is learnt anew, from any images as RGB",
+            "--in-channels 3 reads any images as RGB and learns the first convolution from scratch",
             done.stderr,
         )
     assert not (tmp_path / "out").exists()
