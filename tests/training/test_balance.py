@@ -127,9 +127,9 @@ def test_a_run_is_balanced_resumed_alike_and_recorded(tmp_path, tiny, capsys):
     train(unequal, tmp_path / "again", tiny, class_balance="oversample")
     assert torch.equal(weights[2], load_file(tmp_path / "again" / "bundle" / "weights.safetensors")["fc.weight"])
     err = capsys.readouterr().err
-    assert err.count("images to learn from: blue 4, green 11, red 51") == 4
+    assert err.count("training images: blue 4, green 11, red 51") == 4
     assert (
-        err.count("red has 13 times the images of blue, which may be learnt badly: --class-balance weighted_loss or ")
+        err.count("red has 13 times the images of blue, which may be learnt poorly: --class-balance weighted_loss or ")
         == 1
     )
     with pytest.raises(RunError, match=r"--class-balance none \(it has oversample\)"):
@@ -166,7 +166,7 @@ def test_many_classes_are_said_in_short(tmp_path, tiny, capsys):
     photos = write_split(tmp_path / "photos", {f"c{label:02d}": 3 + label for label in range(21)})
     train(photos, tmp_path / "run", tiny)
     err = capsys.readouterr().err
-    assert "images to learn from, fewest, median and most: 3 of c00, 13 of c10, 23 of c20\n" in err
+    assert "training images of the smallest, median and largest class: 3 of c00, 13 of c10, 23 of c20\n" in err
     assert "--class-balance" not in err
 
 

@@ -147,7 +147,7 @@ def test_colours_are_distorted_only_where_there_are_colours(tmp_path):
     with pytest.raises(RecipeError) as raised:
         Recipe.load("paper", in_channels=1)
     assert str(raised.value) == (
-        "recipe paper: augmentation.photometric_prob = 0.5 is for colours, with in_channels = 3, not 1: "
+        "recipe paper: augmentation.photometric_prob = 0.5 is for RGB images (in_channels = 3), got in_channels = 1: "
         "set it to 0 in a recipe of your own"
     )
     (tmp_path / "mine.toml").write_text("in_channels = 5\n[augmentation]\nhflip_prob = 0.0\n")

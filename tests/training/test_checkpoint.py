@@ -125,7 +125,7 @@ def test_a_damaged_newest_checkpoint_is_left_out_for_the_one_before(train, whole
     last.write_bytes(last.read_bytes()[:-1000] + bytes(1000))
     train(out=out, resume=True)
     said = capsys.readouterr().err
-    assert f"{last} is damaged: its sha256 does not fit; continuing from the one before" in said
+    assert f"{last} is damaged: its sha256 does not match; continuing from the one before" in said
     assert last.with_name(f"{last.name}.damaged").exists()
     assert_same(whole, out)
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from googlenet.data.image_set import open_data
 from googlenet.training.checkpoint import Checkpoints, load
-from googlenet.training.distributed import BatchNormOfAll, says_lost_process, synchronise
+from googlenet.training.distributed import SyncBatchNorm2d, says_lost_process, synchronise
 from googlenet.training.loading import BatchSampler
 
 PROGRAM = Path(__file__).with_name("distributed_run.py")
@@ -69,7 +69,7 @@ def two(photos):
     assert said.count("bundle:") == 1
     assert err.count("epoch   2/2") == 1
     assert "plain at 32 px on 2 processes, cpu" in err
-    assert err.count("left out: ") == len((out / "unreadable.csv").read_text().splitlines()) - 1 > 10
+    assert err.count("skipped: ") == len((out / "unreadable.csv").read_text().splitlines()) - 1 > 10
     return out
 
 
@@ -146,7 +146,7 @@ def test_batch_normalisation_over_processes_is_pytorchs_over_the_whole_batch(tmp
     shared = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3))
     shared.load_state_dict(plain.state_dict())
     synchronise(shared, torch.device("cpu"))
-    assert isinstance(shared[0], BatchNormOfAll)
+    assert isinstance(shared[0], SyncBatchNorm2d)
 
     def work(rank):
         part = x.split(sizes)[rank].clone().requires_grad_()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from typing import get_type_hints
 
 import pytest
@@ -83,3 +85,10 @@ def test_a_recipe_made_in_python_trains_with_its_settings_and_overrides(coloured
     with pytest.raises(googlenet.errors.RunError, match=r"--augmentation .* \(it has crop_scale="):
         googlenet.train(coloured, run, resume=True, augmentation={"hflip_prob": 0.5})
     assert googlenet.train(coloured, run, resume=True, augmentation={"hflip_prob": 0.0}).card.recipe == card.recipe
+
+
+def test_the_help_of_all_commands_does_not_wait_for_the_settings():
+    code = "import atexit, sys; atexit.register(lambda: print('pydantic' in sys.modules))\n"
+    code += "from googlenet.cli import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "False")

@@ -59,7 +59,7 @@ def test_what_the_script_defines_itself_cannot_be_given_to_processes_and_is_said
     done = script(tmp_path, OWN_CLASS, "spawn", coloured, tmp_path / "run")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("googlenet.errors.MachineError: processes that read images cannot be given what the script")
+    assert last.startswith("googlenet.errors.MachineError: workers that read images cannot be sent what the script")
     assert "workers=0" in last
 
 
@@ -128,7 +128,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
         for more in (["--overwrite"], ["--resume"], []):
             code, _, err = call("train", coloured, "--out", out, *more)
             assert code == 1
-            assert f"another training is under way in {out}: wait for it" in err
+            assert f"another training is running in {out}: wait for it" in err
             assert len(err.splitlines()) == 1
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # as `timeout`, systemd and Slurm do: to all processes of the job

@@ -105,7 +105,7 @@ def test_test_images_are_never_looked_at_in_training(train, coloured, tmp_path):
         (["--val-fraction", "0"], "val_fraction = 0.0: should be greater than 0"),
         (["--val-fraction", "1.5"], "val_fraction = 1.5: should be less than 1"),
         (["--test-fraction", "-0.1"], "test_fraction = -0.1: should be greater than or equal to 0"),
-        (["--val-fraction", "0.6", "--test-fraction", "0.4"], "leave nothing to learn from: together they should be"),
+        (["--val-fraction", "0.6", "--test-fraction", "0.4"], "leave no image to train on: their sum should be"),
     ],
 )
 def test_fractions_that_cannot_be_are_one_line(coloured, tmp_path, call, options, says):
@@ -119,7 +119,7 @@ def test_fractions_that_data_decides_itself_are_refused(train, coloured, tmp_pat
     shutil.copytree(coloured, tmp_path / "split" / "val")
     with pytest.raises(DataError, match=r"says itself which images are train and val: --test-fraction 0.1 .*leave it"):
         train(tmp_path / "split", tmp_path / "run", test_fraction=0.1)
-    with pytest.raises(DataError, match=r"says itself which images are train and val: --val-fraction 0.3 .*leave it"):
+    with pytest.raises(DataError, match=r"names its train and val images itself: --val-fraction 0.3 .*leave it"):
         train(tmp_path / "split", tmp_path / "run", val_fraction=0.3)
 
 
@@ -300,7 +300,7 @@ def test_a_bundle_that_could_not_be_read_is_known_before_the_first_epoch(coloure
 
 @pytest.mark.parametrize(
     ("lost", "says"),
-    [("checkpoints", "has no checkpoints to go on from: start again with --overwrite"),
+    [("checkpoints", "has no checkpoints to continue from: start again with --overwrite"),
      ("split.csv", "put back the file that was there, or train again")],
 )  # fmt: skip
 def test_a_run_that_lost_what_resuming_needs_says_what_to_do(trained_run, tmp_path, call, lost, says):

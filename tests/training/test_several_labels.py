@@ -71,7 +71,7 @@ def rows_of(out):
 def test_it_learns_and_the_bundle_names_the_labels(trained, squares):
     rows, classifier = rows_of(trained), googlenet.load(trained)
     assert list(rows[0]) == [
-        "epoch", "lr", "loss", "loss_main", "loss_aux1", "train_exact", "val_loss", "val_exact", "val_map",
+        "epoch", "lr", "loss", "loss_main", "loss_aux1", "train_exact", "val_loss", "val_map", "val_exact",
         "images_per_second", "seconds", "waiting",
     ]  # fmt: skip
     card = classifier.card

@@ -224,7 +224,7 @@ def test_a_second_training_in_one_process_is_refused_at_once(coloured, tmp_path)
     while not (tmp_path / "a" / "checkpoints").exists():
         time.sleep(0.02)
     begun = time.monotonic()
-    with pytest.raises(RunError, match=r"another training is under way in this process, .*: wait for it, or start a"):
+    with pytest.raises(RunError, match=r"another training is running in this process, .*: wait for it, or start a"):
         googlenet.train(coloured, tmp_path / "b", epochs=1, **told)
     assert time.monotonic() - begun < 1
     thread.join()

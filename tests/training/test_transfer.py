@@ -67,15 +67,15 @@ def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
     taken = load_matching(built, open_source(trained_run), ("dark", "light"), RULE)
     source, now = weights(trained_run), built.state_dict()
     new = {"fc.weight", "fc.bias", "aux1.3.weight", "aux1.3.bias"}
-    assert set(taken.new) == set(taken.left) == new
+    assert set(taken.new) == set(taken.unused) == new
     assert not any(now[key].any() for key in new)  # no class is preferred to another
-    assert set(taken.taken) | new == {key for key in now if "num_batches" not in key}
-    assert all(torch.equal(now[key], source[key]) for key in taken.taken)
+    assert set(taken.matched) | new == {key for key in now if "num_batches" not in key}
+    assert all(torch.equal(now[key], source[key]) for key in taken.matched)
     assert taken.parameters == sum(p.numel() for key, p in built.named_parameters() if key not in new)
     assert str(taken).splitlines() == [
-        f"from {trained_run}: took {len(taken.taken)} tensors ({taken.parameters:,} parameters): "
+        f"loaded {len(taken.matched)} tensors ({taken.parameters:,} parameters) from {trained_run}: "
         "conv1, inception_1, aux1.1, inception_2",
-        "left: aux1.3, fc",
+        "unused: aux1.3, fc",
         "new: aux1.3, fc (other classes)",
     ]
 
@@ -83,15 +83,15 @@ def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
 def test_the_same_classes_in_the_same_order_bring_their_classifier(trained_run, tiny):
     built = create(tiny, num_classes=3)
     taken = load_matching(built, open_source(trained_run), ("blue", "green", "red"), RULE)
-    assert (taken.new, taken.left, taken.reason) == ([], [], "")
+    assert (taken.new, taken.unused, taken.reason) == ([], [], "")
     assert torch.equal(built.fc.weight, weights(trained_run)["fc.weight"])
 
 
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (("blue", "green", "violet"), "other classes; the 2 that it knows are learnt anew"),
-        (("red", "green", "blue"), "other classes; the 3 that it knows are learnt anew"),
+        (("blue", "green", "violet"), "other classes; the 2 that it knows start fresh"),
+        (("red", "green", "blue"), "other classes; the 3 that it knows start fresh"),
         (("a", "b", "c"), "other classes"),
     ],
 )
@@ -107,14 +107,14 @@ def test_of_a_mere_file_no_classes_are_known(trained_run, tiny, tmp_path):
     assert source.network is None
     assert set(source.record()) == {"source", "sha256"}
     taken = load_matching(create(tiny, num_classes=3), source, ("blue", "green", "red"), RULE)
-    assert taken.reason == "which classes it knows is not told"
+    assert taken.reason == "its classes are unknown"
     assert "fc.weight" in taken.new
 
 
 def test_of_another_network_what_fits_by_name_and_shape_is_taken(trained_run, tiny):
     other = tiny.change("inception_2", tiny.stages[1].layers).remove("maxpool1")
     taken = load_matching(create(other, num_classes=2), open_source(trained_run), ("a", "b"), RULE)
-    assert any(key.startswith("conv1.") for key in taken.taken)
+    assert any(key.startswith("conv1.") for key in taken.matched)
     assert {key.partition(".")[0] for key in taken.new} == {"inception_2", "aux1", "fc"}
 
 
@@ -126,8 +126,8 @@ def test_stages_that_follow_each_other_are_named_by_the_first_and_the_last():
         "conv1 to inception_4a, aux1.1, aux1.2, inception_4b to inception_4d, aux2.1, aux2.2, "
         "inception_4e to inception_5b"
     )
-    assert left == "left: aux1.4, aux2.4, fc"
-    assert new == "new: aux1.4, aux2.4, fc (which classes it knows is not told)"
+    assert left == "unused: aux1.4, aux2.4, fc"
+    assert new == "new: aux1.4, aux2.4, fc (its classes are unknown)"
 
 
 # Other numbers of channels.
@@ -171,7 +171,7 @@ def test_frozen_stages_do_not_change_and_cost_nothing(trained_run, shapes, train
     learning = [key for key in after if key.startswith(("inception_2.", "fc.")) and key.endswith(("weight", "bias"))]
     assert len([key for key in tensors if key.startswith("optimizer.") and key.endswith("exp_avg")]) == len(learning)
     err = capsys.readouterr().err
-    assert "left: fc, aux1\n" in err
+    assert "unused: fc, aux1\n" in err
 
 
 def test_frozen_stages_get_no_gradient_and_stay_in_evaluation(tiny):
@@ -217,7 +217,7 @@ def test_a_run_brings_its_network_its_images_and_the_recipe(trained_run, shapes,
     settings = json.loads((tmp_path / "run" / "run.json").read_text())
     assert settings["weights"]["source"] == str(trained_run)
     assert settings["weights"]["sha256"] == googlenet.load(trained_run).card.files["weights.safetensors"]
-    assert capsys.readouterr().err.startswith(f"from {trained_run}: took ")
+    assert capsys.readouterr().err.startswith("loaded ")
 
 
 def test_its_normalisation_is_kept_and_size_crop_and_shape_are_unless_told(trained_run, shapes, train, tmp_path):
@@ -257,7 +257,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 
 def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, train, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError, match="what was saved before is intact, continue with"):
         train(shapes, tmp_path / "run", weights=trained_run)
     tensors, _ = checkpoint.load(newest(tmp_path / "run"))
     assert torch.equal(tensors["network.conv1.conv.weight"], weights(trained_run)["conv1.conv.weight"])
@@ -295,7 +295,7 @@ def test_torchvisions_weights_are_fetched_only_when_asked_to(torchvisions, shape
     bundle = train(shapes, tmp_path / "run", download=True, freeze="conv1", **options)
     assert torch.equal(weights(tmp_path / "run")["conv1.conv.weight"], module.conv1.weight)
     assert bundle.card.class_names == ("dark", "light")
-    assert "from torchvision: took" in capsys.readouterr().err
+    assert "parameters) from torchvision: " in capsys.readouterr().err
     there.unlink()  # it is in the cache now
     variant = zoo.find("resnet18").remove("maxpool")
     assert open_source("torchvision", variant).card.class_names[0] == "tench"
@@ -386,7 +386,9 @@ def test_the_command_line(call, trained_run, shapes, tmp_path):
     code, out, err = call(*arguments, "--freeze", "inception_1")
     assert code == 0, err
     assert out.startswith("tiny: top-1 ")
-    assert err.splitlines()[:3] == [line for line in err.splitlines() if line.startswith(("from ", "left: ", "new: "))]
+    assert err.splitlines()[:3] == [
+        line for line in err.splitlines() if line.startswith(("loaded ", "unused: ", "new: "))
+    ]
     code, out, err = call("train", shapes, "--out", tmp_path / "no", "--freeze", "conv1")
     assert (code, out) == (2, "")
     assert err.startswith("googlenet: --freeze conv1 without --weights")
@@ -402,7 +404,7 @@ def test_weights_for_other_channels_than_the_images_have_are_the_cause(shapes, t
         assert done.stdout == "False\n"  # PyTorch was not loaded
         assert re.search(
             r"--weights were trained on 4 channels: none of the \d+ .* has 3 channels \(RGB\), 4 are needed.*; "
-            "with --in-channels 3 the first convolution is learnt anew, from any images as RGB",
+            "--in-channels 3 reads any images as RGB and learns the first convolution from scratch",
             done.stderr,
         )
     assert not (tmp_path / "out").exists()

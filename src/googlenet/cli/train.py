@@ -9,6 +9,7 @@ import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
 from googlenet.cli.limits import MaxMegapixels
+from googlenet.cli.settings import Options, add_command, settings_options
 
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
@@ -24,14 +25,14 @@ RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    from googlenet.cli.settings import settings_options, with_options
+    add_command(app, train, _options, before="follow_links", short_help="Train a classifier on labelled images.")
+
+
+def _options() -> Options:
     from googlenet.training.options import RunOptions
     from googlenet.training.recipe import Recipe
 
-    options = [*settings_options(Recipe, RECIPE_OPTIONS), *settings_options(RunOptions, RUN_OPTIONS, defaults=True)]
-    app.command("train", short_help="Train a classifier on labelled images.")(
-        with_options(train, options, before="follow_links")
-    )
+    return [*settings_options(Recipe, RECIPE_OPTIONS), *settings_options(RunOptions, RUN_OPTIONS, defaults=True)]
 
 
 def train(

@@ -1,4 +1,4 @@
-"""``run.json``, read as what anyone may have written: bounded, typed, in one line where it is wrong."""
+"""``run.json``, read as untrusted input: its size and types are checked, and what is wrong is one line. No torch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from googlenet.strict_json import MAX_JSON_BYTES, check_keys, parse_json
 from googlenet.text import printable
 from googlenet.training.recipe import recipe_from_json
 
-READING = ("value_range", "color_profiles")  # of the preprocessing: how files are read, which the images decide
+READING = ("value_range", "color_profiles")  # of the preprocessing, decided by the images
 _REQUIRED = ("recipe", "network", "data")
 _KNOWN = (*_REQUIRED, "launch", "reading", "weights")
-_ORIGIN = {"source": str, "sha256": str}  # of weights that a run began with
-_FED = {"mean": list, "std": list, "channel_order": str}
-_SHOULD_BE: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
+_ORIGIN = {"source": str, "sha256": str}  # of pretrained weights
+_NORMALIZATION = {"mean": list, "std": list, "channel_order": str}
+_SHOULD_BE: dict[type, str] = {str: "a string", int: "a whole number", list: "a list"}
 _DATA = {"name": str, "fingerprint": str, "train": int, "val": int}
 
 
@@ -56,15 +56,15 @@ def _check(settings: Any) -> None:
     except RecipeError as error:
         raise ValueError(f"recipe: {error}") from error
     if not isinstance(from_json(settings["network"]), Network):
-        raise ValueError("its network is none")
+        raise ValueError("network is not a network")
     _check_table("data", settings["data"], _DATA)
-    if "record" not in settings["data"]:  # a run of version 0.1.0 says how it was split
+    if "record" not in settings["data"]:  # a run of version 0.1.0 says how it was split instead
         _check_table("data", settings["data"], {"split": str})
     origin = settings.get("weights")
     if origin is not None:
         _check_table("weights", origin, _ORIGIN)
     if origin is not None and ("mean" in origin or "std" in origin):
-        _check_table("weights", origin, _FED)
+        _check_table("weights", origin, _NORMALIZATION)
         if not all(type(n) in (int, float) for n in (*origin["mean"], *origin["std"])):
             raise ValueError("weights: mean and std should be lists of numbers")
     reading = settings.get("reading")

@@ -124,7 +124,8 @@ def write_log(path: Path, history: list[EpochResult]) -> None:
         row = result.to_row()
         losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
         rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
-    directory.write_csv(path, rows[0], ([row[name] for name in rows[0]] for row in rows))
+    columns = list(dict.fromkeys(name for row in rows for name in row))  # versions may have logged other metrics
+    directory.write_csv(path, columns, ([row.get(name, "") for name in columns] for row in rows))
 
 
 def draw_curve(run: Path, history: list[EpochResult], metric: str) -> None:
