@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from googlenet.bulk.report import BulkReport
     from googlenet.bulk.sorting import sort_images
     from googlenet.bundle import Bundle
-    from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, open_data
+    from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
+    from googlenet.data.opening import open_data
     from googlenet.data.source import DataSource
     from googlenet.diagnosis.clean import clean
     from googlenet.diagnosis.doctor import doctor
@@ -82,7 +83,7 @@ _PUBLIC = {
     "fetch": ("exchange.datasets", "train"),
     "load": ("inference.classifier", None),
     "measure_precisions": ("benchmarking.precisions", "train"),
-    "open_data": ("data.image_set", None),
+    "open_data": ("data.opening", None),
     "predict": ("bulk.predicting", None),
     "predict_on_cluster": ("bulk.cluster", None),
     "quantize": ("benchmarking.precisions", "train"),

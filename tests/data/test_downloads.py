@@ -15,8 +15,8 @@ import pytest
 
 from googlenet.data import downloads
 from googlenet.data.image_ids import ImageIds
-from googlenet.data.image_set import open_data
 from googlenet.data.inputs import find_images
+from googlenet.data.opening import open_data
 from googlenet.data.reading import read_images
 from googlenet.data.source import DataSource
 from googlenet.errors import DataError, UnreadableImageError

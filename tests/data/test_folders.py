@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from googlenet.data.image_set import ImageSet, open_data
+from googlenet.data.image_set import ImageSet
 from googlenet.data.inputs import find_images
+from googlenet.data.opening import open_data
 from googlenet.data.source import DataSource
 from googlenet.errors import DataError
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.image_set import ImageSet, find_data, open_data
+from googlenet.data.image_set import ImageSet
+from googlenet.data.opening import find_data, open_data
 from googlenet.data.source import DataSource
 from googlenet.errors import DataError
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, find_data, open_data
+from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
+from googlenet.data.opening import find_data, open_data
 from googlenet.data.splits import RECORD, Record, Recorded, content_hashes, draw, hashes_told, read_record, record_of
 from googlenet.errors import DataError
 

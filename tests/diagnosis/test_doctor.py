@@ -13,7 +13,7 @@ import pytest
 from PIL import ExifTags, Image
 
 import googlenet
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.diagnosis.clean import clean
 from googlenet.diagnosis.findings import CHECKS
 from googlenet.errors import DataError, MissingExtraError, RunError

@@ -131,7 +131,7 @@ def train(
 
     if not is_first_process():
         return
-    from googlenet.data.listing import csv_rows
+    from googlenet.data.list_lines import csv_rows
     from googlenet.training.directory import CURVE, UNREADABLE
 
     metrics, score = bundle.card.metrics, "map" if bundle.card.multi_label else "top1"

@@ -232,11 +232,11 @@ def sort_paths(paths: Iterable[str]) -> list[str]:
     return sorted(paths, key=None if os.sep == "/" else lambda path: path.replace(os.sep, "/"))
 
 
-def images_below(folder: str, channels: int = COLOURS) -> list[str]:
-    """List the path of every image below ``folder`` by its suffix, sorted."""
+def images_below(folder: Path, channels: int = COLOURS) -> list[Path]:
+    """List every image below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
     contents = Contents(channels)
-    contents.add([folder])
-    return contents.images[folder]
+    contents.add([str(folder)])
+    return list(map(Path, contents.images[str(folder)]))
 
 
 def case_doubles(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -249,3 +249,12 @@ def case_doubles(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for name in names:
         alike[name.casefold()].append(name)
     return (tuple(group) for group in alike.values() if len(group) > 1)
+
+
+def notes_of_case(source: Path, class_names: Iterable[str]) -> Iterator[str]:
+    """Yield a note for classes whose names differ only in capitals."""
+    for names in case_doubles(list(class_names)):
+        yield (
+            f"{printable(str(source))}: the classes {' and '.join(map(printable, names))} differ in capitals alone and "
+            "are learnt as several: give them one name if they are one"
+        )

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from googlenet.data.addresses import is_archive, is_url
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.diagnosis.doctor import BATCH, REPORT, SPLITS, same_images
 from googlenet.diagnosis.facts import SUFFIXES_OF, ImageFacts
 from googlenet.diagnosis.findings import CHECKS, Findings

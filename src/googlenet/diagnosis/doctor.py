@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from googlenet.data.folders import Contents
-from googlenet.data.image_set import LabelledData, open_data
+from googlenet.data.image_set import LabelledData
+from googlenet.data.opening import open_data
 from googlenet.data.source import DataSource, to_source
 from googlenet.diagnosis.facts import SUFFIXES_OF, Entry, ImageFacts, look
 from googlenet.diagnosis.findings import CHECKS, Finding, Findings

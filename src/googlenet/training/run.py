@@ -19,7 +19,8 @@ from typing import Any, Literal, get_args
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.data.depths import common_range
-from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage, find_data, open_data, redraw
+from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage
+from googlenet.data.opening import find_data, open_data, redraw
 from googlenet.data.source import DataSource
 from googlenet.data.splits import (
     BY_NAME,
