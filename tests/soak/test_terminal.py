@@ -7,8 +7,8 @@ from tests.terminal.screen import googlenet, show
 from tests.terminal.test_commands import (
     CODES,
     DUMB,
-    QUIET,
     NO_COLOR,
+    QUIET,
     SAME,
     TRAIN,
     assert_readable,
