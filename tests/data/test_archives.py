@@ -148,7 +148,7 @@ def test_links_and_devices_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_what_expands_too_far_is_refused_before_it_fills_the_disk(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr(archives, "MIN_BUDGET_BYTES", 1 << 20)
     path = pack(tmp_path / f"bomb{suffix}", {f"cat/{number}.jpg": bytes(4 << 20) for number in range(8)})
     before = set(Path(tempfile.gettempdir()).glob("googlenet-*"))
     message = error_of(path)

@@ -203,7 +203,7 @@ def test_hashing_that_takes_long_is_told(
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("googlenet.stages.SHORT", 0.01)
     monkeypatch.setattr("googlenet.stages.SOON", 0.01)
-    monkeypatch.setattr("googlenet.data.splits.TELL_EVERY", 0.1)
+    monkeypatch.setattr("googlenet.data.splits.REPORT_SECONDS", 0.1)
 
     def slow(some: Sequence[LabelledImage]) -> list[str]:
         time.sleep(0.1)

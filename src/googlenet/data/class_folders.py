@@ -47,13 +47,13 @@ def _open_contents(root: Path, contents: Contents, to_learn: bool) -> LabelledDa
 
 
 def _given(root: Path, names: list[str], to_learn: bool) -> list[str]:
-    """Say which of the folders are splits, if any are."""
+    """Return which of the folders are splits, if any."""
     given = [name for name in SPLITS if name in names]
-    alone = 0 < len(given) == len(names)  # with classes beside them they are classes, too
+    alone = 0 < len(given) == len(names)  # next to classes they are classes, too
     if {"train", "val"} <= set(given) or (alone and ("train" in given or not to_learn)):
         return given
     splits = [name for name in names if name.lower() in SPLIT_WORDS]
-    if len(splits) > 1:  # else Train/ and Test/, or train/ and valid/, would silently be learnt as two classes
+    if len(splits) > 1:  # otherwise Train/ and Test/, or train/ and valid/, would silently become two classes
         raise DataError(
             f"{root} has the folders {', '.join(splits)}, which look like splits, not classes: "
             "name them train/, val/ and test/, train/ at least, with no class beside them"
@@ -62,7 +62,7 @@ def _given(root: Path, names: list[str], to_learn: bool) -> list[str]:
 
 
 def _read_parts(root: Path, places: list[Path], contents: Contents, names: list[str], to_learn: bool) -> list[ImageSet]:
-    """Read the folders of splits, or the one of all classes."""
+    """Read the folder of each split, or the one of all classes."""
     classes = {place: contents.sub_folders(str(place)) if place != root else names for place in places}
     contents.add([str(place / name) for place, names in classes.items() for name in names])
     _refuse_closed(root, contents)
@@ -109,7 +109,7 @@ def _refuse_links_out(root: Path, parts: list[ImageSet], contents: Contents) -> 
 
 
 def _read_folder(root: Path, names: list[str], contents: Contents, to_learn: bool) -> ImageSet:
-    """Take the images of each class; a folder in which there is nothing but runs of ``train`` is no class."""
+    """Read the images of each class. A folder with nothing but runs of ``train`` is no class."""
     folders = sorted((name for name in names if not _holds_runs_alone(root / name, contents)), key=escape_surrogates)
     class_names = tuple(map(escape_surrogates, folders))
     _refuse_one_class(root, folders)
@@ -127,7 +127,7 @@ def _read_folder(root: Path, names: list[str], contents: Contents, to_learn: boo
 
 
 def _refuse_one_class(root: Path, folders: Sequence[str]) -> None:
-    """Raise where bytes that are not UTF-8 are written in one folder's name as another spells them out."""
+    """Raise if the name of one folder, which is not UTF-8, is escaped to the name of another."""
     for name, times in Counter(map(escape_surrogates, folders)).items():
         if times > 1:
             alike = first_few(repr(folder) for folder in folders if escape_surrogates(folder) == name)
@@ -189,7 +189,7 @@ def _in_archive(item: LabelledImage, archive: str, folder: Path) -> LabelledImag
 
 
 def _outermost(folder: Path) -> Path:
-    """Go into the one folder that an archive often holds everything in."""
+    """Enter the single folder that many archives have everything in."""
     while True:
         contents = Contents()
         names = contents.sub_folders(str(folder))

@@ -19,11 +19,13 @@ from googlenet.text import escape_surrogates, printable
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One labelled image: a name to report it by, its classes, and where its pixels are.
+    """One labelled image: its name in reports, its classes, and where its pixels are.
 
-    ``labels`` are numbers of classes: one, or any number of them where the data is ``multi_label``. Images of
-    one ``group`` are never held out apart from each other. ``called`` is what messages call its file, where that is
-    not its path: of an archive, ``photos.zip/cat/1.jpg``.
+    Attributes:
+        labels: numbers of classes: one, or any number if the data is ``multi_label``.
+        path: its file; or ``pixels``, (H, W, C) uint8.
+        group: images of one group are always in the same split.
+        called: what messages call its file, if not by its path: ``photos.zip/cat/1.jpg`` of an archive.
     """
 
     name: str
@@ -35,26 +37,26 @@ class LabelledImage:
 
     @property
     def label(self) -> int:
-        """The class of an image that has one."""
+        """The class of an image that has exactly one."""
         (label,) = self.labels
         return label
 
     @property
     def source(self) -> ImageSource:
-        """What ``decode`` and ``predict`` take: the file, or the pixels themselves."""
+        """What ``decode`` and ``predict`` take: the path, or the pixels."""
         if self.path is not None:
             return self.path if self.called is None else CalledPath(self.path, self.called)
         assert self.pixels is not None
         return self.pixels
 
     def read(self, channels: int = COLOURS, at_least: int | None = None) -> Pixels:
-        """Decode to (H, W, channels) uint8, as :func:`decode` does. Raises :class:`ImageError` where that fails."""
+        """Decode to (H, W, channels) uint8, as :func:`decode` does. Raises :class:`ImageError` if that fails."""
         return decode(self.source, channels, at_least=at_least)
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of some classes, in one order that never depends on the machine."""
+    """Images of some classes, in an order that does not depend on the machine."""
 
     class_names: tuple[str, ...]
     items: tuple[LabelledImage, ...]
@@ -68,42 +70,42 @@ class ImageSet:
         return [item.labels for item in self.items]
 
     def counts(self) -> dict[str, int]:
-        """How many images each class has; one of several classes counts for each."""
+        """Return the number of images of each class; an image of several classes counts for each."""
         counts = Counter(label for item in self.items for label in item.labels)
         return {name: counts[label] for label, name in enumerate(self.class_names)}
 
     def fingerprint(self) -> str:
-        """Hash names, classes and sizes in bytes, to tell whether two runs saw the same images."""
+        """Hash names, classes and file sizes, to tell whether two runs used the same images."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for item in self.items:
             digest.update(name_bytes(f"{item.name}\0{','.join(map(str, item.labels))}\0{_size(item.path)}\n"))
         return digest.hexdigest()
 
     def where(self, keep: Callable[[LabelledImage], bool]) -> ImageSet:
-        """Keep the images for which ``keep`` is true."""
+        """Return the images for which ``keep`` is true."""
         return ImageSet(self.class_names, tuple(item for item in self.items if keep(item)))
 
 
 @dataclass(frozen=True)
 class LabelledData:
-    """``DATA`` of a command, split. ``made_here``: drawn, not as it was given.
+    """A data set, split into train, val and perhaps test.
 
-    What was found and not split yet (:func:`find_data`) has the images of which DATA says no split under ``""``.
-    ``notes`` say what was left out of it, and what was taken otherwise than as written, a sentence each.
+    Attributes:
+        splits: the images of each split; those that are not split yet (see :func:`find_data`) under ``""``.
+        made_here: the split was drawn here; DATA does not define it.
+        multi_label: an image may be of several classes, or of none.
+        notes: what was left out, and what was read otherwise than as written, one sentence each.
     """
 
     name: str
     class_names: tuple[str, ...]
     splits: dict[str, ImageSet]
     made_here: bool
-    multi_label: bool = False  # whether an image may be of several classes, or of none
+    multi_label: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """Raise :class:`DataError` where an image has not one class and nobody said that it may.
-
-        Classes are refused, too, whose names no file can hold.
-        """
+        """Raise :class:`DataError` if an image has not exactly one class but must, or names cannot be stored."""
         if len(self.class_names) > MAX_CLASSES:
             raise DataError(f"{self.name} has {len(self.class_names):,} classes, {MAX_CLASSES:,} are allowed")
         for name in self.class_names:
@@ -121,16 +123,16 @@ class LabelledData:
 
     @property
     def train(self) -> ImageSet:
-        """The images to learn from."""
+        """The training images."""
         return self.splits["train"]
 
     @property
     def val(self) -> ImageSet:
-        """The images to choose the best epoch by."""
+        """The validation images, by which the best epoch is chosen."""
         return self.splits["val"]
 
     def split(self, name: str) -> ImageSet:
-        """Give ``train``, ``val``, ``test`` where there is one, or ``all`` of them."""
+        """Return ``"train"``, ``"val"``, ``"test"`` if there is one, or ``"all"`` of them."""
         if name == "all":
             return ImageSet(self.class_names, tuple(i for part in self.splits.values() for i in part.items))
         if name not in self.splits:
@@ -140,7 +142,7 @@ class LabelledData:
 
 
 def _size(path: Path | None) -> int:
-    # A link that leads nowhere is listed like any image, and reported as unreadable when it is read.
+    # A broken link is listed like any image, and reported when it is read.
     try:
         return path.stat().st_size if path else 0
     except OSError:

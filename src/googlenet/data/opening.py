@@ -32,7 +32,7 @@ def open_data(
     test_fraction: float = 0.0,
     channels: int = COLOURS,
 ) -> LabelledData:
-    """Find the labelled images of ``data``, to learn from; :class:`LabelledData` is given back as it is.
+    """Find the labelled images of ``data`` for training, and split them; :class:`LabelledData` is returned as it is.
 
     ``data`` is a folder with one sub-folder per class, or one with ``train/`` and ``val/`` (and ``test/``) that
     have one; an archive (zip, tar) of such a folder, or the https address of one; a list (``.csv``, ``.tsv`` or
@@ -43,14 +43,27 @@ def open_data(
     of ``seed`` and of the name of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy``
     files are images only for other ``channels`` than 1 and 3.
 
-    What a folder holds beside images is left out and named in ``notes``. Links are followed as long as they lead to
-    files, or to the folder of a class, inside ``data``; with ``follow_links`` wherever they lead, to folders as well,
-    and each file is read once.
+    Whatever else a folder contains is left out and named in ``notes``. Links are followed if they lead to files, or to
+    the folder of a class, inside ``data``; with ``follow_links`` wherever they lead, to folders as well, and each file
+    is read once.
+
+    Args:
+        data: the images; see above.
+        seed: decides, with the names, which images are held out.
+        val_fraction: the share of each class, 0 to 1, that is held out for ``val``.
+        test_fraction: the share of each class, 0 to 1, that is kept apart for ``test``.
+        channels: of the network: 1, 3, or as many as the files have.
 
     Raises:
         DataError: no such folder, no images, only one class, an empty class, a class in val that train lacks, a
-            link that leads out, a folder that may not be read, splits inside of classes, a list that is wrong, a set
-            that was not fetched; a ``test_fraction`` of what says itself what is held out.
+            link that leads out, a folder that cannot be read, splits inside of classes, an invalid list, a set that
+            was not fetched; a ``test_fraction`` although the data defines its splits.
+        MissingExtraError: ``"digits"`` without scikit-learn.
+
+    ::
+
+        data = googlenet.open_data("photos/", val_fraction=0.25)
+        len(data.train), len(data.val), data.class_names
     """
     if isinstance(data, LabelledData):
         return data
@@ -69,16 +82,16 @@ def open_data(
 
 
 def find_data(data: DataLike, channels: int = COLOURS) -> LabelledData:
-    """Find the labelled images of ``data``, to be measured on: any number of classes and images will do.
+    """Find the labelled images of ``data`` to measure on: any number of classes and images is allowed.
 
-    Nothing is held out here: images of which DATA does not say train, val or test are under the split ``""``.
-    Arguments and errors are those of :func:`open_data`, but for what only learning needs.
+    Nothing is held out here: images for which DATA does not define a split are under ``""``. Arguments and errors are
+    those of :func:`open_data`, without those that concern training.
     """
     return data if isinstance(data, LabelledData) else _find(to_source(data), channels, to_learn=False)
 
 
 def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: float | None) -> LabelledData:
-    """Split what :func:`find_data` found as a run was split; by name alone where ``test_fraction`` is ``None``."""
+    """Split what :func:`find_data` returned as a run was split; by name only if ``test_fraction`` is ``None``."""
     pool = _pool(data)
     if pool is None:
         return data
@@ -89,7 +102,7 @@ def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: fl
 
 
 def _pool(data: LabelledData) -> str | None:
-    """Name the images that are to be split here, if any: those without a split; else train, where val is missing."""
+    """Return the split whose images are to be split here, if any: those without one; or train if val is missing."""
     if "" in data.splits:
         return ""
     return "train" if "train" in data.splits and "val" not in data.splits else None
@@ -100,7 +113,7 @@ def _split_pool(data: LabelledData, pool: str, drawn: Sequence[str]) -> Labelled
     mixed = {name for name in splits if name in drawn}
     for split, item in zip(drawn, data.splits[pool].items, strict=True):
         splits.setdefault(split, []).append(item)
-    for name in mixed:  # as a list has them
+    for name in mixed:  # the order of a list
         splits[name].sort(key=lambda item: item.name)
     order = [name for name in SPLITS if name in splits or name != "test"]
     parts = {name: ImageSet(data.class_names, tuple(splits.get(name, ()))) for name in order}
@@ -112,9 +125,9 @@ def _split_pool(data: LabelledData, pool: str, drawn: Sequence[str]) -> Labelled
 
 @dataclass(frozen=True)
 class DataKind:
-    """A kind of DATA: how it is recognised, and what opens it, for so many channels, to learn from it or not.
+    """A kind of DATA: how it is recognised, and ``open(source, channels, to_learn)``, which reads it.
 
-    ``has_columns``: it is read by columns, which the user may name. ``names``: it is recognised by a word.
+    ``has_columns``: it has columns, which the user may name. ``names``: the words by which it is recognised.
     """
 
     description: str
@@ -181,11 +194,11 @@ def _allowed() -> str:
     return f"{kinds}, or one of {', '.join(name for kind in KINDS for name in kind.names)}"
 
 
-# What learning needs.
+# What training needs.
 
 
 def _require_both_sides(data: LabelledData) -> None:
-    """Refuse a class that cannot be learnt, and a held-out part that can tell nothing."""
+    """Refuse a class without training images, and a held-out part without any."""
     for split in ("train", "val"):
         counts = data.splits[split].counts() if split in data.splits else dict.fromkeys(data.class_names, 0)
         lacking = [cls for cls, count in counts.items() if not count]
@@ -197,11 +210,11 @@ def _require_both_sides(data: LabelledData) -> None:
             why = _torn_by_no_split(data) or (
                 f"too few images to hold some out; {split} would have none of {first_few(lacking)}: add images"
             )
-            raise DataError(f"{data.name}: {why}, or say yourself which are train and which are val")
+            raise DataError(f"{data.name}: {why}, or define train and val yourself")
 
 
 def _torn_by_no_split(data: LabelledData) -> str | None:
-    """Say that groups leave nothing to split, where each class has one group alone."""
+    """Return the message if each class has only one group, so that nothing can be split."""
     groups: defaultdict[int, set[str | None]] = defaultdict(set)
     for item in data.split("all").items:
         for label in item.labels:

@@ -153,7 +153,7 @@ def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[s
     contents.add([str(root)])
     found = dict.fromkeys(contents.images[str(root)], "not in the folder of a class")
     found |= {path: f"not of a kind that is read: {advice_for(path)}" for path in contents.unread[str(root)]}
-    found |= {path: reason.told for reason, paths in contents.left_out.items() for path in paths}
+    found |= {path: reason.text for reason, paths in contents.left_out.items() for path in paths}
     named = {Path(path).relative_to(root).as_posix(): why for path, why in sorted(found.items())}
     taken = {REPORT}.union(*({entry.name, *map(str, PurePosixPath(entry.name).parents)} for entry in entries))
     return {name: why for name, why in named.items() if name not in taken}
@@ -200,10 +200,10 @@ def _of_classes(layout: _Layout) -> Iterator[Finding]:
         alike[_stem(name)].append(name)
     for group in alike.values():
         if len(group) > 1:
-            yield Finding("similar_names", tuple(map(printable, group)), " and ".join(_told_apart(group)))
+            yield Finding("similar_names", tuple(map(printable, group)), " and ".join(_distinguishable(group)))
 
 
-def _told_apart(names: list[str]) -> Iterator[str]:
+def _distinguishable(names: list[str]) -> Iterator[str]:
     """Write names so that a reader sees how they differ: accents may be separate characters (NFD), or not (NFC)."""
     written_alike = Counter(unicodedata.normalize("NFC", name) for name in names)
     for name in names:
