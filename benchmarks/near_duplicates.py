@@ -2,8 +2,8 @@
 
     python benchmarks/near_duplicates.py FOLDER…
 
-Every image is re-encoded, resized and cropped; the distances of such copies to their originals are held against
-the distances of all pairs of different images of the folder. A hash is ``phash 8`` for 64 bits, ``phash 16`` for 256.
+Every image is re-encoded, resized and cropped. The distances between these copies and their originals are compared with
+the distances of all pairs of different images. ``phash 8`` is a hash of 64 bits, ``phash 16`` one of 256.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from googlenet.data.image_set import find_images
+from googlenet.data.folders import images_below
 from googlenet.images.decode import decode
 
 AT_MOST = 2000  # images of one folder
@@ -62,12 +62,12 @@ THRESHOLDS = {"phash 8": (2, 4, 6, 8, 10), "phash 16": (20, 30, 40, 48, 56, 64),
 
 
 def bits(hash_of: Callable[[Image.Image], imagehash.ImageHash], images: list[Image.Image]) -> np.ndarray:
-    """Give (N, bits) of the hashes."""
+    """Return the bits of the hashes, (N, bits)."""
     return np.stack([hash_of(image).hash.ravel() for image in images])
 
 
 def distinct_distances(hashes: np.ndarray) -> np.ndarray:
-    """Give the distances of all pairs."""
+    """Return the distances of all pairs."""
     signs = hashes.astype(np.float32) * 2 - 1
     distances = (hashes.shape[1] - signs @ signs.T) / 2
     return distances[np.triu_indices(len(hashes), 1)].astype(int)
@@ -75,7 +75,7 @@ def distinct_distances(hashes: np.ndarray) -> np.ndarray:
 
 def measure(folder: Path) -> None:
     """Print the rates of one folder."""
-    found = find_images(folder)
+    found = images_below(folder)
     paths = found[:: -(-len(found) // AT_MOST)]
     images = [Image.fromarray(decode(path)) for path in paths]
     copies = {name: [copy(image) for image in images] for name, copy in COPIES.items()}

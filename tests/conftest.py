@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -24,11 +25,11 @@ _CACHE = tempfile.TemporaryDirectory(prefix="googlenet-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # How slow a machine is decides which stages are named: in this process, and in those that it starts, none is.
-stages.SOON = 3600.0
+stages.MAX_SILENCE = 3600.0
 _QUIET = """
 try:
     import googlenet.stages
-    googlenet.stages.SOON = 3600.0
+    googlenet.stages.MAX_SILENCE = 3600.0
 except ImportError:  # a Python without this project
     pass
 """
@@ -106,6 +107,13 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = write_coloured_classes(root / "photos", per_class=40)
     googlenet.train(photos, root / "run", network=TINY, epochs=4, batch_size=8)
     return root / "run"
+
+
+def fill_up(disk: Path) -> None:
+    """Leave no free byte on a file system."""
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 @pytest.fixture

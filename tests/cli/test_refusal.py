@@ -50,14 +50,14 @@ def refused(arguments, environment, **options):
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
-        ("train '' --out run", 2, "what is given after 'train' is empty"),
-        ("train PHOTOS --out=", 2, "what is given after '--out' is empty"),
+        ("train '' --out run", 2, "the value after 'train' is empty"),
+        ("train PHOTOS --out=", 2, "the value after '--out' is empty"),
         ("train PHOTOS --out run --batch-size 999999999999999999999", 2, "batch_size = 999999999999999999999"),
         ("train nowhere --out run", 2, "nowhere does not exist: DATA is a folder"),
         ("train empty --out run", 2, "empty has no images"),
         ("train PHOTOS --out a.txt", 1, "a.txt is a file: --out names a directory"),
         ("train PHOTOS --out a.txt/run", 1, "a.txt is no folder"),
-        ("train PHOTOS --out RUN", 1, "holds a run: go on with --resume"),
+        ("train PHOTOS --out RUN", 1, "holds a run: continue it with --resume"),
         ("train PHOTOS --out full", 1, "full is not empty and holds no run"),
         ("train PHOTOS --out LONG", 1, "a name has more than 255 bytes"),
         ("train PHOTOS --out loop/run", 1, "symbolic links"),

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from googlenet.data import downloads
-from googlenet.data.image_set import open_data
-from googlenet.data.sources import find_sources, readable
+from googlenet.data.image_ids import ImageIds
+from googlenet.data.inputs import find_images
+from googlenet.data.opening import open_data
+from googlenet.data.reading import read_images
+from googlenet.data.source import DataSource
 from googlenet.errors import DataError, UnreadableImageError
 from googlenet.images.decode import decode
 
@@ -69,15 +72,15 @@ def test_an_archive_is_fetched_only_where_that_is_allowed(web) -> None:
     address, pages, asked = web
     pages["/a.zip?x=1"] = (200, {}, zipped(dict.fromkeys(NAMES, b"")))
     url = f"{address}/a.zip?x=1"
-    for refused in (lambda: open_data(url), lambda: find_sources([url])):
+    for refused in (lambda: open_data(url), lambda: find_images(url)):
         with pytest.raises(DataError) as caught:
             refused()
         assert str(caught.value) == f"{url} is not on this machine: give --download to fetch it"
     assert asked == []
-    data = open_data(url, download=True)
+    data = open_data(DataSource(url, download=True))
     assert data.split("all").counts() == {"cat": 30, "dog": 30}
     assert data.name == url
-    assert find_sources([url], download=True)[0] == f"{url}/cat/000.jpg"
+    assert find_images(DataSource(url, download=True)).ids[0] == f"{url}/cat/000.jpg"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_what_cannot_be_fetched_is_one_line(web, monkeypatch, page, says) -> Non
     address, pages, _ = web
     pages["/a.zip"] = page
     with pytest.raises(DataError) as caught:
-        open_data(f"{address}/a.zip", download=True)
+        open_data(DataSource(f"{address}/a.zip", download=True))
     assert str(caught.value).startswith(f"{address}/a.zip {says}")
     assert str(caught.value).isprintable()
 
@@ -107,9 +110,9 @@ def test_what_cannot_be_fetched_is_one_line(web, monkeypatch, page, says) -> Non
 def test_no_server_and_no_archive(web) -> None:
     address, _, _ = web
     with pytest.raises(DataError, match="names no archive: an address of DATA ends in one of"):
-        open_data(f"{address}/photos/", download=True)
+        open_data(DataSource(f"{address}/photos/", download=True))
     with pytest.raises(DataError, match="could not be fetched: "):
-        open_data("http://127.0.0.1:1/a.zip", download=True)
+        open_data(DataSource("http://127.0.0.1:1/a.zip", download=True))
 
 
 @pytest.mark.parametrize(
@@ -117,14 +120,14 @@ def test_no_server_and_no_archive(web) -> None:
 )
 def test_what_is_no_address_is_an_image_that_cannot_be_read(web, url: str) -> None:
     with pytest.raises(UnreadableImageError, match="cannot be read: "):
-        decode(readable(url, download=True))
+        decode(next(read_images(ImageIds([url], download=True))))
 
 
 def test_a_server_that_says_nothing_is_left(web, monkeypatch) -> None:
-    monkeypatch.setattr(downloads, "SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.2)
     monkeypatch.setattr(Handler, "do_GET", lambda self: threading.Event().wait(3))
     with pytest.raises(DataError, match="could not be fetched: timed out"):
-        open_data(f"{web[0]}/a.zip", download=True)
+        open_data(DataSource(f"{web[0]}/a.zip", download=True))
 
 
 def test_predict_fetches_images_and_what_cannot_be_fetched_is_a_row(web, call, trained_run, tmp_path) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from googlenet.data.image_set import ImageSet, open_data
-from googlenet.data.sources import find_sources
+from googlenet.data.image_set import ImageSet
+from googlenet.data.inputs import find_images
+from googlenet.data.opening import open_data
+from googlenet.data.source import DataSource
 from googlenet.errors import DataError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows, and names differ")
@@ -34,7 +36,7 @@ def names_of(images: ImageSet) -> set[str]:
 
 
 def notes_of(root: Path, **how: bool) -> list[str]:
-    data = open_data(root, **how)
+    data = open_data(DataSource(root, **how))
     assert data.split("all").counts() == {"cat": 30, "dog": 30}
     assert all(note.isprintable() for note in data.notes)
     return [note.removeprefix(f"{root}: ") for note in data.notes]
@@ -43,7 +45,7 @@ def notes_of(root: Path, **how: bool) -> list[str]:
 def predicted(root: Path, **how: bool) -> tuple[list[str], list[str]]:
     """What `predict` takes of a folder, and what it says."""
     notes: list[str] = []
-    found = find_sources([str(root)], tell=notes.append, **how)
+    found = find_images(DataSource(root, **how), tell=notes.append).ids
     return [path.removeprefix(f"{root}/") for path in found], [note.removeprefix(f"{root}: ") for note in notes]
 
 
@@ -119,7 +121,7 @@ def test_classes_that_differ_in_capitals_alone_are_said(photos: Path) -> None:
     data = open_data(photos)
     assert data.class_names == ("Cat", "cat", "dog")
     assert data.notes == (
-        f"{photos}: the classes Cat and cat differ in capitals alone and are learnt as several: "
+        f"{photos}: the classes Cat and cat differ in capitals alone and are learned as several: "
         "give them one name if they are one",
     )
 
@@ -145,7 +147,7 @@ def test_a_linked_folder_that_leads_out_is_refused_and_followed_on_demand(photos
         open_data(photos)
     assert f"1 of its images lead elsewhere by a link: {photos}/cat/more → {elsewhere}" in str(caught.value)
     assert str(caught.value).endswith("or allow it with --follow-links")
-    data = open_data(photos, follow_links=True)
+    data = open_data(DataSource(photos, follow_links=True))
     assert data.split("all").counts() == {"cat": 32, "dog": 30}
     assert {"cat/more/2.jpg", "cat/more/deep/1.jpg"} < names_of(data.split("all"))
     assert predicted(photos)[1] == ["left out 1 linked folder (cat/more): --follow-links takes in what they hold"]
@@ -157,7 +159,7 @@ def test_a_linked_file_that_leads_out_is_taken_on_demand(photos: Path) -> None:
     (photos / "cat/linked.jpg").symlink_to("../../secret.jpg")
     with pytest.raises(DataError, match="lead elsewhere by a link"):
         open_data(photos)
-    assert open_data(photos, follow_links=True).split("all").counts() == {"cat": 31, "dog": 30}
+    assert open_data(DataSource(photos, follow_links=True)).split("all").counts() == {"cat": 31, "dog": 30}
 
 
 def test_links_in_circles_are_safe_and_each_file_is_there_once(photos: Path) -> None:
@@ -171,7 +173,7 @@ def test_links_in_circles_are_safe_and_each_file_is_there_once(photos: Path) -> 
     for name in ("a", "b"):
         (photos / f"cat/{name}").symlink_to(elsewhere)
     (photos / "cat/aa.jpg").symlink_to("../../elsewhere/1.jpg")
-    data = open_data(photos, follow_links=True)
+    data = open_data(DataSource(photos, follow_links=True))
     assert data.split("all").counts() == {"cat": 31, "dog": 30}
     (note,) = (note for note in data.notes if "there already" in note)
     assert note.startswith(f"{photos}: left out 6 links to what is there already (")

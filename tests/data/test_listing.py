@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.image_set import ImageSet, find_data, open_data
+from googlenet.data.image_set import ImageSet
+from googlenet.data.opening import find_data, open_data
+from googlenet.data.source import DataSource
 from googlenet.errors import DataError
 
 Record = dict[str, Any]
@@ -262,6 +264,14 @@ def test_a_column_for_each_label_is_read_in_every_form(tmp_path: Path, kind: str
                           "the labels are the columns of 0 and 1: cat, dog",)  # fmt: skip
 
 
+def test_a_label_that_holds_what_separates_labels_is_refused(tmp_path: Path) -> None:
+    path = one_hot(tmp_path, "csv")
+    path.write_text(path.read_text().replace("path,cat,dog", "path,cat|x,dog", 1))
+    assert open_data(path).class_names == ("cat|x", "dog")  # one label an image: nothing to separate
+    with pytest.raises(DataError, match=r"cat\|x cannot be one of several labels, because \| separates"):
+        open_data(DataSource(path, multi_label=True))
+
+
 def test_the_columns_that_pandas_names_after_the_label_are_classes(tmp_path: Path) -> None:
     path = one_hot(tmp_path, "pandas")
     path.write_text(path.read_text().replace("path,cat,dog", "path,label_cat,label_dog", 1))
@@ -322,7 +332,7 @@ def test_groups_that_leave_nothing_to_hold_out_are_the_reason_that_is_said(
     with pytest.raises(DataError) as raised:
         open_data(path)
     assert str(raised.value) == (
-        f"{path}: {says}, which cannot be split: give several groups, or say yourself which are train and which are val"
+        f"{path}: {says}, which cannot be split: give several groups, or define train and val yourself"
     )
 
 
@@ -340,19 +350,19 @@ def test_columns_are_named_by_the_user(tmp_path: Path) -> None:
     path = written(tmp_path, lines(heading="url;where,kind", form="{0},{1}").replace("url;", ""))
     with pytest.raises(DataError, match="no column 'path'"):
         open_data(path)
-    data = open_data(path, path_column="where", label_column="kind")
+    data = open_data(DataSource(path, path_column="where", label_column="kind"))
     assert data.split("all").counts() == {"cat": 30, "dog": 30}
     assert data.notes == ()
     with pytest.raises(DataError, match=r"no column 'kin' for --label-column, did you mean 'kind'\?"):
-        open_data(path, path_column="where", label_column="kin")
+        open_data(DataSource(path, path_column="where", label_column="kin"))
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="--path-column is for lists"):
-        open_data(tmp_path / "folder", path_column="where")
+        open_data(DataSource(tmp_path / "folder", path_column="where"))
 
 
 def test_a_column_of_the_user_goes_before_ours(tmp_path: Path) -> None:
     path = written(tmp_path, lines(heading="path,species,label", form="{0},{1},x"))
-    assert open_data(path, label_column="species").class_names == ("cat", "dog")
+    assert open_data(DataSource(path, label_column="species")).class_names == ("cat", "dog")
 
 
 def test_whole_numbers_and_texts_like_nothing_are_names_of_classes(tmp_path: Path) -> None:
@@ -372,7 +382,7 @@ def test_one_empty_label_is_an_error_with_its_line_unless_that_is_meant(tmp_path
     assert "img/cat-3.jpg has no label (nor have 1 more)" in error_of(
         written(tmp_path, content.replace("dog-3.jpg,dog", "dog-3.jpg,"))
     )
-    data = open_data(written(tmp_path, content), multi_label=True)
+    data = open_data(DataSource(written(tmp_path, content), multi_label=True))
     assert data.multi_label
     assert data.split("all").counts() == {"cat": 29, "dog": 30}
 
@@ -392,7 +402,7 @@ def test_classes_of_a_list_that_differ_in_capitals_alone_are_said(tmp_path: Path
     for number in ("1", *map(str, range(10, 20))):
         (tmp_path / f"img/Cat-{number}.jpg").touch()
     (note,) = open_data(path).notes
-    assert "the classes CAT and cat differ in capitals alone and are learnt as several" in note
+    assert "the classes CAT and cat differ in capitals alone and are learned as several" in note
 
 
 def test_a_pipe_as_a_list_is_refused_at_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from torchvision import datasets
 
 import googlenet
 from googlenet.data.datasets import NAMED, folder_of
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.errors import DataError, FetchError
 
 FLOWERS = datasets.Flowers102._file_dict
@@ -296,7 +296,7 @@ def test_train_and_evaluate_with_download(call, tmp_path):
     options = ["--network", "lenet5", "--epochs", "1", "--batch-size", "16"]
     code, out, err = call("train", "mnist", "--download", "--out", "run", *options)
     assert code == 0, err
-    assert "80 images of 10 classes to learn from, 20 held out" in err
+    assert "80 training images of 10 classes, 20 held out" in err
     code, out, err = call("evaluate", "run", "mnist", "--download")
     assert code == 0, err
     assert "on 20 images (val of mnist, fp32)" in out

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import googlenet
-from googlenet.data.image_set import LabelledData, open_data
+from googlenet.data.image_set import LabelledData
+from googlenet.data.opening import open_data
 from googlenet.errors import DataError, DiskFullError, NetworkError
 
 LATIN = os.fsdecode(b"caf\xe9")  # the name of a folder in Latin-1
@@ -69,7 +70,7 @@ def test_answers_are_found_again_by_the_name(latin, tiny, tmp_path, call):
     [named] = json.loads(out)
     assert code == 0
     assert named["path"] == str(image.parent.parent / CALLED / "000.png")
-    folder = named["predictions"][0]["class"].replace("\\", "_")
+    folder = named["class"].replace("\\", "_")
     assert (tmp_path / "sorted" / folder / "000.png").is_file()
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torchvision import transforms
 
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.models import zoo
 from googlenet.training.augment import augment
 from googlenet.training.loading import ImageDataset, SampleKey
 from googlenet.training.recipe import Augmentation
 
-PLAIN = {"flip": 0.0, "erase": 0.0}
+PLAIN = {"hflip_prob": 0.0, "erasing_prob": 0.0}
 
 
 def varied(pixels, seed, **how):

@@ -21,8 +21,8 @@ def answers(module, images):
 def test_the_weights_of_a_run_give_its_answers(trained_run, tiny):
     module = googlenet.create(tiny, weights=trained_run)
     assert module.network.num_classes == 3  # as the weights have
-    assert (module.loaded.left, module.loaded.new) == ([], [])
-    assert str(module.loaded).startswith(f"from {trained_run}: took ")
+    assert (module.loaded.unused, module.loaded.new) == ([], [])
+    assert str(module.loaded).startswith("loaded ")
     classifier = googlenet.load(trained_run, "fp32")
     pixels = classifier.preprocess(trained_run.parent / "photos" / "red" / "001.png")
     rule = classifier.card.preprocessing
@@ -36,7 +36,7 @@ def test_what_does_not_fit_stays_fresh_and_is_reported(trained_run, tiny):
     torch.manual_seed(0)
     module = googlenet.create(tiny, 5, weights=str(trained_run))
     fresh = ["aux1.3.weight", "aux1.3.bias", "fc.weight", "fc.bias"]
-    assert sorted(module.loaded.new) == sorted(module.loaded.left) == sorted(fresh)
+    assert sorted(module.loaded.new) == sorted(module.loaded.unused) == sorted(fresh)
     theirs, ours = load_file(trained_run / "bundle" / "weights.safetensors"), module.state_dict()
     for name, tensor in theirs.items():
         if not name.endswith("num_batches_tracked"):
@@ -78,4 +78,4 @@ def test_networks_are_listed_by_pattern():
 
 def test_a_variant_of_ones_own(trained_run, tiny):
     module = googlenet.create(replace(tiny, name="mine", aux=()), weights=trained_run)
-    assert (module.loaded.new, {key.split(".")[0] for key in module.loaded.left}) == ([], {"aux1"})
+    assert (module.loaded.new, {key.split(".")[0] for key in module.loaded.unused}) == ([], {"aux1"})

@@ -26,7 +26,8 @@ OWN_CLASS = """
 import sys, multiprocessing
 multiprocessing.set_start_method(sys.argv[1])
 import googlenet
-from googlenet.data.image_set import LabelledData, open_data
+from googlenet.data.image_set import LabelledData
+from googlenet.data.opening import open_data
 
 class Mine(str):
     pass
@@ -59,7 +60,7 @@ def test_what_the_script_defines_itself_cannot_be_given_to_processes_and_is_said
     done = script(tmp_path, OWN_CLASS, "spawn", coloured, tmp_path / "run")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("googlenet.errors.MachineError: processes that read images cannot be given what the script")
+    assert last.startswith("googlenet.errors.MachineError: workers that read images cannot be sent what the script")
     assert "workers=0" in last
 
 
@@ -128,7 +129,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
         for more in (["--overwrite"], ["--resume"], []):
             code, _, err = call("train", coloured, "--out", out, *more)
             assert code == 1
-            assert f"another training is under way in {out}: wait for it" in err
+            assert f"another training is running in {out}: wait for it" in err
             assert len(err.splitlines()) == 1
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # as `timeout`, systemd and Slurm do: to all processes of the job
@@ -137,7 +138,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
     assert_saved(err)
     assert "Traceback" not in err
     code, _, err = call("train", coloured, "--out", out)
-    assert "holds a run: go on with --resume" in err
+    assert "holds a run: continue it with --resume" in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -15,7 +15,7 @@ from typing import Any
 
 from googlenet.benchmarking.speed import latency, throughput
 from googlenet.bundle import MODEL, WEIGHTS, Bundle
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.errors import BundleError, DataError, NetworkError, NonFiniteLossError, RecipeError, StoppedError
 from googlenet.extras import TRAINING, require
 from googlenet.inference.engine import Engine, precisions, processor
@@ -24,8 +24,9 @@ from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.training.directory import CHECKPOINTS
-from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
-from googlenet.training.run import train
+from googlenet.training.recipe import Recipe
+from googlenet.training.recipe_file import shipped_recipes
+from googlenet.training.train import train
 
 ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine affects all alike
 
@@ -175,7 +176,7 @@ def _training(data: str | Path | None, size: int | None, minutes: float | None) 
     if data is None:
         return None
     name = str(data) if str(data) in shipped_recipes() else "default"  # some data sets have a recipe of their own
-    recipe = load_recipe(name, image_size=size, minutes=minutes)
+    recipe = Recipe.load(name, image_size=size, minutes=minutes)
     if recipe.image_size is None:
         raise RecipeError("all networks are trained at one size, and the recipe has none: give it with --image-size")
     with stage(f"reading {data}"):

@@ -47,7 +47,7 @@ def create(
     ::
 
         network = googlenet.create("googlenet", num_classes=5, weights="runs/base")
-        print(network.loaded)  # from runs/base: took 112 tensors ...
+        print(network.loaded)  # loaded 112 tensors (...) from runs/base: ...
 
     >>> network = create("googlenet", num_classes=5)
     >>> import torch
