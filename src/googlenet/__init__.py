@@ -1,4 +1,4 @@
-"""From a folder of labelled images to a small, fast, explained classifier: GoogLeNet, true to the paper.
+"""Train an image classifier on a folder of labelled images, on an ordinary CPU; GoogLeNet exactly as published.
 
 ::
 
@@ -11,7 +11,7 @@
 
     network = googlenet.create("googlenet", num_classes=5)   # a torch.nn.Module
 
-Importing this package imports neither torch nor openvino: a name is loaded when it is first used.
+Importing this package imports neither torch nor openvino: a name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from googlenet.benchmarking.compare import Comparison, compare
     from googlenet.benchmarking.measure import Benchmark
     from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
+    from googlenet.bulk.cluster import predict_on_cluster
+    from googlenet.bulk.predicting import predict
+    from googlenet.bulk.report import BulkReport
+    from googlenet.bulk.sorting import sort_images
     from googlenet.bundle import Bundle
     from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, open_data
     from googlenet.data.source import DataSource
@@ -36,9 +40,9 @@ if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
+    from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
-    from googlenet.exchange.state_dicts import export_weights
     from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.verify import Verification, verify
@@ -50,53 +54,58 @@ if TYPE_CHECKING:
     from googlenet.training.recipe import Recipe
     from googlenet.training.train import train
 
-# name → (module, the extra that its imports need)
+# name → the module that defines it
 _PUBLIC = {
-    "Analysis": ("models.analysis", None),
-    "Benchmark": ("benchmarking.measure", None),
-    "Bundle": ("bundle", None),
-    "Classifier": ("inference.classifier", None),
-    "Comparison": ("benchmarking.compare", "train"),
-    "ConvNet": ("models.build", "train"),
-    "DataSource": ("data.source", None),
-    "Evaluation": ("evaluation.evaluate", "train"),
-    "Findings": ("diagnosis.findings", "train"),
-    "GoogLeNetError": ("errors", None),
-    "ImageSet": ("data.image_set", None),
-    "LabelledData": ("data.image_set", None),
-    "LabelledImage": ("data.image_set", None),
-    "NETWORKS": ("models.zoo", None),
-    "Network": ("models.spec", None),
-    "Precisions": ("benchmarking.precisions", "train"),
-    "Prediction": ("inference.classifier", None),
-    "Recipe": ("training.recipe", "train"),
-    "Verification": ("inference.verify", None),
-    "analyse": ("models.zoo", None),
-    "benchmark": ("benchmarking.benchmark", None),
-    "clean": ("diagnosis.clean", "train"),
-    "compare": ("benchmarking.compare", "train"),
-    "convert": ("exchange.convert", "train"),
-    "create": ("training.pretrained", "train"),
-    "doctor": ("diagnosis.doctor", "train"),
-    "evaluate": ("evaluation.evaluate", "train"),
-    "export": ("exporting.export", None),
-    "export_weights": ("exchange.state_dicts", "train"),
-    "fetch": ("exchange.datasets", "train"),
-    "list_networks": ("models.zoo", None),
-    "load": ("inference.classifier", None),
-    "load_module": ("exchange.module", "train"),
-    "measure_precisions": ("benchmarking.precisions", "train"),
-    "open_data": ("data.image_set", None),
-    "push": ("exchange.hub", "train"),
-    "quantize": ("benchmarking.precisions", "train"),
-    "train": ("training.train", "train"),
-    "verify": ("inference.verify", None),
+    "Analysis": "models.analysis",
+    "Benchmark": "benchmarking.measure",
+    "BulkReport": "bulk.report",
+    "Bundle": "bundle",
+    "Classifier": "inference.classifier",
+    "Comparison": "benchmarking.compare",
+    "ConvNet": "models.build",
+    "DataSource": "data.source",
+    "Evaluation": "evaluation.evaluate",
+    "Findings": "diagnosis.findings",
+    "GoogLeNetError": "errors",
+    "ImageSet": "data.image_set",
+    "LabelledData": "data.image_set",
+    "LabelledImage": "data.image_set",
+    "NETWORKS": "models.zoo",
+    "Network": "models.spec",
+    "Precisions": "benchmarking.precisions",
+    "Prediction": "inference.classifier",
+    "Recipe": "training.recipe",
+    "Verification": "inference.verify",
+    "analyse": "models.zoo",
+    "benchmark": "benchmarking.benchmark",
+    "clean": "diagnosis.clean",
+    "compare": "benchmarking.compare",
+    "convert": "exchange.convert",
+    "create": "training.pretrained",
+    "doctor": "diagnosis.doctor",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporting.export",
+    "export_weights": "exchange.export",
+    "fetch": "exchange.datasets",
+    "list_networks": "models.zoo",
+    "load": "inference.classifier",
+    "load_module": "exchange.module",
+    "measure_precisions": "benchmarking.precisions",
+    "open_data": "data.image_set",
+    "predict": "bulk.predicting",
+    "predict_on_cluster": "bulk.cluster",
+    "push": "exchange.hub",
+    "quantize": "benchmarking.precisions",
+    "sort_images": "bulk.sorting",
+    "train": "training.train",
+    "verify": "inference.verify",
 }
 
 __all__ = [
     "NETWORKS",
     "Analysis",
     "Benchmark",
+    "BulkReport",
     "Bundle",
     "Classifier",
     "Comparison",
@@ -129,8 +138,11 @@ __all__ = [
     "load_module",
     "measure_precisions",
     "open_data",
+    "predict",
+    "predict_on_cluster",
     "push",
     "quantize",
+    "sort_images",
     "train",
     "verify",
 ]
@@ -139,15 +151,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'googlenet' has no attribute {name!r}")
-    module, extra = _PUBLIC[name]
     try:
-        return getattr(importlib.import_module(f"googlenet.{module}"), name)
+        return getattr(importlib.import_module(f"googlenet.{_PUBLIC[name]}"), name)
     except ModuleNotFoundError as error:
-        from googlenet.errors import MissingExtraError
+        from googlenet.extras import missing_extra
 
-        if extra is None or (error.name or "").startswith("googlenet"):
+        missing = missing_extra(error)
+        if missing is None:
             raise
-        raise MissingExtraError(extra, error.name or "a package") from error
+        raise missing from error
 
 
 def __dir__() -> list[str]:

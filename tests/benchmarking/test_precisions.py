@@ -156,10 +156,10 @@ def test_layers_that_cost_too_much_are_kept_in_floating_point(trained_run, tmp_p
 def test_images_that_are_not_where_they_were(own):
     data = bundles.read(own).card.data
     rewritten(own, data=data | {"name": "nowhere"})
-    with pytest.raises(DataError, match=r"nowhere.*say where it is now with --data DATA"):
+    with pytest.raises(DataError, match=r"nowhere.*name the labelled images where they are now"):
         googlenet.quantize(own)
     rewritten(own, data={})
-    with pytest.raises(DataError, match="name the images with --data DATA"):
+    with pytest.raises(DataError, match="name the labelled images"):
         googlenet.quantize(own)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 import googlenet
 from googlenet import bundle as bundles
+from googlenet.bulk.formats import FORMATS
 from googlenet.bulk.origin import Origin, origin_of
 from googlenet.bulk.parquet import encoded
 from googlenet.bulk.parts import Parts, split
-from googlenet.bulk.results import FORMATS
 from googlenet.bulk.rows import ranked_schema
 from googlenet.errors import ResultsError
 
@@ -60,12 +60,12 @@ def test_answers_of_another_classifier_are_not_added_to(predict, other, tmp_path
 
 
 def test_a_journal_of_another_classifier_is_not_added_to(predict, other, tmp_path, trained_run):
-    from googlenet.bulk.results import open_results
+    from googlenet.bulk.formats import open_results
 
     classifier = googlenet.load(trained_run)
-    layout = replace(ranked_schema(), origin=origin_of(classifier))
+    schema = replace(ranked_schema(), origin=origin_of(classifier))
     photo = trained_run.parent / "photos" / "red" / "001.png"
-    with open_results(tmp_path / "r.parquet", layout) as results:
+    with open_results(tmp_path / "r.parquet", schema) as results:
         results.add(str(photo), classifier.predict(photo))
         results.flush()
     assert "holds answers of another classifier" in predict(tmp_path / "r.parquet", "--resume", by=other)[2]
@@ -91,7 +91,7 @@ def test_where_no_record_says_whose_answers_these_are_that_is_told(predict, tmp_
     record.unlink() if content is None else record.write_bytes(content)
     code, _, err = predict(out, "--resume")
     assert code == 0
-    assert err == f"{out} does not say which classifier its answers are of: they are taken to be of this one\n"
+    assert err == f"{out} does not name the classifier of its rows: this one is assumed\n"
     assert predict(out, "--resume")[2] == ""
 
 

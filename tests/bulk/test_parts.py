@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from googlenet.bulk.parquet import encoded
-from googlenet.bulk.parts import MAX_PART_IMAGES, Parts, check_output_path, split
+from googlenet.bulk.parts import MAX_PART_IMAGES, Parts, check_parts_folder, split
 from googlenet.bulk.rows import ranked_schema
 from googlenet.errors import ClusterError, ResultsError, UnreadableImageError
 
@@ -49,7 +49,7 @@ def test_a_part_that_is_written_again_is_there_once(tmp_path):
             parts.add(part.name, content_of(part.ids))
         contents = parts.read()
     contents.audit(IDS)
-    assert (contents.parts, contents.summary.images, contents.summary.unread) == (len(split(IDS)), 3000, 3000)
+    assert (contents.parts, contents.summary.images, contents.summary.unreadable) == (len(split(IDS)), 3000, 3000)
     assert len(list((tmp_path / "results").iterdir())) == contents.parts
 
 
@@ -91,7 +91,7 @@ def test_what_is_in_the_way_is_left_alone(tmp_path):
         Parts(tmp_path, ranked_schema(), resume=True)
     for name in ("results.csv", "results.parquet", "notes.txt"):
         with pytest.raises(ResultsError, match="is no name of a folder"):
-            check_output_path(tmp_path / name)
+            check_parts_folder(tmp_path / name)
     next((tmp_path / "results").iterdir()).write_bytes(b"PAR1")
     with pytest.raises(ResultsError, match="is damaged or not Parquet"):
         Parts(tmp_path / "results", ranked_schema(), resume=True)

@@ -256,9 +256,14 @@ def test_who_has_the_token_is_let_in_and_no_one_else(started, trained_run, photo
         (["--engine", "ray", "--out", "notes.txt/r"], 1, "notes.txt/r cannot be written"),
         (["--engine", "ray", "--out", "r", "hdfs://a/b"], 2, "hdfs://a/b: stores are reached by s3://, gs://, file://"),
         (["--engine", "ray", "--out", "r", "a.parquet"], 2, "a.parquet does not exist"),
-        (["--engine", "ray", "--out", "r", "--column", "a"], 2, "--column a names a column of a .csv or .parquet file"),
-        (["s3://bucket/a"], 2, "s3://bucket/a: images in stores and in Parquet files are read with --engine ray"),
-        (["a.parquet"], 2, "a.parquet: images in stores and in Parquet files are read with --engine ray"),
+        (
+            ["--engine", "ray", "--out", "r", "--column", "a"],
+            2,
+            "--column a names a column of a .csv, .tsv or .parquet file",
+        ),
+        (["--engine", "ray", "--out", "r", "a.zip"], 2, "a.zip is an archive, which a cluster does not read"),
+        (["hdfs://a/b"], 2, "hdfs://a/b: stores are reached by s3://, gs://, file://"),
+        (["a.parquet", "--column", "image"], 2, "a.parquet does not exist"),
     ],
 )
 def test_wrong_use_is_one_line(call, trained_run, photos, tmp_path, monkeypatch, arguments, code, says):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import googlenet
-from googlenet.bulk.results import FORMATS, open_results
+from googlenet.bulk.formats import FORMATS, open_results
 from googlenet.bulk.rows import embedding_schema, labels_schema, ranked_schema
 from googlenet.errors import DiskFullError, MissingExtraError, ResultsError, RunError, UnreadableImageError
 
@@ -40,8 +40,8 @@ def answer(trained_run):
 def fill(answer):
     """Write a file of results about ``names``, the last of which cannot be read, leaving out those it has already."""
 
-    def run(path, names=NAMES, layout=None, **options):
-        with open_results(path, layout or ranked_schema(2), **options) as results:
+    def run(path, names=NAMES, schema=None, **options):
+        with open_results(path, schema or ranked_schema(2), **options) as results:
             for name, shown in zip(names, SHOWN, strict=False):
                 if shown not in results.done:
                     results.add(name, UnreadableImageError(f"{name} is gone") if name == NAMES[-1] else answer)
@@ -68,7 +68,7 @@ def test_every_name_comes_back_as_it_was(fill, answer, tmp_path, suffix):
         ("red", round(answer.probability, 6))
     ] * 5
     assert (rows[-1]["error"], rows[-1]["class"] or None) == ("gone.png is gone", None)
-    assert (summary.images, summary.unread, summary.classes) == (6, 1, {"red": 5})
+    assert (summary.images, summary.unreadable, summary.classes) == (6, 1, {"red": 5})
     assert len(list(tmp_path.iterdir())) == 1  # no journal, nothing temporary
 
 
@@ -81,7 +81,7 @@ def test_cut_at_any_byte_and_resumed_it_is_as_if_nothing_had_happened(fill, tmp_
         path.write_bytes(whole[:size])
         summary = fill(path, resume=True)
         assert path.read_bytes() == whole, size
-        assert (summary.images, summary.unread) == (6, 1)
+        assert (summary.images, summary.unreadable) == (6, 1)
 
 
 def test_a_journal_cut_at_any_byte_becomes_the_same_parquet(fill, tmp_path, answer):
@@ -158,7 +158,7 @@ def test_embeddings_come_back_to_the_bit_and_are_of_one_length(tmp_path, suffix)
         results.add("gone.png", UnreadableImageError("gone.png is gone"))
         results.finish()
     with open_results(path, embedding_schema(1024), resume=True) as results:
-        assert (results.summary.images, results.summary.unread) == (4, 1)
+        assert (results.summary.images, results.summary.unreadable) == (4, 1)
         results.finish()
     *rows, gone = read(path)
     back = [row["embedding"] if suffix != ".csv" else [row[f"f{i:04d}"] for i in range(1024)] for row in rows]
@@ -179,7 +179,7 @@ def test_nothing_is_overwritten(fill, tmp_path, suffix):
     with pytest.raises(ResultsError, match=f"results{suffix} is there already: --resume goes on .* or delete it"):
         fill(path)
     with pytest.raises(ResultsError, match="give the options it was begun with, or another name"):
-        fill(path, layout=ranked_schema(3), resume=True)
+        fill(path, schema=ranked_schema(3), resume=True)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -397,7 +397,7 @@ def test_a_hundred_thousand_rows_take_little_memory_whatever_they_become(tmp_pat
 import resource, sys
 from pathlib import Path
 from googlenet.errors import UnreadableImageError
-from googlenet.bulk.results import open_results
+from googlenet.bulk.formats import open_results
 from googlenet.bulk.rows import ranked_schema
 with open_results(Path(sys.argv[2]), ranked_schema()) as results:
     for number in range(int(sys.argv[1])):

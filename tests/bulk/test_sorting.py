@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import googlenet
-from googlenet.bulk.sorting import Sorter, check_output_path, folder_names
+from googlenet.bulk.sorting import Sorter, check_outside, folder_names
 from googlenet.errors import DiskFullError, ResultsError, RunError, UnreadableImageError
 
 NAMES = ("blue", "green", "red")
@@ -128,8 +128,8 @@ def test_a_folder_that_would_be_sorted_next_time_is_refused(tmp_path, images, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     with pytest.raises(ResultsError, match="where its images would be found again"):
-        check_output_path(tmp_path / folder, ["in", "."])
-    check_output_path(tmp_path / "elsewhere", ["in", "in/a/1.png"])
+        check_outside(tmp_path / folder, ["in", "."])
+    check_outside(tmp_path / "elsewhere", ["in", "in/a/1.png"])
 
 
 def test_images_in_the_folder_are_refused(tmp_path, images):
@@ -140,7 +140,7 @@ def test_images_in_the_folder_are_refused(tmp_path, images):
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(ResultsError, match="is a file: give a folder"):
-        check_output_path(tmp_path / "out", [])
+        check_outside(tmp_path / "out", [])
 
 
 def test_an_image_that_is_gone_is_an_error_of_its_own(tmp_path, answer):

@@ -14,7 +14,7 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from googlenet.bulk.results import FORMATS
+from googlenet.bulk.formats import FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -150,16 +150,21 @@ def test_a_summary_counts_classes_and_the_table_is_of_the_whole_file(call, train
     assert (code, said.splitlines()[0]) == (0, f"{out}: 120 images, 120 of them from before, 0 could not be read")
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_results_say_what_predict_prints(call, trained_run, photos, tmp_path, suffix):
-    out = tmp_path / f"results{suffix}"
-    assert call("predict", trained_run, photos, "--top", "9", "--out", out)[0] == 0
-    printed = json.loads(call("predict", trained_run, photos, "--json")[1])
-    assert {name: (label, p) for name, (_, label, p) in read(out).items()} == {
-        row["path"]: tuple(row["predictions"][0].values()) for row in printed
-    }
-    if suffix == ".parquet":
-        assert pq.read_schema(out).names[2:] == [f"{name}{n}" for n in ("", 2, 3) for name in ("class", "probability")]
+@pytest.mark.parametrize("options", [[], ["--top", "9"]])
+def test_what_is_printed_for_programs_is_what_a_file_has(call, trained_run, photos, tmp_path, options):
+    bad = tmp_path / "=bad\n.png"
+    bad.write_text("no image")
+    given = ("predict", trained_run, photos, bad, *options)
+    for suffix in FORMATS:
+        assert call(*given, "--out", tmp_path / f"results{suffix}")[0] == 1
+    assert call(*given, "--csv")[1] == (tmp_path / "results.csv").read_text("utf-8")
+    lines = (tmp_path / "results.jsonl").read_text("utf-8").splitlines()
+    printed = call(*given, "--json")[1]
+    assert printed == "[\n" + ",\n".join(lines) + "\n]\n"
+    assert json.loads(printed) == pq.read_table(tmp_path / "results.parquet").to_pylist()
+    ranks = ("", 2, 3) if options else ("",)
+    columns = ["path", "error", *(f"{name}{rank}" for rank in ranks for name in ("class", "probability"))]
+    assert list(json.loads(printed)[0]) == columns
 
 
 def test_images_from_a_list_and_from_standard_input(call, trained_run, photos, tmp_path, monkeypatch):
@@ -181,8 +186,8 @@ def test_csv_is_printed_while_it_goes_on(trained_run, many):
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert lines[0] == "path,rank,class,probability,error\n"
-    assert lines[1].startswith(f"{many}/00000.png,1,")
+    assert lines[0] == "path,error,class,probability\n"
+    assert lines[1].startswith(f"{many}/00000.png,,")
 
 
 def test_embeddings(call, trained_run, photos, tmp_path):
@@ -271,7 +276,7 @@ def test_killed_while_it_sorts_no_image_is_half_there_or_there_twice(call, train
         (["--out", "PHOTOS"], 2, "ends in none of"),
         (["--out", "notes.csv"], 2, "notes.csv is there already: --resume goes on with it"),
         (["--out", "notes.csv", "--resume"], 2, "notes.csv does not begin with the columns that are to be written"),
-        (["--column", "path"], 2, "--column path names a column of a .csv file, and none is given"),
+        (["--column", "path"], 2, "--column path names a column of a .csv, .tsv or .parquet file, and none is given"),
         (["notes.csv"], 2, "notes.csv is a list: say with --column"),
         (["notes.csv", "--column", "path"], 2, "notes.csv has no column 'path'"),
         (["--sort-into", "PHOTOS/sorted"], 2, "where its images would be found again"),

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import googlenet
-from googlenet.cli import VERBS
+from googlenet.cli import COMMANDS
 from tests.conftest import without_stages
 
 
@@ -29,15 +29,15 @@ def one_line(err):
     return len(lines) == 1 and lines[0].startswith("googlenet: ")
 
 
-def test_help_names_every_verb_and_each_verbs_help_opens_with_an_example(call):
+def test_help_names_every_command_and_each_help_opens_with_an_example(call):
     code, out, _ = call("--help")
     assert code == 0
-    assert all(verb in out for verb in VERBS)
+    assert all(name in out for name in COMMANDS)
     assert call() == (0, out, "")
-    for verb in VERBS:
-        code, out, _ = call(verb, "--help")
+    for name in COMMANDS:
+        code, out, _ = call(name, "--help")
         assert code == 0
-        assert out.split("\n\n")[1].strip().startswith(f"Example: googlenet {verb}")
+        assert out.split("\n\n")[1].strip().startswith(f"Example: googlenet {name}")
 
 
 def test_version(call):
@@ -108,9 +108,10 @@ def test_predict_prints_a_table_json_and_csv(call, trained_run, photos):
     assert "red" in out
     assert "%" in out
     rows = json.loads(call("predict", trained_run, red, blue, "--json")[1])
-    assert [(row["path"], row["predictions"][0]["class"]) for row in rows] == [(str(red), "red"), (str(blue), "blue")]
-    lines = list(csv.DictReader(io.StringIO(call("predict", trained_run, red, "--top", "3", "--csv")[1])))
-    assert [line["rank"] for line in lines] == ["1", "2", "3"]
+    assert [(row["path"], row["class"]) for row in rows] == [(str(red), "red"), (str(blue), "blue")]
+    [line] = csv.DictReader(io.StringIO(call("predict", trained_run, red, "--top", "3", "--csv")[1]))
+    assert {line["class"], line["class2"], line["class3"]} == {"blue", "green", "red"}
+    assert 1 >= float(line["probability"]) >= float(line["probability2"]) >= float(line["probability3"])
 
 
 def test_predict_takes_folders_and_globs_and_each_image_once(call, trained_run, photos):
@@ -129,25 +130,24 @@ def test_a_bad_image_is_reported_the_rest_is_delivered_and_the_exit_code_is_1(ca
     assert err == f"not read: {bad} is not an image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC)\n"
     code, out, _ = call("predict", trained_run, bad, photos / "red" / "001.png", "--json")
     assert code == 1
-    assert "error" in json.loads(out)[0]
-    assert json.loads(out)[1]["predictions"][0]["class"] == "red"
+    assert [(bool(row["error"]), row["class"]) for row in json.loads(out)] == [(True, None), (False, "red")]
     code, out, _ = call("predict", trained_run, bad, "--csv")
     assert code == 1
     assert "is not an image" in next(csv.DictReader(io.StringIO(out)))["error"]
 
 
 def test_evaluate_agrees_with_training_and_draws_the_confusion_matrix(call, trained_run, photos, tmp_path):
-    image = tmp_path / "confusion.png"
-    code, out, err = call("evaluate", trained_run, photos, "--plot", image, "--json")
+    plot = tmp_path / "confusion.png"
+    code, out, err = call("evaluate", trained_run, photos, "--plot", plot, "--json")
     assert (code, err) == (0, f"measured on the 24 images of {photos} that {trained_run} held out of its training\n")
     result = json.loads(out)
     card = json.loads((trained_run / "bundle" / "card.json").read_text("utf-8"))
     assert result["top1"] == pytest.approx(card["metrics"]["top1"], abs=1e-6)
     assert result["images"] == card["data"]["val"]
     assert np.trace(result["confusion"]) == round(result["top1"] * result["images"])
-    with Image.open(image) as image:
+    with Image.open(plot) as image:
         assert min(image.size) > 200
-    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", image)
+    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", plot)
     assert code == 0
     for part in ("precision", "true \\ predicted", "most frequent mistakes", "on 120 images"):
         assert part in out

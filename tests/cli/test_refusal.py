@@ -50,8 +50,8 @@ def refused(arguments, environment, **options):
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
-        ("train '' --out run", 2, "what is given after 'train' is empty"),
-        ("train PHOTOS --out=", 2, "what is given after '--out' is empty"),
+        ("train '' --out run", 2, "the value after 'train' is empty"),
+        ("train PHOTOS --out=", 2, "the value after '--out' is empty"),
         ("train PHOTOS --out run --batch-size 999999999999999999999", 2, "batch_size = 999999999999999999999"),
         ("train nowhere --out run", 2, "nowhere does not exist: DATA is a folder"),
         ("train empty --out run", 2, "empty has no images"),

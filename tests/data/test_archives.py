@@ -17,8 +17,10 @@ import pytest
 
 from googlenet.data import archives
 from googlenet.data.addresses import ARCHIVES
+from googlenet.data.image_ids import ImageIds
 from googlenet.data.image_set import open_data
-from googlenet.data.sources import find_sources, readable
+from googlenet.data.inputs import find_images
+from googlenet.data.reading import read_images
 from googlenet.errors import DataError
 
 NAMES = [f"{name}/{number:03d}.jpg" for name in ("cat", "dog") for number in range(30)]
@@ -66,15 +68,15 @@ def test_images_of_an_archive_are_named_by_it_and_what_is_left_out_is_said(tmp_p
     path = pack(tmp_path / f"a{suffix}", {"x/1.jpg": b"one", "2.jpg": b"two", "x\\3.jpg": b"three", "__MACOSX/._1": b"",
                                           "notes.txt": b"text"})  # fmt: skip
     notes: list[str] = []
-    found = find_sources([str(path)], tell=notes.append)
-    assert found == [f"{path}/2.jpg", f"{path}/x/1.jpg", f"{path}/x/3.jpg"]
-    assert [readable(source).read() for source in found] == [b"two", b"one", b"three"]
-    assert [readable(source).name for source in found] == found
+    found = find_images(path, tell=notes.append)
+    assert found.ids == [f"{path}/2.jpg", f"{path}/x/1.jpg", f"{path}/x/3.jpg"]
+    assert [image.read() for image in read_images(found)] == [b"two", b"one", b"three"]
+    assert [image.name for image in read_images(found)] == found.ids
     assert notes == [
         f"{path}: left out 1 file or folder that a system made (__MACOSX)",
         f"{path}: left out 1 file that is no image (.txt 1: notes.txt)",
     ]
-    assert readable("elsewhere.jpg") == "elsewhere.jpg"
+    assert list(read_images(ImageIds(["elsewhere.jpg"]))) == ["elsewhere.jpg"]
 
 
 @pytest.mark.parametrize("inside", ["", "my photos/"])

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from googlenet.data import downloads
+from googlenet.data.image_ids import ImageIds
 from googlenet.data.image_set import open_data
+from googlenet.data.inputs import find_images
+from googlenet.data.reading import read_images
 from googlenet.data.source import DataSource
-from googlenet.data.sources import find_sources, readable
 from googlenet.errors import DataError, UnreadableImageError
 from googlenet.images.decode import decode
 
@@ -70,7 +72,7 @@ def test_an_archive_is_fetched_only_where_that_is_allowed(web) -> None:
     address, pages, asked = web
     pages["/a.zip?x=1"] = (200, {}, zipped(dict.fromkeys(NAMES, b"")))
     url = f"{address}/a.zip?x=1"
-    for refused in (lambda: open_data(url), lambda: find_sources([url])):
+    for refused in (lambda: open_data(url), lambda: find_images(url)):
         with pytest.raises(DataError) as caught:
             refused()
         assert str(caught.value) == f"{url} is not on this machine: give --download to fetch it"
@@ -78,7 +80,7 @@ def test_an_archive_is_fetched_only_where_that_is_allowed(web) -> None:
     data = open_data(DataSource(url, download=True))
     assert data.split("all").counts() == {"cat": 30, "dog": 30}
     assert data.name == url
-    assert find_sources([url], download=True)[0] == f"{url}/cat/000.jpg"
+    assert find_images(DataSource(url, download=True)).ids[0] == f"{url}/cat/000.jpg"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_no_server_and_no_archive(web) -> None:
 )
 def test_what_is_no_address_is_an_image_that_cannot_be_read(web, url: str) -> None:
     with pytest.raises(UnreadableImageError, match="cannot be read: "):
-        decode(readable(url, download=True))
+        decode(next(read_images(ImageIds([url], download=True))))
 
 
 def test_a_server_that_says_nothing_is_left(web, monkeypatch) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from googlenet.data.image_set import ImageSet, open_data
+from googlenet.data.inputs import find_images
 from googlenet.data.source import DataSource
-from googlenet.data.sources import find_sources
 from googlenet.errors import DataError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows, and names differ")
@@ -44,7 +44,7 @@ def notes_of(root: Path, **how: bool) -> list[str]:
 def predicted(root: Path, **how: bool) -> tuple[list[str], list[str]]:
     """What `predict` takes of a folder, and what it says."""
     notes: list[str] = []
-    found = find_sources([str(root)], tell=notes.append, **how)
+    found = find_images(DataSource(root, **how), tell=notes.append).ids
     return [path.removeprefix(f"{root}/") for path in found], [note.removeprefix(f"{root}: ") for note in notes]
 
 

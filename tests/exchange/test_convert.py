@@ -18,7 +18,7 @@ import googlenet
 from googlenet.errors import DataError, InputSizeError, NetworkError, RunError, WeightsError
 from googlenet.exchange import check
 from googlenet.exchange import convert as converting
-from googlenet.exchange.state_dicts import export_weights
+from googlenet.exchange.export import export_weights
 from googlenet.models import zoo
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

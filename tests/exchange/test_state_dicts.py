@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import googlenet
 from googlenet.card import ModelCard
 from googlenet.errors import RunError, WeightsError
+from googlenet.exchange.export import export_weights
 from googlenet.exchange.program import program_of
-from googlenet.exchange.state_dicts import export_weights
 from googlenet.models.analysis import minimum_size
 from googlenet.models.zoo import NETWORKS
 from googlenet.preprocessing import Preprocessing

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from googlenet.errors import ImageError, ImageTooLargeError, UnreadableImageError
-from googlenet.images.decode import decode, suffixes
+from googlenet.images.decode import decode
+from googlenet.images.pixels import suffixes
 
 RANDOM = np.random.default_rng(0)
 FIVE = RANDOM.integers(0, 256, (15, 21, 5), np.uint8)

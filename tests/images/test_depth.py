@@ -176,7 +176,6 @@ def test_an_image_without_a_number_is_refused(tmp_path: Path, value: float) -> N
 def test_a_range_on_a_card_that_is_none_is_refused(value: str) -> None:
     card = ModelCard("n", {}, ("a",), Preprocessing(32), format=3)  # which has no hash of its own
     text = card.to_json().replace('"value_range": null', f'"value_range": {value}')
-    with pytest.raises(
-        BundleError, match="1e999 is not a finite number" if "1e999" in value else "value_range must be two"
-    ):
+    says = {"[0, 1e999]": "1e999 is not a finite number", '["a", "b"]': "value_range should be a list of numbers"}
+    with pytest.raises(BundleError, match=says.get(value, "value_range must be two")):
         ModelCard.from_json(text)

@@ -81,7 +81,7 @@ def test_predict_for_programs(clean, call, run, named):
     assert code == 0, err
     rows = json.loads(out)
     assert sorted(row["path"] for row in rows) == escaped(images(named))
-    assert {each["class"] for row in rows for each in row["predictions"]} <= set(CLASSES)
+    assert {row[f"class{rank}"] for row in rows for rank in ("", 2, 3)} <= set(CLASSES)
 
     code, out, err = call("predict", run, named, "--csv")  # into a pipe: as it is
     assert code == 0, err
@@ -134,7 +134,7 @@ def test_sort_into(clean, run, named, home):
     code, out, err = clean("predict", run, named, "--sort-into", home / "sorted", "--json")
     assert code == 0, err
     folders = folder_names(CLASSES)
-    classes = {row["path"]: row["predictions"][0]["class"] for row in json.loads(out)}
+    classes = {row["path"]: row["class"] for row in json.loads(out)}
     placed = images(home / "sorted")
     assert len(placed) == len(images(named))
     by_content = {path.read_bytes(): path for path in placed}

@@ -69,7 +69,7 @@ def test_answers_are_found_again_by_the_name(latin, tiny, tmp_path, call):
     [named] = json.loads(out)
     assert code == 0
     assert named["path"] == str(image.parent.parent / CALLED / "000.png")
-    folder = named["predictions"][0]["class"].replace("\\", "_")
+    folder = named["class"].replace("\\", "_")
     assert (tmp_path / "sorted" / folder / "000.png").is_file()
 
 

@@ -17,7 +17,7 @@ from tests.inference.test_cluster import (  # noqa: F401
     started,
 )
 
-from googlenet.bulk.ray_cluster import ATTEMPTS
+from googlenet.bulk.ray_cluster import MAX_ATTEMPTS
 
 
 class Killer(threading.Thread):
@@ -47,7 +47,7 @@ def test_workers_are_killed_again_and_again(predict, many, tmp_path):  # noqa: F
     kills = 0
     for number in range(10):
         out = tmp_path / f"{number}"
-        with Killer(0.5, at_most=ATTEMPTS - 1) as killer:  # were all of them at one part, it would still be done
+        with Killer(0.5, at_most=MAX_ATTEMPTS - 1) as killer:  # were all of them at one part, it would still be done
             code, said, err = predict(many, "--out", out)
         assert (code, err) == (1, "")
         assert "6,000 images, each there once, 2 could not be read; " in said

@@ -15,7 +15,7 @@ def test_a_run_may_be_called_anything(trained_run, tmp_path, call, name):
     photos = trained_run.parent / "photos"
     code, out, err = call("predict", run, photos / "red/000.png", "--json")
     assert code == 0, err
-    assert json.loads(out)[0]["predictions"]
+    assert json.loads(out)[0]["class"]
     for arguments in (("evaluate", run, photos), ("verify", run), ("export", run), ("push", run, "me/new")):
         code, out, err = call(*arguments)
         assert code == 0, err

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from googlenet.bulk.results import FORMATS
+from googlenet.bulk.formats import FORMATS
 from googlenet.errors import StoppedError
 from tests.cli.test_bulk import assert_survives, write_many
 from tests.training.test_checkpoint import assert_same, interrupt, kill_while_it_trains, terminate

@@ -7,8 +7,8 @@ from tests.terminal.screen import googlenet, show
 from tests.terminal.test_commands import (
     CODES,
     DUMB,
-    MIN_CORE_SHARE,
     NO_COLOR,
+    QUIET,
     SAME,
     TRAIN,
     assert_readable,
@@ -34,8 +34,8 @@ def test_every_terminal_shows_all_that_a_pipe_gets(start, name):  # noqa: F811
     begun = []
     for columns, how in TERMINALS:
         environment = how.get("environment", {})
-        begun.append((columns, how, start(name, columns, **how | {"environment": environment | MIN_CORE_SHARE})))
-    pipe = start(name, piped="stdout", environment=MIN_CORE_SHARE)
+        begun.append((columns, how, start(name, columns, **how | {"environment": environment | QUIET})))
+    pipe = start(name, piped="stdout", environment=QUIET)
     for columns, how, future in begun:
         shown = future.result()
         assert shown.code == CODES.get(name, 0), (columns, how, shown.plain + shown.piped)
@@ -55,6 +55,6 @@ def test_ctrl_c_at_any_moment_is_one_line(place, seen):  # noqa: F811
 
 @pytest.mark.parametrize("name", ["evaluate", "predict", "benchmark", "doctor", "demo"])
 def test_ctrl_c_ends_other_work_in_one_line(place, name):  # noqa: F811
-    shown = run(place, name, 80, keys=[("..." if name != "demo" else "loss", "\x03")], environment=MIN_CORE_SHARE)
+    shown = run(place, name, 80, keys=[("..." if name != "demo" else "loss", "\x03")], environment=QUIET)
     assert shown.code in (130, CODES.get(name, 0)), shown.plain  # it may have ended before
     assert_readable(shown, name, {})

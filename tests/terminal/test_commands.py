@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from googlenet.cli import VERBS
+from googlenet import cli
 from googlenet.text import printable
 from tests.terminal.conftest import CLASSES, COMMANDS, FOLDER, SLOW, TRAIN
 from tests.terminal.screen import assert_no_codes, assert_tidy, googlenet, show
@@ -127,4 +127,4 @@ def test_ctrl_c_ends_a_training_in_order_and_the_command_it_names_goes_on(place)
 
 
 def test_every_command_is_here():
-    assert {arguments[0] for arguments in (COMMANDS | SLOW).values()} >= set(VERBS) - {"convert"}
+    assert {arguments[0] for arguments in (COMMANDS | SLOW).values()} >= set(cli.COMMANDS) - {"convert"}

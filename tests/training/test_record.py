@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+import signal
 from dataclasses import replace
 from functools import partial
 
@@ -17,8 +18,8 @@ from googlenet.data.image_set import find_data, open_data, redraw
 from googlenet.data.splits import RECORD
 from googlenet.errors import CheckpointError, DataError, RunError, StoppedError
 from googlenet.training import checkpoint
-from googlenet.training import run as training_run
 from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.display import Display
 
 RECIPE = "precision = 'fp32'\nepochs = 2\nbatch_size = 8\naveraging = 0.9\n"
 
@@ -236,8 +237,14 @@ def test_a_finished_run_goes_on_for_longer(train, own, capsys):
 def test_a_stopped_run_goes_on_for_longer_and_can_be_stopped_again(train, own, monkeypatch):
     run, moved = own
     cut(run)
+    step = Display.step
+
+    def terminated(display, *arguments):
+        step(display, *arguments)
+        signal.raise_signal(signal.SIGTERM)
+
     with monkeypatch.context() as patched:
-        patched.setattr(training_run._Recorder, "should_stop", lambda _: True)
+        patched.setattr(Display, "step", terminated)
         with pytest.raises(StoppedError, match="stopped in epoch 2 of 4"):
             train(moved, run, resume=True, epochs=4)
     train(moved, run, resume=True)

@@ -177,7 +177,7 @@ def test_a_second_wish_is_heard_and_an_echo_is_not(hangups, monkeypatch):
             for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.raise_signal(number)
             assert caught == [signal.SIGTERM]
-            monkeypatch.setattr(stopping, "ECHO", 0.0)
+            monkeypatch.setattr(stopping, "ECHO_SECONDS", 0.0)
             signal.raise_signal(signal.SIGHUP)  # a terminal is closed only once
             signal.raise_signal(signal.SIGTERM)
             pytest.fail("it was not heard")

@@ -1,4 +1,4 @@
-"""Whose answers results hold: written beside them, so that those of two classifiers are never in one file."""
+"""Which classifier results are of: recorded beside them, so that no file has answers of two."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from googlenet.text import json_text, printable
 if TYPE_CHECKING:
     from googlenet.inference.classifier import Classifier
 
-MAX_BYTES = 2**16  # of the record beside results
-HEX_DIGITS = 12  # digits of a sha256
+MAX_RECORD_BYTES = 2**16
+SHOWN_DIGITS = 12  # of a sha256
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What answered: ``sha256`` of all that decides its answers but the precision; ``graph``, of int8's own files."""
+    """The classifier. ``sha256`` is of all that decides its answers except the precision, ``graph`` of int8's files."""
 
     name: str
     sha256: str
@@ -31,7 +31,7 @@ class Origin:
 
 
 def origin_of(classifier: Classifier) -> Origin:
-    """Say what the answers of a classifier depend on."""
+    """Return what the answers of a classifier depend on."""
     card, precision = classifier.card, classifier.engine.precision
     decides = [card.files[MODEL], card.class_names, card.thresholds, asdict(card.preprocessing)]
     graph = [card.files[name] for name in (INT8, INT8_WEIGHTS)] if precision == "int8" else []
@@ -43,7 +43,7 @@ def _digest(value: object) -> str:
 
 
 def check_origin(path: Path, origin: Origin) -> bool:
-    """Raise :class:`ResultsError` where the results at ``path`` are another's; ``False`` where no record says whose."""
+    """Raise :class:`ResultsError` if the results at ``path`` are of another; return whether a record says whose."""
     found = _read(path)
     if found in (None, origin):
         return found is not None
@@ -54,23 +54,28 @@ def check_origin(path: Path, origin: Origin) -> bool:
             f"{found.precision}, or give another --out, or delete it"
         )
     raise ResultsError(
-        f"{shown} holds answers of another classifier ({name}, sha256 {printable(found.sha256[:HEX_DIGITS])}…; "
-        f"this one is {origin.name}, {origin.sha256[:HEX_DIGITS]}…): give another --out, or delete it"
+        f"{shown} holds answers of another classifier ({name}, sha256 {printable(found.sha256[:SHOWN_DIGITS])}…; "
+        f"this one is {origin.name}, {origin.sha256[:SHOWN_DIGITS]}…): give another --out, or delete it"
     )
 
 
 def write_origin(path: Path, origin: Origin) -> None:
-    """Record whose answers the results at ``path`` are. Raises :class:`RunError` or :class:`DiskFullError`."""
+    """Record which classifier the results at ``path`` are of. Raises :class:`RunError` or :class:`DiskFullError`."""
     try:
         write_whole(_beside(path), json_text(asdict(origin), indent=2).encode())
     except OSError as error:
         raise write_error(_beside(path), error) from error
 
 
+def unknown_origin(path: Path) -> str:
+    """Return the note for results that rows are added to although no record says whose they are."""
+    return f"{path} does not name the classifier of its rows: this one is assumed"
+
+
 def _read(path: Path) -> Origin | None:
     try:
         with open_regular(_beside(path)) as file:
-            fields = json.loads(file.read(MAX_BYTES))
+            fields = json.loads(file.read(MAX_RECORD_BYTES))
         found = Origin(**fields)
     except (OSError, ValueError, TypeError, RecursionError):  # it was lost, or others wrote it
         return None

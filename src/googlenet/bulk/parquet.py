@@ -1,4 +1,4 @@
-"""Results as Parquet, which cannot grow: rows go to a journal beside it, and become Parquet when all is done."""
+"""Results as Parquet. It cannot grow: rows go to a journal beside it, which becomes Parquet when all is done."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.bulk.results import WHEN_FULL, Lines, Results, already_exists_error, no_longer_there
-from googlenet.bulk.rows import JSONLForm, Layout, Row
+from googlenet.bulk.rows import JSONLFormat, Row, RowSchema
 from googlenet.errors import MissingExtraError, ResultsError
 from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory, write_error
 
-ROWS = 8192  # of a row group: what is in memory at a time
-DIMENSION = b"dimension"  # what a schema says of embeddings beside their columns
-COUNTED = ("path", "error", "class", "labels")  # what a summary needs
+MAX_GROUP_ROWS = 8192  # of a row group: so many are in memory at once
+DIMENSION = b"dimension"  # of embeddings, in the metadata of a schema
+COUNTED = ("path", "error", "class", "labels")  # the columns that a summary needs
 
 
 def require_pyarrow() -> None:
-    """Raise :class:`MissingExtraError` where Parquet cannot be written."""
+    """Raise :class:`MissingExtraError` if pyarrow is not installed."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
@@ -35,22 +35,22 @@ class ParquetResults(Results):
     both, and those of the journal are left alone.
     """
 
-    def __init__(self, path: Path, layout: Layout, resume: bool) -> None:
+    def __init__(self, path: Path, schema: RowSchema, resume: bool) -> None:
         if os.path.exists(path) and not resume:  # noqa: PTH110 - Path.exists raises on a name that is too long
             raise already_exists_error(path, path)
-        self.schema = schema_of(layout)
-        next(rows_of(path, self.schema), None)  # one that does not fit is left before a journal is begun
+        self.arrow_schema = arrow_schema(schema)
+        next(rows_of(path, self.arrow_schema), None)  # refuse other columns before a journal is begun
         journal = sibling(path, ".journal.jsonl")
-        lines = Lines(journal, JSONLForm(layout), path, resume)
+        lines = Lines(journal, JSONLFormat(schema), path, resume)
         self.begun = os.path.exists(path)  # noqa: PTH110 - as above
-        super().__init__(path, layout, lines, rows_of(path, self.schema))
+        super().__init__(path, schema, lines, rows_of(path, self.arrow_schema))
 
     def finish(self) -> None:
-        """Turn the journal into Parquet, after what is there already. A file under the name is always whole."""
+        """Turn the journal into Parquet, after the rows that are there already. The file is always whole."""
         self.flush()
         if self.begun and not self.path.exists():
             raise no_longer_there(self.path, "add --resume to do again what it had, the new rows are kept")
-        stored = {row["path"] for row in rows_of(self.path, self.schema)}
+        stored = {row["path"] for row in rows_of(self.path, self.arrow_schema)}
         new = (row for row in self.lines.rows() if row["path"] not in stored)
         first = next(new, None)
         try:
@@ -69,13 +69,13 @@ class ParquetResults(Results):
         rows = iter(new)
         try:
             with fresh.open("wb") as file:
-                with pq.ParquetWriter(file, self.schema) as writer:
+                with pq.ParquetWriter(file, self.arrow_schema) as writer:
                     if self.path.exists():
                         with self.path.open("rb") as earlier:  # opened here: Arrow takes no name that is not UTF-8
-                            for batch in pq.ParquetFile(earlier).iter_batches(ROWS):
+                            for batch in pq.ParquetFile(earlier).iter_batches(MAX_GROUP_ROWS):
                                 writer.write_batch(batch)
-                    while group := list(islice(rows, ROWS)):
-                        writer.write_batch(_batch(group, self.schema))
+                    while group := list(islice(rows, MAX_GROUP_ROWS)):
+                        writer.write_batch(_batch(group, self.arrow_schema))
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.path)
@@ -85,13 +85,13 @@ class ParquetResults(Results):
                 fresh.unlink()
 
 
-def encoded(rows: Sequence[Row], layout: Layout) -> bytes:
-    """Give rows as a Parquet file of one row group. :func:`rows_of` reads it back."""
+def encoded(rows: Sequence[Row], schema: RowSchema) -> bytes:
+    """Return a Parquet file of one row group. :func:`rows_of` reads it back."""
     import pyarrow.parquet as pq
 
-    schema, file = schema_of(layout), io.BytesIO()
-    with pq.ParquetWriter(file, schema) as writer:
-        writer.write_batch(_batch(rows, schema))
+    columns, file = arrow_schema(schema), io.BytesIO()
+    with pq.ParquetWriter(file, columns) as writer:
+        writer.write_batch(_batch(rows, columns))
     return file.getvalue()
 
 
@@ -102,8 +102,8 @@ def _batch(rows: Sequence[Row], schema: Any) -> Any:
     return pa.RecordBatch.from_arrays(cells, schema=schema)
 
 
-def schema_of(layout: Layout) -> Any:
-    """Say of which kinds the columns are, as a ``pyarrow.Schema``."""
+def arrow_schema(schema: RowSchema) -> Any:
+    """Return the types of the columns, as a ``pyarrow.Schema``."""
     import pyarrow as pa
 
     def lists_of(kind: Any) -> Any:
@@ -114,20 +114,20 @@ def schema_of(layout: Layout) -> Any:
         "probabilities": lists_of(pa.float64()),
         "embedding": lists_of(pa.float32()),
     }
-    usual = {name: pa.float64() if name.startswith("probability") else pa.string() for name in layout.names}
-    fields = [(name, kinds.get(name, usual[name])) for name in layout.names]
-    return pa.schema(fields, {DIMENSION: str(layout.dimension)})
+    usual = {name: pa.float64() if name.startswith("probability") else pa.string() for name in schema.names}
+    fields = [(name, kinds.get(name, usual[name])) for name in schema.names]
+    return pa.schema(fields, {DIMENSION: str(schema.dimension)})
 
 
-def _told(schema: Any) -> str:
+def _described(schema: Any) -> str:
     dimension = (schema.metadata or {}).get(DIMENSION, b"0").decode()
     return ", ".join(schema.names[:8]) + (f" of {dimension} numbers" if dimension != "0" else "")
 
 
 def rows_of(path: Path, schema: Any) -> Iterator[Row]:
-    """Give what a summary needs of the rows of a Parquet file, or none where there is no file.
+    """Yield the :data:`COUNTED` columns of the rows of a Parquet file; none if there is no file.
 
-    Raises :class:`ResultsError` where it is damaged or has other columns than ``schema``.
+    Raises :class:`ResultsError` if it is damaged or has other columns than ``schema``, a ``pyarrow.Schema``.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -138,10 +138,10 @@ def rows_of(path: Path, schema: Any) -> Iterator[Row]:
         with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             if not file.schema_arrow.equals(schema, check_metadata=True):
                 raise ResultsError(
-                    f"{path} has other columns ({_told(file.schema_arrow)}) than are to be written "
-                    f"({_told(schema)}): give the options it was begun with, or another name"
+                    f"{path} has other columns ({_described(file.schema_arrow)}) than are to be written "
+                    f"({_described(schema)}): give the options it was begun with, or another name"
                 )
-            for batch in file.iter_batches(ROWS, columns=[name for name in COUNTED if name in schema.names]):
+            for batch in file.iter_batches(MAX_GROUP_ROWS, columns=[name for name in COUNTED if name in schema.names]):
                 yield from batch.to_pylist()
     except NotARegularFileError as error:
         raise ResultsError(f"{path} {error.strerror}: give another name") from error

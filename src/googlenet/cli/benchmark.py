@@ -47,13 +47,13 @@ def benchmark(
 
     if plot is not None:
         look.check_plot(plot)
-    import googlenet
+    from googlenet.benchmarking import benchmark as benchmarking
     from googlenet.benchmarking.measure import BATCH_SIZES, SECONDS
     from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.stages import stage
 
     with stage(f"measuring {run}"), progress("measuring") as bar:
-        result = googlenet.benchmark(
+        result = benchmarking.benchmark(
             run, image_size=image_size, precisions=precision, batch_sizes=batch_size or BATCH_SIZES,
             seconds=SECONDS if seconds is None else seconds, progress=bar,
         )  # fmt: skip
@@ -67,17 +67,17 @@ def benchmark(
 
 
 def _draw(result: Benchmark, plot: Path) -> None:
-    from googlenet.evaluation.report import draw_benchmark
+    from googlenet.benchmarking.plots import draw_benchmark
 
     draw_benchmark(result, plot)
 
 
 def _show(result: Benchmark) -> None:
-    from googlenet.card import METRIC_TITLES
     from googlenet.cli.output import say, show_table
+    from googlenet.metrics import METRICS
 
     rows, machine = result.precisions, result.machine
-    headings = [] if all(row.score is None for row in rows) else [METRIC_TITLES[result.score_is]]
+    headings = [] if all(row.score is None for row in rows) else [METRICS[result.score_is].title]
     headings += ["p50\nms", "p95\nms", "p99\nms", "at best\nimages/s", "10⁹ op/s", "of\npeak", "compile\nms"]
     headings += ["memory\nMB", "in bulk\nMB", "on disk\nMB"]
     say(f"{result.network} at {result.size}×{result.size}: {result.macs:,} multiply-accumulates (2 operations each)")

@@ -50,12 +50,12 @@ def compare(
     image = plot or (PLOT if train else None)
     if image:
         look.check_plot(image)
-    import googlenet
+    from googlenet.benchmarking import compare as comparing
     from googlenet.cli.output import show_json, warn
     from googlenet.stages import stage
 
     with stage("comparing"), _bar() as report:
-        result = googlenet.compare(
+        result = comparing.compare(
             networks, image_size=image_size, data=train, minutes=minutes, batch_size=batch_size, say=warn,
             progress=report,
         )  # fmt: skip
@@ -133,7 +133,7 @@ def _draw(result: Comparison, path: Path, asked: bool, quiet: bool) -> None:
 
 
 def _draw_points(result: Comparison, path: Path) -> None:
-    from googlenet.evaluation.report import Point, draw_trade_off
+    from googlenet.benchmarking.plots import Point, draw_trade_off
 
     machine = f"{result.machine['processor']}, {result.machine['cores']} cores"
     if result.data is not None:

@@ -88,14 +88,13 @@ def _import(
     listed = None if classes is None else check.read_class_names(classes)
     names = None if listed is None else listed.names
     check.check_fits(source, zoo.find(network), options["key"])
-    import googlenet
     from googlenet.cli.output import say, say_command, show_json, warn
     from googlenet.stages import stage
 
     with stage("loading PyTorch"):
-        convert = googlenet.convert
+        from googlenet.exchange import convert as converting
     with stage(f"converting {source}"):
-        bundle = convert(source, out, network=network, class_names=names, **options)
+        bundle = converting.convert(source, out, network=network, class_names=names, **options)
     if listed is not None and listed.encoding != "UTF-8":
         warn(f"{classes} was read as {listed.encoding}")
     for note in bundle.card.data["notes"]:
@@ -128,12 +127,10 @@ def _export(run: str, out: Path, to: str, as_json: bool) -> None:
 
     require("train", *TRAINING)
     check_export(bundles.read(run).network, out, to)
-    import googlenet
     from googlenet.cli.output import say, show_json
+    from googlenet.exchange.export import export_weights
     from googlenet.stages import stage
 
-    with stage("loading PyTorch"):
-        export_weights = googlenet.export_weights
     with stage(f"converting {run}"):
         written = export_weights(run, out, to)
     if as_json:

@@ -36,24 +36,25 @@ def demo(
     """
     import time
 
-    import googlenet
     from googlenet.cli import evaluate, look
     from googlenet.cli.output import say, say_command
     from googlenet.data.image_set import DIGITS, open_data
+    from googlenet.evaluation import evaluate as evaluation
     from googlenet.evaluation.metrics import Metrics
     from googlenet.images.decode import decode
-    from googlenet.training import directory
+    from googlenet.inference.classifier import load
+    from googlenet.training import directory, train
 
     start = time.perf_counter()
     directory.check_free(out, overwrite=True)
     say(f"GoogLeNet on {DIGITS}: 1,797 handwritten digits, a fifth of them held out. The run directory is {out}.")
-    googlenet.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
+    train.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
 
-    result = googlenet.evaluate(out, DIGITS)
+    result = evaluation.evaluate(out, DIGITS)
     evaluate.show(result)
     assert isinstance(result.metrics, Metrics)  # a digit is of one class
     metrics = result.metrics
-    data, classifier = open_data(DIGITS), googlenet.load(out)
+    data, classifier = open_data(DIGITS), load(out)
     held_out = _spread(data.val, SHEET_IMAGES)
     files = _write(held_out, out / "images")
     answers = [classifier.predict(file) for file in files]
@@ -64,7 +65,7 @@ def demo(
     ]
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_confusion, draw_predictions
+        from googlenet.evaluation.plots import draw_confusion, draw_predictions
 
         draw_confusion(metrics, out / "confusion.png")
         draw_predictions(sheet, out / "predictions.png")

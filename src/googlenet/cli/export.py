@@ -40,12 +40,12 @@ def export(
     check_format(to, int8)
     bundle.read(run)
     check_output_path(out or run / "exported")
-    import googlenet
     from googlenet.cli.output import say, show_json
+    from googlenet.exporting import export as exporting
     from googlenet.stages import stage
 
     with stage("writing and replaying"):
-        written = googlenet.export(run, out or run / "exported", to, int8=int8)
+        written = exporting.export(run, out or run / "exported", to, int8=int8)
     if as_json:
         show_json({
             "files": [str(file) for file in written.files], "largest_difference": written.largest_difference,

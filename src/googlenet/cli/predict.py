@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import json
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,15 +14,17 @@ from googlenet.cli.data_options import FollowLinks
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
-    from googlenet.bulk.results import Results
-    from googlenet.bulk.rows import Answer, Layout
-    from googlenet.bulk.sorting import Sorter
-    from googlenet.inference.classifier import Classifier
+    from googlenet.bulk.job import Job
+    from googlenet.bulk.report import BulkReport
+    from googlenet.bulk.rows import Row
+    from googlenet.data.source import DataSource
+
+CLASSES_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("predict", short_help="Say what is in images, without PyTorch.")(predict)
+    """Add the command."""
+    app.command("predict", short_help="Classify images (no PyTorch needed).")(predict)
 
 
 def predict(
@@ -30,109 +32,105 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            help="Images, folders of them, globs such as 'new/*.jpg', - for paths on stdin, list.csv with --column, "
-            "photos.zip.",
+            help="Images, folders, globs such as 'new/*.jpg', photos.zip, s3://bucket/folder, - for paths on stdin; "
+            "list.csv or table.parquet with --column.",
             metavar="PATH…",
         ),
     ],
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="How many classes to name for each image; unless told, its class or its labels."),
+        typer.Option(min=1, help="How many classes to name for each image. By default its class, or its labels."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per image and class named.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of what --out FILE.jsonl has.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with the columns of --out FILE.csv.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="Write a row per image to a .csv, .jsonl or .parquet file; with --engine ray, to a folder of parts.",
+            help="Write one row per image to a .csv, .jsonl or .parquet file; with --engine ray, to a folder of parts.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the file (or folder) of --out.")] = False,
     column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The column of list.csv that names the images; of a .parquet file, too."),
+        typer.Option(metavar="NAME", help="The column of a list or .parquet file that names (or holds) the images."),
     ] = None,
     follow_links: FollowLinks = False,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch images and archives that are named by their https addresses.")
+        bool, typer.Option("--download", help="Fetch images and archives that are given by their https addresses.")
     ] = False,
     sort_into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each image into DIR/CLASS/.")] = None,
     min_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="P", help="Below this probability, into DIR/unsure/ instead.")
+        float | None, typer.Option(min=0, max=1, metavar="P", help="Below this probability: into DIR/unsure/ instead.")
     ] = None,
     link: Annotated[bool, typer.Option("--link", help="Hard-link instead of copying.")] = False,
     embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="Write what the network sees in an image, as numbers, not its class.")
+        bool, typer.Option("--embeddings", help="Write feature embeddings instead of class probabilities.")
     ] = False,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="What to compute in; unless told, the fastest that was measured to be as right as fp32."),
+        typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="This process, or a Ray cluster: every core of every machine.")
+        Literal["local", "ray"], typer.Option(help="This process, or every core of a Ray cluster.")
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="The cluster; unless told, RAY_ADDRESS, or one that is started here."),
+        typer.Option(metavar="HOST:PORT", help="The cluster. By default RAY_ADDRESS, or one that is started here."),
     ] = None,
     max_megapixels: MaxMegapixels = None,
 ) -> None:
     """Example: googlenet predict runs/flowers daisy.jpg holiday/ 'new/*.png' --top 3
 
-    Say what is in images. PyTorch is not needed.
+    Classify images. PyTorch is not needed.
 
-    Where an image may have several labels, those whose probability is at least their threshold are named, or none.
+    If an image may have several labels, all labels with a probability above their threshold are named, or none.
 
-    An image that cannot be read is reported, the others are delivered, and the exit code is 1.
+    An image that cannot be read is reported, the others are still classified, and the exit code is 1.
 
-    Very many: googlenet predict runs/flowers archive/ --out results.csv
+    Very many images: googlenet predict runs/flowers archive/ --out results.csv
 
-    Stopped or killed at any moment, the same command with --resume goes on; every image is then in the file once.
+    Stop or kill it at any time: the same command with --resume continues, and the file has each image once.
 
     On many machines: googlenet predict runs/flowers s3://bucket/archive --out results/ --engine ray
     """
+    on_ray = engine == "ray"
     _refuse_contradictions(
         {"--json": as_json, "--csv": as_csv, "--out": out, "--resume": resume, "--sort-into": sort_into,
          "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top,
-         "--engine ray": engine == "ray", "--address": address}
+         "--engine ray": on_ray, "--address": address}
     )  # fmt: skip
-    _refuse_places(engine, paths, out, sort_into, address, resume)
+    inputs = _inputs(paths, column, follow_links, download)
+    if on_ray and out is not None:
+        from googlenet.bulk.cluster import check_cluster
+
+        check_cluster(out, inputs, address)
+    elif out is not None:
+        from googlenet.bulk.formats import check_results_path
+
+        check_results_path(out, resume=resume)
+    if sort_into is not None:
+        from googlenet.bulk.sorting import check_sorting
+
+        check_sorting(sort_into, inputs)
+    from googlenet.bulk.job import make_job
     from googlenet.cli.output import warn, warn_of_range
-    from googlenet.data.sources import find_sources
-    from googlenet.inference.classifier import load
-    from googlenet.stages import stage
 
-    with stage(f"loading {run}"):
-        classifier = load(run, precision)
-    warn_of_range(classifier.card.preprocessing)
-    top = top and min(top, len(classifier.class_names))  # which is how many columns there are
-    channels = classifier.card.preprocessing.channels
-    if engine == "ray" and out is not None:
-        from googlenet.cli.cluster import write_parts
-        from googlenet.data.tables import find_images
+    job = make_job(run, inputs, top=top, embeddings=embeddings, precision=precision, tell=warn)
+    warn_of_range(job.classifier.card.preprocessing)
+    if sort_into is not None:
+        from googlenet.bulk.sorting import sorter_for
 
-        images = find_images(paths, column=column, channels=channels, follow_links=follow_links, tell=warn)
-        unread = write_parts(classifier, images, out, _layout(classifier, top, embeddings), resume, address)
-    else:
-        with stage("looking for images"):
-            sources = find_sources(
-                paths, column=column, channels=channels, follow_links=follow_links, download=download, tell=warn
-            )
-        sorter = _sorter(classifier, sort_into, sources, min_confidence or 0.0, link)
-        job = Job(classifier, sources, embeddings, sorter, download)
-        if out is not None:
-            unread = _write(job, out, _layout(classifier, top, embeddings), resume)
-        else:
-            unread = _print(job, top, as_json, as_csv)
-    if unread:
+        job.sorter = sorter_for(job, sort_into, min_confidence or 0.0, link)
+    unreadable = _print(job, as_json, as_csv) if out is None else _write(job, out, resume, on_ray, address)
+    if unreadable:
         raise typer.Exit(1)
 
 
 def _refuse_contradictions(given: dict[str, Any]) -> None:
-    """Raise where options exclude each other, or one lacks what it needs."""
+    """Raise if options exclude each other, or one lacks another that it needs."""
     for one, other in (("--json", "--csv"), ("--out", "--json"), ("--out", "--csv"), ("--embeddings", "--top"),
                        ("--embeddings", "--sort-into"), ("--engine ray", "--json"), ("--engine ray", "--csv"),
                        ("--engine ray", "--sort-into")):  # fmt: skip
@@ -145,231 +143,138 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
             raise typer.BadParameter(f"{one} needs {needed}: give it, or leave {one} out")
 
 
-def _refuse_places(
-    engine: str, paths: list[str], out: Path | None, sort_into: Path | None, address: str | None, resume: bool
-) -> None:
-    """Raise where what is named cannot be read or written, or Ray is not there, before any work is done."""
-    from googlenet.data.addresses import is_url
-    from googlenet.errors import DataError
-    from googlenet.files import check_output_path
-
-    if engine == "ray" and out is not None:
-        from googlenet.bulk import parts
-        from googlenet.bulk import ray_cluster as cluster
-
-        cluster.require_ray(address)
-        parts.check_output_path(out)
-        check_output_path(out)
-        return
-    for path in paths:
-        if ("://" in path and not is_url(path)) or path.lower().endswith(".parquet"):
-            raise DataError(f"{path}: images in stores and in Parquet files are read with --engine ray alone: add it")
-    if out is not None:
-        from googlenet.bulk import results
-
-        results.check_output_path(out)
-        if out.exists() and not resume:
-            raise results.already_exists_error(out, out)
-        check_output_path(out)
-    if sort_into is not None:
-        from googlenet.bulk import sorting
-
-        _refuse_elsewhere(paths)
-        sorting.check_output_path(sort_into, paths)
-        check_output_path(sort_into)
-
-
-def _refuse_elsewhere(paths: list[str]) -> None:
-    from googlenet.data.addresses import is_archive, is_url
+def _inputs(paths: list[str], column: str | None, follow_links: bool, download: bool) -> list[DataSource]:
+    """Say of each path how it is read: the column is that of every list and table."""
+    from googlenet.data.inputs import has_columns
+    from googlenet.data.source import DataSource
     from googlenet.errors import DataError
 
-    for path in paths:
-        if is_archive(path) or is_url(path):
-            what = "an address: fetch" if is_url(path) else "an archive: unpack"
-            raise DataError(f"--sort-into copies files, and {path} is {what} it first")
-
-
-def _sorter(
-    classifier: Classifier, folder: Path | None, sources: list[str], min_confidence: float, link: bool
-) -> Sorter | None:
-    if folder is None:
-        return None
-    from googlenet.bulk.sorting import Sorter
-    from googlenet.errors import ResultsError
-
-    if classifier.card.multi_label:
-        raise ResultsError(f"--sort-into {folder}: images of {classifier.card.name} may have several labels, not one")
-    return Sorter(folder, sources, classifier.class_names, min_confidence=min_confidence, link=link)
-
-
-def _layout(classifier: Classifier, top: int | None, embeddings: bool) -> Layout:
-    """Say what a row of the results file holds."""
-    import numpy as np
-
-    from googlenet.bulk import rows
-    from googlenet.bulk.origin import origin_of
-
-    if embeddings:
-        preprocessing = classifier.card.preprocessing
-        black = np.zeros((preprocessing.size, preprocessing.size, preprocessing.channels), np.uint8)
-        layout = rows.embedding_schema(len(next(_answers(classifier, [black], embeddings=True))))  # type: ignore[arg-type]
-    elif classifier.card.multi_label and top is None:
-        layout = rows.labels_schema()
-    else:
-        layout = rows.ranked_schema(top or 1)
-    return replace(layout, origin=origin_of(classifier))
-
-
-def _answers(classifier: Classifier, sources: Iterable[Any], embeddings: bool) -> Iterator[Answer]:
-    if embeddings:
-        return classifier.embed_many(sources)
-    return classifier.predict_many(sources)
-
-
-@dataclass
-class Job:
-    """What there is to do: which images, what about them, and where they are sorted into."""
-
-    classifier: Classifier
-    sources: Sequence[str]
-    embeddings: bool
-    sorter: Sorter | None
-    download: bool
-
-    def answers(self) -> Iterator[tuple[str, Answer]]:
-        """Give each image with its answer, sorted where it belongs, and show how far it is."""
-        from googlenet.cli.output import progress
-        from googlenet.data.sources import readable
-        from googlenet.stages import stage
-
-        total = len(self.sources)
-        with stage("predicting"), progress("predicting", total) as report:
-            opened = (readable(source, download=self.download) for source in self.sources)
-            answers = _answers(self.classifier, opened, self.embeddings)
-            pairs = zip(self.sources, answers, strict=True)
-            for done, (source, answer) in enumerate(pairs, start=1):
-                yield source, self._sorted(source, answer)
-                report(done, total)
-
-    def _sorted(self, source: str, answer: Answer) -> Answer:
-        from googlenet.errors import ImageError
-        from googlenet.inference.classifier import Prediction
-
-        if self.sorter is None or not isinstance(answer, Prediction):
-            return answer
-        try:
-            self.sorter.place(source, answer)
-        except ImageError as error:
-            return error
-        return answer
+    if column is not None and not any(map(has_columns, paths)):
+        raise DataError(
+            f"--column {column} names a column of a .csv, .tsv or .parquet file, and none is given: leave it out"
+        )
+    return [
+        DataSource(path, path_column=column if has_columns(path) else None, follow_links=follow_links,
+                   download=download)
+        for path in paths
+    ]  # fmt: skip
 
 
 # Into a file.
 
 
-def _write(job: Job, out: Path, layout: Layout, resume: bool) -> int:
-    """Write the results file and say what is in it. Gives how many images in it could not be read."""
-    from googlenet.bulk.results import open_results
-    from googlenet.cli.output import show_summary, warn_of_origin
-    from googlenet.errors import StoppedError
-    from googlenet.text import escape_surrogates
+def _write(job: Job, out: Path, resume: bool, on_ray: bool, address: str | None) -> int:
+    """Write the results and say what is in them. Return how many images could not be read."""
+    from googlenet.cli.output import progress
 
-    with open_results(out, layout, resume=resume) as results:
-        warn_of_origin(out, results.is_known)
-        job.sources = [source for source in job.sources if escape_surrogates(source) not in results.done]
-        begun = time.monotonic()
-        try:
-            _fill(results, job)
-            seconds = time.monotonic() - begun
-            results.finish()
-        except KeyboardInterrupt as error:  # a second one, or while the file was finished
-            raise StoppedError(f"stopped; the same command with --resume goes on with {out}", 130) from error
-    show_summary(str(out), results.summary, len(job.sources), seconds)
-    return results.summary.unread
+    with progress("predicting") as job.progress:
+        if on_ray:
+            from googlenet.bulk.cluster import write_parts
 
-
-def _fill(results: Results, job: Job) -> None:
-    """Add a row for each image. Raises :class:`StoppedError` when a signal came, after all rows were written."""
-    from googlenet.errors import StoppedError
-    from googlenet.stopping import stop_signals
-
-    with stop_signals() as caught:
-        for source, answer in job.answers():
-            results.add(source, answer)
-            if caught:
-                break
-        results.flush()
-        if caught:
-            raise StoppedError(
-                f"stopped: {results.summary.images:,} images are in {results.path_in_progress}; "
-                "the same command with --resume goes on",
-                128 + caught[0],
-            )
-
-
-# On the terminal, and for programs.
-
-
-def _print(job: Job, top: int | None, as_json: bool, as_csv: bool) -> int:
-    """Print the answers. Gives how many images could not be read."""
-    from googlenet.cli.output import show_csv, show_json, warn
-
-    unread: list[str] = []
-    rows = _rows(job, top, unread)
-    if as_csv:
-        show_csv(line for row in rows for line in _csv_lines(row))
-    elif as_json:
-        show_json(list(rows))
-        return len(unread)
-    else:
-        _show(rows, any_number=job.classifier.card.multi_label and top is None)
-    for error in unread:
-        warn(f"not read: {error}")
-    return len(unread)
-
-
-def _rows(job: Job, top: int | None, unread: list[str]) -> Iterator[dict[str, Any]]:
-    """Give a row for each image; what is wrong with those that cannot be read is added to ``unread``."""
-    from googlenet.bulk.rows import top_classes
-    from googlenet.inference.classifier import Prediction
-    from googlenet.text import escape_surrogates
-
-    for source, answer in job.answers():
-        if isinstance(answer, Prediction):
-            predictions = [
-                {"class": name, "probability": probability} for name, probability in top_classes(answer, top)
-            ]
-            yield {"path": escape_surrogates(source), "predictions": predictions}
+            report = write_parts(job, out, resume=resume, address=address)
         else:
-            unread.append(escape_surrogates(str(answer)))
-            yield {"path": escape_surrogates(source), "error": unread[-1]}
+            from googlenet.bulk.predicting import write_results
+
+            report = write_results(job, out, resume=resume)
+    _show_report(report)
+    return report.unreadable
 
 
-def _show(rows: Iterable[dict[str, Any]], any_number: bool) -> None:
-    """Print a table: the likeliest classes side by side, or any number of labels in one cell."""
+def _show_report(report: BulkReport) -> None:
+    """Say what is in results, how many rows are new and how fast these came, and how many images each class has."""
+    from googlenet.cli.output import is_closed, say, show_table
+
+    if is_closed():
+        return
+    parts = f" ({report.parts:,} parts)" if report.parts else ""
+    once = ", each there once" if report.parts else ""
+    earlier = f", {report.images - report.new:,} of them from before" if report.images > report.new else ""
+    speed = f"; {report.images_per_second:,.0f} images/s" if report.new else ""
+    counts = f"{report.images:,} images{once}{earlier}, {report.unreadable:,} could not be read{speed}"
+    say(f"{report.path}{parts}: {counts}")
+    shown = list(report.counts.items())[:CLASSES_SHOWN]
+    rows = [(name, f"{count:,}") for name, count in shown]
+    if len(report.counts) > len(shown):
+        left = sum(report.counts.values()) - sum(count for _, count in shown)
+        rows.append((f"{len(report.counts) - len(shown)} more classes", f"{left:,}"))
+    if rows:
+        show_table("", [("class", "left"), ("images", "right")], rows)
+
+
+# On stdout.
+
+
+def _print(job: Job, as_json: bool, as_csv: bool) -> int:
+    """Print the rows. Return how many images could not be read."""
+    from googlenet.cli.output import progress, warn
+
+    show = _show_json if as_json else _show_csv if as_csv else _show_table
+    streamed = (as_json or as_csv) and not sys.stdout.isatty()  # on a terminal the bar ends first
+    unreadable: list[str] = []
+    with progress("predicting") as job.progress:
+        rows = _noting_errors(job.rows(), unreadable)
+        if streamed:
+            show(job, rows)
+        else:
+            there = list(rows)
+    if not streamed:
+        show(job, there)
+    for error in () if as_json else unreadable:
+        warn(f"not read: {error}")
+    return len(unreadable)
+
+
+def _noting_errors(rows: Iterable[Row], errors: list[str]) -> Iterator[Row]:
+    for row in rows:
+        if row["error"]:
+            errors.append(row["error"])
+        yield row
+
+
+def _show_csv(job: Job, rows: Iterable[Row]) -> None:
+    """Print what a .csv file has, each row as it comes; on a terminal, which would obey control characters, escaped."""
+    from googlenet.bulk.rows import CSVFormat
+    from googlenet.text import csv_line, printable
+
+    form, stdout = CSVFormat(job.schema), sys.stdout  # now: once a bar is shown, sys.stdout is the bar's
+    stdout.write(form.header)
+    for row in rows:
+        if stdout.isatty():
+            stdout.write(csv_line(printable("" if cell is None else str(cell)) for cell in form.cells(row)))
+        else:
+            stdout.write(form.line(row))
+
+
+def _show_json(job: Job, rows: Iterable[Row]) -> None:
+    """Print an array of the objects that a .jsonl file has; in ASCII if stdout cannot encode other letters."""
+    from googlenet.bulk.rows import JSONLFormat
+
+    form, stdout = JSONLFormat(job.schema), sys.stdout  # now: as above
+    is_utf = (stdout.encoding or "").lower().startswith("utf")
+    stdout.write("[")
+    for number, row in enumerate(rows):
+        line = form.line(row).rstrip("\n")
+        stdout.write((",\n" if number else "\n") + (line if is_utf else json.dumps(json.loads(line))))
+    stdout.write("\n]\n")
+
+
+def _show_table(job: Job, rows: Iterable[Row]) -> None:
+    """Print a table: the most probable classes side by side, or any number of labels in one cell."""
     from googlenet.cli.output import show_table
 
-    pairs = [
-        (row["path"], [(p["class"], f"{p['probability']:.1%}") for p in row["predictions"]])
-        for row in rows
-        if "predictions" in row
-    ]
-    groups = 1
-    if any_number:
+    read = [row for row in rows if not row["error"]]
+    if not read:
+        return
+    if "labels" in job.schema.columns:
         columns = [("image", "left"), ("labels", "left")]
-        cells = [[path, ", ".join(map(" ".join, named)) or "none"] for path, named in pairs]
-    else:
-        groups = max([1, *(len(named) for _, named in pairs)])
-        columns = [("image", "left"), *(groups * [("class", "left"), ("", "right")])]
-        cells = [[path, *(cell for pair in named for cell in pair)] for path, named in pairs]
-    if pairs:
-        show_table("", columns, cells, groups)
+        show_table("", columns, [(row["path"], _labels(row)) for row in read])
+        return
+    groups = len(job.schema.columns) // 2
+    columns = [("image", "left"), *(groups * [("class", "left"), ("", "right")])]
+    shown = [[f"{cell:.1%}" if isinstance(cell, float) else cell for cell in row.values()] for row in read]
+    show_table("", columns, [[path, *classes] for path, _, *classes in shown], groups)
 
 
-def _csv_lines(row: dict[str, Any]) -> list[dict[str, Any]]:
-    if not row.get("predictions"):  # it could not be read, or has no label
-        return [{"path": row["path"], "rank": "", "class": "", "probability": "", "error": row.get("error", "")}]
-    return [
-        {"path": row["path"], "rank": rank, "class": p["class"], "probability": p["probability"], "error": ""}
-        for rank, p in enumerate(row["predictions"], start=1)
-    ]
+def _labels(row: Row) -> str:
+    pairs = zip(row["labels"], row["probabilities"], strict=True)
+    return ", ".join(f"{name} {probability:.1%}" for name, probability in pairs) or "none"

@@ -35,13 +35,13 @@ def quantize(
     point and listed. `predict` then uses the fastest precision that is as accurate as fp32, within 0.5 points.
     """
     _check(run, quantises=not measure_only)
-    import googlenet
+    from googlenet.benchmarking import precisions
     from googlenet.cli.output import progress, show_json
     from googlenet.stages import stage
 
     what = "measuring" if measure_only else "quantising"
     with stage(f"{what} {run}"), progress(what) as bar:
-        work = googlenet.measure_precisions if measure_only else googlenet.quantize
+        work = precisions.measure_precisions if measure_only else precisions.quantize
         found = work(run, data, progress=lambda _, done, total: bar(done, total))
     if as_json:
         card = found.bundle.card
@@ -67,9 +67,9 @@ def _check(run: Path, quantises: bool) -> None:
 
 def _show(found: Precisions) -> None:
     from googlenet.benchmarking.measure import file_bytes
-    from googlenet.card import METRIC_TITLES
     from googlenet.cli.output import say, show_table
     from googlenet.inference.engine import best_precision
+    from googlenet.metrics import METRICS
 
     bundle, card = found.bundle, found.bundle.card
     rows = []
@@ -78,7 +78,7 @@ def _show(found: Precisions) -> None:
             precision, f"{measured['score']:.2%}", f"{measured['latency_ms']:.1f} ms",
             f"{measured['images_per_second']:,.0f}", f"{file_bytes(bundle, precision) / 1e6:.1f} MB",
         ))  # fmt: skip
-    score = METRIC_TITLES["map" if card.multi_label else "top1"]
+    score = METRICS["map" if card.multi_label else "top1"].title
     columns = [("precision", "left"), (score, "right"), ("one image", "right"), ("images/s", "right"),
                ("size", "right")]  # fmt: skip
     show_table("", columns, rows)

@@ -81,10 +81,11 @@ def train(
     The run directory --out holds the bundle that predict, evaluate and verify read, log.csv, learning_curve.png and
     the checkpoints that --resume continues from.
     """
-    import googlenet
     from googlenet.cli import look
     from googlenet.data.addresses import is_url
     from googlenet.data.datasets import NAMED
+    from googlenet.data.source import DataSource
+    from googlenet.training import train as training
     from googlenet.training.torchrun import is_first_process
 
     if download and not is_url(data) and (weights is None or data in NAMED):
@@ -94,11 +95,11 @@ def train(
         recipe_settings, _ = split_options(settings)
         plan.look(out, recipe, recipe_settings, weights, resume=resume, overwrite=overwrite)
         look.fetch(data)
-    source = googlenet.DataSource(
+    source = DataSource(
         data, follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
         download=download,
     )  # fmt: skip
-    bundle = googlenet.train(
+    bundle = training.train(
         source, out, recipe=recipe, weights=weights, resume=resume, overwrite=overwrite, download=download, **settings
     )
     if is_first_process():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import urlsplit
 
 from googlenet.errors import DataError
 from googlenet.text import printable
 
 SCHEMES = ("http://", "https://")
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.DOTALL)
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 
 
@@ -19,6 +21,15 @@ def is_url(text: str) -> bool:
     (True, False)
     """
     return text.lower().startswith(SCHEMES)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address, of the web or of a store, and not the path of a file.
+
+    >>> is_address("s3://bucket/a.jpg"), is_address("photos/a.jpg")
+    (True, False)
+    """
+    return is_url(text) or ADDRESS.fullmatch(text) is not None
 
 
 def archive_suffix(url: str) -> str | None:

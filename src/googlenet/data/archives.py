@@ -28,8 +28,8 @@ from typing import IO, BinaryIO, cast
 
 from googlenet.errors import DataError
 from googlenet.files import NotARegularFileError, lock, open_regular
-from googlenet.images.decode import suffixes
 from googlenet.images.kinds import advice_for, suffix_of
+from googlenet.images.pixels import suffixes
 from googlenet.text import first_few, printable
 
 _DRIVE = re.compile(r"[A-Za-z]:")  # as a path of Windows begins

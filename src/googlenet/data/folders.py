@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from googlenet.images.decode import COLOURS, suffixes
 from googlenet.images.kinds import advice_for, is_left_by_a_system, suffix_of
+from googlenet.images.pixels import COLOURS, suffixes
 from googlenet.text import first_few, printable
 
 _MADE_HERE = (("run.json", "checkpoints"), ("card.json", "model.onnx"))

@@ -35,7 +35,8 @@ from googlenet.data.listing import LISTS, Columns, read_list
 from googlenet.data.source import DataSource, to_source
 from googlenet.data.splits import SPLITS, draw, draw_by_name, name_bytes
 from googlenet.errors import DataError, MissingExtraError
-from googlenet.images.decode import COLOURS, CalledPath, ImageSource, Pixels, decode, suffixes
+from googlenet.images.decode import decode
+from googlenet.images.pixels import COLOURS, CalledPath, ImageSource, Pixels, suffixes
 from googlenet.text import escape_surrogates, first_few, printable
 
 VAL_FRACTION = 0.2

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from unicodedata import normalize
 
+from googlenet.data.addresses import is_address
 from googlenet.data.splits import SPLITS
-from googlenet.data.stores import is_address
 from googlenet.errors import DataError
 from googlenet.files import NotARegularFileError, open_regular
-from googlenet.images.decode import suffixes
 from googlenet.images.kinds import suffix_of
+from googlenet.images.pixels import suffixes
 from googlenet.text import first_few, from_no_formula, nearest, printable
 
 SEPARATED = (".csv", ".tsv")

@@ -5,32 +5,22 @@ Where a store is and who asks is said as its own tools are told: AWS_PROFILE, AW
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, BinaryIO
 
+from googlenet.data.addresses import ADDRESS
 from googlenet.data.folders import HIDDEN, NO_IMAGE, NO_SUFFIX, SYSTEM, Reason, note_of, unread_for
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.files import open_regular
-from googlenet.images.decode import COLOURS, suffixes
 from googlenet.images.kinds import advice_for, is_left_by_a_system, suffix_of
+from googlenet.images.pixels import COLOURS, suffixes
 from googlenet.text import printable
 
 SCHEMES = ("s3", "gs", "file")
-ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.DOTALL)
 MAX_ERROR = 240  # characters of what a store says of itself
-
-
-def is_address(path: str) -> bool:
-    """Tell an address of a store from the path of a file.
-
-    >>> is_address("s3://bucket/a.jpg"), is_address("photos/a.jpg")
-    (True, False)
-    """
-    return ADDRESS.fullmatch(path) is not None
 
 
 def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], object] = lambda note: None) -> list[str]:
@@ -101,7 +91,7 @@ def _reaching(address: str) -> Iterator[tuple[Any, str]]:
     try:
         yield _store(scheme, path.partition("/")[0]), path.rstrip("/")
     except ImportError as error:
-        raise MissingExtraError("ray", "pyarrow") from error
+        raise MissingExtraError("parquet", "pyarrow") from error
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from googlenet.files import open_regular
 from googlenet.images import colour, depth
-from googlenet.images.decode import Pixels, decode, opened, orientation
+from googlenet.images.convert import orientation
+from googlenet.images.decode import decode, opened
+from googlenet.images.pixels import Pixels
 
 HASH_SIDE = 16  # the perceptual hash has 16 × 16 bits
 HASHED_PIXELS = 1 << 24  # of an image as large as this or larger every second pixel, or fewer, is hashed

@@ -14,6 +14,7 @@ from googlenet.exchange.check import HUB, check_repository, check_source
 from googlenet.exchange.files import CONFIG, IN_FOLDER, INDEX
 from googlenet.exchange.state_dicts import timm_files
 from googlenet.files import write_error
+from googlenet.metrics import METRICS
 from googlenet.models import weights
 from googlenet.text import json_text, printable
 
@@ -150,7 +151,6 @@ def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
 
 _SHOWN_CLASSES = 20
 _WORDS = re.compile(r"[^\W_]+([ _-][^\W_]+)*")
-_SHARES = ("top1", "top5", "map", "exact")  # metrics that are fractions of 1
 
 
 def _classes(names: tuple[str, ...]) -> list[str]:
@@ -177,8 +177,10 @@ def _plain(text: str) -> str:
 def _metrics(metrics: Mapping[str, float]) -> list[str]:
     if not metrics:
         return ["## Metrics", "", "Not measured here: the weights were converted.", ""]
-    rows = [f"| {_plain(name)} | {value:.2%} |" if name in _SHARES else f"| {_plain(name)} | {value:.6g} |"
-            for name, value in metrics.items()]  # fmt: skip
+    shown = {
+        name: METRICS[name].format(value) if name in METRICS else f"{value:.6g}" for name, value in metrics.items()
+    }
+    rows = [f"| {_plain(name)} | {value} |" for name, value in shown.items()]
     return ["## Metrics", "", "On held-out images.", "", "| metric | value |", "|---|---:|", *rows, ""]
 
 

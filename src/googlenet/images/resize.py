@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from googlenet.images.decode import COLOURS, ImageSource, Pixels, decode, open_image
+from googlenet.images.decode import decode, open_image
+from googlenet.images.pixels import COLOURS, ImageSource, Pixels
 from googlenet.preprocessing import Preprocessing, ResizeMode
 
 MID_GREY = 127  # of every channel: what stands where there is no image

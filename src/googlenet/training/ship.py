@@ -134,7 +134,7 @@ def draw_curve(run: Path, history: list[EpochResult], metric: str) -> None:
         return
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_learning_curve
+        from googlenet.evaluation.plots import draw_learning_curve
 
         draw_learning_curve([result.to_row() for result in history], run / CURVE, metric)
 

@@ -1,0 +1,96 @@
+"""``googlenet.predict``: many images into a results file that survives a kill. No torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from googlenet.bulk.formats import check_results_path, open_results
+from googlenet.bulk.job import Job, Progress, make_job
+from googlenet.bulk.origin import unknown_origin
+from googlenet.bulk.report import BulkReport, report_of
+from googlenet.bulk.results import Results
+from googlenet.data.inputs import Input
+from googlenet.errors import StoppedError
+from googlenet.inference.classifier import Classifier
+from googlenet.stopping import CODE, stop_signals
+
+
+def predict(
+    run: str | Path | Classifier,
+    inputs: Input | Iterable[Input],
+    out: str | Path,
+    *,
+    top: int | None = None,
+    embeddings: bool = False,
+    precision: str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> BulkReport:
+    """Predict any number of images into a results file: a row for each, in order, in bounded memory.
+
+    Killed at any moment and called again with ``resume``, the file has each image once. An image that cannot be read
+    has a row with the reason.
+
+    Args:
+        run: a run of ``train``, a bundle, or a classifier that was loaded.
+        inputs: images, folders, globs, zip or tar archives, addresses of object stores (``s3://…``, ``gs://…``); lists
+            (``.csv``, ``.tsv``) and Parquet files as ``DataSource("list.csv", path_column="file")``, https addresses
+            as ``DataSource("https://…", download=True)``.
+        out: the file to write: ``.csv``, ``.jsonl`` or ``.parquet``. Its columns are ``path``, ``error``, and
+            ``class`` and ``probability``; ``labels`` and ``probabilities`` if an image may have several labels.
+        top: write so many classes for each image: ``class2``, ``probability2``, … as well.
+        embeddings: write feature embeddings, (D,) float32 each, instead of classes.
+        precision: what to compute in, as :func:`googlenet.load` takes it.
+        resume: continue a file that exists; images that it has are skipped.
+        progress: called with the number of images done and of all images to do.
+
+    Raises:
+        ResultsError: ``out`` exists, has other columns or the answers of another classifier, or is no results file.
+        BundleError, DataError, DeviceError, MissingExtraError: before any work is done.
+        StoppedError: Ctrl-C or SIGTERM, after the rows were written.
+        RunError, DiskFullError: ``out`` could not be written; its rows are whole.
+
+    ::
+
+        report = googlenet.predict("runs/flowers", ["archive/"], out="results.parquet", resume=True)
+        report.images, report.unreadable, report.counts
+    """
+    path, notes = Path(out), list[str]()
+    check_results_path(path, resume=resume)
+    job = make_job(run, inputs, top=top, embeddings=embeddings, precision=precision, progress=progress,
+                   tell=notes.append)  # fmt: skip
+    return replace(write_results(job, path, resume=resume), notes=tuple(notes))
+
+
+def write_results(job: Job, out: Path, *, resume: bool = False) -> BulkReport:
+    """Write the row of each image that ``out`` does not have yet. Errors are those of :func:`predict`."""
+    with open_results(out, job.schema, resume=resume) as results:
+        if not results.is_known:
+            job.tell(unknown_origin(out))
+        before, begun = results.summary.images, time.monotonic()
+        try:
+            _fill(results, job)
+            seconds = time.monotonic() - begun
+            results.finish()
+        except KeyboardInterrupt as error:  # a second one, or while the file was finished
+            raise StoppedError(f"stopped; the same command with --resume goes on with {out}", 130) from error
+    return report_of(out, results.summary, results.summary.images - before, seconds)
+
+
+def _fill(results: Results, job: Job) -> None:
+    """Add a row for each image. Raises :class:`StoppedError` on a signal, after all rows were written."""
+    with stop_signals() as caught:
+        for id_, answer in job.answers(results.done):
+            results.add(id_, answer)
+            if caught:
+                break
+        results.flush()
+        if caught:
+            raise StoppedError(
+                f"stopped: {results.summary.images:,} images are in {results.path_in_progress}; "
+                "the same command with --resume goes on",
+                CODE + caught[0],
+            )

@@ -1,0 +1,45 @@
+"""What an image is: pixels as an array, where they come from, and the suffixes of files that are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from googlenet.images import budget
+
+Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1
+ImageSource = str | Path | bytes | BinaryIO | Image.Image | Pixels
+
+
+class CalledPath(str):
+    """The path of a file that messages call otherwise: one of an archive, which lies in a temporary folder."""
+
+    called: str
+
+    def __new__(cls, path: str | Path, called: str) -> CalledPath:  # noqa: D102
+        made = super().__new__(cls, path)
+        made.called = called
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CalledPath, (str(self), self.called)
+
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
+ARRAY = ".npy"
+GREY, COLOURS = 1, budget.COLOURS  # channels that any image can be converted to
+
+
+def suffixes(channels: int = COLOURS) -> frozenset[str]:
+    """Name the suffixes of files that are read as images of so many channels.
+
+    >>> sorted(suffixes(5) - suffixes(3))
+    ['.npy']
+    """
+    return SUFFIXES if channels in (GREY, COLOURS) else SUFFIXES | {ARRAY}
