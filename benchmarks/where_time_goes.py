@@ -27,7 +27,8 @@ from googlenet import bundle as bundles
 from googlenet.bundle import MODEL
 from googlenet.images.decode import open_image
 from googlenet.images.resize import load_image, resize_and_crop
-from googlenet.inference.engine import read_graph, runtime
+from googlenet.inference.graphs import read_graph
+from googlenet.inference.runtime import runtime
 from googlenet.preprocessing import Preprocessing
 
 BATCH, ENGINE_BATCH, REPEATS = 32, 8, 5

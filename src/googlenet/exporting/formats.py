@@ -56,14 +56,14 @@ def replay_engines(format_: Format) -> dict[str, Callable[[Path, Pixels], Floats
 
 
 def _onnx(bundle: Bundle, graph: str) -> dict[str, bytes]:
-    from googlenet.inference.engine import read_graph
+    from googlenet.inference.graphs import read_graph
 
     read_graph(bundle, graph)  # checks it against its card
     return {graph: bundle.read(graph)}
 
 
 def _openvino(bundle: Bundle, graph: str) -> dict[str, bytes]:
-    from googlenet.inference.engine import read_graph
+    from googlenet.inference.graphs import read_graph
 
     model = read_graph(bundle, graph)
     _describe(model, bundle.card)
@@ -86,7 +86,7 @@ def _one_word(name: str) -> str:
 
 
 def _by_openvino(file: Path, images: Pixels) -> Floats:
-    from googlenet.inference.engine import runtime
+    from googlenet.inference.runtime import runtime
 
     weights = b"" if file.suffix == ".onnx" else file.with_suffix(".bin").read_bytes()
     model = runtime().read_model(file.read_bytes(), weights)  # by content: file names must be UTF-8
