@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from googlenet.data.image_set import find_images
+from googlenet.data.folders import images_below
 
 
 def arrange(images: list[Path], to: Path, times: int) -> None:
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    images = find_images(given.images)
+    images = images_below(given.images)
     rows = []
     for times in given.times:
         with tempfile.TemporaryDirectory() as folder:

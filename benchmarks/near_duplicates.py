@@ -17,7 +17,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from googlenet.data.image_set import find_images
+from googlenet.data.folders import images_below
 from googlenet.images.decode import decode
 
 AT_MOST = 2000  # images of one folder
@@ -75,7 +75,7 @@ def distinct_distances(hashes: np.ndarray) -> np.ndarray:
 
 def measure(folder: Path) -> None:
     """Print the rates of one folder."""
-    found = find_images(folder)
+    found = images_below(folder)
     paths = found[:: -(-len(found) // AT_MOST)]
     images = [Image.fromarray(decode(path)) for path in paths]
     copies = {name: [copy(image) for image in images] for name, copy in COPIES.items()}

@@ -23,7 +23,7 @@ import torchvision_training
 from in_turns import Round, Runner
 
 from googlenet import create
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.inference.engine import processor
 from googlenet.training import memory
 from googlenet.training.loading import Batch

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from googlenet.bulk.report import BulkReport
     from googlenet.bulk.sorting import sort_images
     from googlenet.bundle import Bundle
-    from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, open_data
+    from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
+    from googlenet.data.opening import open_data
     from googlenet.data.source import DataSource
     from googlenet.diagnosis.clean import clean
     from googlenet.diagnosis.doctor import doctor
@@ -91,7 +92,7 @@ _PUBLIC = {
     "load": "inference.classifier",
     "load_module": "exchange.module",
     "measure_precisions": "benchmarking.precisions",
-    "open_data": "data.image_set",
+    "open_data": "data.opening",
     "predict": "bulk.predicting",
     "predict_on_cluster": "bulk.cluster",
     "push": "exchange.hub",

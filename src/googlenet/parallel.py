@@ -1,4 +1,4 @@
-"""Bulk work: as many threads as there are cores, results in order and in bounded memory."""
+"""Work on many items: one thread for each core, results in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from googlenet.errors import ImageError
 Source = TypeVar("Source")
 Result = TypeVar("Result")
 
-PREFETCH = 2  # batches for each thread that are begun before the oldest is asked for
+PREFETCH = 2  # batches per thread that are started before the oldest result is needed
 
 
 def cores() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_ordered(
     work: Callable[[list[Source]], Result], sources: Iterable[Source], batch_size: int, threads: int | None = None
 ) -> Iterator[Result]:
-    """Do ``work`` on batches of sources, a batch a thread at a time, and give its results in the order of the sources.
+    """Call ``work`` on batches of sources in threads, and yield its results in the order of the sources.
 
-    There are as many ``threads`` as cores unless told. However many sources there are, no more than two batches a
-    thread are taken ahead. What ``work`` raises ends it.
+    By default there are as many ``threads`` as cores. At most two batches per thread are started ahead, however many
+    sources there are. An exception in ``work`` is re-raised and stops the iteration.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -51,9 +51,9 @@ def map_ordered(
 def in_batches(
     prepare: Callable[[Source], Result], sources: Iterable[Source], batch_size: int
 ) -> Iterator[list[tuple[Source, Result | ImageError]]]:
-    """Prepare sources in threads; give them back in their order, ``batch_size`` at a time.
+    """Call ``prepare`` on sources in threads, and yield (source, result) pairs in order, ``batch_size`` at a time.
 
-    A source that raises :class:`ImageError` is paired with that error; any other exception ends the work.
+    If it raises :class:`ImageError`, that error is the result; any other exception stops the iteration.
     """
     return map_ordered(
         lambda batch: [(source, result_or_error(prepare, source)) for source in batch], sources, batch_size
@@ -61,7 +61,7 @@ def in_batches(
 
 
 def result_or_error(prepare: Callable[[Source], Result], source: Source) -> Result | ImageError:
-    """Prepare a source, or give the :class:`ImageError` that came of it."""
+    """Return what ``prepare`` returns for a source, or the :class:`ImageError` that it raises."""
     try:
         return prepare(source)
     except ImageError as error:

@@ -18,8 +18,8 @@ import pytest
 from googlenet.data import archives
 from googlenet.data.addresses import ARCHIVES
 from googlenet.data.image_ids import ImageIds
-from googlenet.data.image_set import open_data
 from googlenet.data.inputs import find_images
+from googlenet.data.opening import open_data
 from googlenet.data.reading import read_images
 from googlenet.errors import DataError
 
@@ -148,7 +148,7 @@ def test_links_and_devices_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_what_expands_too_far_is_refused_before_it_fills_the_disk(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr(archives, "MIN_BUDGET_BYTES", 1 << 20)
     path = pack(tmp_path / f"bomb{suffix}", {f"cat/{number}.jpg": bytes(4 << 20) for number in range(8)})
     before = set(Path(tempfile.gettempdir()).glob("googlenet-*"))
     message = error_of(path)
@@ -196,7 +196,7 @@ def test_what_is_damaged_locked_or_no_archive_is_one_line(tmp_path: Path) -> Non
 def test_nothing_is_left_when_the_process_ends(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", dict.fromkeys(NAMES, b""))
     (tmp_path / "tmp").mkdir()
-    code = f"from googlenet.data.image_set import open_data; print(open_data({str(path)!r}).train.items[0].path)"
+    code = f"from googlenet.data.opening import open_data; print(open_data({str(path)!r}).train.items[0].path)"
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(str(tmp_path / "tmp/googlenet-"))

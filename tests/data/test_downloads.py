@@ -15,8 +15,8 @@ import pytest
 
 from googlenet.data import downloads
 from googlenet.data.image_ids import ImageIds
-from googlenet.data.image_set import open_data
 from googlenet.data.inputs import find_images
+from googlenet.data.opening import open_data
 from googlenet.data.reading import read_images
 from googlenet.data.source import DataSource
 from googlenet.errors import DataError, UnreadableImageError
@@ -124,7 +124,7 @@ def test_what_is_no_address_is_an_image_that_cannot_be_read(web, url: str) -> No
 
 
 def test_a_server_that_says_nothing_is_left(web, monkeypatch) -> None:
-    monkeypatch.setattr(downloads, "SECONDS_OF_SILENCE", 0.2)
+    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.2)
     monkeypatch.setattr(Handler, "do_GET", lambda self: threading.Event().wait(3))
     with pytest.raises(DataError, match="could not be fetched: timed out"):
         open_data(DataSource(f"{web[0]}/a.zip", download=True))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from googlenet.data.image_set import ImageSet, open_data
+from googlenet.data.image_set import ImageSet
 from googlenet.data.inputs import find_images
+from googlenet.data.opening import open_data
 from googlenet.data.source import DataSource
 from googlenet.errors import DataError
 
@@ -120,7 +121,7 @@ def test_classes_that_differ_in_capitals_alone_are_said(photos: Path) -> None:
     data = open_data(photos)
     assert data.class_names == ("Cat", "cat", "dog")
     assert data.notes == (
-        f"{photos}: the classes Cat and cat differ in capitals alone and are learnt as several: "
+        f"{photos}: the classes Cat and cat differ in capitals alone and are learned as several: "
         "give them one name if they are one",
     )
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.image_set import ImageSet, LabelledData, find_images, open_data
+from googlenet.data.folders import images_below
+from googlenet.data.image_set import ImageSet, LabelledData
+from googlenet.data.opening import open_data
 from googlenet.errors import DataError, UnreadableImageError
 
 
@@ -53,18 +55,18 @@ def flat(tmp_path: Path) -> Path:
 def test_images_are_found_sorted_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
     names = ["a b.JPG", "a/1.png", "a/2/x.WebP", "a/10.bmp", "b.jpeg", "größe 日本.TIF", "z.gif"]
     touch(tmp_path, *reversed(names))
-    assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == sorted(names)
+    assert [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)] == sorted(names)
 
 
 def test_hidden_files_hidden_folders_and_other_files_are_ignored(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", ".2.jpg", "._1.jpg", ".trash/3.jpg", "a/.cache/4.jpg", "notes.txt", "jpg", "5.jpg.part")
     (tmp_path / "folder.jpg").mkdir()
-    assert find_images(tmp_path) == [tmp_path / "1.jpg"]
+    assert images_below(tmp_path) == [tmp_path / "1.jpg"]
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
-    assert find_images(tmp_path) == []
-    assert find_images(tmp_path / "missing") == []
+    assert images_below(tmp_path) == []
+    assert images_below(tmp_path / "missing") == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
@@ -335,7 +337,7 @@ def test_a_folder_called_digits_is_a_folder(tmp_path: Path, monkeypatch: pytest.
 
 def test_an_image_is_read_from_its_file_when_asked_for(tmp_path: Path) -> None:
     root = touch(tmp_path, *numbered("black", 20), *numbered("white", 20))
-    for file in find_images(root):
+    for file in images_below(root):
         Image.new("RGB", (3, 2), file.parent.name).save(file)
     for item in open_data(root).split("all").items:
         assert item.read().shape == (2, 3, 3)

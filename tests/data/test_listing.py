@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from googlenet.data.image_set import ImageSet, find_data, open_data
+from googlenet.data.image_set import ImageSet
+from googlenet.data.opening import find_data, open_data
 from googlenet.data.source import DataSource
 from googlenet.errors import DataError
 
@@ -323,7 +324,7 @@ def test_groups_that_leave_nothing_to_hold_out_are_the_reason_that_is_said(
     with pytest.raises(DataError) as raised:
         open_data(path)
     assert str(raised.value) == (
-        f"{path}: {says}, which cannot be split: give several groups, or say yourself which are train and which are val"
+        f"{path}: {says}, which cannot be split: give several groups, or define train and val yourself"
     )
 
 
@@ -393,7 +394,7 @@ def test_classes_of_a_list_that_differ_in_capitals_alone_are_said(tmp_path: Path
     for number in ("1", *map(str, range(10, 20))):
         (tmp_path / f"img/Cat-{number}.jpg").touch()
     (note,) = open_data(path).notes
-    assert "the classes CAT and cat differ in capitals alone and are learnt as several" in note
+    assert "the classes CAT and cat differ in capitals alone and are learned as several" in note
 
 
 def test_a_pipe_as_a_list_is_refused_at_once(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage, find_data, open_data
+from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
+from googlenet.data.opening import find_data, open_data
 from googlenet.data.splits import RECORD, Record, Recorded, content_hashes, draw, hashes_told, read_record, record_of
 from googlenet.errors import DataError
 
@@ -202,7 +203,7 @@ def test_hashing_that_takes_long_is_told(
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("googlenet.stages.MIN_STAGE_SECONDS", 0.01)
     monkeypatch.setattr("googlenet.stages.MAX_SILENCE", 0.01)
-    monkeypatch.setattr("googlenet.data.splits.TELL_EVERY", 0.1)
+    monkeypatch.setattr("googlenet.data.splits.REPORT_SECONDS", 0.1)
 
     def slow(some: Sequence[LabelledImage]) -> list[str]:
         time.sleep(0.1)

@@ -13,7 +13,7 @@ import pytest
 from PIL import ExifTags, Image
 
 import googlenet
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.diagnosis.clean import clean
 from googlenet.diagnosis.findings import CHECKS
 from googlenet.errors import DataError, MissingExtraError, RunError
@@ -94,7 +94,7 @@ def test_nothing_is_wrong_with_a_healthy_folder(healthy, call):
     assert (findings.images, findings.classes, findings.splits) == (30, 2, {"train": 24, "val": 6})
     code, out, err = call("doctor", healthy)
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == "nothing is wrong with them"
+    assert out.splitlines()[-1] == "no problems found"
 
 
 def test_every_ailment_is_found_and_nothing_else(ailing):
@@ -212,7 +212,7 @@ def test_few_and_unequal_classes_and_names_that_are_nearly_one(tmp_path):
         "imbalance": [("cat", "fire_truck")],
     }
     details = [one.detail for one in findings.of("small_class")]
-    assert details == ["5 images to learn from", "none is held out: how well it is known stays untold"]
+    assert details == ["5 images for training", "none is held out, so its accuracy cannot be measured"]
     assert findings.of("imbalance")[0].detail == "100 of cat, 5 of fire_truck: 20 to 1"
     assert not findings.harmful
 
@@ -343,7 +343,7 @@ def test_a_clean_list(ailing, tmp_path, call):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "label", "split"]
     folder = clean(googlenet.doctor(ailing), tmp_path / "clean")
-    assert len(rows) == sum(deed.done != "left out" for deed in folder.deeds)
+    assert len(rows) == sum(action.done != "left out" for action in folder.actions)
     for row in rows:
         assert Path(row["path"]).is_file()
         assert Path(row["path"]).relative_to(ailing).parts[:2] == (row["split"], row["label"])
@@ -367,7 +367,7 @@ def test_a_copy_that_train_still_refuses_is_a_failure(healthy, tmp_path, call, o
     code, printed, err = call("doctor", healthy, "--fix", tmp_path / out, "--json")
     assert code == 1
     assert json.loads(printed)["findings"][0]["kind"] == "refused"
-    assert "train does not take it yet: " in err
+    assert "train would refuse it: " in err
     assert "lacks: Cat" in err
 
 
@@ -376,7 +376,7 @@ def test_a_class_of_which_nothing_is_left_is_said(healthy, tmp_path, call):
         path.write_text("no image")
     code, printed, _ = call("doctor", healthy, "--fix", tmp_path / "clean")
     assert code == 1
-    assert "train does not take it yet: " in printed
+    assert "train would refuse it: " in printed
     assert "lacks: dog" in printed
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import googlenet
 from googlenet import bundle as bundles
-from googlenet.data.image_set import find_data
+from googlenet.data.opening import find_data
 from googlenet.data.splits import RECORD, draw_by_name
 from googlenet.errors import DataError
 

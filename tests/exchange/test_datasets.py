@@ -21,7 +21,7 @@ from torchvision import datasets
 
 import googlenet
 from googlenet.data.datasets import NAMED, folder_of
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.errors import DataError, FetchError
 
 FLOWERS = datasets.Flowers102._file_dict

@@ -19,7 +19,7 @@ from PIL import Image
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.bulk.sorting import folder_names
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.text import escape_surrogates, from_no_formula, from_no_formula_path, printable
 
 from .conftest import CONTROL, NAMES, write_named

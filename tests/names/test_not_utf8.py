@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import googlenet
-from googlenet.data.image_set import LabelledData, open_data
+from googlenet.data.image_set import LabelledData
+from googlenet.data.opening import open_data
 from googlenet.errors import DataError, DiskFullError, NetworkError
 
 LATIN = os.fsdecode(b"caf\xe9")  # the name of a folder in Latin-1

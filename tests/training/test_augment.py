@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision import transforms
 
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.models import zoo
 from googlenet.training.augment import augment
 from googlenet.training.loading import ImageDataset, SampleKey

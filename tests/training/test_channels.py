@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import googlenet
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.errors import DataError, RecipeError, RunError, UnreadableImageError
 from googlenet.training.augment import augment
 from googlenet.training.loading import ImageDataset, SampleKey

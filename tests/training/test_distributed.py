@@ -14,7 +14,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.training.checkpoint import Checkpoints, load
 from googlenet.training.distributed import SyncBatchNorm2d, says_lost_process, synchronise
 from googlenet.training.loading import BatchSampler

@@ -26,7 +26,8 @@ OWN_CLASS = """
 import sys, multiprocessing
 multiprocessing.set_start_method(sys.argv[1])
 import googlenet
-from googlenet.data.image_set import LabelledData, open_data
+from googlenet.data.image_set import LabelledData
+from googlenet.data.opening import open_data
 
 class Mine(str):
     pass

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import googlenet
-from googlenet.data.image_set import find_data, open_data, redraw
+from googlenet.data.opening import find_data, open_data, redraw
 from googlenet.data.splits import RECORD
 from googlenet.errors import CheckpointError, DataError, RunError, StoppedError
 from googlenet.training import checkpoint

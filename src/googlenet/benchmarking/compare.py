@@ -15,7 +15,7 @@ from typing import Any
 
 from googlenet.benchmarking.speed import latency, throughput
 from googlenet.bundle import MODEL, WEIGHTS, Bundle
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.errors import BundleError, DataError, NetworkError, NonFiniteLossError, RecipeError, StoppedError
 from googlenet.extras import TRAINING, require
 from googlenet.inference.engine import Engine, precisions, processor

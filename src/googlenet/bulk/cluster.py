@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +92,8 @@ def write_parts(job: Job, out: Path, *, resume: bool = False, address: str | Non
             with _no_output(), cluster(address) as cores:
                 begun = time.monotonic()
                 parts = split(ids, results.contents.ids, cores)
-                _fill(results, parts, score_parts(cluster_job(job), parts, cores), job.progress)
+                with closing(score_parts(cluster_job(job), parts, cores)) as answers:  # before the cluster is left
+                    _fill(results, parts, answers, job.progress)
                 seconds = time.monotonic() - begun
         contents = results.read()
         contents.audit(ids)

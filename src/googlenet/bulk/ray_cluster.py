@@ -14,7 +14,7 @@ import secrets
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -205,7 +205,7 @@ def _unreached(address: str | None, error: Exception) -> str:
     return f"no Ray cluster answers at {address}: give --address HOST:PORT of its head ({_line(error)})"
 
 
-def score_parts(job: ClusterJob, parts: Sequence[Part], workers: int) -> Iterator[tuple[Part, bytes]]:
+def score_parts(job: ClusterJob, parts: Sequence[Part], workers: int) -> Generator[tuple[Part, bytes]]:
     """Have parts predicted by so many workers, a core each; yield each part with its rows as Parquet, as they come.
 
     Raises the :class:`GoogLeNetError` of a worker, or :class:`ClusterError` if anything else ended the work.

@@ -1,4 +1,4 @@
-"""Options about DATA that several commands share."""
+"""Options of DATA that several commands share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="Take in what links lead to, linked folders too; each file once.")
+    bool,
+    typer.Option("--follow-links", help="Follow links out of DATA, and to folders; each file once."),
 ]
 PathColumn = Annotated[
     str | None, typer.Option(metavar="NAME", help="The column of a list that names the images, if it is not 'path'.")
@@ -16,5 +17,6 @@ LabelColumn = Annotated[
     str | None, typer.Option(metavar="NAME", help="The column of a list that names the classes, if it is not 'label'.")
 ]
 MultiLabel = Annotated[
-    bool, typer.Option("--multi-label", help="An image of a list may have several labels, or none where it is empty.")
+    bool,
+    typer.Option("--multi-label", help="An image of a list may have several labels, or none."),
 ]

@@ -38,7 +38,8 @@ def demo(
 
     from googlenet.cli import evaluate, look
     from googlenet.cli.output import say, say_command
-    from googlenet.data.image_set import DIGITS, open_data
+    from googlenet.data.digits import DIGITS
+    from googlenet.data.opening import open_data
     from googlenet.evaluation import evaluate as evaluation
     from googlenet.evaluation.metrics import Metrics
     from googlenet.images.decode import decode

@@ -17,35 +17,25 @@ if TYPE_CHECKING:
     from googlenet.diagnosis.findings import Finding, Findings
     from googlenet.images.decode import Pixels
 
-EXAMPLES = 3  # of each kind that the terminal shows
-PAIRS = 12  # that are drawn
+EXAMPLES_SHOWN = 3  # of each kind
+MAX_PAIRS_DRAWN = 12
 DRAWN_SIDE = 256  # pixels
-DRAWN = ("leak", "two_classes", "near_leak", "near_two_classes", "duplicate", "near_duplicate")
-TOLD = (
-    "refused",
-    "class_mismatch",
-    "empty_class",
-    "imbalance",
-    "similar_names",
-    "crop_loss",
-    "deep",
-)  # by their detail alone
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("doctor", short_help="Find what is wrong with labelled images, and write a clean copy.")(doctor)
 
 
 def doctor(
-    data: Annotated[str, typer.Argument(help="Labelled images, as `googlenet train` takes or refuses them.")],
+    data: Annotated[str, typer.Argument(help="Labelled images, as for `googlenet train`, or a folder it refuses.")],
     fix: Annotated[
         Path | None,
         typer.Option(metavar="OUT", help="Write a clean copy to this new folder, or a list of it to OUT.csv."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the worst pairs of like images.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Also name images smaller than this.")] = None,
-    seed: Annotated[int, typer.Option(help="As in training: decides what is held out where DATA has no val/.")] = 0,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the worst pairs of similar images.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Also report images smaller than this.")] = None,
+    seed: Annotated[int, typer.Option(help="As in training: decides what is held out if DATA has no val/.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as JSON.")] = False,
     follow_links: FollowLinks = False,
     path_column: PathColumn = None,
@@ -56,16 +46,16 @@ def doctor(
 ) -> None:
     """Example: googlenet doctor photos/
 
-    Find what is wrong with labelled images before they are trained on. DATA is never changed.
+    Find what is wrong with labelled images before training on them. DATA is never changed.
 
-    The exit code is 1 where something would harm training: data that train refuses, images that cannot be read,
-    the same image in several splits or classes. Advice alone leaves it 0.
+    The exit code is 1 if something would harm training: data that train refuses, images that cannot be read,
+    the same image in several splits or classes. It is 0 if there is only advice.
 
     A clean copy: googlenet doctor photos/ --fix clean/
 
-    It leaves out what cannot be read, and copies: of those in several splits the one in test or val stays, of an
-    image in several classes none. Others are renamed or turned upright where needed. doctor.json in it (beside
-    OUT.csv: OUT.doctor.json) says what was done. The exit code is then 1 only where train refuses the copy.
+    It omits unreadable files and duplicates: of an image in several splits the one in test or val is kept, of an
+    image in several classes none. Others are renamed or turned upright if needed. doctor.json in it (beside
+    OUT.csv: OUT.doctor.json) says what was done. The exit code is then 1 only if train would refuse the copy.
     """
     from googlenet.cli import look
     from googlenet.files import check_output_path
@@ -106,7 +96,7 @@ def doctor(
 
 @contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give each stage of the work a bar of its own."""
+    """Show a bar of its own for each stage of the work."""
     from contextlib import ExitStack
 
     from googlenet.cli.output import progress
@@ -130,26 +120,28 @@ def _show(findings: Findings, data: str) -> None:
     splits = ", ".join(f"{split} {count:,}" for split, count in findings.splits.items() if split)
     say(f"{data}: {findings.images:,} images in {findings.classes:,} classes" + (f" ({splits})" if splits else ""))
     if not findings.items:
-        say("nothing is wrong with them")
+        say("no problems found")
         return
     rows = []
-    for kind, ailment in CHECKS.items():
+    for kind, check in CHECKS.items():
         found = findings.of(kind)
         if found:
-            examples = [_example(one) for one in found[:EXAMPLES]] + ["…"] * (len(found) > EXAMPLES)
-            harm = "harm" if ailment.harms else ""
-            rows.append((ailment.title, harm, f"{len(found):,}", examples, ailment.fix))
+            examples = [_example(one) for one in found[:EXAMPLES_SHOWN]] + ["…"] * (len(found) > EXAMPLES_SHOWN)
+            harm = "harm" if check.harms else ""
+            rows.append((check.title, harm, f"{len(found):,}", examples, check.fix))
     columns = [("what", "left"), ("", "left"), ("found", "right"), ("for example", "left"), ("fix", "left")]
     show_table("", columns, rows)
     if findings.harmful:
-        say("what is marked as harm misleads or stops training")
+        say("harm: training would fail or give misleading metrics")
 
 
 def _example(finding: Finding) -> str:
-    """Say which images these are, and what the heading does not say of them."""
-    if finding.kind in TOLD:
+    """Name the images of a finding, and its detail."""
+    from googlenet.diagnosis.findings import CHECKS
+
+    if CHECKS[finding.kind].shows == "detail":
         return finding.detail
-    names = (" ≈ " if finding.kind.startswith("near") else " = ").join(finding.names[:EXAMPLES])
+    names = (" ≈ " if finding.kind.startswith("near") else " = ").join(finding.names[:EXAMPLES_SHOWN])
     return f"{names}: {finding.detail}" if finding.detail else names
 
 
@@ -168,7 +160,7 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
         return np.asarray(image)
 
     sources = {printable(seen.entry.name): seen.entry.source for seen in findings.facts}
-    alike = [finding for kind in DRAWN for finding in findings.of(kind)][:PAIRS]
+    alike = [finding for finding in findings.items if CHECKS[finding.kind].drawn][:MAX_PAIRS_DRAWN]
     if not alike:
         say("nothing to draw: no two images are alike")
         return
@@ -193,6 +185,6 @@ def _show_cleaned(cleaned: Cleaned, as_json: bool) -> None:
     tell = warn if as_json else say
     tell(f"clean copy: {cleaned.path} ({counts}: see {cleaned.report})")
     if cleaned.refusal:
-        tell(f"train does not take it yet: {cleaned.refusal}")
+        tell(f"train would refuse it: {cleaned.refusal}")
     else:
         say_command("next:", "googlenet", "train", cleaned.path, "--out", "runs/mine", to_stderr=as_json)

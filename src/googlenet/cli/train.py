@@ -108,7 +108,7 @@ def train(
 
 def _show(bundle: Bundle, data: str, out: Path) -> None:
     from googlenet.cli.output import say, say_command, warn
-    from googlenet.data.listing import csv_rows
+    from googlenet.data.list_lines import csv_rows
     from googlenet.metrics import metrics_for
     from googlenet.training.directory import CURVE, UNREADABLE
 

@@ -1,4 +1,4 @@
-"""Addresses (http, https) and archives, told by their names: what fetches and unpacks them is loaded only for one."""
+"""Recognises addresses and archives by their names, without loading what fetches and unpacks them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is an address that ``--download`` fetches.
+    """Whether a text is an address (http, https) that ``--download`` fetches.
 
     >>> is_url("https://example.org/photos.zip"), is_url("s3://bucket/a.jpg")
     (True, False)
@@ -33,21 +33,21 @@ def is_address(text: str) -> bool:
 
 
 def archive_suffix(url: str) -> str | None:
-    """Give the suffix by which an address names an archive, if it does."""
+    """Return the suffix of the archive that an address (https) names, if it names one."""
     try:
         path = urlsplit(url).path.lower()
-    except ValueError:  # no address at all, which fetching it will say
+    except ValueError:  # not a valid address: fetching it gives the error
         return None
     return next((suffix for suffix in ARCHIVES if path.endswith(suffix)), None)
 
 
 def refuse_url(url: str) -> DataError:
-    """Say how to allow that an address is fetched."""
+    """Return the error for an address without ``--download``."""
     return DataError(f"{printable(url)} is not on this machine: give --download to fetch it")
 
 
 def is_archive(path: str) -> bool:
-    """Whether a path names an archive, by its suffix; a folder is none.
+    """Whether a path names an archive, by its suffix, and is not a folder.
 
     >>> is_archive("photos.zip"), is_archive("photos.tar.GZ"), is_archive("photos.gz")
     (True, True, False)

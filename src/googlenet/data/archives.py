@@ -1,6 +1,6 @@
-"""Archives of images, zip and tar: unpacked within limits into a temporary folder, which goes when this process ends.
+"""Archives of images, zip and tar: unpacked within limits into a temporary folder, deleted when this process ends.
 
-An archive is untrusted: no name in it leads out of the folder, no link is made, and what expands too far is refused.
+An archive is untrusted: no name in it can lead out of the folder, no link is created, and bombs are refused.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ from googlenet.images.kinds import advice_for, suffix_of
 from googlenet.images.pixels import suffixes
 from googlenet.text import first_few, printable
 
-_DRIVE = re.compile(r"[A-Za-z]:")  # as a path of Windows begins
+_DRIVE = re.compile(r"[A-Za-z]:")  # how a path on Windows begins
 MAX_FILES = 2_000_000
 MAX_BYTES = 256 << 30
-MAX_RATIO = 100  # unpacked : packed; images hardly shrink
-ALWAYS_ALLOWED = 256 << 20  # bytes that any archive may unpack to, whatever their ratio
-MAX_HEADER = 1 << 20  # bytes of a name or of other facts about a file in a tar
+MAX_RATIO = 100  # unpacked : packed; images hardly compress
+MIN_BUDGET_BYTES = 256 << 20  # that any archive may unpack to, whatever its ratio
+MAX_HEADER = 1 << 20  # bytes of a name, or of other metadata, in a tar
 CHUNK = 1 << 20
-PREFIX = "googlenet-archive-"  # of the folders that archives are unpacked to
-YOUNG = 60.0  # seconds in which a folder may not be held yet by the process that made it
-FREE_SHARE = 0.9  # of the free space that may be filled
-MAX_ERROR = 240  # characters of what a library says of a damaged archive
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # the others' memory is chosen by the archive
+PREFIX = "googlenet-archive-"  # of the temporary folders
+LOCK_DELAY_SECONDS = 60.0  # a younger folder may not be locked yet by the process that made it
+MAX_FREE_SHARE = 0.9  # of the free space that may be filled
+MAX_ERROR_LENGTH = 240  # characters of an error of a library
+_METHODS = (
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+    zipfile.ZIP_BZIP2,
+)  # others may take any memory
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,9 @@ _folders: dict[str, str] = {}  # name of an archive as it was given → its fold
 
 
 def unpack(path: str, name: str = "") -> Unpacked:
-    """Unpack an archive; its images are then known as ``name/…``. Of what is no image the name alone is unpacked.
+    """Unpack an archive; its images are then called ``name/…``. Other files are created empty.
 
-    Raises :class:`DataError`: no archive, damaged, with a password, a name that leads out of it, or too much in it.
+    Raises :class:`DataError`: not an archive, damaged, encrypted, a name that leads out of it, or too large.
     """
     try:
         with open_regular(path) as file:
@@ -78,7 +82,7 @@ def unpack(path: str, name: str = "") -> Unpacked:
 
 
 def place_of(source: str) -> str | None:
-    """Say where an image of an archive that was unpacked here lies; nothing for any other image."""
+    """Return the path of an image in an archive that was unpacked here; ``None`` for any other image."""
     for name, folder in _folders.items():
         if source.startswith(f"{name}/"):
             return folder + source[len(name) :]
@@ -93,8 +97,8 @@ def _unpack(path: str, file: BinaryIO, size: int) -> Unpacked:
         on_failure.callback(shutil.rmtree, folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             on_failure.callback(os.close, _hold(folder))
-        free = int(shutil.disk_usage(folder).free * FREE_SHARE)
-        writer = _Writer(folder, path, min(MAX_BYTES, free, max(ALWAYS_ALLOWED, MAX_RATIO * size)))
+        free = int(shutil.disk_usage(folder).free * MAX_FREE_SHARE)
+        writer = _Writer(folder, path, min(MAX_BYTES, free, max(MIN_BUDGET_BYTES, MAX_RATIO * size)))
         with _errors_of(path):
             left_out = (_unpack_zip if path.lower().endswith(".zip") else _unpack_tar)(path, file, writer)
         on_failure.pop_all()
@@ -102,19 +106,19 @@ def _unpack(path: str, file: BinaryIO, size: int) -> Unpacked:
 
 
 def _clear_left_behind() -> None:
-    """Delete what processes that were killed had unpacked: folders that no process holds any more."""
+    """Delete the folders of processes that were killed: those that no process holds a lock on."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if time.time() - folder.lstat().st_mtime > YOUNG:
+            if time.time() - folder.lstat().st_mtime > LOCK_DELAY_SECONDS:
                 handle = _hold(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(handle)
 
 
 def _hold(folder: Path) -> int:
-    """Lock a folder for as long as this process lives. Raises :class:`OSError` where another holds it, or no lock can.
+    """Lock a folder until this process ends. Raises :class:`OSError` if another holds it, or locks do not work.
 
-    A link is not followed: anybody may put one into the temporary folder.
+    Links are not followed: anybody can put one into the temporary folder.
     """
     handle = os.open(folder, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
@@ -127,7 +131,7 @@ def _hold(folder: Path) -> int:
 
 
 def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process:  # a process that was forked from it ends earlier
+    if os.getpid() == process:  # not a process that was forked from it
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -140,12 +144,12 @@ def _errors_of(path: str) -> Iterator[None]:
     except DataError:
         raise
     except damaged as error:
-        said = printable(str(error))[:MAX_ERROR] or type(error).__name__
+        said = printable(str(error))[:MAX_ERROR_LENGTH] or type(error).__name__
         raise DataError(f"{printable(path)} is damaged or no archive: {said}") from error
 
 
 class _Writer:
-    """Puts files into a folder, as long as they are not too many or too large."""
+    """Writes files into a folder, up to a number and a total size."""
 
     def __init__(self, folder: Path, archive: str, budget: int) -> None:
         self.folder, self.archive, self.budget = folder, printable(archive), budget
@@ -153,7 +157,7 @@ class _Writer:
         self.read = suffixes(0)
 
     def reserve(self, size: int) -> None:
-        """Raise where one more file of ``size`` bytes is too much, before it is read."""
+        """Count one more file of ``size`` bytes before it is read. Raises :class:`DataError` if that is too much."""
         self.files += 1
         self.bytes += size
         if self.files > MAX_FILES:
@@ -165,7 +169,7 @@ class _Writer:
             )
 
     def write(self, name: str, open_it: Callable[[], IO[bytes]]) -> None:
-        """Write one file; empty where it is no image."""
+        """Write one file; an empty one if it is no image."""
         target = self.folder.joinpath(*self._parts(name))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +192,7 @@ class _Writer:
         return DataError(f"{where}, which cannot be unpacked: {error.strerror or error}; unpack it yourself")
 
     def _parts(self, name: str) -> tuple[str, ...]:
-        """Split a name in an archive; some that Windows made have backslashes."""
+        """Split a name in an archive. Some archives made on Windows have backslashes."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or parts[0] == "/" or ".." in parts or _DRIVE.match(parts[0]) or "\0" in name:
             raise DataError(f"{self.archive} holds {printable(name)!r}, which leads out of it: it is not unpacked")
@@ -199,7 +203,7 @@ def _unpack_zip(path: str, file: BinaryIO, writer: _Writer) -> int:
     left_out = 0
     with zipfile.ZipFile(file) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
-        for info in infos:  # all of them, before the first is written
+        for info in infos:  # check all before the first is written
             writer.reserve(info.file_size)
             if info.flag_bits & 1:
                 raise DataError(f"{printable(path)} needs a password: unpack it yourself")
@@ -223,15 +227,15 @@ def _unpack_tar(path: str, file: BinaryIO, writer: _Writer) -> int:
                 writer.write(member.name, partial(cast("Callable[..., IO[bytes]]", archive.extractfile), member))
             elif not member.isdir():
                 left_out += 1
-            archive.members.clear()  # type: ignore[attr-defined] # else a million are kept
+            archive.members.clear()  # type: ignore[attr-defined] # otherwise a million are kept in memory
         source.seek(archive.offset)
-        if source.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile ends without a word where a header is damaged
+        if source.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops silently at a damaged header
             raise tarfile.ReadError("a header is damaged")
     return left_out
 
 
 class _Bounded(io.RawIOBase):
-    """What a tar reads from: unpacked on the way, never past the budget, and never much of it at once."""
+    """The file that tarfile reads: decompressed on the way, never past the budget, and little at a time."""
 
     def __init__(self, path: str, file: BinaryIO, writer: _Writer) -> None:
         self.path, self.writer = printable(path), writer

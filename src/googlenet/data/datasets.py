@@ -1,4 +1,4 @@
-"""Sets that have a name, and where they are kept: each as a list of images, which ``googlenet.fetch`` writes."""
+"""Public data sets by name, and where they are stored: each as a list of images that ``googlenet.fetch`` writes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from googlenet.errors import DataError
 from googlenet.files import user_cache
 from googlenet.text import nearest
 
-# The official test images are `val` where a set has no official validation images: all but flowers102, which has
-# both, and imagenette and imagenet, which have official validation images and no test images with labels.
+# The official test images become `val`, except for flowers102, which has both, and for imagenette and imagenet, which
+# have official validation images but no test images with labels.
 NAMED = (
     "mnist", "fashion-mnist", "cifar10", "cifar100", "flowers102", "food101", "oxford-pets", "imagenette", "imagenet",
 )  # fmt: skip
@@ -19,21 +19,21 @@ BY_HAND = {
     "ILSVRC2012_devkit_t12.tar.gz from image-net.org and put them there, then --download unpacks them",
 }
 LIST = "list.csv"
-PLACE = "GOOGLENET_DATA"  # the environment variable that says where named sets are kept
+VARIABLE = "GOOGLENET_DATA"  # environment variable: the folder of named sets
 
 
 def folder_of(name: str) -> Path:
-    """Say where a named set is kept: below ``$GOOGLENET_DATA``, otherwise below the user's cache."""
-    if told := os.environ.get(PLACE):
-        return Path(told) / name
+    """Return the folder of a named set: below ``$GOOGLENET_DATA``, by default below the user's cache."""
+    if folder := os.environ.get(VARIABLE):
+        return Path(folder) / name
     cache = user_cache()
     if cache is None:
-        raise DataError(f"there is no home directory to keep {name} in: say with {PLACE} where named sets are kept")
+        raise DataError(f"there is no home directory to keep {name} in: say with {VARIABLE} where named sets are kept")
     return cache / "data" / name
 
 
 def check_fetchable(name: str) -> None:
-    """Raise :class:`DataError` where no set is called ``name``, or a folder here would be taken in its place."""
+    """Raise :class:`DataError` if no set is called ``name``, or a folder of that name would be read instead."""
     if name not in NAMED:
         raise DataError(f"{name} is none of the sets that can be fetched: {nearest(name, NAMED)}")
     if Path(name).is_dir():
@@ -41,7 +41,7 @@ def check_fetchable(name: str) -> None:
 
 
 def find_named(name: str) -> Path:
-    """Find the list of a named set. Raises :class:`DataError` when it was not fetched yet, saying how."""
+    """Return the list of a named set. Raises :class:`DataError` if it was not fetched yet."""
     folder = folder_of(name)
     if not (folder / LIST).is_file():
         raise DataError(f"{name} is not in {folder}: {BY_HAND.get(name, '--download fetches it')}")

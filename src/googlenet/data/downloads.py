@@ -1,4 +1,4 @@
-"""Images and archives by their addresses (http, https): fetched only where the user asked for it, within limits."""
+"""Images and archives from the web (http, https): fetched only if the user asked for it, within limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from googlenet.data.archives import Unpacked, unpack
 from googlenet.errors import DataError
 from googlenet.text import printable
 
-SECONDS_OF_SILENCE = 20.0  # that a server may let pass before the next bytes
+SILENCE_SECONDS = 20.0  # that a server may take before the next bytes
 MAX_SECONDS = 12 * 3600.0
 MAX_BYTES = 256 << 30  # of an archive
 MAX_IMAGE_SECONDS = 120.0
@@ -29,7 +29,7 @@ AGENT = "googlenet"
 
 
 def fetch_archive(url: str) -> Unpacked:
-    """Fetch and unpack an archive; its images are then known as ``url/…``.
+    """Fetch and unpack an archive; its images are then called ``url/…``.
 
     Raises :class:`DataError`: it cannot be fetched, is too large, or is no archive that is read.
     """
@@ -51,17 +51,17 @@ def fetch_archive(url: str) -> Unpacked:
 
 
 def fetch_image(url: str) -> io.BytesIO | Unreachable:
-    """Fetch an image; where that fails, give what says so when it is read."""
+    """Fetch an image. If that fails, return a file that raises the reason when it is read."""
     try:
         content = io.BytesIO(b"".join(_chunks(url, MAX_IMAGE_BYTES, MAX_IMAGE_SECONDS)))
     except OSError as error:
         return Unreachable(url, _reason(error))
-    content.name = url  # what messages call it
+    content.name = url  # for messages
     return content
 
 
 class Unreachable(io.RawIOBase):
-    """A file that cannot be read, which says why."""
+    """A file that raises a reason when it is read."""
 
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason
@@ -71,12 +71,12 @@ class Unreachable(io.RawIOBase):
         raise OSError(errno.EIO, self.reason)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Allow what comes before reading."""
+        """Do nothing: readers seek before they read."""
         return 0
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows an address to another one of the web, and to nothing else."""
+    """Follows redirects to http and https only."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
@@ -87,13 +87,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _chunks(url: str, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
-    """Fetch an address piece by piece. Raises :class:`OSError` whatever goes wrong."""
+    """Fetch an address in pieces. Raises :class:`OSError` for whatever goes wrong."""
     begun, there = time.monotonic(), 0
     try:
         request = urllib.request.Request(url, headers={"User-Agent": AGENT})
-        with urllib.request.build_opener(_Redirects).open(request, timeout=SECONDS_OF_SILENCE) as answer:
-            told = answer.headers.get("Content-Length", "")
-            expected = int(told) if told.isascii() and told.isdigit() else None
+        with urllib.request.build_opener(_Redirects).open(request, timeout=SILENCE_SECONDS) as answer:
+            length = answer.headers.get("Content-Length", "")
+            expected = int(length) if length.isascii() and length.isdigit() else None
             while True:
                 if max(there, expected or 0) > max_bytes:
                     raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")

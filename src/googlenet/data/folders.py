@@ -1,6 +1,6 @@
-"""What lies below folders: the images, and everything that is left out, each with the reason. Nothing is passed over.
+"""What is below folders: the images, and everything that is left out, with the reason. Nothing is silently skipped.
 
-Names only, as plain text: a million fit.
+Only names, as plain text, so millions fit.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from googlenet.images.pixels import COLOURS, suffixes
 from googlenet.text import first_few, printable
 
 _MADE_HERE = (("run.json", "checkpoints"), ("card.json", "model.onnx"))
-MAX_SUFFIXES = 8  # that a note counts one by one
+MAX_SUFFIXES_SHOWN = 8  # that a note counts one by one
 SPLIT_WORDS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something is left out: what one and several of it are called, and what to do."""
+    """Why something is left out: its name in singular and plural, and what to do."""
 
     one: str
     several: str
     advice: str = ""
 
     @property
-    def told(self) -> str:
-        """What to say of one."""
+    def text(self) -> str:
+        """The reason for one of them."""
         return f"{self.one}: {self.advice}" if self.advice else self.one
 
 
@@ -50,16 +50,21 @@ BESIDE_SPLITS = Reason("folder beside the splits", "folders beside the splits")
 
 
 def unread_for(advice: str) -> Reason:
-    """Say that images are of a kind that is not read, and what to do about it."""
+    """Return the reason for images of a format that is not read."""
     return Reason("image", "images", advice)
 
 
 class Contents:
-    """What is below some folders. ``images`` and ``unread`` (of kinds that are not read) are lists by folder.
+    """What is below some folders.
 
-    ``left_out`` are the paths of all else, by reason; ``closed`` the folders that could not be looked into, with why;
-    ``inner_splits`` the folders that hold folders named like splits. Links to folders are followed on demand only;
-    then no file, and no folder, is there twice, however many ways lead to it, and its own path goes first.
+    Attributes:
+        images, unread: paths by folder; ``unread`` are images of formats that are not read.
+        left_out: the paths of everything else, by reason.
+        closed: folders that could not be read, with the error.
+        inner_splits: folders that contain folders named like splits.
+
+    Links to folders are followed only with ``follow_links``. Then each file and folder is there once, under its own
+    path if that is among them.
     """
 
     def __init__(self, channels: int = COLOURS, *, follow_links: bool = False) -> None:
@@ -70,13 +75,13 @@ class Contents:
         self.closed: dict[str, str] = {}
         self.inner_splits: dict[str, list[str]] = {}
         self._read = suffixes(channels)
-        self._linked: deque[tuple[str, str]] = deque()  # (folder that was asked for, link below it)
-        self._real: set[str] = set()  # real paths of folders, and of files that links might lead to
+        self._linked: deque[tuple[str, str]] = deque()  # (the folder passed to add, a link below it)
+        self._real: set[str] = set()  # real paths that were seen
 
     def sub_folders(self, parent: str) -> list[str]:
-        """List the names of the folders in ``parent`` that may be classes, sorted; all else is left out."""
+        """Return the names of the folders in ``parent`` that may be classes, sorted; everything else is left out."""
         names = []
-        self._is_new(parent)  # a link to it leads to all the classes
+        self._is_new(parent)  # so that a link to it is not followed again
         for entry in self._entries(parent):
             if reason := self._reason_to_leave(entry):
                 self._leave(reason, _path(entry))
@@ -91,27 +96,27 @@ class Contents:
         return names
 
     def add(self, folders: Sequence[str]) -> None:
-        """Take in what is below ``folders``: first all that is there by its own path, then what links lead to."""
+        """Add what is below ``folders``: first everything by its own path, then what links lead to."""
         for folder in folders:
             self.images[folder], self.unread[folder] = [], []
         for folder in folders:
             self._walk(folder, folder)
         while self._linked:
             folder, link = self._linked.popleft()
-            (self._walk if os.path.isdir(link) else self._add_file)(folder, link)  # noqa: PTH112 - a link in a circle
+            (self._walk if os.path.isdir(link) else self._add_file)(folder, link)  # noqa: PTH112 - a circular link
         for every in (self.images, self.unread):
             every.update({folder: sort_paths(paths) for folder, paths in every.items()})
 
     def notes(self, root: str, *, below: str = "", unread: bool = True) -> list[str]:
-        """Say for each reason how many were left out, which of ``root``, and what to do.
+        """Return a note for each reason: how many were left out, which (relative to ``root``), and what to do.
 
-        Only ``below`` a folder; with or without the images of kinds that are ``unread``.
+        Only those ``below`` a folder; with or without ``unread`` images.
         """
-        told = []
+        notes = []
         for reason, paths in (self._every_reason() if unread else self.left_out).items():
             chosen = [path for path in paths if path.startswith(below)]
-            told += [note_of(root, reason, chosen)] if chosen else []
-        return told
+            notes += [note_of(root, reason, chosen)] if chosen else []
+        return notes
 
     def _every_reason(self) -> dict[Reason, list[str]]:
         by_advice: defaultdict[Reason, list[str]] = defaultdict(list)
@@ -136,7 +141,7 @@ class Contents:
             stack += reversed(below)
 
     def _is_new(self, place: str) -> bool:
-        """Whether a file or folder was not met before, by any way; where no links are followed there is one way."""
+        """Whether a file or folder was not seen before. Without links there is only one path to each."""
         if not self.follow_links:
             return True
         real = os.path.realpath(place)
@@ -145,7 +150,7 @@ class Contents:
         return len(self._real) > before
 
     def _add(self, folder: str, entry: os.DirEntry[str]) -> bool:
-        """Take in one entry, or leave it out; return whether it is a folder to look into."""
+        """Add one entry, or leave it out; return whether it is a folder to read."""
         if reason := self._reason_to_leave(entry):
             self._leave(reason, _path(entry))
         elif entry.is_dir(follow_symlinks=False):
@@ -175,7 +180,7 @@ class Contents:
 
     def _entries(self, directory: str) -> list[os.DirEntry[str]]:
         try:
-            with os.scandir(Path(directory)) as found:  # as Path writes it: neither "./" nor "//"
+            with os.scandir(Path(directory)) as found:  # normalised: neither "./" nor "//"
                 return sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             self.closed[directory] = error.strerror or str(error)
@@ -203,24 +208,24 @@ def _path(entry: os.DirEntry[str]) -> str:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle
+    except OSError:  # a circular link
         return False
 
 
 def _is_made_here(folder: str) -> bool:
-    """Whether a folder is a run of ``train``, or a bundle: their plots are not to be learnt."""
+    """Whether a folder is a run of ``train``, or a bundle, whose plots are not training images."""
     return any(all(os.path.exists(f"{folder}/{name}") for name in names) for names in _MADE_HERE)  # noqa: PTH110
 
 
 def note_of(root: str, reason: Reason, paths: Sequence[str]) -> str:
-    """Say how many were left out for a reason, which of ``root``, and what to do."""
+    """Return a note: how many were left out for a reason, which (relative to ``root``), and what to do."""
     what = reason.one if len(paths) == 1 else reason.several
     named = first_few(_below(root, path) for path in paths)
     kinds = Counter(filter(None, map(suffix_of, paths))).most_common()
-    counts = ", ".join(f"{printable(suffix)} {count:,}" for suffix, count in kinds[:MAX_SUFFIXES])
-    more = f" and {len(kinds) - MAX_SUFFIXES} other kinds" if len(kinds) > MAX_SUFFIXES else ""
-    told = f"{counts}{more}: {named}" if counts and reason.one in ("image", NO_IMAGE.one) else named
-    return f"left out {len(paths):,} {what} ({told})" + (f": {reason.advice}" if reason.advice else "")
+    counts = ", ".join(f"{printable(suffix)} {count:,}" for suffix, count in kinds[:MAX_SUFFIXES_SHOWN])
+    more = f" and {len(kinds) - MAX_SUFFIXES_SHOWN} other kinds" if len(kinds) > MAX_SUFFIXES_SHOWN else ""
+    shown = f"{counts}{more}: {named}" if counts and reason.one in ("image", NO_IMAGE.one) else named
+    return f"left out {len(paths):,} {what} ({shown})" + (f": {reason.advice}" if reason.advice else "")
 
 
 def _below(root: str, path: str) -> str:
@@ -228,19 +233,19 @@ def _below(root: str, path: str) -> str:
 
 
 def sort_paths(paths: Iterable[str]) -> list[str]:
-    """Sort paths alike on every system."""
+    """Sort paths in the same way on every system."""
     return sorted(paths, key=None if os.sep == "/" else lambda path: path.replace(os.sep, "/"))
 
 
-def images_below(folder: str, channels: int = COLOURS) -> list[str]:
-    """List the path of every image below ``folder`` by its suffix, sorted."""
+def images_below(folder: Path, channels: int = COLOURS) -> list[Path]:
+    """List every image below ``folder`` by its suffix, sorted; hidden files and folders are ignored."""
     contents = Contents(channels)
-    contents.add([folder])
-    return contents.images[folder]
+    contents.add([str(folder)])
+    return list(map(Path, contents.images[str(folder)]))
 
 
 def case_doubles(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Return the names that differ in case alone, together.
+    """Return groups of names that differ only in case.
 
     >>> list(case_doubles(["Cat", "cat", "dog"]))
     [('Cat', 'cat')]
@@ -249,3 +254,12 @@ def case_doubles(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for name in names:
         alike[name.casefold()].append(name)
     return (tuple(group) for group in alike.values() if len(group) > 1)
+
+
+def notes_of_case(source: Path, class_names: Iterable[str]) -> Iterator[str]:
+    """Yield a note for classes whose names differ only in capitals."""
+    for names in case_doubles(list(class_names)):
+        yield (
+            f"{printable(str(source))}: the classes {' and '.join(map(printable, names))} differ in capitals alone and "
+            "are learned as several: give them one name if they are one"
+        )

@@ -13,7 +13,7 @@ from googlenet.data.addresses import archive_suffix, is_address, is_archive, is_
 from googlenet.data.archives import Unpacked, unpack
 from googlenet.data.folders import Contents, sort_paths
 from googlenet.data.image_ids import ImageIds
-from googlenet.data.listing import SEPARATED, csv_rows
+from googlenet.data.list_lines import SEPARATED, csv_rows
 from googlenet.data.source import DataSource, to_source
 from googlenet.errors import DataError
 from googlenet.images.kinds import suffix_of

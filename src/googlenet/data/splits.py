@@ -1,4 +1,4 @@
-"""Which images are learnt from, which are held out, and the record of it: a split, a hash and a name for each image."""
+"""Which images are for training, which are held out, and the record of it: split, hash and name of each image."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from googlenet.text import csv_line, escape_surrogates, from_no_formula_path, no
 if TYPE_CHECKING:
     from googlenet.data.image_set import LabelledImage
 
-SPLITS = ("train", "val", "test")  # to learn from, to choose the best epoch by, never looked at in training
-DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were split, on cards; by name in 0.1.0
+SPLITS = ("train", "val", "test")  # for training, to choose the best epoch, never used in training
+DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were split, on cards; by file name in 0.1.0
 RECORD = "split.csv"
 COLUMNS = ("split", "sha256", "name")
-MAX_RECORD = 1 << 30  # bytes: of ten million images
-AT_ONCE = 256  # images that are hashed before it is looked whether something is to be said
-TELL_EVERY = 10.0  # seconds
-CHUNK = 1 << 20  # bytes of a file that are hashed at a time
-THREADS = 8  # that read files: more than cores, since they mostly wait
+MAX_RECORD_BYTES = 1 << 30  # of ten million images
+AT_ONCE = 256  # images that are hashed between two looks at the clock
+REPORT_SECONDS = 10.0
+CHUNK_BYTES = 1 << 20
+THREADS = 8  # more than cores, since reading files is mostly waiting
 
 
 def name_bytes(name: str) -> bytes:
-    """Encode a name; a file name that is not UTF-8 holds lone surrogates, which plain UTF-8 refuses."""
+    """Encode a name. One that is not UTF-8 has lone surrogates, which plain UTF-8 refuses."""
     return name.encode("utf-8", "surrogatepass")
 
 
@@ -46,19 +46,19 @@ def _rank(seed: int, name: str) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
-    """What is never torn: an image, or all images of a group. ``counts``: how many images of each class."""
+    """What stays together: an image, or all images of a group. ``counts``: images of each class."""
 
     members: tuple[int, ...]
     counts: Mapping[int, int]
 
 
 def draw(items: Sequence[LabelledImage], seed: int, fractions: Mapping[str, float]) -> list[str]:
-    """Draw a split for each image, within each class: the named fractions, and the rest to learn from (``train``).
+    """Draw a split for each image, within each class: the named fractions, and ``train`` for the rest.
 
-    Of a class with n images, ``fraction * n`` are held out, rounded, at least one where there are two, and never the
-    last one. Which ones is decided by a hash of ``seed`` and the name (or group) alone. Images of a group stay
-    together, which may leave the fractions as near as the groups allow; the class with the fewest groups goes first
-    (iterative stratification: Sechidis et al., *On the stratification of multi-label data*, 2011).
+    Of a class with n images, ``fraction * n`` are held out, rounded; at least one if there are two, and never the last
+    one. A hash of ``seed`` and the name (or group) decides which. Images of a group stay together, so the fractions are
+    only as close as groups allow; the class with the fewest groups goes first (iterative stratification: Sechidis et
+    al., *On the stratification of multi-label data*, 2011).
 
     >>> from googlenet.data.image_set import LabelledImage
     >>> birds = [LabelledImage(f"bird/{n}.jpg", (0,)) for n in range(12)]
@@ -80,7 +80,7 @@ def draw(items: Sequence[LabelledImage], seed: int, fractions: Mapping[str, floa
 
 
 def _units(items: Sequence[LabelledImage], seed: int) -> list[_Unit]:
-    """Give what stays together, in the order of a hash that no machine and no other image changes."""
+    """Return what stays together, in the order of a hash that depends on nothing but seed and name."""
     members: dict[tuple[bool, str], list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         members[(item.group is not None, item.group or item.name)].append(index)
@@ -89,7 +89,7 @@ def _units(items: Sequence[LabelledImage], seed: int) -> list[_Unit]:
 
 
 def _counts(items: Iterable[LabelledImage]) -> dict[int, int]:
-    """Count the images of each class; those without a label are a class of their own."""
+    """Count the images of each class. Those without a label count as a class of their own."""
     counts: dict[int, int] = {}  # a Counter for each of a million images takes seconds
     for item in items:
         for label in item.labels or (-1,):
@@ -98,11 +98,11 @@ def _counts(items: Iterable[LabelledImage]) -> dict[int, int]:
 
 
 class _HeldOut:
-    """Chooses units so that each class comes as near to its target as they allow, and leaves ``keep`` of each class."""
+    """Chooses units so that each class gets as close to its target as possible, and leaves ``keep`` of each class."""
 
     def __init__(self, units: Sequence[_Unit], targets: Mapping[int, float], keep: int) -> None:
         self.targets, self.keep = targets, keep
-        self.units: dict[_Unit, None] = {}  # those that were taken
+        self.units: dict[_Unit, None] = {}  # those that were chosen
         self.images: Counter[int] = Counter()
         by_class: dict[int, list[_Unit]] = defaultdict(list)
         for unit in units:
@@ -123,7 +123,7 @@ class _HeldOut:
         return unit not in self.units and all(self.left[label] > self.keep for label in unit.counts)
 
     def _change(self, unit: _Unit) -> float:
-        """How much farther from the targets the classes of a unit would be with it, as shares of these."""
+        """Return how much farther from their targets the classes of a unit would be with it, relative to these."""
         return sum(
             (abs(self.images[label] + count - target) - abs(self.images[label] - target)) / target
             for label, count in unit.counts.items()
@@ -138,7 +138,7 @@ class _HeldOut:
 
 
 def draw_by_name(items: Sequence[LabelledImage], seed: int, val_fraction: float) -> list[str]:
-    """Split as runs without a record did: each image, or group, by a hash of its name alone."""
+    """Split as runs of 0.1.0 did: each image, or group, by a hash of its name only."""
     limit = val_fraction * 2**64
     ranks = (int.from_bytes(_rank(seed, item.group or item.name)[:8], "big") for item in items)
     return ["val" if rank < limit else "train" for rank in ranks]
@@ -148,7 +148,7 @@ def draw_by_name(items: Sequence[LabelledImage], seed: int, val_fraction: float)
 
 
 def content_hashes(items: Sequence[LabelledImage]) -> list[str]:
-    """Give the sha256 of each file, or of the pixels where there is none; ``""`` for what cannot be read."""
+    """Return the sha256 of each file, or of the pixels if there is none; ``""`` if it cannot be read."""
     with ThreadPoolExecutor(THREADS, "hashing") as pool:
         return list(pool.map(_content_hash, items))
 
@@ -158,10 +158,10 @@ def hashes_told(
     hashes: Callable[[Sequence[LabelledImage]], list[str]] = content_hashes,
     streams: int = AT_ONCE,
 ) -> list[str]:
-    """Hash ``streams`` images after another, and say on stderr that it is done and how far it is, where it lasts."""
+    """Hash images, ``streams`` at a time. If it takes long, progress is printed on stderr."""
     found: list[str] = []
     while len(found) < len(items):
-        until = time.monotonic() + TELL_EVERY
+        until = time.monotonic() + REPORT_SECONDS
         with stage(f"hashing {len(items):,} images, to know them again: {len(found):,} done"):
             while len(found) < len(items) and time.monotonic() < until:
                 found += hashes(items[len(found) : len(found) + streams])
@@ -177,9 +177,9 @@ def _content_hash(item: LabelledImage) -> str:
         return digest.hexdigest()
     try:
         with open_regular(item.path) as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
-    except (OSError, ValueError):  # a ValueError of a name that no file can have
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return ""
     return digest.hexdigest()
 
@@ -189,7 +189,7 @@ def _content_hash(item: LabelledImage) -> str:
 
 @dataclass(frozen=True)
 class Recorded:
-    """An image of a run: its split, the sha256 of its content ("" where it could not be read), its name."""
+    """An image of a run: its split, the sha256 of its content ("" if it could not be read), its name."""
 
     split: str
     sha256: str
@@ -197,7 +197,7 @@ class Recorded:
 
 
 def record_of(splits: Mapping[str, Sequence[LabelledImage]], hashes: Iterable[str]) -> bytes:
-    """Write the images of each split, in their order, with their ``hashes``, in the same order: split.csv."""
+    """Return split.csv: the images of each split, in order, with their ``hashes``, in the same order."""
     lines = [csv_line(COLUMNS)]
     pairs = ((split, item) for split, items in splits.items() for item in items)
     for (split, item), sha256 in zip(pairs, hashes, strict=True):
@@ -206,10 +206,10 @@ def record_of(splits: Mapping[str, Sequence[LabelledImage]], hashes: Iterable[st
 
 
 def read_record(path: Path, sha256: str) -> list[Recorded]:
-    """Read split.csv of a run. Raises :class:`DataError` where it is not the one whose hash its card has."""
+    """Read split.csv of a run. Raises :class:`DataError` if its hash is not the one on the card."""
     try:
         with open_regular(path) as file:
-            content = file.read(MAX_RECORD)
+            content = file.read(MAX_RECORD_BYTES)
     except OSError as error:
         why = f"{printable(str(path))} cannot be read: {error.strerror or error}"
         raise DataError(f"{why}; put back the file that was there, or train again") from error
@@ -227,7 +227,7 @@ def read_record(path: Path, sha256: str) -> list[Recorded]:
 
 
 class Record:
-    """Knows the images of a run again: by content, and by name where copies of one are in several splits."""
+    """Recognises the images of a run: by content, and by name if copies of one are in several splits."""
 
     def __init__(self, rows: Sequence[Recorded]) -> None:
         self.rows = rows
@@ -237,10 +237,10 @@ class Record:
                 self._by_hash[row.sha256].append(row)
 
     def split_of(self, item: LabelledImage, sha256: str, given: str = "") -> str | None:
-        """Say in which split an image is; ``None`` where the run has no such image.
+        """Return the split of an image in the run; ``None`` if the run has no such image.
 
-        Of several with its content, those that have its name tell, then the one in the split that DATA has ``given``;
-        an image that was learnt from under any other name was learnt from.
+        If copies of it are in several splits, those with its name count, then the one in the split that DATA has
+        ``given``; otherwise train before val before test.
         """
         same = self._by_hash.get(sha256, []) if sha256 else []
         name = escape_surrogates(item.name)
@@ -250,10 +250,10 @@ class Record:
     def order(
         self, items: Sequence[tuple[str, LabelledImage]], hashes: Sequence[str]
     ) -> tuple[list[int | None], list[int]]:
-        """Find the image of each row among ``items``, each with the split that DATA gives it, or "".
+        """Find the image of each row among ``items``, each with its split in DATA, or "".
 
-        Returns an index for each row, ``None`` where there is none, and the indices that no row has. An image that
-        could not be read is known by its name.
+        Returns an index for each row, ``None`` if there is none, and the indices that no row has. An image that could
+        not be read is recognised by its name.
         """
         found: list[int | None] = [None] * len(self.rows)
         left = list(range(len(items)))
@@ -270,7 +270,7 @@ class Record:
         return found, left
 
 
-# By what an image is known again, the surest first.
+# What an image is recognised by, the surest first.
 _KEYS: tuple[Callable[[Recorded], tuple[str, ...]], ...] = (
     lambda row: (row.split, row.sha256, row.name),
     lambda row: (row.sha256, row.name),

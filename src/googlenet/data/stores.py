@@ -1,6 +1,6 @@
 """Images in object stores, by their addresses: ``s3://bucket/folder``, ``gs://bucket/a.jpg``. Through pyarrow.
 
-Where a store is and who asks is said as its own tools are told: AWS_PROFILE, AWS_ENDPOINT_URL, …
+Endpoints and credentials come from the usual environment variables: AWS_PROFILE, AWS_ENDPOINT_URL, …
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from googlenet.images.pixels import COLOURS, suffixes
 from googlenet.text import printable
 
 SCHEMES = ("s3", "gs", "file")
-MAX_ERROR = 240  # characters of what a store says of itself
+MAX_ERROR_LENGTH = 240  # characters of an error of a store
 
 
 def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], object] = lambda note: None) -> list[str]:
-    """List the addresses of the images below one, by their suffix, sorted; or the one of a file itself.
+    """Return the addresses of the images below one, by their suffix, sorted; or the address itself if it is a file.
 
-    What else is there is left out, as of a folder, and told to ``tell``, a sentence for each reason.
+    Whatever else is there is left out, as in a folder, and told to ``tell``, one sentence for each reason.
 
     Raises:
-        DataError: nothing there, a store that cannot be reached or does not let us in, or that we do not know.
-        MissingExtraError: pyarrow is not there.
+        DataError: nothing there; an unknown kind of store, or one that cannot be reached or denies access.
+        MissingExtraError: pyarrow is not installed.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -61,7 +61,7 @@ def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], ob
 
 @contextmanager
 def opened(address: str) -> Iterator[BinaryIO]:
-    """Open a file for reading anywhere in it. Raises :class:`FileNotFoundError`, or as :func:`stored_below` does."""
+    """Open a file with random access. Raises :class:`FileNotFoundError`, or what :func:`stored_below` raises."""
     with _reaching(address) as (system, path):
         on_this_disk = address.startswith("file://")
         with open_regular(path) if on_this_disk else system.open_input_file(path) as file:
@@ -82,7 +82,7 @@ def _reason_to_leave(below: str, known: frozenset[str]) -> Reason | None:
 
 @contextmanager
 def _reaching(address: str) -> Iterator[tuple[Any, str]]:
-    """Give the store of an address and the path in it; what it says when that goes wrong becomes one line."""
+    """Yield the store of an address and the path in it; its errors become one line."""
     matched = ADDRESS.fullmatch(address)
     scheme, path = matched.groups() if matched else ("", "")
     if scheme not in SCHEMES:
@@ -96,8 +96,8 @@ def _reaching(address: str) -> Iterator[tuple[Any, str]]:
         raise
     except OSError as error:
         raise DataError(
-            f"{address} cannot be reached ({printable(str(error))[:MAX_ERROR]}): check the address, the network and "
-            f"the credentials {_CREDENTIALS[scheme]}"
+            f"{address} cannot be reached ({printable(str(error))[:MAX_ERROR_LENGTH]}): check the address, the network "
+            f"and the credentials {_CREDENTIALS[scheme]}"
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from googlenet.data.addresses import is_address
 from googlenet.data.image_ids import ROW, Named
-from googlenet.data.stores import MAX_ERROR, opened
+from googlenet.data.stores import MAX_ERROR_LENGTH, opened
 from googlenet.errors import DataError, MissingExtraError
 from googlenet.files import NotARegularFileError, open_regular
 from googlenet.text import nearest, printable
@@ -70,7 +70,7 @@ def _beside(table: str, path: str) -> str:
 
 
 def read_rows(table: str, column: str, ids: Sequence[str]) -> Iterator[BinaryIO]:
-    """Read the rows of these ids, which are in order; only the row groups that have one of them."""
+    """Yield the bytes of the rows with these ids, which are in order. Only row groups that have one are read."""
     wanted = {int(id_.rpartition(ROW)[2]): id_ for id_ in ids}
     with _open(table) as file:
         first = 0
@@ -103,4 +103,4 @@ def _open(table: str) -> Iterator[Any]:
     except NotARegularFileError as error:
         raise DataError(f"{table} {error.strerror}") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{table} cannot be read as Parquet: {printable(str(error))[:MAX_ERROR]}") from error
+        raise DataError(f"{table} cannot be read as Parquet: {printable(str(error))[:MAX_ERROR_LENGTH]}") from error

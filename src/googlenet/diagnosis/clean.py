@@ -1,4 +1,4 @@
-"""``clean``: a copy of some data without what can be cured, in a new folder or as a list. The source stays as it is."""
+"""``googlenet.clean``: a copy of a data set without what can be fixed, as a folder or a list. DATA never changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from googlenet.data.addresses import is_archive, is_url
-from googlenet.data.image_set import open_data
+from googlenet.data.opening import open_data
 from googlenet.diagnosis.doctor import BATCH, REPORT, SPLITS, same_images
 from googlenet.diagnosis.facts import SUFFIXES_OF, ImageFacts
 from googlenet.diagnosis.findings import CHECKS, Findings
@@ -30,7 +30,7 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Action:
-    """What was done with one image: ``copied``, ``renamed``, ``turned`` (upright) or ``left out``, and why."""
+    """What was done to an image: ``copied``, ``listed``, ``renamed``, ``turned`` upright or ``left out``, and why."""
 
     name: str
     done: str
@@ -40,40 +40,49 @@ class Action:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A clean copy at ``path``, and what was done with every image, as in the ``report`` beside it.
+    """A clean copy at ``path``, and what was done with every image, which the file ``report`` says, too.
 
-    ``refusal`` is why ``train`` does not take it even so.
+    ``refusal`` is why ``train`` still does not accept it, if so.
     """
 
     path: Path
     report: Path
-    deeds: tuple[Action, ...]
+    actions: tuple[Action, ...]
     refusal: str | None
 
     def counts(self) -> dict[str, int]:
-        """How many images had each done to them."""
-        return dict(Counter(deed.done for deed in self.deeds))
+        """How many images were copied, renamed, turned, left out."""
+        return dict(Counter(action.done for action in self.actions))
 
 
 def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, int], None] | None = None) -> Cleaned:
-    """Write a clean copy of what was examined to the new folder ``out``, or a list of it where ``out`` ends in .csv.
+    """Write a clean copy of the data that ``doctor`` read. The data itself never changes.
 
-    Left out are images that cannot be read; of copies all but one, which is the one in test or val if there is one
-    (so that what is measured on stays what it was); and all copies of an image that is in several classes. In a
-    folder, images named for another format are renamed, and those that only EXIF turns upright are written anew
-    as they are seen (JPEG in quality 95, others as PNG). All else is copied byte by byte.
+    Left out are images that cannot be read; copies of an image except one, which is the one in test or val if there is
+    one (so that metrics stay comparable); and all copies of an image that is in several classes. In a folder, images
+    with the suffix of another format are renamed, and those that only EXIF turns upright are written upright (JPEG in
+    quality 95, others as PNG). All others are copied byte by byte.
 
-    Where it is the names that decide what is held out, a renamed image may change sides; in a list none does.
+    If names decide what is held out, a renamed image may change its split; in a list none does.
 
-    The copy is whole or absent, and ``doctor.json`` in it (beside a list: named after it) says what was done.
+    Args:
+        findings: what :func:`googlenet.doctor` returned.
+        out: a new folder, or a list if it ends in ``.csv``. It is whole or absent, and ``doctor.json`` in it (beside a
+            list: named after it) says what was done.
+        progress: called with the name of the stage, the number of images done, and of all images.
 
     Raises:
-        DataError: ``out`` is not empty or lies inside the data; images without files, or without a folder to be in.
+        DataError: ``out`` is not empty or lies inside the data; images have no files, or no class to name a folder by.
         RunError, DiskFullError: ``out`` could not be written.
+
+    ::
+
+        cleaned = googlenet.clean(googlenet.doctor("photos/"), "clean/")
+        cleaned.counts()  # {"copied": 412, "left out": 3, "renamed": 1}
     """
     out = Path(out)
     check_apart(findings.data, out)
-    kept, deeds = _sorted_out(findings)
+    kept, actions = _sorted_out(findings)
     as_list = out.suffix.lower() == LIST
     report = _report_beside(out) if as_list else out / REPORT
     plan = {} if as_list else _places(findings, kept)
@@ -82,21 +91,21 @@ def clean(findings: Findings, out: str | Path, *, progress: Callable[[str, int, 
     try:
         fresh.mkdir(parents=True)
         if as_list:
-            deeds += [Action(printable(seen.entry.name), "listed", None) for seen in kept]
+            actions += [Action(printable(seen.entry.name), "listed", None) for seen in kept]
             (fresh / out.name).write_text(_list_of(kept), "utf-8")
         else:
-            deeds += list(_copy(plan, fresh, progress))
-        (fresh / report.name).write_text(_report(findings, deeds), "utf-8")
+            actions += list(_copy(plan, fresh, progress))
+        (fresh / report.name).write_text(_report(findings, actions), "utf-8")
         _move(fresh, out, report if as_list else None)
     except OSError as error:
         raise write_error(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Cleaned(out, report, tuple(deeds), _refusal(findings, None if as_list else out))
+    return Cleaned(out, report, tuple(actions), _refusal(findings, None if as_list else out))
 
 
 def check_apart(data: str | Path, out: Path) -> None:
-    """Raise :class:`DataError` where no clean copy of ``data`` may be written to ``out``."""
+    """Raise :class:`DataError` if no clean copy of ``data`` can be written to ``out``."""
     if Path(data).is_dir() and out.resolve().is_relative_to(Path(data).resolve()):
         raise DataError(f"--fix {out} lies inside {data}, which is never written to: choose a place outside of it")
     as_list = out.suffix.lower() == LIST
@@ -105,10 +114,10 @@ def check_apart(data: str | Path, out: Path) -> None:
             f"--fix {out}: a list cannot name what lies in {printable(str(data))}, which is unpacked while this runs: "
             "give a folder"
         )
-    already_exists_error = [place for place in (out, _report_beside(out)) if as_list and place.exists()]
-    if already_exists_error or (out.exists() and not as_list and not _is_empty_folder(out)):
+    existing = [place for place in (out, _report_beside(out)) if as_list and place.exists()]
+    if existing or (out.exists() and not as_list and not _is_empty_folder(out)):
         raise DataError(
-            f"--fix {out}: {already_exists_error[0] if already_exists_error else out} is there already: "
+            f"--fix {out}: {existing[0] if existing else out} is there already: "
             f"give a new or empty folder, or a new file that ends in {LIST}"
         )
 
@@ -125,7 +134,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 def _move(fresh: Path, out: Path, report: Path | None) -> None:
-    """Put under its name what is now whole: the folder itself, or the list, after the report that goes beside it."""
+    """Rename what is now whole: the folder, or the report and then the list."""
     if report is not None:
         (fresh / report.name).rename(report)
         (fresh / out.name).rename(out)
@@ -136,7 +145,7 @@ def _move(fresh: Path, out: Path, report: Path | None) -> None:
 
 
 def _refusal(findings: Findings, folder: Path | None) -> str | None:
-    """Say why ``train`` does not take the clean copy; of a list, what was said of the data and no copying fixes."""
+    """Return why ``train`` refuses the clean copy; of a list, what is wrong with the data that copying does not fix."""
     if folder is None:
         lasting = (one for one in findings.items if CHECKS[one.kind].harms and not CHECKS[one.kind].fixed)
         return next((one.detail for one in lasting), None)
@@ -149,20 +158,20 @@ def _refusal(findings: Findings, folder: Path | None) -> str | None:
 
 def _sorted_out(findings: Findings) -> tuple[list[ImageFacts], list[Action]]:
     """Decide which images stay."""
-    deeds = [Action(found.names[0], "left out", None, found.detail) for found in findings.of("unreadable")]
+    actions = [Action(found.names[0], "left out", None, found.detail) for found in findings.of("unreadable")]
     out: dict[str, str] = {}
     for group in same_images(findings.facts):
         if len({seen.entry.classes for seen in group}) > 1:
             out |= {seen.entry.name: "the same image is in several classes" for seen in group}
         else:
-            kept = max(group, key=lambda seen: _importance(seen.entry.split))
-            why = f"the same image as {printable(kept.entry.name)}"
-            out |= {seen.entry.name: why for seen in group if seen is not kept}
-    deeds += [Action(printable(name), "left out", None, why) for name, why in out.items()]
-    kept_looks = [seen for seen in findings.facts if seen.entry.name not in out]
-    if not any(isinstance(seen.entry.source, Path) for seen in kept_looks):
+            best = max(group, key=lambda seen: _importance(seen.entry.split))
+            why = f"the same image as {printable(best.entry.name)}"
+            out |= {seen.entry.name: why for seen in group if seen is not best}
+    actions += [Action(printable(name), "left out", None, why) for name, why in out.items()]
+    kept = [seen for seen in findings.facts if seen.entry.name not in out]
+    if not any(isinstance(seen.entry.source, Path) for seen in kept):
         raise DataError(f"{findings.data} has no image files that could be kept: there is nothing to copy")
-    return kept_looks, deeds
+    return kept, actions
 
 
 def _importance(split: str) -> int:
@@ -173,7 +182,7 @@ def _importance(split: str) -> int:
 
 
 def _places(findings: Findings, kept: list[ImageFacts]) -> dict[str, ImageFacts]:
-    """Give every image its place in the copy, with the suffix of what will be in it, and no two the same."""
+    """Return the place of every image in the copy, with the suffix of its format, no two the same."""
     in_folder = Path(findings.data).is_dir()
     taken = {seen.entry.name.casefold() for seen in kept}
     plan: dict[str, ImageFacts] = {}
@@ -187,7 +196,7 @@ def _places(findings: Findings, kept: list[ImageFacts]) -> dict[str, ImageFacts]
 
 
 def _listed_place(seen: ImageFacts) -> str:
-    """Say where an image goes that lies anywhere: in the folder of its class."""
+    """Return where an image of a list goes: into the folder of its class."""
     classes = seen.entry.classes
     if len(classes) != 1 or classes[0] in ("", ".", "..") or {"/", "\\", "\0"} & set(classes[0]):
         raise DataError(
@@ -198,7 +207,7 @@ def _listed_place(seen: ImageFacts) -> str:
 
 
 def _free(place: PurePosixPath, suffix: str, taken: set[str]) -> PurePosixPath:
-    """Return ``place`` with this suffix, and a number where another image has that name already."""
+    """Return ``place`` with this suffix, and a number if another image has that name already."""
     candidate, number = place.with_name(fitting_name(place.stem, suffix)), 0
     while candidate.as_posix().casefold() in taken:
         number += 1
@@ -216,9 +225,9 @@ def _copy(
 ) -> Iterator[Action]:
     done = 0
     for batch in in_batches(lambda planned: _write(fresh, *planned), plan.items(), BATCH):
-        for _, deed in batch:
-            assert isinstance(deed, Action)
-            yield deed
+        for _, action in batch:
+            assert isinstance(action, Action)
+            yield action
         done += len(batch)
         if progress:
             progress("copying images", done, len(plan))
@@ -229,8 +238,8 @@ def _write(fresh: Path, place: str, seen: ImageFacts) -> Action:
     assert isinstance(source, Path)
     try:
         content = _upright(seen, source) if seen.turned else _bytes_of(source)
-    except (OSError, ImageError) as error:  # it was whole a moment ago
-        raise DataError(f"{printable(name)} cannot be read any more: it changed while it was examined") from error
+    except (OSError, ImageError) as error:  # doctor could read it
+        raise DataError(f"{printable(name)} cannot be read any more: it changed since doctor read it") from error
     target = fresh / place
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
@@ -275,6 +284,6 @@ def _is_utf8(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)  # how Python holds bytes that are not
 
 
-def _report(findings: Findings, deeds: list[Action]) -> str:
-    ordered = [asdict(deed) for deed in sorted(deeds, key=lambda deed: deed.name)]
+def _report(findings: Findings, actions: list[Action]) -> str:
+    ordered = [asdict(action) for action in sorted(actions, key=lambda action: action.name)]
     return json_text({**findings.to_dict(), "done": ordered}, indent=2) + "\n"

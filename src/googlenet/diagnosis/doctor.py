@@ -1,4 +1,4 @@
-"""``doctor``: look at every image of some data, and list everything that is wrong with them."""
+"""``googlenet.doctor``: read every image of a data set, and list everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from googlenet.data.folders import Contents
-from googlenet.data.image_set import LabelledData, open_data
+from googlenet.data.image_set import LabelledData
+from googlenet.data.opening import open_data
 from googlenet.data.source import DataSource, to_source
 from googlenet.diagnosis.facts import SUFFIXES_OF, Entry, ImageFacts, look
 from googlenet.diagnosis.findings import CHECKS, Finding, Findings
@@ -25,13 +26,13 @@ from googlenet.text import printable
 
 SPLITS = ("train", "val", "test")
 REPORT = "doctor.json"  # what a clean copy holds beside its images
-TINY = 32  # pixels of the shorter side
-FEW = 10  # images of a class to learn from
-IMBALANCED = 10.0
-CROPPED = 0.25  # of the area, lost to the centre crop
-OFTEN = 0.1  # the share of images from which on the crop is worth a word
+MIN_SIDE_PIXELS = 32  # a shorter side below this is tiny
+MIN_CLASS_IMAGES = 10  # for training
+MAX_CLASS_RATIO = 10.0  # of the largest class to the smallest
+MAX_CROP_LOSS = 0.25  # of the area, cut off by the centre crop
+MIN_CROPPED_SHARE = 0.1  # of the images: below this, the crop is not reported
 BATCH = 64
-NEAR_AT_MOST = 10_000  # pairs
+MAX_NEAR_PAIRS = 10_000
 Progress = Callable[[str, int, int], None]
 
 
@@ -42,16 +43,17 @@ def doctor(
     image_size: int | None = None,
     progress: Progress | None = None,
 ) -> Findings:
-    """Look at every image and list all that is wrong with them, whether or not ``train`` would take them.
+    """Read every image and list everything that is wrong, whether or not ``train`` would accept the data.
 
     Args:
-        data: what ``train`` takes, or a folder that it refuses.
-        seed: as in training: where DATA has no ``val/``, it decides which images are held out.
-        image_size: also name the images that are smaller than this, in pixels of the shorter side.
-        progress: called with what is being done, how much of it is done, and how much there is.
+        data: what ``train`` takes, or a folder that it refuses; never changed.
+        seed: as in training: if DATA has no ``val/``, it decides which images are held out.
+        image_size: also report images whose shorter side has fewer pixels.
+        progress: called with the name of the stage, the number of items done, and of all items.
 
     Raises:
         DataError: there is no such folder.
+        MissingExtraError: the ``train`` extra is not installed.
 
     ::
 
@@ -94,9 +96,9 @@ def doctor(
 
 @dataclass(frozen=True)
 class _Layout:
-    """``classes`` of each split, those without images too; ``refusal`` is what ``train`` would say.
+    """``classes`` of each split, including those without images; ``refusal`` is the error that ``train`` would raise.
 
-    ``ignored`` says of each file or folder that is passed over why.
+    ``ignored`` maps each file or folder that is not read to the reason.
     """
 
     entries: list[Entry]
@@ -130,7 +132,7 @@ def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
 
 
 def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
-    """Take the folders as they are where ``train`` refuses them: then no image is held out unless it lies in val/."""
+    """Read the folders of data that ``train`` refuses. No image is held out then, except those in val/ and test/."""
     splits = [name for name in SPLITS if (root / name).is_dir()] if (root / "train").is_dir() else [""]
     contents = Contents(follow_links=follow_links)
     classes = {split: tuple(contents.sub_folders(str(root / split))) for split in splits}
@@ -146,12 +148,12 @@ def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
 
 
 def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[str, str]:
-    """Say of all that lies in the folder and is not among the images, but for our own report, why that is."""
+    """Return why each file in the folder that is not among the images is not read, except our own report."""
     contents = Contents(follow_links=follow_links)
     contents.add([str(root)])
     found = dict.fromkeys(contents.images[str(root)], "not in the folder of a class")
     found |= {path: f"not of a kind that is read: {advice_for(path)}" for path in contents.unread[str(root)]}
-    found |= {path: reason.told for reason, paths in contents.left_out.items() for path in paths}
+    found |= {path: reason.text for reason, paths in contents.left_out.items() for path in paths}
     named = {Path(path).relative_to(root).as_posix(): why for path, why in sorted(found.items())}
     taken = {REPORT}.union(*({entry.name, *map(str, PurePosixPath(entry.name).parents)} for entry in entries))
     return {name: why for name, why in named.items() if name not in taken}
@@ -184,13 +186,13 @@ def _of_classes(layout: _Layout) -> Iterator[Finding]:
     learnt = counts["train"] if "train" in layout.classes else counts[""]
     names = sorted({name for names in layout.classes.values() for name in names})
     for name in names:
-        if 0 < learnt[name] < FEW:
-            yield Finding("small_class", (printable(name),), f"{learnt[name]} images to learn from")
+        if 0 < learnt[name] < MIN_CLASS_IMAGES:
+            yield Finding("small_class", (printable(name),), f"{learnt[name]} images for training")
         if "val" in layout.classes and learnt[name] and not counts["val"][name]:
-            yield Finding("small_class", (printable(name),), "none is held out: how well it is known stays untold")
+            yield Finding("small_class", (printable(name),), "none is held out, so its accuracy cannot be measured")
     if learnt:
         (most, many), (least, few) = learnt.most_common()[0], learnt.most_common()[-1]
-        if many > IMBALANCED * few:
+        if many > MAX_CLASS_RATIO * few:
             detail = f"{many:,} of {printable(most)}, {few:,} of {printable(least)}: {many / few:.0f} to 1"
             yield Finding("imbalance", (printable(most), printable(least)), detail)
     alike = defaultdict(list)
@@ -198,11 +200,11 @@ def _of_classes(layout: _Layout) -> Iterator[Finding]:
         alike[_stem(name)].append(name)
     for group in alike.values():
         if len(group) > 1:
-            yield Finding("similar_names", tuple(map(printable, group)), " and ".join(_told_apart(group)))
+            yield Finding("similar_names", tuple(map(printable, group)), " and ".join(_distinguishable(group)))
 
 
-def _told_apart(names: list[str]) -> Iterator[str]:
-    """Write names so that a reader sees in what they differ: accents may be letters of their own (NFD), or not."""
+def _distinguishable(names: list[str]) -> Iterator[str]:
+    """Write names so that a reader sees how they differ: accents may be separate characters (NFD), or not (NFC)."""
     written_alike = Counter(unicodedata.normalize("NFC", name) for name in names)
     for name in names:
         nfc = unicodedata.normalize("NFC", name)
@@ -211,7 +213,7 @@ def _told_apart(names: list[str]) -> Iterator[str]:
 
 
 def _stem(name: str) -> str:
-    """Give what is left of a class's name without case, NFC or NFD, blanks, hyphens and the ending of a plural."""
+    """Return a class name without case, Unicode form, blanks, hyphens and the ending of a plural."""
     plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name).casefold()) or name
     return re.sub(r"(?<=..[^s])(es|s)$", "", plain)
 
@@ -222,7 +224,7 @@ def _of_images(facts: list[ImageFacts], image_size: int | None) -> Iterator[Find
         name = (printable(seen.entry.name),)
         if seen.blank:
             yield Finding("blank", name, "")
-        if min(seen.width, seen.height) < max(TINY, image_size or 0):
+        if min(seen.width, seen.height) < max(MIN_SIDE_PIXELS, image_size or 0):
             yield Finding("tiny", name, f"{seen.width}×{seen.height} pixels")
         if seen.turned:
             yield Finding("turned", name, "")
@@ -237,7 +239,7 @@ def _of_images(facts: list[ImageFacts], image_size: int | None) -> Iterator[Find
 
 
 def _of_depths(facts: list[ImageFacts]) -> Iterator[Finding]:
-    """Say which values ``train`` would take for black and white, and which images have others."""
+    """Report which values ``train`` would use as black and white, and which images have values outside."""
     silent = [seen for seen in facts if seen.values and seen.value_range is None]
     learnt = [seen for seen in silent if seen.entry.split in ("train", "")]
     common = joined(seen.values for seen in learnt or silent if seen.values)
@@ -258,8 +260,8 @@ def _of_shapes(facts: list[ImageFacts]) -> Iterator[Finding]:
         return
     sides = np.array([(seen.width, seen.height) for seen in facts])
     lost = 1 - sides.min(axis=1) / sides.max(axis=1)
-    much = np.flatnonzero(lost > CROPPED)
-    if len(much) > OFTEN * len(facts):
+    much = np.flatnonzero(lost > MAX_CROP_LOSS)
+    if len(much) > MIN_CROPPED_SHARE * len(facts):
         yield Finding(
             "crop_loss",
             tuple(printable(facts[i].entry.name) for i in much),
@@ -269,7 +271,7 @@ def _of_shapes(facts: list[ImageFacts]) -> Iterator[Finding]:
 
 
 def same_images(facts: Iterable[ImageFacts]) -> list[list[ImageFacts]]:
-    """Give the groups of two and more with the same pixels, by name."""
+    """Return the groups of two and more images with the same pixels, by name."""
     groups = defaultdict(list)
     for seen in sorted(facts, key=lambda seen: seen.entry.name):
         groups[seen.pixels].append(seen)
@@ -285,7 +287,7 @@ def _copies(facts: list[ImageFacts]) -> Iterator[Finding]:
 
 
 def _relations(group: list[ImageFacts]) -> list[tuple[str, str]]:
-    """Say what copies of an image are to each other: in several classes, or splits, or mere copies."""
+    """Return how copies of an image are related: in several classes, in several splits, or mere copies."""
     classes = sorted({", ".join(seen.entry.classes) or "no class" for seen in group})
     splits = [split for split in SPLITS if any(seen.entry.split == split for seen in group)]
     found = []
@@ -297,18 +299,18 @@ def _relations(group: list[ImageFacts]) -> list[tuple[str, str]]:
 
 
 def _near_copies(facts: list[ImageFacts], progress: Callable[[int, int], None]) -> Iterator[Finding]:
-    # Those of one colour, or of too few pixels for so many bits, look like any other such.
-    telling = [seen for seen in facts if not seen.blank and min(seen.width, seen.height) >= TINY]
-    # One of each image and split stands for its copies.
+    # Images of one colour, or with fewer pixels than the hash needs, look like any other such image.
+    telling = [seen for seen in facts if not seen.blank and min(seen.width, seen.height) >= MIN_SIDE_PIXELS]
+    # One image of each group of copies in a split is enough.
     some = list({(seen.pixels, seen.entry.split): seen for seen in reversed(telling)}.values())[::-1]
     if not some:
         return
-    pairs = near_pairs(np.stack([seen.phash for seen in some]), NEAR_AT_MOST, progress)
+    pairs = near_pairs(np.stack([seen.phash for seen in some]), MAX_NEAR_PAIRS, progress)
     for distance, i, j in pairs:
         if some[i].pixels == some[j].pixels:
             continue
         names = (printable(some[i].entry.name), printable(some[j].entry.name))
-        full = f"; only the first {NEAR_AT_MOST:,} pairs were kept" if len(pairs) == NEAR_AT_MOST else ""
+        full = f"; only the first {MAX_NEAR_PAIRS:,} pairs were kept" if len(pairs) == MAX_NEAR_PAIRS else ""
         for kind, where in _relations([some[i], some[j]]):
             alike = f"{distance} of 256 bits differ{full}"
             yield Finding(f"near_{kind}", names, f"{where}: {alike}" if where else alike)

@@ -1,4 +1,4 @@
-"""One image → what the doctor keeps of it: its size, format, hashes. Nothing that grows with its pixels."""
+"""One image → the facts that ``doctor`` keeps: size, format, hashes. Nothing that grows with the number of pixels."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from googlenet.images.decode import decode, opened
 from googlenet.images.pixels import Pixels
 
 HASH_SIDE = 16  # the perceptual hash has 16 × 16 bits
-HASHED_PIXELS = 1 << 24  # of an image as large as this or larger every second pixel, or fewer, is hashed
-SAMPLED = 256  # pixels a side that colour and contrast are told from
-BLANK = 2.0  # standard deviation of the grey levels of an image that shows nothing, 0 to 127
+MAX_HASHED_PIXELS = 1 << 24  # of a larger image every second pixel, or fewer, is hashed
+SAMPLED_SIDE = 256  # pixels of a side that colour and contrast are computed from
+BLANK_DEVIATION = 2.0  # grey levels (0 to 127): the largest standard deviation of an image that shows nothing
 CHUNK = 1 << 20
 SUFFIXES_OF = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),  # a JPEG with further images behind it, as telephones write it
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),  # a JPEG followed by further images, as phones write it
     "PNG": (".png",),
     "WEBP": (".webp",),
     "BMP": (".bmp",),
@@ -37,7 +37,7 @@ SUFFIXES_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image to look at. ``name`` is its place below DATA; ``split`` is empty where there is none yet."""
+    """An image to read. ``name`` is its path below DATA; ``split`` is empty if there is none yet."""
 
     name: str
     source: Path | Pixels
@@ -47,13 +47,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What was seen of an image. ``file`` and ``pixels`` are sha256, of its bytes and as decoded.
+    """What was measured of an image. ``file`` and ``pixels`` are sha256 of its bytes, and of its decoded pixels.
 
-    ``phash`` (32,) uint8 holds the 256 bits of its perceptual hash. ``format`` is Pillow's name, empty where there
-    is no file.
+    ``phash`` (32,) uint8 has the 256 bits of its perceptual hash. ``format`` is Pillow's name, empty if there is no
+    file.
 
-    Of an image deeper than 8 bits ``values`` are the lowest and the highest, and ``value_range`` what its file says is
-    black and white, ``None`` where it does not. ``ignored_profile`` says why its colour profile is not applied.
+    Of an image deeper than 8 bits, ``values`` are the lowest and the highest, and ``value_range`` black and white
+    according to its file, ``None`` if it does not say. ``ignored_profile`` is why its colour profile is not applied.
     """
 
     entry: Entry
@@ -72,7 +72,7 @@ class ImageFacts:
 
 
 def look(entry: Entry) -> ImageFacts:
-    """Look at one image. Raises :class:`ImageError` when it cannot be read."""
+    """Read one image. Raises :class:`ImageError` if it cannot be read."""
     source = entry.source
     kind, turned, file = "", False, b""
     values = value_range = ignored_profile = None
@@ -87,12 +87,12 @@ def look(entry: Entry) -> ImageFacts:
     else:
         pixels = source
     height, width = pixels.shape[:2]
-    step = max(1, min(height, width) // SAMPLED)
+    step = max(1, min(height, width) // SAMPLED_SIDE)
     some = pixels[::step, ::step].astype(np.int16)
     return ImageFacts(
         entry, width, height, kind, turned,
         grey=bool((some == some[:, :, :1]).all()),
-        blank=bool(some.std(axis=(0, 1)).max() < BLANK),
+        blank=bool(some.std(axis=(0, 1)).max() < BLANK_DEVIATION),
         file=file,
         pixels=_sha256_of(pixels),
         phash=_perceptual_hash(pixels),
@@ -103,7 +103,7 @@ def look(entry: Entry) -> ImageFacts:
 
 
 def _perceptual_hash(pixels: Pixels) -> Pixels:
-    step = math.isqrt(pixels.shape[0] * pixels.shape[1] // HASHED_PIXELS) + 1  # a copy of all would cost too much
+    step = math.isqrt(pixels.shape[0] * pixels.shape[1] // MAX_HASHED_PIXELS) + 1  # copying all would cost too much
     image = Image.fromarray(np.ascontiguousarray(pixels[::step, ::step]))
     return np.packbits(imagehash.phash(image, HASH_SIDE).hash)
 

@@ -1,4 +1,4 @@
-"""Perceptual hashes → pairs of images that look nearly the same, for 100,000 of them and more."""
+"""Perceptual hashes → pairs of images that look nearly the same, for 100,000 images and more."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-# Of 256 bits of imagehash.phash. Measured in docs/decisions/0009.
-HASH_DISTANCE = 64
+HASH_DISTANCE = 64  # of 256 bits of imagehash.phash; measured in docs/decisions/0009
 BLOCK = 2048
 
 
@@ -17,11 +16,9 @@ def near_pairs(
     at_most: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[int, int, int]]:
-    """Find pairs (distance, i, j), i < j, of hashes (N, B) that differ in at most :data:`HASH_DISTANCE` bits.
+    """Find pairs (distance, i, j), i < j, of hashes (N, B), 8 B bits each, that differ in at most 64 bits.
 
-    A hash has 8 B bits.
-
-    With bits as ±1 the distance is (8 B - product) / 2, so each block of pairs is one matrix product; memory does
+    With bits as ±1 the distance is (8 B - product) / 2, so each block of pairs is one matrix product, and memory does
     not grow with N². The search ends after ``at_most`` pairs: a folder of near copies would have N² of them.
 
     >>> near_pairs(np.array([[0] * 32, [255] * 32, [1] + [0] * 31], np.uint8), at_most=10)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
-from googlenet.data.image_set import VAL_FRACTION, DataLike, ImageSet, LabelledData, LabelledImage, find_data, redraw
+from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage
+from googlenet.data.opening import VAL_FRACTION, find_data, redraw
 from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_told, read_record
 from googlenet.errors import DataError
 from googlenet.text import first_few, printable

@@ -1,7 +1,7 @@
-"""What one image may cost, and what its file says that it would, before any of it is decoded.
+"""What decoding one image may cost, checked by its header before anything is decoded.
 
-By default an image may take 1 GB of memory and 5 seconds of one core. Neither can be held inside of a decoder, so
-they are held by what decides both: pixels, weighed by what one costs in its format, and passes over them.
+By default an image may take 1 GB of memory and 5 seconds of one core. A decoder can hold neither limit, so what decides
+both is limited: the number of pixels, weighted by their cost in the format, and of passes over them.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from googlenet.errors import ImageTooLargeError, UnreadableImageError
 from googlenet.images.tiff import JPEG_COMPRESSIONS, Directory, read_directory
 
 MEGAPIXELS = 100  # of an image, by default
-MAX_MEGAPIXELS = 10_000  # beyond which no machine reads an image: raising the limit is not suggested
+MAX_MEGAPIXELS = 10_000  # no machine reads a larger image: raising the limit is not suggested
 OPTION, VARIABLE = "--max-megapixels", "GOOGLENET_MAX_MEGAPIXELS"
 COLOURS = 3
 
-# Measured (tests/hostile): bytes and nanoseconds a pixel, against 10 and 50 that all others stay below.
+# Measured (tests/hostile): cost of a pixel relative to the limit of 10 bytes and 50 ns that all others stay below.
 WEIGHTS = {"WEBP": 2, "AVIF": 2, "HEIF": 2, "BMP RLE": 10, "JPEG CMYK": 2}
-PASSES = 20  # over the coefficients of a JPEG as large as may be; an ordinary progressive one has 10
-HEADER_BYTES = 16 << 20  # of a file, before its pixels
-GAP_BYTES = 1 << 16  # of nothing, between two parts of a JPEG
+MAX_PASSES = 20  # over the coefficients of the largest JPEG; an ordinary progressive one has 10
+MAX_HEADER_BYTES = 16 << 20  # of a file, before its pixels
+MAX_GAP_BYTES = 1 << 16  # of filling, between two parts of a JPEG
 MAX_PARTS = 1 << 16  # chunks of a PNG, blocks of a GIF before its first frame; segments of a JPEG are fewer
 MAX_SEGMENTS = 4096
 MAX_STRIPS = 1 << 19  # strips or tiles of a TIFF
-TAG_BYTES = 256 << 20  # of a TIFF: Photoshop keeps its layers there
-FILE_BYTES = 4  # a pixel that is allowed, of formats whose files are read whole before they are decoded
+MAX_TAG_BYTES = 256 << 20  # of a TIFF: Photoshop stores its layers there
+MAX_BYTES_PER_PIXEL = 4  # of files that are read completely before they are decoded
 
 
 def max_pixels() -> int:
-    """Return how many pixels an image may have: 100 million, or what GOOGLENET_MAX_MEGAPIXELS says.
+    """Return how many pixels an image may have: 100 million, or by GOOGLENET_MAX_MEGAPIXELS.
 
-    ``--max-megapixels`` of a command sets that variable, so that every process that reads for it knows.
+    ``--max-megapixels`` of a command sets that variable, so that worker processes see it, too.
     """
-    told = os.environ.get(VARIABLE, "")
+    given = os.environ.get(VARIABLE, "")
     try:
-        return int(float(told or MEGAPIXELS) * 1e6)
+        return int(float(given or MEGAPIXELS) * 1e6)
     except (ValueError, OverflowError):
         return MEGAPIXELS * 1_000_000
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What the image called ``name`` may cost: that of ``max_pixels`` ordinary pixels."""
+    """What the image called ``name`` may cost: as much as ``max_pixels`` ordinary pixels."""
 
     name: str
     max_pixels: int
 
     def check_size(self, width: int, height: int, *, kind: str = "", channels: int = COLOURS) -> None:
-        """Raise :class:`ImageTooLargeError` where so many pixels of a format, or channels, cost too much."""
+        """Raise :class:`ImageTooLargeError` if that many pixels of a format, or with channels, cost too much."""
         weight = max(WEIGHTS.get(kind, 1), channels / COLOURS)
         allowed = int(self.max_pixels / weight)
         if width * height > allowed:
@@ -63,17 +63,17 @@ class Budget:
                          width * height * weight)  # fmt: skip
 
     def check_passes(self, width: int, height: int, passes: int) -> None:
-        """Raise :class:`ImageTooLargeError` where a decoder would go over the pixels too often."""
-        allowed = max(1, PASSES * self.max_pixels // max(1, width * height))
+        """Raise :class:`ImageTooLargeError` if a decoder would pass over the pixels too often."""
+        allowed = max(1, MAX_PASSES * self.max_pixels // max(1, width * height))
         if passes > allowed:
             self._refuse(f"{width}×{height} pixels in {passes:,} scans, {allowed:,} are allowed of so many",
-                         width * height * passes / PASSES)  # fmt: skip
+                         width * height * passes / MAX_PASSES)  # fmt: skip
 
     def check_bytes(self, count: int) -> None:
-        """Raise :class:`ImageTooLargeError` for a file too large to be read whole."""
-        if count > FILE_BYTES * self.max_pixels:
-            self._refuse(f"{count:,} bytes, {FILE_BYTES * self.max_pixels:,} are allowed in this format",
-                         count / FILE_BYTES)  # fmt: skip
+        """Raise :class:`ImageTooLargeError` for a file too large to be read at once."""
+        if count > MAX_BYTES_PER_PIXEL * self.max_pixels:
+            self._refuse(f"{count:,} bytes, {MAX_BYTES_PER_PIXEL * self.max_pixels:,} are allowed in this format",
+                         count / MAX_BYTES_PER_PIXEL)  # fmt: skip
 
     def _refuse(self, what: str, pixels: float) -> None:
         megapixels = math.ceil(pixels / 1e6)
@@ -81,14 +81,14 @@ class Budget:
         raise ImageTooLargeError(f"{self.name} has {what}: shrink it{more}")
 
     def refuse_parts(self, what: str) -> None:
-        """Raise :class:`UnreadableImageError` for a file of more parts than any program writes."""
-        raise UnreadableImageError(f"{self.name} is damaged: {what}; save it anew")
+        """Raise :class:`UnreadableImageError` for a file with more parts than any program writes."""
+        raise UnreadableImageError(f"{self.name} is damaged: {what}; save it again")
 
 
 def check_header(file: BinaryIO, kind: str, budget: Budget) -> None:
-    """Raise :class:`ImageError` where opening or decoding the file would cost too much. ``kind`` is its format.
+    """Raise :class:`ImageError` if opening or decoding the file would cost too much. ``kind`` is its format.
 
-    What the format's reader can say cheaply itself, above all the size, is checked once it is open.
+    What the reader of the format finds out cheaply, above all the size, is checked after it is open.
     """
     check = _CHECKS.get(kind)
     if check is not None:
@@ -101,27 +101,29 @@ def _size_of(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-# JPEG: its passes are counted, since empty ones cost no bytes.
+# JPEG: passes are counted, since empty ones take no bytes.
 
 _BASELINE = frozenset({0xC0, 0xC1, 0xC9})
 _FRAMES = _BASELINE | {0xC2, 0xCA, 0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _SCAN, _END = 0xDA, 0xD9
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # but for what may stand between the blocks of a scan
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # except those allowed between the blocks of a scan
 
 
 def _check_jpeg(file: BinaryIO, budget: Budget) -> None:
-    data = file.read(io.DEFAULT_BUFFER_SIZE)  # what is buffered anyway; most headers are shorter
+    data = file.read(io.DEFAULT_BUFFER_SIZE)  # buffered anyway; most headers are shorter
     at = end = 2
-    frame: tuple[int, int, int, bool] | None = None  # width, height, components, whether one scan may have all of it
+    frame: tuple[int, int, int, bool] | None = None  # width, height, components, whether one scan may be enough
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, at)
         if found is None or found.end() + 10 > len(data):
             data, more = _more(file, data)
             if not more:
-                return  # the reader says what is wrong with it
+                return  # the reader gives the error
             continue
-        if found.end() - at > GAP_BYTES or at > HEADER_BYTES:
-            budget.refuse_parts(f"more than {GAP_BYTES >> 10} kB of filling, or {HEADER_BYTES >> 20} MB of header")
+        if found.end() - at > MAX_GAP_BYTES or at > MAX_HEADER_BYTES:
+            budget.refuse_parts(
+                f"more than {MAX_GAP_BYTES >> 10} kB of filling, or {MAX_HEADER_BYTES >> 20} MB of header"
+            )
         marker, at = data[found.end() - 1], found.end()
         if marker == _SCAN:
             break
@@ -136,29 +138,29 @@ def _check_jpeg(file: BinaryIO, budget: Budget) -> None:
         return
     width, height, components, streams = frame
     passes = 1
-    if not streams or data[at + 2] < components:  # then all coefficients are kept, whatever is made of them
+    if not streams or data[at + 2] < components:  # then all coefficients are kept in memory
         budget.check_size(width, height, kind="JPEG CMYK" if components > COLOURS else "")
-        passes = _count_scans(file, end, budget, PASSES * budget.max_pixels // max(1, width * height))
+        passes = _count_scans(file, end, budget, MAX_PASSES * budget.max_pixels // max(1, width * height))
     budget.check_passes(width, height, passes)
 
 
 def _more(file: BinaryIO, data: bytes) -> tuple[bytes, bool]:
-    """Read as much again, so that however long a header is, each byte is copied a few times at most."""
-    if len(data) > 2 * HEADER_BYTES:
+    """Read as much again, so that each byte of a long header is copied only a few times."""
+    if len(data) > 2 * MAX_HEADER_BYTES:
         return data, False
     new = file.read(len(data))
     return data + new, bool(new)
 
 
 def _count_scans(file: BinaryIO, start: int, budget: Budget, enough: int) -> int:
-    """Count the scans from the first one on, until there are more than ``enough``."""
+    """Count the scans, until there are more than ``enough``."""
     budget.check_bytes(_size_of(file) - start)
     file.seek(start)
     return count_scans(file.read(), enough)
 
 
 def count_scans(data: bytes, enough: int) -> int:
-    """Count the scans in part of a JPEG, or up to its end; a few more than ``enough`` are as good as all.
+    """Count the scans in part of a JPEG, or up to its end; counting stops above ``enough``.
 
     >>> count_scans(b"\\xff\\xda\\0\\x02.\\xff\\0.\\xff\\xd0.\\xff\\xda\\0\\x02.\\xff\\xd9\\xff\\xda\\0\\x02", 9)
     2
@@ -176,12 +178,12 @@ def count_scans(data: bytes, enough: int) -> int:
     return scans if segments < MAX_PARTS else enough + 1
 
 
-# PNG and GIF: Pillow goes over their parts one by one, in Python.
+# PNG and GIF: Pillow reads their parts one by one, in Python.
 
 
 def _check_png(file: BinaryIO, budget: Budget) -> None:
     size = _size_of(file)
-    if size < 12 * MAX_PARTS:  # there cannot be so many
+    if size < 12 * MAX_PARTS:  # too short for so many
         return
     at = 8
     for _ in range(MAX_PARTS):
@@ -190,7 +192,7 @@ def _check_png(file: BinaryIO, budget: Budget) -> None:
         if len(head) < 8 or head[4:] == b"IEND":
             return
         length = int.from_bytes(head[:4], "big")
-        if length > HEADER_BYTES and head[4:] != b"IDAT":
+        if length > MAX_HEADER_BYTES and head[4:] != b"IDAT":
             budget.refuse_parts(f"a chunk of {length:,} bytes that are no pixels")
         at += 12 + length
     budget.refuse_parts(f"more than {MAX_PARTS:,} chunks")
@@ -214,7 +216,7 @@ def _check_gif(file: BinaryIO, budget: Budget) -> None:
             budget.refuse_parts(f"more than {MAX_PARTS:,} blocks before its first frame")
 
 
-# WebP: the reader makes room for the whole canvas, several times, before it says how large that is.
+# WebP: the reader allocates the whole canvas, several times, before it reports its size.
 
 
 def _check_webp(file: BinaryIO, budget: Budget) -> None:
@@ -238,7 +240,7 @@ def _check_whole(file: BinaryIO, budget: Budget) -> None:
 
 def _check_bmp(file: BinaryIO, budget: Budget) -> None:
     head = file.read(34)
-    if len(head) == 34 and int.from_bytes(head[30:34], "little") in (1, 2):  # which Pillow unpacks in Python
+    if len(head) == 34 and int.from_bytes(head[30:34], "little") in (1, 2):  # Pillow unpacks these in Python
         width, height = struct.unpack_from("<ii", head, 18)
         budget.check_size(abs(width), abs(height), kind="BMP RLE")
 
@@ -250,8 +252,8 @@ def _check_tiff(file: BinaryIO, budget: Budget) -> None:
     tags = read_directory(file)
     if tags is None:
         return
-    if tags.total_bytes > TAG_BYTES:
-        budget.refuse_parts(f"{tags.total_bytes:,} bytes of tags, {TAG_BYTES:,} are allowed")
+    if tags.total_bytes > MAX_TAG_BYTES:
+        budget.refuse_parts(f"{tags.total_bytes:,} bytes of tags, {MAX_TAG_BYTES:,} are allowed")
     if tags.parts > MAX_STRIPS:
         budget.refuse_parts(f"{tags.parts:,} strips, {MAX_STRIPS:,} are allowed")
     budget.check_size(tags.first("tile_width"), tags.first("tile_height"))
@@ -260,9 +262,9 @@ def _check_tiff(file: BinaryIO, budget: Budget) -> None:
 
 
 def _check_scans(file: BinaryIO, tags: Directory, budget: Budget) -> None:
-    """Count the passes over each strip of a TIFF of JPEGs, whose strips may be the same bytes."""
+    """Count the passes over each strip of a TIFF of JPEGs; strips may share bytes."""
     width, height = tags.first("width"), tags.first("height")
-    enough = PASSES * budget.max_pixels // max(1, width * height)
+    enough = MAX_PASSES * budget.max_pixels // max(1, width * height)
     left = 2 * _size_of(file)
     scans = 0
     for at, length in tags.strips(file):

@@ -1,4 +1,4 @@
-"""Colour profiles: an image in Adobe RGB, Display P3, ProPhoto or the inks of a press → sRGB, which networks see."""
+"""Colour profiles: Adobe RGB, Display P3, ProPhoto or CMYK inks → sRGB, which networks see."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-MAX_PROFILE_BYTES = 4 << 20  # those of presses have up to 3 MB
-KEPT = 16  # transforms; of most data sets there are one or two
-SIDE = 17  # levels of each colour that a profile is compared at
+MAX_PROFILE_BYTES = 4 << 20  # CMYK profiles have up to 3 MB
+MAX_CACHED_TRANSFORMS = 16  # most data sets need one or two
+COMPARED_LEVELS = 17  # of each colour, at which a profile is compared with sRGB
 _MODES = ("L", "RGB", "RGBA", "CMYK")
 
 Transform = ImageCms.ImageCmsTransform
 
 
 def to_srgb(image: Image.Image, *, in_place: bool) -> Image.Image:
-    """Convert the colours as the profile in the file says; an image without one, or with sRGB's, is left alone.
+    """Convert the colours by the profile in the file; an image without one, or with that of sRGB, is unchanged.
 
-    A profile that is broken, too long or of another kind of image is ignored: see :func:`ignored_profile`.
+    A profile that is broken, too long or for another kind of image is ignored: see :func:`ignored_profile`.
     """
     profile = image.info.get("icc_profile")
     if not profile:
@@ -33,7 +33,7 @@ def to_srgb(image: Image.Image, *, in_place: bool) -> Image.Image:
     transform = _transform_of(image)
     if not isinstance(transform, Transform):
         return image
-    if transform.input_mode != image.mode:  # grey with a profile of colours
+    if transform.input_mode != image.mode:  # grey with an RGB profile
         image, in_place = image.convert(transform.input_mode), True
     if in_place and transform.output_mode == image.mode:
         transform.apply_in_place(image)
@@ -42,7 +42,7 @@ def to_srgb(image: Image.Image, *, in_place: bool) -> Image.Image:
 
 
 def ignored_profile(image: Image.Image) -> str | None:
-    """Say why the image's profile is not applied, ``None`` where it is, or there is none, or it is sRGB's."""
+    """Return why the profile of an image is not applied; ``None`` if it is, if there is none, or if it is sRGB."""
     if not image.info.get("icc_profile"):
         return None
     mode = {"P": "RGB", "PA": "RGB", "LA": "L"}.get(image.mode, image.mode)
@@ -61,9 +61,9 @@ def _transform_of(image: Image.Image, profile: object = None) -> Transform | str
     return _transform(profile, image.mode)
 
 
-@lru_cache(KEPT)
+@lru_cache(MAX_CACHED_TRANSFORMS)
 def _transform(profile: bytes, mode: str) -> Transform | str | None:
-    """Make the transform to sRGB, perceptual; ``None`` where it would change nothing by more than a level."""
+    """Return the perceptual transform to sRGB; ``None`` if it changes nothing by more than one level."""
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if mode == "L" and given.profile.xcolor_space.strip() == "RGB":
@@ -81,8 +81,8 @@ def _changes_nothing(transform: Transform, mode: str) -> bool:
     if mode == "L":
         levels = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     else:
-        steps = np.linspace(0, 255, SIDE).round().astype(np.uint8)
-        grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(SIDE, -1, 3)
+        steps = np.linspace(0, 255, COMPARED_LEVELS).round().astype(np.uint8)
+        grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(COMPARED_LEVELS, -1, 3)
         levels = Image.fromarray(grid).convert(mode)
     before = np.asarray(levels.convert(transform.output_mode)).astype(np.int16)
     return bool(np.abs(np.asarray(transform.apply(levels)) - before).max() <= 1)

@@ -23,8 +23,8 @@ from googlenet.preprocessing import ColorProfiles
 
 __all__ = ["COLOURS", "ImageSource", "Pixels", "decode", "open_image", "opened"]
 
-# Pillow's warnings, and what it logs, are of no use to whoever gave a folder of images: what is wrong is an error
-# here. For good, as to catch them for each image would not be safe among threads.
+# Pillow's warnings and logs do not help: whatever is wrong becomes an error here. They are switched off for good, since
+# catching them for each image is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 

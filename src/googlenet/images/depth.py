@@ -1,4 +1,4 @@
-"""Images deeper than 8 bits → 8 bits: which value is black and which is white, as the file or the data set says."""
+"""Images deeper than 8 bits → 8 bits: which values are black and white, by the file or the data set."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-ValueRange = tuple[float, float]  # what becomes 0 and 255; a tuple of two, the first one smaller
+ValueRange = tuple[float, float]  # what becomes 0 and 255; the first is smaller
 
-STRIP = 1 << 20  # pixels that are converted at a time: they stay in the cache, and cost no memory
-OVERSHOOT = 0.1  # of the range, that an enlarged image may lie beyond it
-USUAL = (1.0, 255.0, 65535.0)  # what white is in floating point
-WORD = 65535  # the highest of 16 bits
+STRIP_PIXELS = 1 << 20  # converted at a time: they stay in the cache
+MAX_OVERSHOOT = 0.1  # of the range: values of an enlarged image may lie outside
+USUAL_WHITES = (1.0, 255.0, 65535.0)  # in floating point
+MAX_WORD = 65535  # the highest value of 16 bits
 _BITS, _PHOTOMETRIC, _FORMAT, _LOWEST, _HIGHEST = 258, 262, 339, 340, 341  # tags of a TIFF
 _UNSIGNED, _SIGNED = 1, 2
 _WHITE_IS_ZERO = 0
@@ -24,43 +24,43 @@ _WHITE_IS_ZERO = 0
 
 @dataclass(frozen=True)
 class Extent:
-    """The lowest and the highest of some values, and whether they are floating-point."""
+    """The lowest and the highest value, and whether values are floating-point."""
 
     lowest: float
     highest: float
     floating: bool = False
 
     def __or__(self, other: Extent) -> Extent:
-        """Give the extent of both."""
+        """Return the extent of both."""
         lowest, highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
         return Extent(lowest, highest, self.floating or other.floating)
 
     @property
     def usual_range(self) -> ValueRange:
-        """Say what such values are taken to lie within.
+        """The range that is assumed for such values.
 
-        Whole numbers from 0 on: up to the next 2^n - 1, 255 at least. Floating point: up to 1, 255 or 65535, with
-        a tenth of it to spare, or else to the highest. Where some are negative: exactly what there is.
+        Whole numbers from 0: up to the next 2^n - 1, at least 255. Floating point: up to 1, 255 or 65535, with a
+        tolerance of 10 %, else up to the highest. If some are negative: from the lowest to the highest.
 
         >>> Extent(0, 3000).usual_range, Extent(0.0, 1.02, floating=True).usual_range, Extent(-1000, 2000).usual_range
         ((0.0, 4095.0), (0.0, 1.0), (-1000.0, 2000.0))
         """
         if self.floating:
-            white = next((each for each in USUAL if self.highest <= each * (1 + OVERSHOOT)), self.highest)
+            white = next((each for each in USUAL_WHITES if self.highest <= each * (1 + MAX_OVERSHOOT)), self.highest)
         else:
             white = float(max(255, 2 ** math.ceil(math.log2(max(self.highest, 0) + 1)) - 1))
-        if self.lowest < -OVERSHOOT * white * self.floating:
+        if self.lowest < -MAX_OVERSHOOT * white * self.floating:
             return float(self.lowest), float(max(self.highest, self.lowest + 1))
         return 0.0, white
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the image holds more than bytes, or bytes with a sign."""
+    """Whether the image has more than 8 bits, or signed bytes."""
     return image.mode in ("I", "F") or image.mode.startswith("I;") or _tag(image, _FORMAT) == _SIGNED
 
 
 def range_in_file(image: Image.Image) -> ValueRange | None:
-    """Return what the file itself says: by the lowest and the highest sample value, or a depth such as 12 bits."""
+    """Return the range in the file: by its lowest and highest sample value, or a depth such as 12 bits."""
     lowest, highest = _tag(image, _LOWEST), _tag(image, _HIGHEST)
     if isinstance(highest, (int, float)) and math.isfinite(highest):
         black = float(lowest) if isinstance(lowest, (int, float)) and math.isfinite(lowest) else 0.0
@@ -71,7 +71,7 @@ def range_in_file(image: Image.Image) -> ValueRange | None:
 
 
 def extent(image: Image.Image) -> Extent:
-    """Return the lowest and the highest value that is finite, 0 and 0 where there is none."""
+    """Return the lowest and the highest finite value; 0 and 0 if there is none."""
     found = Extent(0.0, 0.0, image.mode == "F")
     each = [np.array([finite.min(), finite.max()]) for _, values in _strips(image) if (finite := _finite(values)).size]
     if each:
@@ -80,15 +80,15 @@ def extent(image: Image.Image) -> Extent:
 
 
 def value_range(image: Image.Image, given: ValueRange | None) -> ValueRange:
-    """Return what becomes black and white: as the file says, else as ``given``, else by its type, or by its values."""
+    """Return what becomes black and white: by the file, else as ``given``, else by its type, or by its values."""
     said = range_in_file(image) or given
     if said is None and image.mode.startswith("I;16"):
-        return 0.0, float(WORD)
+        return 0.0, float(MAX_WORD)
     return said or extent(image).usual_range
 
 
 def described(given: ValueRange) -> str:
-    """Say a range in words.
+    """Describe a range in words.
 
     >>> described((0.0, 4095.0))
     'deep images: values 0 to 4095 are scaled to 0 to 255'
@@ -98,7 +98,7 @@ def described(given: ValueRange) -> str:
 
 
 def to_8_bits(image: Image.Image, given: ValueRange | None) -> Image.Image:
-    """Bring deep grey onto 0 to 255, mode L. What lies beyond the range is clipped; what is no number is black."""
+    """Scale deep grey to 0–255, mode L. Values outside of the range are clipped; NaN becomes black."""
     image.load()
     black, white = value_range(image, given)
     transparent = image.info.get("transparency")
@@ -118,7 +118,7 @@ def to_8_bits(image: Image.Image, given: ValueRange | None) -> Image.Image:
 class _Scale:
     def __init__(self, black: float, white: float, negative: bool, word: bool, transparent: int | None) -> None:
         self.black, self.white, self.negative, self.transparent = black, white, negative, transparent
-        self.table = self._scaled(np.arange(WORD + 1)) if word else None
+        self.table = self._scaled(np.arange(MAX_WORD + 1)) if word else None
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         return self._scaled(values) if self.table is None else self.table[values]
@@ -139,8 +139,8 @@ class _Scale:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Give the values of a few rows at a time, with the number of the first of them."""
-    rows = max(1, STRIP // max(1, image.width))
+    """Yield the values of a few rows at a time, with the number of the first row."""
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
     kind = _type_of(image)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
@@ -149,7 +149,7 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def _type_of(image: Image.Image) -> type[np.generic] | None:
-    """Name what Pillow takes for something else: 32 bits without a sign, bytes with one."""
+    """Return the type of values that Pillow misreads: unsigned 32 bits, signed bytes."""
     if image.mode == "I" and _tag(image, _BITS) == 32 and _tag(image, _FORMAT) in (None, _UNSIGNED):
         return np.uint32
     return np.int8 if image.mode == "L" else None
@@ -164,13 +164,13 @@ def _finite(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _tag(image: Image.Image, tag: int) -> Any:
-    """Return the first value of a tag of a TIFF, ``None`` where there is none."""
+    """Return the first value of a TIFF tag; ``None`` if there is none."""
     found = getattr(image, "tag_v2", {}).get(tag)
     return next(iter(found), None) if isinstance(found, tuple) else found
 
 
 def joined(extents: Iterable[Extent]) -> Extent | None:
-    """Give the extent of all, ``None`` of none."""
+    """Return the extent of all; ``None`` if there are none."""
     whole = None
     for each in extents:
         whole = each if whole is None else whole | each

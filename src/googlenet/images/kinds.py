@@ -1,6 +1,6 @@
-"""Kinds of files by their names: images that are not read and what to do about them, and what systems leave behind.
+"""Kinds of files by their names: image formats that are not read and what to do, and files that systems leave behind.
 
-The suffixes that are read are those of :func:`googlenet.images.decode.suffixes`.
+The suffixes that are read are those of :func:`googlenet.images.pixels.suffixes`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ADVICE = {
     "bpg flif fits fit fts xbm xpm dib hif heics avifs apng mng pict pct ras": "convert to JPEG or PNG",
 }
 _NOT_READ = {f".{suffix}": advice for kinds, advice in _ADVICE.items() for suffix in kinds.split()}
-# Files whose first page, a small preview, opens as a TIFF: taking it for the image would be silently wrong.
+# Files whose first page, a small preview, opens as a TIFF: using it would be silently wrong.
 PREVIEWED = frozenset(f".{suffix}" for suffix in _RAW.split())
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini"})
@@ -31,7 +31,7 @@ _SYSTEM_FOLDERS = frozenset(
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix in lower case with its dot; nothing for a name without one, or one that begins with it.
+    """Return the suffix in lower case with its dot; ``""`` for a name without one, or one that begins with a dot.
 
     >>> suffix_of("a/IMG.1.JPG"), suffix_of("v1.2/readme"), suffix_of(".bashrc")
     ('.jpg', '', '')
@@ -41,7 +41,7 @@ def suffix_of(name: str) -> str:
 
 
 def advice_for(name: str) -> str | None:
-    """Say what to do with an image of a kind that is not read; nothing where the suffix is that of no such kind.
+    """Return what to do with an image of a format that is not read; ``None`` for any other suffix.
 
     >>> advice_for("IMG_1.CR2"), advice_for("notes.txt")
     ('export camera raw files as JPEG or TIFF', None)
@@ -50,7 +50,7 @@ def advice_for(name: str) -> str | None:
 
 
 def is_left_by_a_system(name: str, is_folder: bool) -> bool:
-    """Whether a system made it: thumbnails of a NAS, trash, resource forks, what a notebook saves by itself.
+    """Whether a system made it: thumbnails of a NAS, trash, resource forks, checkpoints of a notebook.
 
     >>> is_left_by_a_system("@eaDir", is_folder=True), is_left_by_a_system("Thumbs.db", is_folder=False)
     (True, True)

@@ -16,7 +16,7 @@ ImageSource = str | Path | bytes | BinaryIO | Image.Image | Pixels
 
 
 class CalledPath(str):
-    """The path of a file that messages call otherwise: one of an archive, which lies in a temporary folder."""
+    """The path of a file that has another name in messages: one from an archive, in a temporary folder."""
 
     called: str
 
@@ -37,7 +37,7 @@ GREY, COLOURS = 1, budget.COLOURS  # channels that any image can be converted to
 
 
 def suffixes(channels: int = COLOURS) -> frozenset[str]:
-    """Name the suffixes of files that are read as images of so many channels.
+    """Return the suffixes of files that are read as images of that many channels.
 
     >>> sorted(suffixes(5) - suffixes(3))
     ['.npy']

@@ -1,4 +1,4 @@
-"""A decoded image → the exact pixels a network sees: the same in validation, evaluation and prediction."""
+"""A decoded image → the exact pixels that a network sees: the same in validation, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from googlenet.images.decode import decode, open_image
 from googlenet.images.pixels import COLOURS, ImageSource, Pixels
 from googlenet.preprocessing import Preprocessing, ResizeMode
 
-MID_GREY = 127  # of every channel: what stands where there is no image
+MID_GREY = 127  # of every channel, where there is no image
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
-    """Read, resize and crop an image to (size, size, C) uint8: what a network sees of it.
+    """Read, resize and crop an image to (size, size, C) uint8: what a network sees.
 
     The pixels are those of :func:`resize_and_crop` of the decoded image, with less copying. Raises
-    :class:`ImageError` where the image cannot be read.
+    :class:`ImageError` if the image cannot be read.
     """
     opened = open_image(
         source,
@@ -32,7 +32,7 @@ def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
 
 
 def read(source: ImageSource, preprocessing: Preprocessing, at_least: int | None = None) -> Pixels:
-    """Decode an image as the rule says of its channels, values and colours: (H, W, C) uint8, of its own size."""
+    """Decode an image with the channels, value range and colours of ``preprocessing``: (H, W, C) uint8."""
     return decode(
         source,
         preprocessing.channels,
@@ -45,7 +45,7 @@ def read(source: ImageSource, preprocessing: Preprocessing, at_least: int | None
 def resize_and_crop(pixels: Pixels | Image.Image, preprocessing: Preprocessing) -> Pixels:
     """Resize and crop (H, W, C) uint8 to (size, size, C) uint8. Normalisation is inside the network's graph.
 
-    >>> prepare(np.zeros((30, 50, 3), np.uint8), Preprocessing(size=24)).shape
+    >>> resize_and_crop(np.zeros((30, 50, 3), np.uint8), Preprocessing(size=24)).shape
     (24, 24, 3)
     """
     return _changed(pixels, lambda image: _prepared(image, preprocessing))
@@ -65,7 +65,7 @@ def _changed(pixels: Pixels | Image.Image, change: Callable[[Image.Image], Image
         return np.atleast_3d(np.asarray(change(pixels)))
     if pixels.shape[2] == COLOURS:
         return np.asarray(change(Image.fromarray(pixels)))
-    # Band by band, which gives the same pixels; but Pillow would weigh the colours of RGBA by their opacity.
+    # Band by band gives the same pixels, except for RGBA, whose colours Pillow would weight by their opacity.
     return np.stack([np.asarray(change(Image.fromarray(band))) for band in np.moveaxis(pixels, 2, 0)], axis=2)
 
 
@@ -74,14 +74,14 @@ def _prepared(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     seen = inside(whole, image.width, image.height)
     wide = max(round(preprocessing.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
     high = max(round(preprocessing.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
-    # One resampling of the part that survives the crop gives the pixels of resizing first and cropping then.
+    # Resampling only the part that survives the crop gives the same pixels as resizing first and then cropping.
     return _centred(image.resize((wide, high), Image.Resampling.BILINEAR, box=seen), preprocessing.size)
 
 
 def crop_box(width: int, height: int, preprocessing: Preprocessing) -> Box:
-    """Find what the network sees of an image: left, top, right, bottom in the image's own pixels.
+    """Return the part of an image that the network sees: left, top, right, bottom in pixels of the image.
 
-    With ``resize="pad"`` the box reaches beyond the image.
+    With ``resize="pad"`` the box is larger than the image.
 
     >>> crop_box(500, 400, Preprocessing(size=224, crop_fraction=0.875))
     (75.0, 25.0, 425.0, 375.0)
@@ -95,15 +95,15 @@ def crop_box(width: int, height: int, preprocessing: Preprocessing) -> Box:
 
 
 def inside(box: Box, width: int, height: int) -> Box:
-    """Give the part of a box that lies inside the image."""
+    """Return the part of a box that is inside the image."""
     left, top, right, bottom = box
     return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
 
 
 def make_square(pixels: Pixels, resize: ResizeMode, at_most: int) -> Pixels:
-    """Make an image square before a random crop is taken of it, as ``resize`` says; ``"crop"`` leaves that to the crop.
+    """Make an image square before a random crop, by ``resize``; ``"crop"`` leaves it as it is.
 
-    Its side is the image's longer one, but not above ``at_most`` pixels: the square of a panorama fills no memory.
+    Its side is the longer one of the image, but at most ``at_most`` pixels: a panorama must not fill the memory.
 
     >>> make_square(np.zeros((30, 50, 3), np.uint8), "pad", at_most=224).shape
     (50, 50, 3)

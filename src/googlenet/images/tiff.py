@@ -1,4 +1,4 @@
-"""What the first directory of a TIFF says: enough to bound what it costs, and to say what kind it is."""
+"""Reads the first directory of a TIFF: enough to limit its cost, and to describe its pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 JPEG_COMPRESSIONS = (6, 7)
 MAX_TAGS = 4096
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # of whole numbers without a sign
+_LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # of unsigned whole numbers
 _TAGS = {
     "width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "samples": 277, "format": 339,
     "tile_width": 322, "tile_height": 323,
@@ -22,29 +22,29 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "c
 
 @dataclass(frozen=True)
 class Directory:
-    """``tags`` maps each to its type, how many values it has, and where they lie."""
+    """The first directory. ``tags`` maps each tag to its type, the number of its values, and their offset."""
 
     order: str
     tags: dict[int, tuple[int, int, int]]
-    small: dict[int, tuple[int, ...]]  # the values of those that have few
-    whole: bool  # whether all entries, and their values, are inside the file
+    small: dict[int, tuple[int, ...]]  # the values of tags that have few
+    whole: bool  # all entries and their values are inside the file
 
     @property
     def total_bytes(self) -> int:
-        """How long all values are, as far as they say."""
+        """The length of all values, as declared."""
         return sum(_SIZES.get(kind, 0) * count for kind, count, _ in self.tags.values())
 
     @property
     def parts(self) -> int:
-        """How many strips or tiles there are."""
+        """The number of strips or tiles."""
         return max((self.tags[tag][1] for tag in _OFFSETS if tag in self.tags), default=0)
 
     def first(self, name: str) -> int:
-        """Return the first value of a tag, 0 where it has none."""
+        """Return the first value of a tag; 0 if it has none."""
         return next(iter(self.small.get(_TAGS[name], ())), 0)
 
     def strips(self, file: BinaryIO) -> Iterator[tuple[int, int]]:
-        """Give where each strip, or tile, begins, and its length in bytes."""
+        """Yield the offset and the length, in bytes, of each strip or tile."""
         offsets, counts = (
             (self._values(file, tag) for tag in tags if tag in self.tags) for tags in (_OFFSETS, _COUNTS)
         )
@@ -58,14 +58,14 @@ class Directory:
         return _unpack(self.order, kind, file.read(count * _SIZES.get(kind, 1)))
 
     def kind(self) -> str:
-        """Say what pixels it holds: "3 samples of 32 bits, floating-point"."""
+        """Describe its pixels: "3 samples of 32 bits, floating-point"."""
         samples = self.first("samples") or 1
         bits = "/".join(map(str, sorted(set(self.small.get(_TAGS["bits"], (1,))))))
         return f"{samples} sample{'s' * (samples > 1)} of {bits} bits, {_FORMATS.get(self.first('format'), 'unsigned')}"
 
 
 def read_directory(file: BinaryIO) -> Directory | None:
-    """Read where the tags of the first page are; ``None`` where that is no TIFF, or is damaged."""
+    """Read the directory of the first page; ``None`` if the file is no TIFF, or damaged."""
     file.seek(0)
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])

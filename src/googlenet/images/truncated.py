@@ -1,4 +1,4 @@
-"""Whether a file that could not be read ends before its image does: by its own lengths, not by an error's words."""
+"""Whether a file that could not be read is truncated: by the lengths in it, not by the text of an error."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 from googlenet.images.tiff import read_directory
 
-_TAIL = 4096  # bytes at the end that may be filling
+_TAIL_BYTES = 4096  # at the end, that may be padding
 
 
 def is_truncated(file: BinaryIO, kind: str) -> bool:
-    """Whether the file, of a format, is shorter than it says, or lacks the mark at its end.
+    """Whether the file, of a format, is shorter than it declares, or lacks the mark at its end.
 
     >>> import io
     >>> is_truncated(io.BytesIO(b"GIF89a"), "GIF"), is_truncated(io.BytesIO(b"GIF89a;"), "GIF")
@@ -20,9 +20,9 @@ def is_truncated(file: BinaryIO, kind: str) -> bool:
     """
     size = file.seek(0, os.SEEK_END)
     if kind in _LAST_MARKS:
-        file.seek(max(0, size - _TAIL))
+        file.seek(max(0, size - _TAIL_BYTES))
         mark, within = _LAST_MARKS[kind]
-        return mark not in file.read(_TAIL).rstrip(b"\0")[-within:]
+        return mark not in file.read(_TAIL_BYTES).rstrip(b"\0")[-within:]
     file.seek(0)
     if kind == "TIFF":
         return _ends_in_strips(file, size)
@@ -33,7 +33,11 @@ def is_truncated(file: BinaryIO, kind: str) -> bool:
     return bool(length > size)
 
 
-_LAST_MARKS = {"JPEG": (b"\xff\xd9", 16), "PNG": (b"IEND", 16), "GIF": (b";", 1)}  # in how many last bytes
+_LAST_MARKS = {
+    "JPEG": (b"\xff\xd9", 16),
+    "PNG": (b"IEND", 16),
+    "GIF": (b";", 1),
+}  # in the last so many bytes
 
 
 def _ends_in_strips(file: BinaryIO, size: int) -> bool:

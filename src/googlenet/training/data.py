@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.data.depths import common_range
-from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage, find_data, open_data, redraw
+from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage
+from googlenet.data.opening import find_data, open_data, redraw
 from googlenet.data.splits import BY_NAME, DRAWN, RECORD, Record, Recorded, read_record
 from googlenet.errors import CheckpointError, DataError, RecipeError
 from googlenet.images.decode import COLOURS

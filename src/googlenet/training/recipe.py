@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from googlenet import former
-from googlenet.data.image_set import VAL_FRACTION
+from googlenet.data.opening import VAL_FRACTION
 from googlenet.errors import RecipeError
 from googlenet.preprocessing import ResizeMode
 from googlenet.training.choices import OPTIMIZERS, SCHEDULES
