@@ -98,7 +98,7 @@ def _train(plan: Plan, trainer: Trainer, has_source: bool) -> None:
     if plan.resume:
         trainer.restore(checkpoints, say)
         _record_longer(plan, trainer)
-    with stage("rehearsing what is written at the end"):
+    with stage("checking that the results can be written"):
         writing = rehearse(trainer, plan)
         if isinstance(trainer.budget, Minutes):
             trainer.budget.reserve(estimate_validation(trainer, checkpoints), writing)
