@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from googlenet.errors import RunError, WeightsError
+from googlenet.exchange.load_expression import load_expression
 from googlenet.files import check_output_path
 from googlenet.models import weights
 from googlenet.models.spec import Network
@@ -63,17 +64,6 @@ def check_export(network: Network, path: Path, to: str) -> None:
         raise WeightsError(
             f"{to} has no network {network.name}: its weights can be written with --to {' or '.join(able)}"
         )
-
-
-def load_expression(name: str) -> str:
-    """Return the Python expression that reads the file of weights called ``name``.
-
-    >>> load_expression("flowers.pth")
-    "torch.load('flowers.pth', weights_only=True)"
-    """
-    if name.endswith(".safetensors"):
-        return f"safetensors.torch.load_file({name!a})"
-    return f"torch.load({name!a}, weights_only=True)"
 
 
 def _torch(bundle: Bundle, path: Path) -> dict[str, bytes]:

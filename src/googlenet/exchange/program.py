@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from googlenet.card import ModelCard
-from googlenet.exchange.formats import load_expression
+from googlenet.exchange.load_expression import load_expression
 from googlenet.models.build import ConvNet
 from googlenet.models.modules import Branches, Dense, Pooling, Sum
 from googlenet.text import printable
