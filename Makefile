@@ -1,9 +1,11 @@
 # Two commands do all the set-up, on a machine that has only Python and make:
-#   make demo    install, then train and show a small classifier (runs/demo)
-#   make test    install, then run the tests
-#   make docs    install, then build the documentation into site/
-#   make soak    the long tests: killed, frozen and stopped everywhere
-.PHONY: demo test docs soak check clean
+#   make demo      install, then train and show a small classifier (runs/demo)
+#   make test      install, then run the tests
+#   make docs      install, then build the documentation into site/
+#   make figures   sizes of functions and files, import cycles, words: against their limits
+#   make coverage  run the tests and list the lines and branches that none of them reaches
+#   make soak      the long tests: killed, frozen and stopped everywhere
+.PHONY: demo test docs soak check figures coverage clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -12,7 +14,13 @@ demo: .venv/train
 	$(BIN)/googlenet demo
 
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+coverage: .venv/dev
+	$(BIN)/coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
@@ -25,6 +33,10 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/code_figures.py
+
+figures: .venv/dev
+	$(BIN)/python tools/code_figures.py
 
 clean:
 	rm -rf .venv

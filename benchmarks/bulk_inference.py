@@ -1,19 +1,19 @@
-"""Images per second from a folder of JPEGs to the likeliest class: ours, torchvision's, ONNX Runtime's, Ultralytics'.
+"""Images per second from a folder of JPEGs to predicted classes: ours, torchvision's, ONNX Runtime's, Ultralytics'.
 
     python benchmarks/bulk_inference.py IMAGES [--images 600] [--megapixels 12] [--rounds 3] [--json]
 
-IMAGES is a folder of photographs, gone through until there are enough. All networks have 1000 classes and weights at
-random; ours is ``googlenet_bn`` at 224 px in fp32, bf16 and int8. The peers:
+IMAGES is a folder of photographs, which are repeated up to ``--images``. All networks have 1000 classes and random
+weights; ours is ``googlenet_bn`` at 224 px in fp32, bf16 and int8. It is compared with:
 
-- torchvision's GoogLeNet as its users run it: a Dataset of Pillow images, its usual transforms, a DataLoader of as
-  many processes as there are cores, batches of 32, in 32 bits and torch's default layout;
-- ONNX Runtime on our graph in 32 bits, fed by the same threads that feed ours;
-- Ultralytics' yolo11n-cls from a list of files, as its CLI runs it, where it is installed: a network of a sixth of the
-  size.
+- torchvision's GoogLeNet as its users run it: a Dataset of Pillow images, the usual transforms, a DataLoader with one
+  process for each core, batches of 32, fp32 and torch's default memory layout;
+- ONNX Runtime on our graph in fp32, with the threads that read for our engine;
+- Ultralytics' yolo11n-cls on a list of files, as its command line runs it, if it is installed: a network of one sixth
+  of the size.
 
-Beside them the two limits: decoding alone and inference alone, by as many threads. Each has a process of its own, that
-waits while the others have their turn; the medians over the rounds are compared. With ``--megapixels`` the images
-are mosaics of the photographs, of so many pixels.
+Two limits are measured beside them, with the same number of threads: decoding alone, and inference alone. Each runs in
+a process of its own, which waits during the turns of the others; medians over the rounds are compared. With
+``--megapixels`` the images are mosaics of the photographs with so many pixels.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def torchvision_dataloader(bundle: Path) -> Run:
 
 
 def onnx_runtime(bundle: Path) -> Run:
-    """Give our graph to ONNX Runtime, and decode beside it."""
+    """Run our graph in ONNX Runtime, with our decoder."""
     import onnxruntime
 
     from googlenet import load
@@ -152,7 +152,7 @@ ENTRANTS: dict[str, Callable[[Path], Run]] = {
 
 
 def make_bundle(path: Path, images: list[str]) -> Path:
-    """Write a network of 1000 classes with weights at random, quantised with the images."""
+    """Write a network of 1000 classes with random weights, quantised with the images."""
     import torch
 
     from googlenet import bundle as bundles
@@ -189,7 +189,7 @@ def mosaics(photos: list[str], folder: Path, megapixels: float, count: int = 16)
 
 
 def in_rounds(entrant: str, bundle: Path, images: list[str]) -> tuple[Round, None]:
-    """Build one of them; a round is all images."""
+    """Build one of them; a round is one pass over all images."""
     run = ENTRANTS[entrant](bundle)
     run(images[:WARM])
 
@@ -217,7 +217,7 @@ def measure(bundle: Path, images: list[str], rounds: int) -> dict[str, list[floa
 
 
 def table(speeds: dict[str, list[float]]) -> Iterable[str]:
-    """Medians, how many times torchvision's, and how near the limit."""
+    """Return medians, as multiples of torchvision's and shares of the limit."""
     middle = {entrant: statistics.median(found) for entrant, found in speeds.items()}
     for entrant, found in speeds.items():
         ratios = [mine / theirs for mine, theirs in zip(found, speeds["torchvision"], strict=True)]

@@ -2,8 +2,8 @@
 
     python benchmarks/bulk_memory.py [--images 1000 100000] [--json]
 
-A small network with weights at random classifies so many small images (hard links to one file) into a results file;
-the highest resident memory of the process is compared.
+A small network with random weights classifies that many small images (hard links to one file) into a results file. The
+peak resident memory of the process is compared.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def arrange(folder: Path, count: int) -> None:
 
 
 def peak(command: list[str]) -> int:
-    """Bytes of memory that a command has had at most, as a small process sees it: a child inherits its parent's."""
+    """Return a command's peak memory in bytes. A small process starts it: a child inherits its parent's peak."""
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n"

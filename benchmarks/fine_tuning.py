@@ -1,13 +1,13 @@
-"""Few images of new classes: fine-tuning weights of other classes, against training from scratch.
+"""A few images of new classes: fine-tuning, compared with training from scratch.
 
     python benchmarks/fine_tuning.py DATA [--base-epochs 40] [--epochs 20] [--per-class 20] [--seeds 3] [--base RUN]
         [--json]
 
-DATA is a folder with train/ and val/ of ten classes or so, such as cifar10. A base is trained with the recipe for
-small images on the first half of the classes by name, all their images. Then the other half is learnt from the
-first few training images of each class by name, for so many epochs of as many steps: once by ``--weights``
-the base with the recipe for that, once from scratch with the default recipe. Both are validated
-on all of val/ of these classes. All see 64 px. ``--base`` takes a base that was trained before.
+DATA is a folder with train/ and val/ of about ten classes, such as cifar10. A base is trained with the recipe for small
+images on all images of the first half of the classes, in the order of their names. The other half is then trained on
+``--per-class`` images of each class, for the same number of epochs and steps: once from the base (``--weights``) with
+the recipe for fine-tuning, once from scratch with the default recipe. Both are validated on all images in val/ of these
+classes, at 64 px. ``--base`` uses a base that was trained before.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import googlenet
-from googlenet.training.recipe import load_recipe
+from googlenet.training.recipe import Recipe
 
 SIZE, NETWORK = 64, "googlenet_bn"
 
 
 def copy_classes(data: Path, to: Path, names: Sequence[str], per_class: int | None = None) -> Path:
-    """Copy some classes, and of each only the first training images by name where ``per_class`` is told."""
+    """Copy some classes, and of each only the first ``per_class`` training images by name, if given."""
     for name in names:
         shutil.copytree(data / "val" / name, to / "val" / name)
         (to / "train" / name).mkdir(parents=True)
@@ -40,7 +40,7 @@ def copy_classes(data: Path, to: Path, names: Sequence[str], per_class: int | No
 
 
 def train(data: Path, out: Path, **options: Any) -> dict[str, float]:
-    """Train and give the accuracy with the seconds it took."""
+    """Train; return the accuracy and the seconds it took."""
     begun = time.monotonic()
     bundle = googlenet.train(data, out, network=NETWORK, image_size=SIZE, **options)
     return {"top1": bundle.card.metrics["top1"], "seconds": time.monotonic() - begun}
@@ -55,7 +55,7 @@ def compare(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         many = copy_classes(given.data, folder / "base", known)
         say("base", 0, train(many, base, recipe="small", epochs=given.base_epochs, seed=0))
     few = copy_classes(given.data, folder / "few", new, given.per_class)
-    batch_size = load_recipe("finetune").batch_size
+    batch_size = Recipe.load("finetune").batch_size
     ways: dict[str, dict[str, Any]] = {
         "fine-tuned": {"start": base},
         "from scratch": {"recipe": "default", "batch_size": batch_size},

@@ -1,4 +1,4 @@
-"""What is compared, each in a process of its own, so that neither sees what the other set, and one at a time."""
+"""Runs what is compared in a process each, one at a time, so that settings of one do not affect the other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-Round = Callable[[], float]  # does a round and gives its images per second
+Round = Callable[[], float]  # runs one round and returns its images per second
 
 
 def serve(make: Callable[..., tuple[Round, Any]], arguments: tuple[Any, ...], asked: Connection) -> None:
-    """Answer with what ``make`` says, then with a round whenever one is asked for."""
+    """Send what ``make`` reports, then run one round for each request."""
     warnings.filterwarnings("ignore")
     do_round, said = make(*arguments)
     asked.send(said)
@@ -22,9 +22,9 @@ def serve(make: Callable[..., tuple[Round, Any]], arguments: tuple[Any, ...], as
 
 
 class Runner:
-    """One of them: ``make(*arguments)`` is called in its process. ``said`` is what it says beside its rounds.
+    """A process that calls ``make(*arguments)``, which returns its rounds and a report, ``said``.
 
-    A context manager, so that no process is left where another one fails.
+    A context manager, so that no process remains if another one fails.
     """
 
     def __init__(self, make: Callable[..., tuple[Round, Any]], *arguments: Any) -> None:
@@ -32,7 +32,7 @@ class Runner:
         context = multiprocessing.get_context("spawn")
         self.process = context.Process(target=serve, args=(make, arguments, there))
         self.process.start()
-        there.close()  # so that its end is noticed
+        there.close()  # so that its end is detected
         self.said = self.pipe.recv()
 
     def round(self) -> float:

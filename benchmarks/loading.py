@@ -1,11 +1,11 @@
-"""Does the training step wait for images, and does memory grow with their number?
+"""Does a training step wait for images, and does memory grow with their number?
 
     python benchmarks/loading.py IMAGES [--size 224] [--times 1 10] [--epochs 2] [--json]
 
-IMAGES is a folder of photographs without labels. They are put into two classes of a temporary folder, ``times`` over
-(hard links, so that the disk holds them once), and trained on with the default recipe at the size given, by a
-process of its own. The share of waiting is that of log.csv, of the last epoch; the memory is the highest sum
-over that process and its readers of what each has for itself (USS).
+IMAGES is a folder of photographs without labels. They are linked ``--times`` times (hard links, so that the disk holds
+them once) into two classes of a temporary folder and trained on with the default recipe at the given size, in a
+process of its own. The share of time spent waiting is that of the last epoch in log.csv. The memory is the peak, over
+that process and the processes that read images, of the sum of what each uses alone (USS).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def arrange(images: list[Path], to: Path, times: int) -> None:
 
 
 def private_bytes(pid: int) -> int:
-    """Sum what a process and its children have for themselves."""
+    """Return the memory that only a process and its children use, in bytes."""
     total = 0
     children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
     for each in (pid, *map(int, children)):
@@ -51,7 +51,7 @@ def private_bytes(pid: int) -> int:
 
 
 def train(data: Path, out: Path, size: int, epochs: int) -> int:
-    """Train, and watch the memory: its highest value in bytes."""
+    """Train; return the peak memory in bytes."""
     command = [sys.executable, "-m", "googlenet", "train", str(data), "--out", str(out), "--image-size", str(size),
                "--epochs", str(epochs), "--batch-size", "32"]  # fmt: skip
     process = subprocess.Popen(command, stdout=sys.stderr)
@@ -71,7 +71,7 @@ def train(data: Path, out: Path, size: int, epochs: int) -> int:
 
 
 def main() -> None:
-    """Train on the images, so many times over, and print a table."""
+    """Train on the images, the given numbers of times, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
     parser.add_argument("--size", type=int, default=224)

@@ -2,8 +2,8 @@
 
     python benchmarks/near_duplicates.py FOLDER…
 
-Every image is re-encoded, resized and cropped; the distances of such copies to their originals are held against
-the distances of all pairs of different images of the folder. A hash is ``phash 8`` for 64 bits, ``phash 16`` for 256.
+Every image is re-encoded, resized and cropped. The distances between these copies and their originals are compared with
+the distances of all pairs of different images. ``phash 8`` is a hash of 64 bits, ``phash 16`` one of 256.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ THRESHOLDS = {"phash 8": (2, 4, 6, 8, 10), "phash 16": (20, 30, 40, 48, 56, 64),
 
 
 def bits(hash_of: Callable[[Image.Image], imagehash.ImageHash], images: list[Image.Image]) -> np.ndarray:
-    """Give (N, bits) of the hashes."""
+    """Return the bits of the hashes, (N, bits)."""
     return np.stack([hash_of(image).hash.ravel() for image in images])
 
 
 def distinct_distances(hashes: np.ndarray) -> np.ndarray:
-    """Give the distances of all pairs."""
+    """Return the distances of all pairs."""
     signs = hashes.astype(np.float32) * 2 - 1
     distances = (hashes.shape[1] - signs @ signs.T) / 2
     return distances[np.triu_indices(len(hashes), 1)].astype(int)

@@ -1,13 +1,14 @@
-"""One image, at once: from the prompt to its class, and in a process that is running.
+"""The time to classify one image: from the prompt, and in a running process.
 
     python benchmarks/one_image.py IMAGES [--runs 10] [--json]
 
-IMAGES is a folder of photographs. The network is ``googlenet_bn`` with 1000 classes and weights at random, quantised.
-From the prompt: the median wall time of ``googlenet predict`` in each precision, its caches warm, of ``googlenet
---help``, and of a bare script that imports OpenVINO and Pillow, takes the compiled fp32 graph from a cache and answers;
-all in turns, so that what else the machine does falls on all of them, and as multiples of the bare script.
+IMAGES is a folder of photographs. The network is ``googlenet_bn`` with 1000 classes and random weights, quantised.
+From the prompt: the median wall time of ``googlenet predict`` in each precision with warm caches, of ``googlenet
+--help``, and of a bare script that imports OpenVINO and Pillow, loads the compiled fp32 graph from a cache and
+classifies. All run in turns, so that other load on the machine affects all of them; each is also printed as a multiple
+of the bare script.
 
-In a running process: the time of ``Classifier.predict`` beside that of decoding and of the engine alone, in turns.
+In a running process: the time of ``Classifier.predict``, of decoding alone and of the engine alone, in turns.
 """
 
 from __future__ import annotations

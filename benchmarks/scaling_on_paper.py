@@ -1,4 +1,4 @@
-"""What training on many GPUs should cost and gain: an estimate from arithmetic, nothing here is measured.
+"""The cost and the gain of training on many GPUs, estimated by arithmetic: nothing here is measured.
 
     python benchmarks/scaling_on_paper.py
     python benchmarks/scaling_on_paper.py --network inception_v3 --per-gpu 32 --tflops 60

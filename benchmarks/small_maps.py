@@ -1,9 +1,9 @@
-"""From which size of map on is oneDNN's gradient of a convolution's weights quicker than a product of matrices?
+"""Up to which map size is one matrix product faster than oneDNN's weight gradient of a convolution?
 
     python benchmarks/small_maps.py [--batch 64]
 
-``LARGEST`` in ``googlenet.training.gradients`` comes from here. For convolutions of GoogLeNet in bf16, forward and
-backward, on square maps of growing side: milliseconds of torch's convolution and of the quick one, in turns.
+The limit in ``googlenet.training.gradients`` comes from here. For convolutions of GoogLeNet in bf16, on square maps of
+growing side: milliseconds of forward and backward with torch's convolution and with the matrix product, in turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROUNDS, REPEATS = 5, 4
 
 
 def seconds(layer: nn.Module, x: Tensor, down: Tensor) -> float:
-    """Of forward and backward."""
+    """Return the milliseconds of forward and backward."""
     begun = time.perf_counter()
     for _ in range(REPEATS):
         with torch.autocast("cpu", torch.bfloat16):

@@ -2,11 +2,12 @@
 
     python benchmarks/time_to_accuracy.py DATA [--seconds 400] [--seeds 3] [--only ours|torchvision] [--json]
 
-DATA is a folder with train/ and val/. Each run is a process of its own, one after the other; its seconds count from
-its start to the accuracy on all of val/, reading, evaluation and, for ours, the bundle included. Both see 64 px.
+DATA is a folder with train/ and val/. Each run is a process of its own, one after the other. Its time runs from its
+start to the accuracy on all of val/, and includes reading, evaluation and, for ours, writing the bundle. Both use
+64 px.
 
-Theirs: torch's default memory layout, 32 bits, both heads, batches of 64 from a DataLoader with two workers, padded
-random crops and flips, SGD with momentum 0.9 and a one-cycle rate up to 0.05 over the time there is.
+torchvision: torch's default memory layout, fp32, both auxiliary heads, batches of 64 from a DataLoader with two
+workers, random crops with padding and flips, SGD with momentum 0.9 and a one-cycle schedule up to 0.05 over the time.
 Ours: the recipe for small images.
 """
 
@@ -43,7 +44,7 @@ def theirs(data: Path, seconds: float, seed: int) -> float:
 
 
 def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> float:
-    """Train until the time is over, but for what the evaluation takes."""
+    """Train until only the time for the evaluation is left."""
     import torch
     import torchvision
     import torchvision_training

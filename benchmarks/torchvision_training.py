@@ -1,4 +1,4 @@
-"""The peer of the training benchmarks: a step of torchvision's GoogLeNet as its own training reference takes it."""
+"""What training is compared with: a step of torchvision's GoogLeNet, as in torchvision's training reference."""
 
 from __future__ import annotations
 

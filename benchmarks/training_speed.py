@@ -3,10 +3,10 @@
     python benchmarks/training_speed.py [--rounds 5] [--json]
 
 Both have the same batch in memory, the same size, 1000 classes and both auxiliary heads; nothing is read or decoded.
-Theirs is in 32 bits and torch's default memory layout, with SGD. Ours is the step of ``googlenet train`` with its
-default recipe, in the precision it chooses, the moving average of the weights and the sums of its log included.
-Each has a process of its own, so that neither sees what the other set. In each round one does a few steps while the
-other waits, then the other; the medians over the rounds are compared.
+torchvision's step is in fp32 and torch's default memory layout, with SGD. Ours is the step of ``googlenet train`` with
+the default recipe, in the precision it chooses, including the moving average of the weights and the sums for the log.
+Each has a process of its own. In each round one does a few steps while the other waits, then the other; medians over
+the rounds are compared.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from googlenet.inference.engine import processor
 from googlenet.training import memory
 from googlenet.training.loading import Batch
 from googlenet.training.precision import fastest
-from googlenet.training.recipe import load_recipe
+from googlenet.training.recipe import Recipe
+from googlenet.training.setup import make_fabric
 from googlenet.training.trainer import Trainer
-from googlenet.training.work import _fabric
 
 CASES = ((224, 32), (64, 64))  # pixels of a side, images of a batch
 CLASSES = 1000
@@ -41,7 +41,7 @@ Step = Callable[[], None]
 
 
 def theirs(size: int, batch: int) -> tuple[Step, str]:
-    """A step of torchvision's network, on a batch at random, and its precision."""
+    """A step of torchvision's network, on a batch with random values, and its precision."""
     model = torchvision.models.googlenet(num_classes=CLASSES, aux_logits=True, init_weights=False).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images, labels = torch.randn(batch, 3, size, size), torch.randint(0, CLASSES, (batch,))
@@ -54,8 +54,8 @@ def ours(size: int, batch: int) -> tuple[Step, str]:
     network = create("googlenet_bn", num_classes=CLASSES)
     preprocessing = network.network.preprocessing(size)
     precision = fastest(network, preprocessing, batch, "cpu")
-    recipe = load_recipe("default", batch_size=batch, image_size=size, precision=precision)
-    fit = Trainer(network, open_data("digits"), recipe, preprocessing, _fabric("cpu", precision))
+    recipe = Recipe.load("default", batch_size=batch, image_size=size, precision=precision)
+    fit = Trainer(network, open_data("digits"), recipe, preprocessing, make_fabric("cpu", precision))
     fit.objective.train()
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     given = Batch(images, torch.randint(0, CLASSES, (batch,)), list(range(batch)))

@@ -2,8 +2,9 @@
 
     python benchmarks/where_time_goes.py IMAGES
 
-The step is that of ``training_speed.py`` at 224 px, by torch's profiler; the engine that of ``bulk_inference.py`` in
-fp32 and bf16 on one core, by OpenVINO's counters; reading is timed part by part over the photographs of IMAGES.
+The step is that of ``training_speed.py`` at 224 px, measured by torch's profiler; the engine that of
+``bulk_inference.py`` in fp32 and bf16 on one core, measured by OpenVINO's counters. Reading is timed part by part on
+the photographs in IMAGES.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from googlenet import bundle as bundles
 from googlenet.bundle import MODEL
 from googlenet.images.decode import open_image
 from googlenet.images.resize import load_image, resize_and_crop
-from googlenet.inference.engine import read_graph, runtime
+from googlenet.inference.graphs import read_graph
+from googlenet.inference.runtime import runtime
 from googlenet.preprocessing import Preprocessing
 
 BATCH, ENGINE_BATCH, REPEATS = 32, 8, 5
@@ -35,7 +37,7 @@ ENGINE = {"fp32": "f32", "bf16": "bf16"}
 
 
 def training_step() -> Counter[str]:
-    """Seconds by torch's operator, of itself alone."""
+    """Return the seconds of each torch operator, without the operators it calls."""
     step, _ = ours(SIZE, BATCH)
     for _ in range(REPEATS):
         step()
@@ -46,7 +48,7 @@ def training_step() -> Counter[str]:
 
 
 def engine(graph: Any, precision: str) -> Counter[str]:
-    """Seconds by OpenVINO's kind of node."""
+    """Return the seconds of each OpenVINO node type."""
     config = {"INFERENCE_PRECISION_HINT": ENGINE[precision], "PERF_COUNT": True, "INFERENCE_NUM_THREADS": 1}
     for result in [each for each in graph.get_results() if "probabilities" not in each.get_output_tensor(0).names]:
         graph.remove_result(result)
@@ -60,7 +62,7 @@ def engine(graph: Any, precision: str) -> Counter[str]:
 
 
 def milliseconds(call: Callable[[Any], object], arguments: Iterable[Any]) -> float:
-    """The best mean of a few goes."""
+    """Return the best mean of a few tries."""
     taken, arguments = [], list(arguments)
     for _ in range(REPEATS):
         begun = time.perf_counter()

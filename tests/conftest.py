@@ -24,11 +24,11 @@ _CACHE = tempfile.TemporaryDirectory(prefix="googlenet-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 # How slow a machine is decides which stages are named: in this process, and in those that it starts, none is.
-stages.SOON = 3600.0
+stages.MAX_SILENCE = 3600.0
 _QUIET = """
 try:
     import googlenet.stages
-    googlenet.stages.SOON = 3600.0
+    googlenet.stages.MAX_SILENCE = 3600.0
 except ImportError:  # a Python without this project
     pass
 """

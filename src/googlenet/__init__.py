@@ -1,4 +1,4 @@
-"""From a folder of labelled images to a small, fast, explained classifier: GoogLeNet, true to the paper.
+"""Train an image classifier on a folder of labelled images, on an ordinary CPU; GoogLeNet exactly as published.
 
 ::
 
@@ -11,7 +11,7 @@
 
     network = googlenet.create("googlenet", num_classes=5)   # a torch.nn.Module
 
-Importing this package imports neither torch nor openvino: a name is loaded when it is first used.
+Importing this package imports neither torch nor openvino: a name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -41,55 +41,65 @@ if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation, evaluate
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
-    from googlenet.exporting.formats import export
+    from googlenet.exchange.export import export_weights
+    from googlenet.exchange.hub import push
+    from googlenet.exchange.module import load_module
+    from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
-    from googlenet.models.build import ConvNet, create
+    from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
-    from googlenet.models.zoo import NETWORKS, analyse
-    from googlenet.training.run import train
+    from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.pretrained import create
+    from googlenet.training.recipe import Recipe
+    from googlenet.training.train import train
 
-# name → (module, the extra that its imports need)
+# name → the module that defines it
 _PUBLIC = {
-    "Analysis": ("models.analysis", None),
-    "Benchmark": ("benchmarking.measure", None),
-    "BulkReport": ("bulk.report", None),
-    "Bundle": ("bundle", None),
-    "Classifier": ("inference.classifier", None),
-    "Comparison": ("benchmarking.compare", "train"),
-    "ConvNet": ("models.build", "train"),
-    "DataSource": ("data.source", None),
-    "Evaluation": ("evaluation.evaluate", "train"),
-    "Findings": ("diagnosis.findings", "train"),
-    "GoogLeNetError": ("errors", None),
-    "ImageSet": ("data.image_set", None),
-    "LabelledData": ("data.image_set", None),
-    "LabelledImage": ("data.image_set", None),
-    "NETWORKS": ("models.zoo", None),
-    "Network": ("models.spec", None),
-    "Precisions": ("benchmarking.precisions", "train"),
-    "Prediction": ("inference.classifier", None),
-    "Verification": ("inference.verify", None),
-    "analyse": ("models.zoo", None),
-    "benchmark": ("benchmarking.benchmark", None),
-    "clean": ("diagnosis.clean", "train"),
-    "compare": ("benchmarking.compare", "train"),
-    "convert": ("exchange.convert", "train"),
-    "create": ("models.build", "train"),
-    "doctor": ("diagnosis.doctor", "train"),
-    "evaluate": ("evaluation.evaluate", "train"),
-    "export": ("exporting.formats", None),
-    "fetch": ("exchange.datasets", "train"),
-    "load": ("inference.classifier", None),
-    "measure_precisions": ("benchmarking.precisions", "train"),
-    "open_data": ("data.opening", None),
-    "predict": ("bulk.predicting", None),
-    "predict_on_cluster": ("bulk.cluster", None),
-    "quantize": ("benchmarking.precisions", "train"),
-    "sort_images": ("bulk.sorting", None),
-    "train": ("training.run", "train"),
-    "verify": ("inference.verify", None),
+    "Analysis": "models.analysis",
+    "Benchmark": "benchmarking.measure",
+    "BulkReport": "bulk.report",
+    "Bundle": "bundle",
+    "Classifier": "inference.classifier",
+    "Comparison": "benchmarking.compare",
+    "ConvNet": "models.build",
+    "DataSource": "data.source",
+    "Evaluation": "evaluation.evaluate",
+    "Findings": "diagnosis.findings",
+    "GoogLeNetError": "errors",
+    "ImageSet": "data.image_set",
+    "LabelledData": "data.image_set",
+    "LabelledImage": "data.image_set",
+    "NETWORKS": "models.zoo",
+    "Network": "models.spec",
+    "Precisions": "benchmarking.precisions",
+    "Prediction": "inference.classifier",
+    "Recipe": "training.recipe",
+    "Verification": "inference.verify",
+    "analyse": "models.zoo",
+    "benchmark": "benchmarking.benchmark",
+    "clean": "diagnosis.clean",
+    "compare": "benchmarking.compare",
+    "convert": "exchange.convert",
+    "create": "training.pretrained",
+    "doctor": "diagnosis.doctor",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporting.export",
+    "export_weights": "exchange.export",
+    "fetch": "exchange.datasets",
+    "list_networks": "models.zoo",
+    "load": "inference.classifier",
+    "load_module": "exchange.module",
+    "measure_precisions": "benchmarking.precisions",
+    "open_data": "data.opening",
+    "predict": "bulk.predicting",
+    "predict_on_cluster": "bulk.cluster",
+    "push": "exchange.hub",
+    "quantize": "benchmarking.precisions",
+    "sort_images": "bulk.sorting",
+    "train": "training.train",
+    "verify": "inference.verify",
 }
 
 __all__ = [
@@ -111,6 +121,7 @@ __all__ = [
     "Network",
     "Precisions",
     "Prediction",
+    "Recipe",
     "Verification",
     "analyse",
     "benchmark",
@@ -121,12 +132,16 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "export_weights",
     "fetch",
+    "list_networks",
     "load",
+    "load_module",
     "measure_precisions",
     "open_data",
     "predict",
     "predict_on_cluster",
+    "push",
     "quantize",
     "sort_images",
     "train",
@@ -137,15 +152,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'googlenet' has no attribute {name!r}")
-    module, extra = _PUBLIC[name]
     try:
-        return getattr(importlib.import_module(f"googlenet.{module}"), name)
+        return getattr(importlib.import_module(f"googlenet.{_PUBLIC[name]}"), name)
     except ModuleNotFoundError as error:
-        from googlenet.errors import MissingExtraError
+        from googlenet.extras import missing_extra
 
-        if extra is None or (error.name or "").startswith("googlenet"):
+        missing = missing_extra(error)
+        if missing is None:
             raise
-        raise MissingExtraError(extra, error.name or "a package") from error
+        raise missing from error
 
 
 def __dir__() -> list[str]:

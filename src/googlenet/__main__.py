@@ -4,7 +4,7 @@ import signal
 
 
 def main() -> None:
-    """Load the command line and run it. Outside a command there is nothing to finish: Ctrl-C ends it at once."""
+    """Import the command line and run it. Outside a command there is nothing to finish: Ctrl-C ends it at once."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from googlenet import cli

@@ -26,7 +26,7 @@ from googlenet.checks.arrays import check_safetensors
 from googlenet.checks.onnx_graph import check_onnx
 from googlenet.errors import BundleError, NetworkError
 from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory
-from googlenet.models.analysis import cost_of
+from googlenet.models.layers.containers import cost_of
 from googlenet.models.spec import Network, from_json
 from googlenet.strict_json import MAX_JSON_BYTES
 from googlenet.text import first_few, printable

@@ -1,6 +1,6 @@
-"""The card of a trained classifier: what it is, what it takes, how well it does. Plain JSON.
+"""The card of a trained classifier: its network, classes, preprocessing and metrics. Plain JSON.
 
-Standard library only, so that whoever receives a bundle can read its card with nothing installed.
+Standard library only, so that the card of a bundle can be read with nothing installed.
 """
 
 from __future__ import annotations
@@ -19,38 +19,29 @@ from googlenet.preprocessing import Preprocessing, preprocessing_from_json
 from googlenet.strict_json import check_keys, is_number, is_table, is_whole, keys_of, parse_json
 from googlenet.text import json_text
 
-FORMAT = 5  # raised when a bundle of today could not be read by the code of yesterday
-SEALED = 4  # the format from which on the card holds its own sha256
-
-
+FORMAT = 5  # raised when earlier code could not read a new bundle
+SEALED = 4  # since this format the card holds its own sha256
 MAX_CLASSES = 100_000
 MAX_NAME = 1024  # characters of a class, a network, a file, a version
 MAX_FILES = 64
-MAX_ERROR = 300  # characters of what is said to be wrong
+MAX_ERROR = 300  # characters of a message about a damaged card
 
-METRIC_TITLES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "map": "mAP",
-    "exact": "exact match",
-}  # scores where people read them
-TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may cost and still be taken
+TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may lose and still be chosen
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """``card.json`` of a bundle.
 
-    ``network`` is the network as data, ``metrics`` what was measured on the validation images
-    (``top1``, ``top5``, ``map`` and ``exact`` are fractions of 1), ``data`` what it was trained on (``record``: the
-    sha256 of the run's ``split.csv``, which names every image with its split and content), ``files`` the
-    sha256 of every file beside the card.
+    ``network`` is the network as data. ``metrics`` was measured on the validation images (``googlenet.metrics`` has
+    titles and units). ``data`` is what it was trained on (``record``: the sha256 of the run's ``split.csv``, which
+    has the split and the content of every image). ``files`` has the sha256 of every file beside the card.
 
     ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),
     ``latency_ms`` of one image and ``images_per_second`` of many; ``measured_on`` says on which processor.
 
-    Where an image may be of several classes or of none (``multi_label``), the probabilities are of each class on
-    its own, and ``thresholds`` say for each from which probability on, 0 to 1, an image is taken to be of it.
+    With ``multi_label`` an image may have several classes or none: each class has its own probability, and a class
+    is predicted where that reaches the class's threshold, 0 to 1 (``thresholds``).
     """
 
     name: str
@@ -70,17 +61,17 @@ class ModelCard:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        """Give the text of ``card.json``. From format 4 on its last line is the sha256 of all else."""
-        fields = json.loads(json_text(dataclasses.asdict(self)))  # as it will be read: lists, and keys that are text
+        """Return the text of ``card.json``. Since format 4 its last line is the sha256 of the rest."""
+        fields = json.loads(json_text(dataclasses.asdict(self)))  # as it will be read: lists, and text as keys
         for table in (fields["metrics"], *fields["precisions"].values()):
             for name in [name for name, value in table.items() if not math.isfinite(value)]:
-                del table[name]  # a loss that overflowed is nothing that was measured
+                del table[name]  # a loss that overflowed is not a measurement
         seal = {"sha256": _digest(fields)} if self.format >= SEALED else {}
         return json_text(fields | seal, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read ``card.json``. Raises :class:`BundleError` when it is damaged, altered, foreign or too new."""
+        """Read ``card.json``. Raises :class:`BundleError` if it is damaged, changed, foreign or too new."""
         try:
             fields = parse_json(text)
             if not isinstance(fields, dict) or not is_whole(fields.get("format"), 1, math.inf):
@@ -108,7 +99,7 @@ class ModelCard:
 
 
 def _digest(fields: dict[str, Any]) -> str:
-    """Hash what a card says, however it is laid out: JSON with sorted keys and nothing between."""
+    """Hash the content of a card, whatever its layout: JSON with sorted keys and no spaces."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -135,7 +126,7 @@ def _check_kinds(card: ModelCard) -> None:
 
 
 def _is_files(value: Any) -> bool:
-    """Whether these are names of files beside the card, none a way to another place, each with a sha256."""
+    """Whether these are names of files beside the card, not paths to other places, each with a sha256."""
     return (
         isinstance(value, dict)
         and len(value) <= MAX_FILES

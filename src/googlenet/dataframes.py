@@ -1,4 +1,4 @@
-"""Results as tables: a pandas DataFrame, or HTML for a notebook. Standard library only, until pandas is asked for."""
+"""Results as tables: a pandas DataFrame, or HTML for a notebook. Pandas is imported only when needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def to_dataframe(rows: Rows, columns: Sequence[str]) -> pandas.DataFrame:
-    """Return rows as a pandas DataFrame. Raises :class:`MissingExtraError` where pandas is not installed."""
+    """Return rows as a pandas DataFrame. Raises :class:`MissingExtraError` if pandas is missing."""
     try:
         import pandas
     except ImportError as error:
@@ -27,7 +27,7 @@ def to_dataframe(rows: Rows, columns: Sequence[str]) -> pandas.DataFrame:
 
 
 def to_html(title: str, rows: Rows) -> str:
-    """Return an HTML table under a title. All text is escaped; of many rows the first 20 are shown.
+    """Return an HTML table under a title. All text is escaped; only the first 20 rows are shown.
 
     >>> to_html("1 class", [{"class": "a<b", "recall": 0.5}])
     '<p>1 class</p><table><tr><th>class</th><th>recall</th></tr><tr><td>a&lt;b</td><td>0.5</td></tr></table>'

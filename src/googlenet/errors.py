@@ -1,28 +1,28 @@
 """Everything this package raises on purpose.
 
     GoogLeNetError
-    ├── NetworkError            a network that does not exist or does not hold together
+    ├── NetworkError            a network that does not exist or is not consistent
     │   └── InputSizeError      an image smaller than the network can take
     ├── ImageError              one image
-    │   ├── UnreadableImageError    not an image, damaged, or of a kind not supported
+    │   ├── UnreadableImageError    not an image, damaged, or in an unsupported format
     │   └── ImageTooLargeError      more pixels than allowed (a decompression bomb)
-    ├── DataError               labelled images that cannot be trained or evaluated on
-    ├── FetchError              a named set of images that could not be downloaded or is not whole
+    ├── DataError               labelled images that cannot be used for training or evaluation
+    ├── FetchError              a named set of images that could not be downloaded or is incomplete
     ├── RecipeError             a recipe with unknown keys or bad values
-    ├── RunError                a run directory that is in the way, missing or cannot be written
+    ├── RunError                a run directory that exists already, is missing or cannot be written
     │   ├── CheckpointError     a checkpoint that is damaged or belongs to something else
     │   └── DiskFullError       no space left; what was saved before is intact
     ├── NonFiniteLossError      the loss became NaN or infinite
     ├── StoppedError            stopped by Ctrl-C or SIGTERM, after saving
     ├── WeightsError            weights that cannot be read or do not fit
     ├── BundleError             a bundle that is missing, damaged, foreign or too new
-    ├── ResultsError            a file or folder for results that is in the way or does not fit
-    ├── ClusterError            a cluster that cannot be reached, or whose work is not whole
+    ├── ResultsError            a file or folder for results that exists already or does not match
+    ├── ClusterError            a cluster that cannot be reached, or whose results are incomplete
     ├── DeviceError             a device this machine does not have
-    ├── MachineError            memory, files, processes or a place that the machine refused
+    ├── MachineError            memory, files, processes or access that the machine refused
     └── MissingExtraError       an optional part of the package is not installed
 
-A message says what was got, what is allowed and what to do, in one line.
+Each message is one line: what was got, what is allowed and what to do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from collections.abc import Callable
 
 
 class GoogLeNetError(Exception):
-    """The root: ``except GoogLeNetError`` catches whatever this package raises on purpose."""
+    """The base class: ``except GoogLeNetError`` catches everything that this package raises on purpose."""
 
     def __reduce__(self) -> tuple[Callable[..., GoogLeNetError], tuple[object, ...]]:
         """Let every error cross a process, whatever it is made of."""
@@ -39,7 +39,7 @@ class GoogLeNetError(Exception):
 
 
 class NetworkError(GoogLeNetError, ValueError):
-    """A network that does not exist, or a declaration that does not hold together."""
+    """A network that does not exist, or whose layers do not fit together."""
 
 
 class InputSizeError(NetworkError):
@@ -51,7 +51,7 @@ class ImageError(GoogLeNetError):
 
 
 class UnreadableImageError(ImageError):
-    """Not an image, damaged, or of a kind that is not supported."""
+    """Not an image, damaged, or in an unsupported format."""
 
 
 class ImageTooLargeError(ImageError):
@@ -59,11 +59,11 @@ class ImageTooLargeError(ImageError):
 
 
 class DataError(GoogLeNetError):
-    """Labelled images, a folder or a list of them, that cannot be trained or evaluated on."""
+    """Labelled images, a folder or a list of them, that cannot be used for training or evaluation."""
 
 
 class FetchError(GoogLeNetError):
-    """A named set of images could not be downloaded, or what lies there is not whole."""
+    """A named set of images could not be downloaded, or is incomplete on disk."""
 
 
 class RecipeError(GoogLeNetError, ValueError):
@@ -71,7 +71,7 @@ class RecipeError(GoogLeNetError, ValueError):
 
 
 class RunError(GoogLeNetError):
-    """A run directory that is in the way, is missing, or cannot be written."""
+    """A run directory that exists already, is missing, or cannot be written."""
 
 
 class CheckpointError(RunError):
@@ -107,11 +107,11 @@ class BundleError(GoogLeNetError):
 
 
 class ResultsError(GoogLeNetError):
-    """A file or folder for results that is in the way, or that does not fit what is to be written."""
+    """A file or folder for results that exists already, or that does not match what is to be written."""
 
 
 class ClusterError(GoogLeNetError):
-    """A cluster that cannot be reached, stopped working, or gave results that are not whole."""
+    """A cluster that cannot be reached, stopped working, or returned incomplete results."""
 
 
 class DeviceError(GoogLeNetError):
@@ -119,7 +119,7 @@ class DeviceError(GoogLeNetError):
 
 
 class MachineError(GoogLeNetError):
-    """The machine refused something: memory, open files, processes, or a place to read or write."""
+    """The machine refused something: memory, open files, processes, or access to a file."""
 
 
 class MissingExtraError(GoogLeNetError, ImportError):

@@ -1,4 +1,4 @@
-"""Optional parts of the package: whether what they need is installed, without loading it. Standard library only."""
+"""Optional parts of the package: whether their packages are installed, without importing them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ from googlenet.errors import MachineError, MissingExtraError
 
 TRAINING = ("torch", "torchvision", "lightning_fabric", "pydantic", "safetensors", "onnx", "sklearn", "matplotlib")
 
+_EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "imagehash", "nncf", "google", "tomli"), "train") | {
+    "huggingface_hub": "hub",
+    "pandas": "pandas",
+    "pi_heif": "heic",
+    "pyarrow": "parquet",
+    "ray": "ray",
+}  # package → the extra that installs it
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return which extra installs the module that was not found; ``None`` if none does."""
+    package = (error.name or "").partition(".")[0]
+    return MissingExtraError(_EXTRA_OF[package], error.name or package) if package in _EXTRA_OF else None
+
 
 def require(extra: str, *packages: str) -> None:
-    """Raise :class:`MissingExtraError` where one of the ``packages`` that ``extra`` installs is not there.
+    """Raise :class:`MissingExtraError` if one of the ``packages`` that ``extra`` installs is missing.
 
-    PyTorch needs a current folder as well: without one its library for matrices ends the process.
-    Raises :class:`MachineError` where that was deleted.
+    PyTorch also needs a current folder: without one its linear algebra library ends the process.
+    Raises :class:`MachineError` if that folder was deleted.
 
     >>> require("train", "json")
     """
@@ -23,6 +37,6 @@ def require(extra: str, *packages: str) -> None:
             raise MissingExtraError(extra, package)
     if "torch" in packages:
         try:
-            os.getcwd()  # noqa: PTH109 - raises where it was deleted
+            os.getcwd()  # noqa: PTH109 - raises if it was deleted
         except OSError as error:
             raise MachineError("the current folder was deleted: change to another one (cd), then try again") from error

@@ -1,6 +1,6 @@
-"""Files that are whole or absent: temporary siblings, syncing, locks, and why one could not be written.
+"""Files that are written whole or not at all: temporary siblings, fsync, locks, errors explained in one line.
 
-And files of users that are opened for reading without waiting for what is no file.
+Files named by users are opened here too: a FIFO or device is refused instead of waited for.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import BinaryIO
 from googlenet.errors import DiskFullError, RunError
 from googlenet.text import printable
 
-MAX_NAME_BYTES = 255  # of one name in a folder, on the file systems that are in use
-TOO_LARGE = "the file would be larger than is allowed there: raise the limit (ulimit -f), or take another disk"
+MAX_NAME_BYTES = 255  # of a file name, on common file systems
+TOO_LARGE = "the file would be larger than is allowed there: raise the limit (ulimit -f), or use another disk"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -28,22 +28,22 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# What keeps the opening of a FIFO from waiting, and a handle from children; what a system lacks is left out.
+# Opening a FIFO does not wait, and child processes do not inherit the handle. Flags a system lacks are left out.
 _READ_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
 
 
 class NotARegularFileError(OSError):
-    """A FIFO, device, socket or folder where a file was to be read; ``strerror`` says which."""
+    """A FIFO, device, socket or folder in place of a file; ``strerror`` says which."""
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Open a file for reading, following links, and never wait: a FIFO, device, socket or folder is refused.
+    """Open a file for reading, following links, without ever waiting: a FIFO, device, socket or folder is refused.
 
-    Every file that a user, a list or an archive named is opened through here.
+    Every file named by a user, a list or an archive is opened with this function.
 
     Raises:
-        NotARegularFileError: it is no regular file; a device is not even opened.
-        OSError: it does not exist, may not be read, and so on, as ``open`` does.
+        NotARegularFileError: it is not a regular file. Devices are not opened at all.
+        OSError: it does not exist or may not be read, as with ``open``.
 
     >>> open_regular("/")
     Traceback (most recent call last):
@@ -54,7 +54,7 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def refuse_irregular(path: str | Path) -> None:
-    """Raise :class:`NotARegularFileError` where something that is no file has this name; a name to write to."""
+    """Raise :class:`NotARegularFileError` if something other than a file has this name, which is to be written."""
     with contextlib.suppress(FileNotFoundError):
         _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - takes any text
 
@@ -62,7 +62,7 @@ def refuse_irregular(path: str | Path) -> None:
 def _open_regular(path: str, flags: int) -> int:
     handle = os.open(path, flags | _READ_FLAGS)
     try:
-        _require_regular(os.fstat(handle).st_mode, path)  # what is open now, not what was there before
+        _require_regular(os.fstat(handle).st_mode, path)  # of the open file: the name may lead elsewhere by now
     except BaseException:
         os.close(handle)
         raise
@@ -76,9 +76,9 @@ def _require_regular(mode: int, path: str | Path) -> None:
 
 
 def write_error(path: Path, error: OSError, when_full: str = "") -> RunError:
-    """Return, in one line, why ``path`` could not be written; a full disk has an error of its own.
+    """Return an error that says in one line why ``path`` could not be written; a full disk has its own class.
 
-    ``when_full`` says what became of the work, and what to do, where the disk is full.
+    ``when_full`` is what to tell the user about the work if the disk is full.
     """
     name = printable(str(path))
     full = error.errno in _DISK_FULL
@@ -89,12 +89,12 @@ def write_error(path: Path, error: OSError, when_full: str = "") -> RunError:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent, down to the disk. Raises :class:`OSError`."""
+    """Write a file whole or not at all, and sync it to disk. Raises :class:`OSError`."""
     replace_file(path, lambda fresh: fresh.write_bytes(content))
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Put what ``write`` writes to a temporary sibling under ``path``, down to the disk: whole, or not at all."""
+    """Let ``write`` write a temporary sibling, sync it to disk, and rename it to ``path``: whole, or not at all."""
     fresh = sibling(path, f".{os.getpid()}.new")
     try:
         write(fresh)
@@ -103,23 +103,23 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         fresh.replace(path)
         sync_directory(path.parent)
     finally:
-        with contextlib.suppress(OSError):  # on a disk that became read-only this fails even where there is none
+        with contextlib.suppress(OSError):  # on a disk that became read-only this fails even if there is no file
             fresh.unlink()
 
 
 def sibling(path: Path, ending: str) -> Path:
-    """Name a hidden file beside ``path``, after it; one that no file can have where ``path`` is none.
+    """Return the name of a hidden file beside ``path``. If the name of ``path`` is too long, so is this one.
 
     >>> sibling(Path("runs/results.parquet"), ".new").name
     '.results.parquet.new'
     """
     name = f".{path.name}"
-    too_long = len(os.fsencode(path.name)) > MAX_NAME_BYTES  # to be said now, not when it is renamed
+    too_long = len(os.fsencode(path.name)) > MAX_NAME_BYTES  # writing must fail now, not the rename at the end
     return path.with_name(name + ending if too_long else fitting_name(name, ending))
 
 
 def fitting_name(stem: str, ending: str = "") -> str:
-    """Return ``stem + ending``; where that is longer than a file system takes, some of the stem, and a hash of it.
+    """Return ``stem + ending``; if that is too long for a file system, the start of the stem and a hash.
 
     >>> len(fitting_name(300 * "x", ".png")), fitting_name("x", ".png")
     (255, 'x.png')
@@ -129,13 +129,13 @@ def fitting_name(stem: str, ending: str = "") -> str:
         return stem + ending
     mark = f"-{hashlib.sha256(whole).hexdigest()[:12]}"
     room = MAX_NAME_BYTES - len(mark) - len(os.fsencode(ending))
-    if room < 0:  # what looks like an ending is no such thing
+    if room < 0:  # the ending is too long to be one
         return fitting_name(stem + ending)
     return os.fsencode(stem)[:room].decode("utf-8", "ignore") + mark + ending
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames inside a directory survive a power cut (a no-op where directories cannot be synced)."""
+    """Make renames inside a directory survive a power cut (does nothing where directories cannot be synced)."""
     if os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)
@@ -146,9 +146,9 @@ def sync_directory(path: Path) -> None:
 
 
 def lock(handle: int) -> bool:
-    """Keep others out of an open file or folder until it is closed; :class:`BlockingIOError` where one is in.
+    """Lock an open file or folder until it is closed. Raises :class:`BlockingIOError` if it is locked already.
 
-    ``False`` where there are no locks.
+    Returns ``False`` where the system or the file system has no locks.
     """
     if os.name == "nt":
         return False
@@ -164,7 +164,7 @@ def lock(handle: int) -> bool:
 
 
 def user_cache() -> Path | None:
-    """Return the folder of this package in the user's cache; ``None`` where the user has no home directory."""
+    """Return this package's folder in the user's cache; ``None`` if the user has no home directory."""
     given = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
     if given:
         return Path(given) / "googlenet"
@@ -177,10 +177,10 @@ def user_cache() -> Path | None:
 
 
 def check_output_path(path: Path) -> None:
-    """Raise :class:`RunError` where a file or folder could not be written to ``path``, before any work is done.
+    """Raise :class:`RunError` if nothing could be written to ``path``; called before any work is done.
 
-    The nearest folder that is there must be one that may be written; what is missing below it must have names that it
-    takes. Whether ``path`` itself is in the way is for the caller to say.
+    The nearest existing folder must be writable, and the names of missing folders must be allowed in it. Whether
+    ``path`` may exist already is for the caller to decide.
     """
     try:
         if not path.is_absolute():
@@ -204,7 +204,7 @@ def _check_name(name: str) -> None:
 
 
 def _forbidden(place: Path, path: Path) -> OSError:
-    """Return whether the disk or the folder forbids writing to ``place``, which is ``path`` or above it."""
+    """Return the error for ``place``, which is ``path`` or above it: a read-only disk, or no permission."""
     read_only = os.name == "posix" and os.statvfs(place).f_flag & os.ST_RDONLY
     number = errno.EROFS if read_only else errno.EACCES
     where = "" if place == path else f"{printable(str(place))}: "

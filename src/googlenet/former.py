@@ -1,4 +1,4 @@
-"""What earlier versions called things in the files they wrote: whoever reads such a file gets today's names.
+"""Names in files that earlier versions wrote; readers of such files replace them by today's names.
 
 Cards up to format 4, runs, checkpoints and recipes of 0.1.0. Standard library only.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _PREPROCESSING = {"fit": "resize"}
-_MEASURED = {"pictures_per_second": "images_per_second"}  # of a precision, and of an epoch
+_MEASURED = {"pictures_per_second": "images_per_second"}  # in precisions and epochs
 _RUN = {"from": "weights"}
 _RECIPE = {
     "first_size": "initial_size",
@@ -31,7 +31,7 @@ _VALUES = {("class_balance", "loss"): "weighted_loss", ("class_balance", "sample
 
 
 def preprocessing(table: Any) -> Any:
-    """Return the preprocessing of a card with today's names; what is no table, as it is.
+    """Return the preprocessing of a card with today's names; anything but a table is returned unchanged.
 
     >>> preprocessing({"size": 224, "fit": "pad"})
     {'size': 224, 'resize': 'pad'}
@@ -65,7 +65,7 @@ def run(table: Any) -> Any:
 
 
 def _renamed(table: Any, names: Mapping[str, str]) -> Any:
-    """Return a table with other keys. A key that stands there under both names is left, to be refused as unknown."""
+    """Return a table with new keys. A key present under both names is kept, and later refused as unknown."""
     if not isinstance(table, dict):
         return table
     return {names[key] if key in names and names[key] not in table else key: value for key, value in table.items()}

@@ -1,6 +1,6 @@
-"""What the machine refused (memory, files, processes, places) in one line that says what to do. Standard library only.
+"""What the machine refused (memory, files, processes, permissions), in one line that says what to do.
 
-Libraries raise it in many ways; none of them is a defect of this program.
+Libraries raise these errors in many ways; none of them is a defect of this program. Standard library only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from googlenet.errors import GoogLeNetError, MachineError
 from googlenet.files import TOO_LARGE
 from googlenet.text import printable
 
-MEMORY = "there is not enough memory: take a smaller --batch-size or --image-size, fewer --workers, or a larger machine"
+MEMORY = "there is not enough memory: use a smaller --batch-size or --image-size, fewer --workers, or a larger machine"
 FILES = "too many files are open: raise the limit (ulimit -n), or train with --workers 0"
 PROCESSES = "no more processes or threads may be started: raise the limit (ulimit -u), or train with --workers 0"
 SPACE = "no space is left on the disk: free some; what was finished before is whole"
@@ -31,14 +31,14 @@ _BY_NUMBER = {
     errno.EPERM: "permission denied: choose another place, or ask who owns it",
     errno.EROFS: "the file system is read-only: choose another place",
     errno.ENAMETOOLONG: "the name is too long: most file systems take 255 bytes",
-    errno.ELOOP: "a symbolic link leads in a circle: mend it",
-    errno.EIO: "the disk could not be read or written: look after it",
+    errno.ELOOP: "a symbolic link leads in a circle: correct it",
+    errno.EIO: "the disk could not be read or written: check it",
 }
 
-# What libraries that are written in other languages say, and what it means.
+# Messages of libraries written in other languages, and their meaning.
 _BY_WORDS = (
     (("is killed by signal", "exited unexpectedly"),
-     "a process that reads images was killed, mostly for want of memory: train with fewer --workers, or 0"),
+     "a process that reads images was killed, mostly for lack of memory: train with fewer --workers, or 0"),
     (("too many open files", "received 0 items of ancdata"), FILES),
     (("can't start new thread", "resource temporarily unavailable", "thread creation failed"), PROCESSES),
     (("shared memory", "/dev/shm"),
@@ -46,17 +46,17 @@ _BY_WORDS = (
     (("no space left",), SPACE),
     (("allocate memory", "bad alloc", "bad_alloc", "bad allocation", "out of memory", "failed to allocate",
       "failed to map segment", "can't alloc"), MEMORY),
-    (("home directory",), "there is no home directory: say where one is with HOME"),
+    (("home directory",), "there is no home directory: set HOME"),
 )  # fmt: skip
 
 
 def explain(error: BaseException) -> str | None:
-    """Say in one line what the machine refused, if that is what ``error``, or what it came from, is about."""
+    """Return in one line what the machine refused, if ``error`` or one of its causes says so; else ``None``."""
     for each in _chain(error):
         if isinstance(each, MemoryError):
             return MEMORY
         if isinstance(each, RecursionError):
-            return "what was given is nested too deeply"
+            return "the input is nested too deeply"
         if isinstance(each, OSError):
             return _of_system(each)
         if isinstance(each, UnicodeError):
@@ -68,7 +68,7 @@ def explain(error: BaseException) -> str | None:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Raise :class:`MachineError` where the machine refused something; what is typed already passes."""
+    """Turn errors of the machine into :class:`MachineError`; errors of this package pass unchanged."""
     try:
         yield
     except GoogLeNetError:
@@ -84,7 +84,7 @@ def _of_system(error: OSError) -> str:
     known = _BY_NUMBER.get(error.errno or 0) or _meaning(text) or text
     if isinstance(error.filename, (str, bytes)):
         return f"{printable(os.fsdecode(error.filename))}: {known}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # files of users are named
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # errors about a user's file have its name
         return "standard output, or a temporary file, cannot be written: no space is left"
     return known
 
@@ -95,7 +95,7 @@ def _meaning(text: str) -> str | None:
 
 
 def _last_line(error: BaseException) -> str:
-    """Say what is at the end: the error of another process comes with its traceback."""
+    """Return the last line: an error from another process contains its traceback."""
     return next(reversed(str(error).strip().splitlines()), type(error).__name__)
 
 

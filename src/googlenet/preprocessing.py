@@ -1,4 +1,4 @@
-"""What a network sees of an image, as data: how it is read, resized, cropped and normalised. Standard library only."""
+"""How an image is read, resized, cropped and normalised for a network, as data. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from googlenet import former
 from googlenet.strict_json import check_keys, is_number, is_whole, keys_of, numbers
 
 MAX_CHANNELS = 1024
-_UNTOLD = ("value_range", None)  # the one list of the preprocessing that may be left open
-# Mean and standard deviation of the pixels of ImageNet, RGB, on a scale of 0 to 1: what most published weights
-# were trained with, and as good as any for a network trained from scratch.
+_UNSET = ("value_range", None)  # the one list that may be missing
+# Mean and standard deviation of ImageNet's pixels, RGB, 0 to 1: most published weights were trained with these, and
+# they are as good as any for training from scratch.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-LUMA = (0.299, 0.587, 0.114)  # what R, G and B count for in grey (ITU-R BT.601), as Pillow has it
-OTHER_MEAN, OTHER_STD = 0.5, 0.25  # of channels of which nothing is known
-ResizeMode = Literal["crop", "pad", "squash"]  # how an image that is not square becomes square
-ColorProfiles = Literal["applied", "ignored"]  # what is done with the colour profile in an image file
+LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B in grey (ITU-R BT.601), as in Pillow
+OTHER_MEAN, OTHER_STD = 0.5, 0.25  # of unknown channels
+ResizeMode = Literal["crop", "pad", "squash"]  # how an image becomes square
+ColorProfiles = Literal["applied", "ignored"]  # of image files
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes what the network sees.
+    """How an image becomes the input of a network.
 
-    It is resized as ``resize`` says, the centre ``size × size`` is cut out, and, inside the network's graph,
-    (pixel / 255 - mean) / std is taken for each channel. ``"crop"`` resizes the shorter side to
-    ``size / crop_fraction`` pixels, so that what the longer one has more is lost; ``"pad"`` the longer side, with
-    grey beside the image; ``"squash"`` both sides, which changes the proportions and loses nothing either.
+    The image is resized, the centre ``size × size`` is cropped, and, inside the network's graph, each channel is
+    normalised: (pixel / 255 - mean) / std. ``resize="crop"`` resizes the shorter side to ``size / crop_fraction``
+    pixels and loses the ends of the longer side; ``"pad"`` resizes the longer side and fills the rest with grey;
+    ``"squash"`` resizes both sides and changes the proportions.
 
-    ``mean`` and ``std`` have one number a channel: one for grey images, three for RGB, in the order R, G, B, always,
-    and others for others. ``channel_order`` is the order in which the first layer sees the normalised colours:
-    ``"BGR"`` for weights made with Caffe.
+    ``mean`` and ``std`` have one number for each channel: one for grey images, three for RGB, always in the order R,
+    G, B. ``channel_order`` is the order in which the first layer sees the colours: ``"BGR"`` for weights from Caffe.
 
-    ``value_range`` says which values of images deeper than 8 bits become 0 and 255, where their files do not say it
-    themselves; ``None``: each image by its type or its own values. ``color_profiles`` says whether colours in another
-    space than sRGB are converted to it; bundles of format 3 and older were made without.
+    ``value_range`` is the range of values that becomes 0 to 255 in images deeper than 8 bits whose files do not give
+    one; ``None``: the range of each image's type, or of its own values. ``color_profiles`` says whether colours are
+    converted to sRGB; up to format 3 bundles were made without.
     """
 
     size: int
@@ -50,17 +49,17 @@ class Preprocessing:
 
     @property
     def resized_side(self) -> int:
-        """Pixels of the resized side before the crop."""
+        """The resized side in pixels, before the crop."""
         return round(self.size / self.crop_fraction)
 
     @property
     def channels(self) -> int:
-        """Channels of an image."""
+        """The number of channels of an image."""
         return len(self.mean)
 
     @property
     def kind(self) -> str:
-        """Say what images these are: ``"RGB"``, ``"grey"`` or, say, ``"5-channel"``."""
+        """The kind of images in words: ``"RGB"``, ``"grey"`` or, for example, ``"5-channel"``."""
         return {1: "grey", 3: "RGB"}.get(self.channels, f"{self.channels}-channel")
 
 
@@ -68,7 +67,7 @@ def preprocessing_from_json(fields: dict[str, Any]) -> Preprocessing:
     """Read the preprocessing of a card. Raises :class:`ValueError` naming what is missing, unknown or out of range."""
     fields = former.preprocessing(fields)
     check_keys(fields, *keys_of(Preprocessing), prefix="preprocessing")
-    lists = [name for name in ("mean", "std", "value_range") if name in fields and (name, fields[name]) != _UNTOLD]
+    lists = [name for name in ("mean", "std", "value_range") if name in fields and (name, fields[name]) != _UNSET]
     sequences: dict[str, Any] = {name: numbers(f"preprocessing.{name}", fields[name]) for name in lists}
     found = Preprocessing(**{"color_profiles": "ignored", **fields, **sequences})
     as_many = 1 <= len(found.mean) == len(found.std) <= MAX_CHANNELS
@@ -85,13 +84,13 @@ def preprocessing_from_json(fields: dict[str, Any]) -> Preprocessing:
     if found.channel_order == "BGR" and found.channels != 3:
         raise ValueError(f"channel_order BGR is for 3 channels, got {fields}")
     if found.resize not in get_args(ResizeMode):
-        raise ValueError(f"fit must be {', '.join(get_args(ResizeMode))}, got {fields}")
+        raise ValueError(f"resize must be {', '.join(get_args(ResizeMode))}, got {fields}")
     check_reading(found)
     return found
 
 
 def check_reading(found: Preprocessing) -> None:
-    """Raise :class:`ValueError` where it does not say how image files are read."""
+    """Raise :class:`ValueError` if ``color_profiles`` or ``value_range`` is not valid."""
     if found.color_profiles not in get_args(ColorProfiles):
         raise ValueError(f"color_profiles must be applied or ignored, got {found.color_profiles!r}")
     if found.value_range is not None:

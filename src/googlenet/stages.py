@@ -1,4 +1,4 @@
-"""What long work is doing, on stderr: a stage that lasts is named within two seconds. Standard library only."""
+"""What long work is doing, on stderr: within two seconds a long stage is named. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from contextlib import contextmanager
 
 from googlenet.text import printable
 
-SOON = 1.3  # seconds without a word after which the stage that is under way is named
-SHORT = 0.2  # seconds: a stage that is over before is not worth a line
+MAX_SILENCE = 1.3  # seconds without a line after which the current stage is named
+MIN_STAGE_SECONDS = 0.2  # shorter stages are not named
 
-_said = time.monotonic()  # when something was last said, or the program began
+_last_line = time.monotonic()  # of the last line, or the start of the program
 
 
 def begin() -> None:
-    """Count the seconds without a word from now on: a command begins."""
-    global _said
-    _said = time.monotonic()
+    """Measure the silence from now on: a command begins."""
+    global _last_line
+    _last_line = time.monotonic()
 
 
 @contextmanager
 def stage(what: str) -> Iterator[None]:
-    """Name ``what`` on stderr, unless it is over soon. Of processes that train together the first one speaks.
+    """Print ``what`` on stderr unless it ends soon. Of several training processes only the first one prints.
 
     ::
 
@@ -36,7 +36,7 @@ def stage(what: str) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    timer = threading.Timer(max(SHORT, _said + SOON - time.monotonic()), _say, [what])
+    timer = threading.Timer(max(MIN_STAGE_SECONDS, _last_line + MAX_SILENCE - time.monotonic()), _say, [what])
     timer.daemon = True
     timer.start()
     try:
@@ -47,5 +47,5 @@ def stage(what: str) -> Iterator[None]:
 
 def _say(what: str) -> None:
     begin()
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it
+    with contextlib.suppress(OSError, ValueError):  # stderr is closed
         print(f"{printable(what)} ...\n", end="", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,6 +1,6 @@
-"""Ctrl-C, SIGTERM and a terminal that is closed: they end a command in order, or work that is finished first.
+"""Ctrl-C, SIGTERM and a closed terminal: they end a command in order, or let work finish first.
 
-What the caller ignores (``nohup``, ``trap ''``) stays ignored. Standard library only.
+Signals that the caller ignores (``nohup``, ``trap ''``) stay ignored. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-HANGUP: int | None = getattr(signal, "SIGHUP", None)  # that the terminal was closed; not on Windows
+HANGUP: int | None = getattr(signal, "SIGHUP", None)  # the terminal was closed; not on Windows
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-CODE = 128  # what a shell adds to the number of a signal
-ECHO = 0.5  # seconds: what comes sooner after the first, as `timeout` and terminals send it twice, is no second wish
-AGAIN = 0.05  # seconds after which an interrupt that was lost is raised again
+CODE = 128  # added to the number of a signal in an exit code
+ECHO_SECONDS = 0.5  # `timeout` and terminals send a signal twice: one that follows so soon is not a second request
+RETRY_SECONDS = 0.05  # until an interrupt that was lost is raised again
 
 
 @contextmanager
 def interrupts(for_good: bool) -> Iterator[list[int]]:
-    """Let each of the signals end a command as Ctrl-C does, so that all is cleared away; give the one that came.
+    """Make each stopping signal end a command as Ctrl-C does, with all cleanup. Yields a list for the signal.
 
-    A second wish does not wait for that. ``for_good`` where the process ends with the command: what comes then changes
-    nothing of how it has ended.
+    A second request ends the process at once. With ``for_good`` the process ends with the command, and signals that
+    arrive afterwards no longer change its exit code.
     """
     with _heard(_interrupt, _end) as (caught, numbers), _not_lost(caught):
         yield caught
-        if for_good and hasattr(signal, "pthread_sigmask"):  # Python, as it ends, gives a signal its first meaning back
+        if for_good and hasattr(signal, "pthread_sigmask"):  # Python restores default handlers as it exits
             signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers if for_good else ():
         signal.signal(number, signal.SIG_IGN)
@@ -40,10 +40,10 @@ def interrupts(for_good: bool) -> Iterator[list[int]]:
 
 @contextmanager
 def stop_signals(*, hear_again: bool = True) -> Iterator[list[int]]:
-    """Collect the signal that asks to stop, so that work is finished in order; give it once it came.
+    """Collect the signal that asks to stop, so that work can finish in order. Yields a list for the signal.
 
-    A second wish goes to what handled signals before, unless ``hear_again`` is false. In a thread, where no signal
-    arrives, nothing is done.
+    A second request goes to the previous handler, unless ``hear_again`` is false. In a thread, where no signal
+    arrives, this does nothing.
     """
     before = {number: signal.getsignal(number) for number in STOPPING}
 
@@ -59,7 +59,7 @@ def stop_signals(*, hear_again: bool = True) -> Iterator[list[int]]:
 def _heard(
     first: Callable[[int], object], again: Callable[[int], object]
 ) -> Iterator[tuple[list[int], list[signal.Signals]]]:
-    """Call ``first`` with the first signal, which is noted, and ``again`` with those that are a further wish."""
+    """Call ``first`` with the first signal, which is recorded, and ``again`` with further requests."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught, []
@@ -74,7 +74,7 @@ def _heard(
             caught.append(number)
             since = time.monotonic()
             first(number)
-        elif number != HANGUP and time.monotonic() - since > ECHO:  # a terminal is closed only once
+        elif number != HANGUP and time.monotonic() - since > ECHO_SECONDS:  # a terminal closes only once
             again(number)
 
     handlers = {number: signal.getsignal(number) for number in STOPPING}
@@ -92,12 +92,12 @@ def _heard(
 
 @contextmanager
 def _not_lost(caught: list[int]) -> Iterator[None]:
-    """Interrupt again where Python lost it: no exception leaves a finalizer, of which importing runs many."""
+    """Raise an interrupt again if Python lost it in a finalizer, which no exception leaves; imports run many."""
     before = sys.unraisablehook
 
     def hook(lost: Any) -> None:
         if caught and isinstance(lost.exc_value, KeyboardInterrupt):
-            threading.Timer(AGAIN, signal.raise_signal, [caught.pop()]).start()
+            threading.Timer(RETRY_SECONDS, signal.raise_signal, [caught.pop()]).start()
         else:
             before(lost)
 
@@ -123,7 +123,7 @@ def _end(number: int) -> NoReturn:
 
 
 def _leave_terminal() -> None:
-    """Print nowhere from now on: a write to a terminal that is gone would end the work that is to be saved."""
+    """Print nowhere from now on: writing to a closed terminal would end the work before it is saved."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""What people see: lines and a bar on stdout and stderr. The only module that makes a console.
+"""Lines and a progress bar on stdout and stderr. The only module that makes a console.
 
-All text is plain text: no markup, no emoji codes, no highlighting, and whatever a terminal would obey is escaped. A
-terminal gets lines broken between words and a live bar; a pipe or a file gets each line whole.
+All text is plain text: no markup, no emoji codes, no highlighting, and control characters are escaped. On a terminal
+lines are broken between words and the bar is live; in a pipe or a file each line stays whole.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from rich.text import Text
 
 from googlenet.text import printable
 
-UNCUT_WIDTH = 1_000_000  # cells of a line where there is no terminal: nothing is broken or cut
+UNCUT_WIDTH = 1_000_000  # cells, if there is no terminal: no line is broken or cut
 REFRESH_SECONDS = 0.1  # between two states of a bar
 MIN_BAR_WIDTH, MAX_BAR_WIDTH = 8, 40  # cells
-COMMAND = " with: googlenet "  # what follows in a message is a command to copy
-SPELT = str.maketrans({"×": "x", "·": ".", "–": "-", "…": "...", "≈": "~", "→": "->"})  # where it is not Unicode
+COMMAND = " with: googlenet "  # begins a command to copy, at the end of a message
+SPELT = str.maketrans(
+    {"×": "x", "·": ".", "–": "-", "…": "...", "≈": "~", "→": "->"}
+)  # where the encoding is not Unicode
 GAP = "  "  # between the parts of a line
 
-Part = tuple[str, int]  # a text, and how soon it is left out where there is no room: the highest first, 0 never
+Part = tuple[str, int]  # text and rank: where not all fit, the highest rank is left out first, 0 never
 
-_with_bar: list[Console] = []  # consoles whose last line is a bar, which what is printed goes above
+_with_bar: list[Console] = []  # consoles whose last line is a bar; lines are printed above it
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """Return the console of stdout or stderr: plain text alone, escape codes on a terminal alone."""
+    """Return the console of stdout or stderr. It prints plain text, and escape codes on terminals only."""
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
     if _with_bar and terminal and not quiet:
         return _with_bar[-1]
-    if hasattr(stream, "reconfigure"):  # a letter that the locale lacks does not cost the line
+    if hasattr(stream, "reconfigure"):  # a letter that the locale lacks is escaped
         stream.reconfigure(errors="backslashreplace")
     width = _width(stream) if terminal else UNCUT_WIDTH
     return Console(
@@ -52,12 +54,12 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
         highlight=False,
         force_terminal=terminal,
         width=width,
-        height=width and 24,  # a width alone is not taken where TERM=dumb
+        height=width and 24,  # with TERM=dumb rich ignores a width without a height
     )
 
 
 def _width(stream: TextIO) -> int | None:
-    """Cells of a terminal that rich does not ask for its width; ``None`` where it does so itself, at every line."""
+    """Return the width of a terminal that rich does not ask; ``None`` where rich asks at every line."""
     if _obeys_codes():
         return None
     try:
@@ -71,7 +73,7 @@ def _obeys_codes() -> bool:
 
 
 def plain(text: str, to: Console) -> str:
-    """Return a text on one line as it can be shown there: signs that the encoding lacks are spelt or escaped."""
+    """Return a text on one line; characters that the console's encoding lacks are spelt or escaped."""
     line = printable(text)
     if to.options.ascii_only:
         line = line.translate(SPELT).encode(to.encoding, "backslashreplace").decode(to.encoding)
@@ -79,9 +81,9 @@ def plain(text: str, to: Console) -> str:
 
 
 def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: bool = True) -> None:
-    """Print one line. A terminal's is broken between words; a longer word is left to the terminal, so it copies whole.
+    """Print one line. On a terminal it is broken between words; long words are not broken, so they are copied whole.
 
-    ``wrap=False`` leaves all of the line to the terminal: for a command.
+    ``wrap=False`` never breaks the line: for commands.
     """
     to = to or console()
     line = plain(text, to)
@@ -91,7 +93,7 @@ def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: boo
 
 
 def _broken(line: str, width: int) -> str:
-    """Break a line between words, what follows as far in as its own text begins; a command at its end stays whole."""
+    """Break a line between words and indent the rest like its beginning; a command at its end stays whole."""
     line, colon, command = line.partition(COMMAND)
     indent = " " * (len(line) - len(line.lstrip(" ·")))
     lines = [""]
@@ -104,7 +106,7 @@ def _broken(line: str, width: int) -> str:
 
 
 def one_line(parts: Sequence[Part], width: int) -> str:
-    """Join the parts that a line of so many cells has room for.
+    """Join the parts that fit into a line of ``width`` cells.
 
     >>> one_line([("epoch 3", 1), ("loss 0.25", 0), ("40 images/s", 2)], 20)
     'epoch 3  loss 0.25'
@@ -117,9 +119,9 @@ def one_line(parts: Sequence[Part], width: int) -> str:
 
 
 class Bar:
-    """A line that says how far work is and how long it still takes. Shown on a terminal alone, from the first step on.
+    """A line with the progress of work and the time left, on a terminal only, from the first step on.
 
-    It starts no thread, so that processes may be forked beside it, and leaves the cursor where it is seen.
+    It starts no thread, so that processes may be forked beside it, and leaves the cursor visible.
     """
 
     def __init__(self, to: Console) -> None:
@@ -127,7 +129,7 @@ class Bar:
         self.live = to.is_terminal and not to.quiet and _obeys_codes()
         self._parts: Sequence[Part] = ()
         self._done, self._total = 0.0, 0.0
-        self._first: tuple[float, float] | None = None  # what was done when this bar saw its first step, and the time
+        self._first: tuple[float, float] | None = None  # progress and time at the first step
         self._painted = 0.0
         self._screen = Live(self, console=to, transient=True, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
 
@@ -142,7 +144,7 @@ class Bar:
             _with_bar.remove(self.console)
 
     def step(self, done: float, total: float | None, parts: Sequence[Part]) -> None:
-        """Show that so much of so much is done, with these parts beside the bar; the ETA is one more."""
+        """Show that ``done`` of ``total`` is done, with these parts and the ETA beside the bar."""
         now = time.monotonic()
         self._done, self._total, self._parts = done, total or 0.0, parts
         if self._first is None:
@@ -157,7 +159,7 @@ class Bar:
         self._screen.refresh()
 
     def eta(self) -> str:
-        """Say how long it still takes, judged by the pace since the first step."""
+        """Return the time left at the speed since the first step."""
         if self._first is None or self._done <= self._first[0] or not self._total:
             return "ETA –:––"
         done, since = self._first
@@ -165,7 +167,7 @@ class Bar:
         return f"ETA {duration(pace * max(self._total - self._done, 0))}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
-        width = options.max_width - 1  # the last cell is left free: some terminals begin a new line after it
+        width = options.max_width - 1  # some terminals begin a new line after the last cell
         parts = [*((plain(text, console), rank) for text, rank in self._parts), (plain(self.eta(), console), 3)]
         line = one_line(parts, width)
         room = width - cell_len(line) - len(GAP)
@@ -179,7 +181,7 @@ class Bar:
 
 
 def duration(seconds: float) -> str:
-    """Write a time.
+    """Return a time as people read it.
 
     >>> duration(3723), duration(59.7)
     ('1:02:03', '1:00')

@@ -1,6 +1,6 @@
-"""Text for people: names from files and users on one printable line, lists cut short, words that are near.
+"""Text for people: names from files and users on one printable line, lists cut short, similar words.
 
-Standard library only. Whatever a user or a file named reaches a terminal, a message or a plot through here.
+Standard library only. Every name from a user or a file passes through here before it is shown.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-FIRST_FEW = 5  # names that a message lists before it counts the rest
-MAX_LISTED_WORDS = 16  # allowed words that are all listed even where some are near
+FIRST_FEW = 5  # names that a message lists; the rest are counted
+MAX_LISTED_WORDS = 16  # allowed words that are all listed even if some are similar
 _JOINERS = "\u200c\u200d"  # not printable to Python, but part of Persian words and of emoji
 _NOT_ASCII = re.compile(r"[^\n -~]")
-_BYTES = re.compile("[\udc80-\udcff]+")  # of a name, which the locale could not decode
-_COMPUTED = r"[=+\-@\t\r\n＝＋－＠]"  # how a cell begins that some spreadsheet takes for a formula
+_BYTES = re.compile("[\udc80-\udcff]+")  # of a name, that the locale could not decode
+_COMPUTED = r"[=+\-@\t\r\n＝＋－＠]"  # the beginning of a cell that some spreadsheet takes for a formula
 _FORMULA, _FORMULA_PATH = re.compile(f"'*{_COMPUTED}"), re.compile(rf"(\./)*{_COMPUTED}")
 _NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
-    r"""Return a text on one line: what a terminal would obey, or could not show, is escaped.
+    r"""Return a text on one line, without anything that a terminal would obey or could not show.
 
-    That is control characters, line ends, marks that turn the direction of writing, and the bytes of a file name
-    that is not UTF-8, which Python holds as lone surrogates.
+    Escaped are control characters, line ends, marks that change the direction of writing, and the bytes of a file
+    name that is not UTF-8, which Python holds as lone surrogates.
 
     >>> printable("caf\udce9\n\x1b[31m猫.jpg")
     'caf\\udce9\\n\\x1b[31m猫.jpg'
@@ -39,7 +39,7 @@ def printable(text: str) -> str:
 
 
 def escape_surrogates(text: str) -> str:
-    r"""Return a text that UTF-8 can hold: bytes of a name that are not UTF-8 are escaped as by :func:`printable`.
+    r"""Return a text that can be encoded in UTF-8: other bytes of a name are escaped as by :func:`printable`.
 
     >>> escape_surrogates("caf\udce9.jpg")
     'caf\\udce9.jpg'
@@ -48,7 +48,7 @@ def escape_surrogates(text: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    r"""Make letters of bytes that are UTF-8: in a locale that is not, Python holds them as lone surrogates.
+    r"""Decode bytes that are UTF-8 and that Python, in another locale, holds as lone surrogates.
 
     >>> _decoded("caf\udcc3\udca9 \udce9")
     'café \udce9'
@@ -57,7 +57,7 @@ def _decoded(text: str) -> str:
 
 
 def first_few(names: Iterable[str], count: int = FIRST_FEW) -> str:
-    """Name the first ``count``, and how many more there are, on one line; ``"nothing"`` where there are none.
+    """Return the first ``count`` names and the number of the others on one line; ``"nothing"`` if there are none.
 
     >>> first_few("abcdefg")
     'a, b, c, d, e and 2 more'
@@ -69,7 +69,7 @@ def first_few(names: Iterable[str], count: int = FIRST_FEW) -> str:
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return which words are near; which are allowed where they are few, or none is near.
+    """Return the allowed words that are similar; all allowed words if they are few, or none is similar.
 
     >>> nearest("googlnet", ["lenet5", "googlenet"])
     "did you mean 'googlenet'? (googlenet, lenet5)"
@@ -84,10 +84,10 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    r"""Return JSON that UTF-8 can hold and a terminal can show, from which every text is read back as it was.
+    r"""Return JSON that can be encoded in UTF-8 and shown on a terminal, and that is read back unchanged.
 
-    Letters stay letters; what :func:`printable` would escape is escaped as JSON does it. Bytes of a name that are not
-    UTF-8 are the exception: they are read back as :func:`escape_surrogates` writes them.
+    What :func:`printable` would escape is escaped as in JSON. Bytes of a name that are not UTF-8 are the exception:
+    they are read back as :func:`escape_surrogates` writes them.
 
     >>> print(json_text("caf\udce9\x9b 猫"))
     "caf\\udce9\u009b 猫"
@@ -103,18 +103,18 @@ def _json_letter(match: re.Match[str]) -> str:
 
 
 def csv_line(cells: Iterable[Any]) -> str:
-    r"""Return a line of CSV, its line end too. A cell that has a line end of any kind in it is in quotes.
+    r"""Return a line of CSV with its line end. A cell that contains a line end of any kind is quoted.
 
     >>> csv_line(["a\rb", 1, None])
     '"a\rb",1,\n'
     """
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)  # only what is in the terminator is quoted
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # only characters of the terminator are quoted
     return line.getvalue()[:-2] + "\n"
 
 
 def no_formula(text: str) -> str:
-    """Return a text for a cell of CSV that no spreadsheet takes for a formula: such a one begins with an apostrophe.
+    """Return a text for a cell of CSV; an apostrophe goes before one that a spreadsheet would take for a formula.
 
     >>> [no_formula(text) for text in ("=1+1", "-rf", "-1", "cat", "'=1+1")]
     ["'=1+1", "'-rf", '-1', 'cat', "''=1+1"]
@@ -123,7 +123,7 @@ def no_formula(text: str) -> str:
 
 
 def from_no_formula(cell: str) -> str:
-    """Return the text of which :func:`no_formula` made a cell.
+    """Return the text from which :func:`no_formula` made a cell.
 
     >>> [from_no_formula(cell) for cell in ("'=1+1", "-1", "cat", "''=1+1", "'n' Sync")]
     ['=1+1', '-1', 'cat', "'=1+1", "'n' Sync"]
@@ -133,7 +133,7 @@ def from_no_formula(cell: str) -> str:
 
 
 def no_formula_path(path: str) -> str:
-    """Return a path for a cell of CSV that no spreadsheet takes for a formula, and that leads to the same file.
+    """Return a path to the same file for a cell of CSV that no spreadsheet takes for a formula.
 
     >>> no_formula_path("=1+1.jpg"), no_formula_path("photos/=1+1.jpg")
     ('./=1+1.jpg', 'photos/=1+1.jpg')
@@ -142,6 +142,6 @@ def no_formula_path(path: str) -> str:
 
 
 def from_no_formula_path(cell: str) -> str:
-    """Return the path of which :func:`no_formula_path` made a cell."""
+    """Return the path from which :func:`no_formula_path` made a cell."""
     path = cell.removeprefix("./")
     return path if no_formula_path(path) == cell else cell

@@ -79,7 +79,7 @@ def test_the_memory_counted_is_that_of_the_engine_alone():
     """ResNet-18 has 12 million weights, LeNet-5 61 thousand; what this process has taken does not count."""
     ballast = b"\1" * 2**28
     small, large = (
-        googlenet.benchmark(name, size=32, precisions=["fp32"], batch_sizes=[1], seconds=SHORT).precisions[0]
+        googlenet.benchmark(name, image_size=32, precisions=["fp32"], batch_sizes=[1], seconds=SHORT).precisions[0]
         for name in ("lenet5", "resnet18")
     )
     weights = 4 * analyse(googlenet.NETWORKS["resnet18"]).weights
@@ -103,7 +103,7 @@ def test_the_card_says_how_right_a_run_is_that_was_not_quantised(trained_run):
 
 
 def test_a_network_of_ones_own_at_another_size(tiny):
-    result = googlenet.benchmark(tiny, size=40, precisions=["fp32"], batch_sizes=[2], seconds=SHORT)
+    result = googlenet.benchmark(tiny, image_size=40, precisions=["fp32"], batch_sizes=[2], seconds=SHORT)
     assert (result.network, result.size, result.macs) == ("tiny", 40, analyse(tiny, 40).macs)
 
 
@@ -114,8 +114,8 @@ def test_wrong_use(trained_run, tiny, tmp_path):
         googlenet.benchmark("lenet")
     with pytest.raises(BundleError, match=r"holds no card.json"):
         googlenet.benchmark(tmp_path)
-    with pytest.raises(RecipeError, match="takes images of 32 pixels: a size is of a network"):
-        googlenet.benchmark(trained_run, size=64)
+    with pytest.raises(RecipeError, match="takes images of 32 pixels: image_size is for networks"):
+        googlenet.benchmark(trained_run, image_size=64)
     with pytest.raises(RecipeError, match="batch sizes are 1 or more, got 4, 0"):
         googlenet.benchmark(trained_run, batch_sizes=[4, 0])
     with pytest.raises(RecipeError, match="got none"):
@@ -126,7 +126,7 @@ def test_wrong_use(trained_run, tiny, tmp_path):
     with pytest.raises(DeviceError, match="has no int8 graph: make one with"):
         googlenet.benchmark(trained_run, precisions=["int8"])
     with pytest.raises(InputSizeError, match="4×4"):
-        googlenet.benchmark("googlenet", size=4)
+        googlenet.benchmark("googlenet", image_size=4)
 
 
 def test_a_folder_that_is_called_like_a_network_does_not_hide_it_unless_it_is_a_bundle(
@@ -144,7 +144,7 @@ def test_a_folder_that_is_called_like_a_network_does_not_hide_it_unless_it_is_a_
 def test_files_of_the_users_do_not_get_in_the_way_of_the_measuring_process(call, trained_run, tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise SystemExit('not the json that was meant')")
     monkeypatch.chdir(tmp_path)
-    assert call("benchmark", trained_run, "--seconds", SHORT, "--batch", 1, "--precision", "fp32")[0] == 0
+    assert call("benchmark", trained_run, "--seconds", SHORT, "--batch-size", 1, "--precision", "fp32")[0] == 0
 
 
 def test_a_measuring_process_that_ends_is_one_line(call, trained_run, tmp_path, monkeypatch):
@@ -161,7 +161,7 @@ def test_a_measuring_process_that_ends_is_one_line(call, trained_run, tmp_path, 
 
 
 def test_for_programs_and_for_people(call, quantised, tmp_path):
-    code, out, err = call("benchmark", quantised, "--json", "--seconds", SHORT, "--batch", 2)
+    code, out, err = call("benchmark", quantised, "--json", "--seconds", SHORT, "--batch-size", 2)
     assert (code, err) == (0, "")
     document = json.loads(out)
     assert set(document) == {"network", "size", "macs", "score_is", "precisions", "machine"}
@@ -170,7 +170,9 @@ def test_for_programs_and_for_people(call, quantised, tmp_path):
     assert set(row["latency_ms"]) == {"p50", "p95", "p99"}
     assert set(row["throughput"][0]) == {"batch_size", "images_per_second", "gops", "share", "busy"}
     image = tmp_path / "plots" / "speed.png"
-    code, out, err = call("benchmark", quantised, "--seconds", SHORT, "--batch", 2, "--batch", 3, "--plot", image)
+    code, out, err = call(
+        "benchmark", quantised, "--seconds", SHORT, "--batch-size", 2, "--batch-size", 3, "--plot", image
+    )
     assert (code, err) == (0, "")
     for part in ("tiny at 32×32", "top-1", "p99", "images/s", "int8", "batch size", "peak in fp32", "measured on"):
         assert part in out
@@ -181,8 +183,8 @@ def test_for_programs_and_for_people(call, quantised, tmp_path):
 
 
 def test_a_network_by_name_and_only_the_precision_asked_for(call):
-    options = ("--seconds", SHORT, "--batch", 1, "--precision", "fp32", "--json")
-    document = json.loads(call("benchmark", "lenet5", "--size", 32, *options)[1])
+    options = ("--seconds", SHORT, "--batch-size", 1, "--precision", "fp32", "--json")
+    document = json.loads(call("benchmark", "lenet5", "--image-size", 32, *options)[1])
     assert [row["precision"] for row in document["precisions"]] == ["fp32"]
     assert document["precisions"][0]["score"] is None
     assert document["macs"] == analyse(googlenet.NETWORKS["lenet5"], 32).macs
@@ -194,9 +196,9 @@ def test_a_network_by_name_and_only_the_precision_asked_for(call):
         (["lenet"], 2, "did you mean 'lenet5'"),
         (["nowhere/at/all"], 2, "neither a run, nor a bundle, nor a network"),
         (["."], 1, "holds no card.json"),
-        (["RUN", "--size", "64"], 2, "a size is of a network"),
-        (["lenet5", "--size", "0"], 2, "--size"),
-        (["RUN", "--batch", "0"], 2, "--batch"),
+        (["RUN", "--image-size", "64"], 2, "image_size is for networks"),
+        (["lenet5", "--image-size", "0"], 2, "--image-size"),
+        (["RUN", "--batch-size", "0"], 2, "--batch-size"),
         (["RUN", "--seconds", "nan"], 2, "more than 0"),
         (["RUN", "--precision", "fp8"], 2, "no precision is called 'fp8'"),
         (["RUN", "--plot", "speed.gif"], 2, "should end in .png"),
@@ -213,7 +215,7 @@ def test_wrong_use_is_one_line(call, trained_run, tmp_path, monkeypatch, argumen
 
 
 def test_a_bare_install_measures_a_run_and_says_what_a_network_and_a_plot_need(bare, quantised, tmp_path):
-    result = bare("benchmark", quantised, "--json", "--seconds", SHORT, "--batch", 1)
+    result = bare("benchmark", quantised, "--json", "--seconds", SHORT, "--batch-size", 1)
     assert (result.returncode, without_stages(result.stderr)) == (0, "")
     assert "int8" in [row["precision"] for row in json.loads(result.stdout)["precisions"]]
     for arguments in (["lenet5"], [quantised, "--plot", tmp_path / "speed.png"]):

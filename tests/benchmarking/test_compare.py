@@ -33,7 +33,7 @@ def demanding(tiny):
 
 def test_each_network_has_its_figures_the_cheapest_first(tiny, wider):
     done = []
-    result = googlenet.compare([wider, tiny], size=32, batch_size=3, progress=lambda *at: done.append(at))
+    result = googlenet.compare([wider, tiny], image_size=32, batch_size=3, progress=lambda *at: done.append(at))
     assert [row.network for row in result.rows] == ["tiny", "wider"]
     for row, network in zip(result.rows, (tiny, wider), strict=True):
         analysis = analyse(network, 32)
@@ -51,7 +51,7 @@ def test_each_network_has_its_figures_the_cheapest_first(tiny, wider):
 def test_trained_alike_and_a_network_that_fails_has_a_row_that_says_why(tiny, wider, demanding, coloured):
     said = []
     result = googlenet.compare(
-        [demanding, tiny, wider], size=24, data=coloured, minutes=0.05, batch_size=2, say=said.append
+        [demanding, tiny, wider], image_size=24, data=coloured, minutes=0.05, batch_size=2, say=said.append
     )
     assert [row.network for row in result.rows] == ["tiny", "wider", "demanding"]
     assert "demanding got 24×24 pixels; it takes" in result.rows[2].failure
@@ -75,7 +75,7 @@ def test_a_loss_that_is_not_finite_does_not_stop_the_others(tiny, wider, coloure
         return train(*arguments, network=network, **options)
 
     monkeypatch.setattr(room, "train", failing)
-    result = googlenet.compare([tiny, wider], size=24, data=coloured, minutes=0.02)
+    result = googlenet.compare([tiny, wider], image_size=24, data=coloured, minutes=0.02)
     assert result.rows[0].failure == "the loss became NaN"
     assert result.rows[0].speeds == ()
     assert result.rows[1].top1 is not None
@@ -92,7 +92,7 @@ def test_what_programs_read(tiny):
 
 
 def test_what_is_said_of_the_networks_stands_beside_what_is_true():
-    result = googlenet.compare(["googlenet", "alexnet"], size=16)  # too small for both: nothing is run
+    result = googlenet.compare(["googlenet", "alexnet"], image_size=16)  # too small for both: nothing is run
     assert all(row.failure for row in result.rows)
     assert "1/8.7" in result.claims[0]
 
@@ -100,11 +100,11 @@ def test_what_is_said_of_the_networks_stands_beside_what_is_true():
 def test_wrong_use(tiny, coloured, tmp_path):
     with pytest.raises(NetworkError, match="did you mean 'googlenet'"):
         googlenet.compare(["googlnet"])
-    with pytest.raises(RecipeError, match="tell it with --size"):
+    with pytest.raises(RecipeError, match="give it with --image-size"):
         googlenet.compare([tiny], data=coloured)
     with pytest.raises(RecipeError, match="tell the data to train on"):
         googlenet.compare([tiny], minutes=1)
     with pytest.raises(RecipeError, match="minutes = -1"):
-        googlenet.compare([tiny], size=32, data=coloured, minutes=-1)
+        googlenet.compare([tiny], image_size=32, data=coloured, minutes=-1)
     with pytest.raises(DataError, match="does not exist"):
-        googlenet.compare([tiny], size=32, data=tmp_path / "nowhere")
+        googlenet.compare([tiny], image_size=32, data=tmp_path / "nowhere")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,10 +156,10 @@ def test_layers_that_cost_too_much_are_kept_in_floating_point(trained_run, tmp_p
 def test_images_that_are_not_where_they_were(own):
     data = bundles.read(own).card.data
     rewritten(own, data=data | {"name": "nowhere"})
-    with pytest.raises(DataError, match=r"nowhere.*say where it is now with --calibrate DATA"):
+    with pytest.raises(DataError, match=r"nowhere.*name the labelled images where they are now"):
         googlenet.quantize(own)
     rewritten(own, data={})
-    with pytest.raises(DataError, match="name the images with --calibrate DATA"):
+    with pytest.raises(DataError, match="name the labelled images"):
         googlenet.quantize(own)
 
 
@@ -184,13 +185,13 @@ def test_a_read_only_bundle_answers_and_cannot_be_changed(own, small_disk, call)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     assert googlenet.load(run).predict(image).label == "red"
     googlenet.verify(run)
-    code, out, err = call("export", run, "--int8")
+    code, out, err = call("quantize", run)
     assert (code, out) == (1, "")
     assert err.endswith("cannot be written: Read-only file system\n")
 
 
 def test_no_int8_graph(trained_run):
-    with pytest.raises(DeviceError, match=r"has no int8 graph: make one with `googlenet export .* --int8`"):
+    with pytest.raises(DeviceError, match=r"has no int8 graph: make one with `googlenet quantize "):
         googlenet.load(trained_run, "int8")
 
 
@@ -203,7 +204,7 @@ def test_a_damaged_graph_in_8_bits_is_named(own, name, how):
     else:
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BundleError, match=f"{name} " + ("cannot be read" if how == "missing" else "was altered")):
-        googlenet.load(own)
+        googlenet.load(own, "int8")
 
 
 @pytest.mark.parametrize(
@@ -255,37 +256,46 @@ def test_copies_that_cannot_be(trained_run, quantised, tmp_path):
         googlenet.export(trained_run, tmp_path, "openvino", int8=True)
     with pytest.raises(DeviceError, match="give --to openvino"):
         googlenet.export(quantised, tmp_path, int8=True)
-    with pytest.raises(DeviceError, match="there is no format 'tflite'"):
+    with pytest.raises(DeviceError, match="no format is called 'tflite': allowed: onnx, openvino"):
         googlenet.export(quantised, tmp_path, "tflite")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         googlenet.export(quantised, tmp_path / "file")
 
 
-def test_the_verb(call, own):
-    code, out, err = call("export", own, "--int8")
+def test_the_commands(call, own):
+    code, out, err = call("quantize", own)
     assert (code, err) == (0, "")
     assert "int8" in out
-    assert f"`predict` takes {best_precision(bundles.read(own))} here" in out
+    assert f"`predict` uses {best_precision(bundles.read(own))} here" in out
     code, out, _ = call("export", own, "--to", "openvino", "--int8", "--json")
     assert code == 0
-    assert set(json.loads(out)) == {"files", "largest_difference"}  # it had been quantised before
-    code, out, _ = call("export", own, "--calibrate", json.loads((own / "run.json").read_text())["data"]["name"])
-    assert (code, "fp32" in out) == (0, True)
+    written = json.loads(out)
+    assert set(written) == {"files", "largest_difference"}
+    assert [Path(file).name for file in written["files"]] == ["int8.xml", "int8.bin", "card.json"]
     code, out, _ = call("export", own)
     assert (code, "exported/model.onnx" in out) == (0, True)
+
+
+def test_measuring_alone_adds_no_graph(call, trained_run, tmp_path):
+    own = shutil.copytree(trained_run, tmp_path / "run")
+    before = bundles.read(own).card.files
+    data = json.loads((own / "run.json").read_text())["data"]["name"]
+    code, out, _ = call("quantize", own, "--measure-only", "--data", data, "--json")
+    assert code == 0
+    assert set(json.loads(out)["precisions"]) == set(precisions())
+    assert bundles.read(own).card.files == before
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--int8", "--to", "onnx"], "--int8 goes with --to openvino"),
-        (["--int8", "--out", "x"], "say which with --to onnx or openvino"),
-        (["--to", "tflite"], "--to"),
-        (["--int8", "--calibrate", "nowhere"], "nowhere"),
+        (["export", "--int8"], "cannot be written as onnx: give --to openvino"),
+        (["export", "--to", "tflite"], "no format is called 'tflite': allowed: onnx, openvino"),
+        (["quantize", "--data", "nowhere"], "nowhere"),
     ],
 )
 def test_contradictions_are_one_line(call, own, options, says):
-    code, out, err = call("export", own, *options)
+    code, out, err = call(options[0], own, *options[1:])
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert says in err

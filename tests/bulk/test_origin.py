@@ -91,7 +91,7 @@ def test_where_no_record_says_whose_answers_these_are_that_is_told(predict, tmp_
     record.unlink() if content is None else record.write_bytes(content)
     code, _, err = predict(out, "--resume")
     assert code == 0
-    assert err == f"{out} does not say which classifier its answers are of: they are taken to be of this one\n"
+    assert err == f"{out} does not name the classifier of its rows: this one is assumed\n"
     assert predict(out, "--resume")[2] == ""
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import googlenet
-from googlenet.cli import VERBS
+from googlenet.cli import COMMANDS
 from tests.conftest import without_stages
 
 
@@ -29,15 +29,15 @@ def one_line(err):
     return len(lines) == 1 and lines[0].startswith("googlenet: ")
 
 
-def test_help_names_every_verb_and_each_verbs_help_opens_with_an_example(call):
+def test_help_names_every_command_and_each_help_opens_with_an_example(call):
     code, out, _ = call("--help")
     assert code == 0
-    assert all(verb in out for verb in VERBS)
+    assert all(name in out for name in COMMANDS)
     assert call() == (0, out, "")
-    for verb in VERBS:
-        code, out, _ = call(verb, "--help")
+    for name in COMMANDS:
+        code, out, _ = call(name, "--help")
         assert code == 0
-        assert out.split("\n\n")[1].strip().startswith(f"Example: googlenet {verb}")
+        assert out.split("\n\n")[1].strip().startswith(f"Example: googlenet {name}")
 
 
 def test_version(call):
@@ -83,7 +83,7 @@ def test_table_for_people(call):
 
 
 def test_table_at_another_size_and_for_another_network(call):
-    document = json.loads(call("table", "inception5h", "--size", "112", "--json")[1])
+    document = json.loads(call("table", "inception5h", "--image-size", "112", "--json")[1])
     assert document["rows"][0]["output"] == "56x56x64"
     assert document["totals"]["params"] == 7_058_180
     assert "errata" not in document
@@ -137,17 +137,17 @@ def test_a_bad_image_is_reported_the_rest_is_delivered_and_the_exit_code_is_1(ca
 
 
 def test_evaluate_agrees_with_training_and_draws_the_confusion_matrix(call, trained_run, photos, tmp_path):
-    image = tmp_path / "confusion.png"
-    code, out, err = call("evaluate", trained_run, photos, "--plot", image, "--json")
+    plot = tmp_path / "confusion.png"
+    code, out, err = call("evaluate", trained_run, photos, "--plot", plot, "--json")
     assert (code, err) == (0, f"measured on the 24 images of {photos} that {trained_run} held out of its training\n")
     result = json.loads(out)
     card = json.loads((trained_run / "bundle" / "card.json").read_text("utf-8"))
     assert result["top1"] == pytest.approx(card["metrics"]["top1"], abs=1e-6)
     assert result["images"] == card["data"]["val"]
     assert np.trace(result["confusion"]) == round(result["top1"] * result["images"])
-    with Image.open(image) as image:
+    with Image.open(plot) as image:
         assert min(image.size) > 200
-    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", image)
+    code, out, _ = call("evaluate", trained_run, photos, "--split", "all", "--plot", plot)
     assert code == 0
     for part in ("precision", "true \\ predicted", "most frequent mistakes", "on 120 images"):
         assert part in out
@@ -208,12 +208,12 @@ def test_compare_for_people_and_for_programs(call, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "SECONDS", 0.01)
-    code, out, err = call("compare", "lenet5", "alexnet", "--size", "32")
+    code, out, err = call("compare", "lenet5", "alexnet", "--image-size", "32")
     assert (code, err) == (0, "")
     for part in ("lenet5", "parameters", "fp32", "batches of 16", "alexnet got 32×32 pixels", "measured on"):
         assert part in out
     assert not (tmp_path / "compare.png").exists()
-    code, out, err = call("compare", "lenet5", "--size", "32", "--json", "--plot", tmp_path / "plots" / "c.png")
+    code, out, err = call("compare", "lenet5", "--image-size", "32", "--json", "--plot", tmp_path / "plots" / "c.png")
     assert (code, err) == (0, f"plot: {tmp_path / 'plots' / 'c.png'}\n")
     assert json.loads(out)["rows"][0]["network"] == "lenet5"
     with Image.open(tmp_path / "plots" / "c.png") as image:
@@ -225,7 +225,7 @@ def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "SECONDS", 0.01)
-    code, out, err = call("compare", "lenet5", "--size", "32", "--train", coloured, "--minutes", "0.02")
+    code, out, err = call("compare", "lenet5", "--image-size", "32", "--train", coloured, "--minutes", "0.02")
     assert code == 0
     assert "1 of 1: lenet5" in err
     assert "top-1" in out
@@ -263,14 +263,14 @@ def test_compare_trains_and_draws(call, coloured, tmp_path, monkeypatch):
         (["evaluate", "RUN", "PHOTOS", "--split", "test"], 2, "has no split 'test'; it has train, val and all"),
         (["evaluate", "RUN", "nowhere"], 2, "nowhere does not exist"),
         (["table", "lenet"], 2, "no network is called 'lenet'"),
-        (["table", "--size", "30"], 2, "it takes 31×31 or more"),
+        (["table", "--image-size", "30"], 2, "it takes 31×31 or more"),
         (["table", "--json", "--csv"], 2, "exclude each other"),
         (["train", "digits", "--out", "run", "--minutes", "0"], 2, "minutes = 0.0: should be greater than 0"),
         (["train", "digits", "--out", "run", "--minutes", "1", "--epochs", "1"], 2, "exclude each other: give one"),
         (["compare", "lenet"], 2, "no network is called 'lenet'"),
-        (["compare", "lenet5", "--minutes", "1"], 2, "tell on what with --train DATA"),
-        (["compare", "lenet5", "--train", "PHOTOS"], 2, "tell it with --size"),
-        (["compare", "lenet5", "--train", "nowhere", "--size", "32"], 2, "nowhere does not exist"),
+        (["compare", "lenet5", "--minutes", "1"], 2, "give the images to train on with --train DATA"),
+        (["compare", "lenet5", "--train", "PHOTOS"], 2, "give it with --image-size"),
+        (["compare", "lenet5", "--train", "nowhere", "--image-size", "32"], 2, "nowhere does not exist"),
         (["verify", "empty"], 1, "empty holds no card.json"),
     ],
 )

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -111,12 +112,13 @@ def test_linked_folders_are_followed_on_demand_by_all(call, coloured, trained_ru
 def test_a_run_inside_of_data_is_no_class_and_goes_on(coloured, monkeypatch):
     monkeypatch.chdir(coloured)
     begun = subprocess.Popen(
-        [sys.executable, "-m", "googlenet", "train", ".", "--out", "runs/a", *TRAIN, "--epochs", "30"],
+        [sys.executable, "-m", "googlenet", "train", ".", "--out", "runs/a", *TRAIN, "--epochs", "10"],
         stderr=subprocess.PIPE,
     )
     try:
         while not list((coloured / "runs").glob("a/checkpoints/step-*")):
             assert begun.poll() is None, begun.stderr.read()
+            time.sleep(0.02)
         begun.send_signal(signal.SIGINT)
         assert begun.wait(SECONDS) == 130
     finally:

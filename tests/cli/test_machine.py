@@ -41,15 +41,15 @@ def last_line(err):
         ("ulimit -v 1500000", TRAIN + " --out run", "there is not enough memory"),
         ("", "table --json > /dev/full", "standard output, or a temporary file, cannot be written: no space"),
         ("", "table > /dev/full", "standard output, or a temporary file, cannot be written: no space"),
-        ("", "table >&-", "standard output is closed, so the answer is lost"),
-        ("", "predict RUN PHOTOS --json >&-", "standard output is closed, so the answer is lost"),
-        ("", "evaluate RUN PHOTOS >&- <&-", "standard output is closed, so the answer is lost"),
-        ("", "--version >&-", "standard output is closed, so the answer is lost"),
+        ("", "table >&-", "standard output is closed, so the results are lost"),
+        ("", "predict RUN PHOTOS --json >&-", "standard output is closed, so the results are lost"),
+        ("", "evaluate RUN PHOTOS >&- <&-", "standard output is closed, so the results are lost"),
+        ("", "--version >&-", "standard output is closed, so the results are lost"),
         ("", "predict RUN - <&-", "standard input (-) names no images"),
         ("mkdir gone; cd gone; rmdir ../gone", "predict RUN PHOTOS --out r.csv", "cannot be written: No such file"),
         ("mkdir gone; cd gone; rmdir ../gone", "demo", "cannot be written: No such file"),
         ("mkdir gone; cd gone; rmdir ../gone", TRAIN + " --out $OLDPWD/run", "current folder was deleted: change"),
-        ("mkdir gone; cd gone; rmdir ../gone", "compare lenet5 --size 32", "current folder was deleted: change"),
+        ("mkdir gone; cd gone; rmdir ../gone", "compare lenet5 --image-size 32", "current folder was deleted: change"),
         ("mkdir gone; cd gone; rmdir ../gone", "convert RUN --to torchvision --out $OLDPWD/w.pth", "was deleted"),
         ("", "doctor PHOTOS --fix " + 300 * "x", "255 bytes"),
         ("", "predict RUN PHOTOS --out " + 300 * "x" + ".csv", "255 bytes"),
@@ -158,14 +158,16 @@ def test_numbers_are_printed_before_a_plot_that_fails(trained_run, tmp_path):
         ("predict RUN PHOTOS", ["loading ", "predicting"]),
         ("export RUN --to onnx --out out", ["writing and replaying"]),
         ("benchmark RUN --seconds 0.01", ["measuring "]),
-        ("compare lenet5 --size 32", ["comparing", "loading PyTorch"]),
-        ("convert RUN --to torchvision --out w.pth", ["loading PyTorch"]),
+        ("compare lenet5 --image-size 32", ["comparing", "loading PyTorch"]),
+        ("convert RUN --to torchvision --out w.pth", ["converting "]),
         ("verify RUN", ["verifying "]),
         ("doctor PHOTOS", ["reading "]),
     ],
 )  # fmt: skip
 def test_every_stage_has_a_name(trained_run, tmp_path, command, stages):
-    (tmp_path / "sitecustomize.py").write_text("import googlenet.stages as s\ns.SOON = s.SHORT = 0.0\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import googlenet.stages as s\ns.MAX_SILENCE = s.MIN_STAGE_SECONDS = 0.0\n"
+    )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     _, _, err = shell("", command, trained_run, tmp_path, PYTHONPATH=path)
     for stage in stages:

@@ -1,6 +1,7 @@
 """What a command loads before it answers: what it needs, and nothing of what other commands need."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 import typer
 
-from googlenet.cli import VERBS, _command
+from googlenet.cli import COMMANDS, _command
 from googlenet.cli.conversion import _UNKNOWN, _Lightly
 
 HEAVY = (
@@ -65,13 +66,56 @@ assert openvino.tools.ovc.convert_model
     subprocess.run([sys.executable, "-c", code, trained_run], check=True)
 
 
-def test_help_and_a_wrong_verb_know_all_verbs(call):
+def test_help_and_a_wrong_command_know_all_commands(call):
     for asked in (["--help"], [], ["--help", "predict"], ["--debug", "-h"]):
         code, out, _ = call(*asked)
         assert code == 0
-        assert re.findall(r"^  (\w+) ", out.split("Commands:\n")[1], re.MULTILINE) == list(VERBS)
+        assert re.findall(r"^  (\w+) ", out.split("Commands:\n")[1], re.MULTILINE) == list(COMMANDS)
     code, _, err = call("predcit")
     assert (code, "'predict'" in err) == (2, True)
+
+
+SHELL = {
+    "bash": lambda words: {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)},
+    "zsh": lambda words: {"_TYPER_COMPLETE_ARGS": " ".join(words)},
+    "fish": lambda words: {"_TYPER_COMPLETE_ARGS": " ".join(words), "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+}
+
+
+def completed(shell, *words):
+    """What a shell offers for the last word, and which commands' modules were loaded for it."""
+    code = """
+import atexit, sys
+from googlenet.cli import COMMANDS, main
+atexit.register(lambda: print(*[c for c in COMMANDS if f"googlenet.cli.{c}" in sys.modules], file=sys.stderr))
+sys.argv = ["googlenet"]
+main()
+"""
+    variables = {"_GOOGLENET_COMPLETE": f"complete_{shell}", **SHELL[shell](["googlenet", *words])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
+    return done.stdout, done.stderr.split()
+
+
+@pytest.mark.parametrize("shell", SHELL)
+def test_a_shell_completes_commands_and_options(shell):
+    out, modules = completed(shell, "pre")
+    assert "predict" in out
+    assert "demo" not in out
+    assert modules == list(COMMANDS)
+    out, modules = completed(shell, "evaluate", "--spl")
+    assert "--split" in out
+    assert modules == ["evaluate"]  # the others are not loaded at every key
+
+
+def test_completion_is_installed_for_bash(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    command = [sys.executable, "-m", "googlenet", "--install-completion", "bash"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / ".bashrc").exists()
+    (script,) = tmp_path.glob("**/googlenet.sh")
+    assert "_GOOGLENET_COMPLETE=complete_bash" in script.read_text("utf-8")
 
 
 WORDS = (
@@ -80,10 +124,10 @@ WORDS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_what_is_converted_lightly_is_converted_as_typer_does(verb):
-    command = _command([verb]).commands[verb]
-    context = typer.Context(command, info_name=verb)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_converted_lightly_is_converted_as_typer_does(name):
+    command = _command([name]).commands[name]
+    context = typer.Context(command, info_name=name)
     lightly = 0
     for param in command.get_params(context):
         light = param.get_runtime_param()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import googlenet
 from googlenet.errors import RecipeError
-from googlenet.training.recipe import load_recipe
+from googlenet.training.recipe import Recipe
 
 ANSWERS = {  # to photos/red/000.png, by the versions that wrote the bundles
     1: [0.33507218956947327, 0.3233141303062439, 0.34161368012428284],
@@ -63,9 +63,9 @@ def test_a_recipe_of_former_names_trains_as_it_did(former):
     Path("mine.toml").write_text(
         'first_size = 0.5\naveraging = 0.9\nbalance = "loss"\ninit = "own"\nfit = "pad"\n[augmentation]\nflip = 0.0\n'
     )
-    recipe = load_recipe("mine.toml")
+    recipe = Recipe.load("mine.toml")
     assert (recipe.initial_size, recipe.ema_decay, recipe.class_balance) == (0.5, 0.9, "weighted_loss")
     assert (recipe.init, recipe.resize, recipe.augmentation.hflip_prob) == (None, "pad", 0.0)
     Path("both.toml").write_text("averaging = 0.9\nema_decay = 0.9\n")
     with pytest.raises(RecipeError, match="unknown key 'averaging'"):
-        load_recipe("both.toml")
+        Recipe.load("both.toml")

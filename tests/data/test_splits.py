@@ -201,8 +201,8 @@ def test_hashing_that_takes_long_is_told(
     items = filed(tmp_path / "a", **{f"f{n}": str(n).encode() for n in range(10)})
     assert hashes_told(items, streams=3) == content_hashes(items)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("googlenet.stages.SHORT", 0.01)
-    monkeypatch.setattr("googlenet.stages.SOON", 0.01)
+    monkeypatch.setattr("googlenet.stages.MIN_STAGE_SECONDS", 0.01)
+    monkeypatch.setattr("googlenet.stages.MAX_SILENCE", 0.01)
     monkeypatch.setattr("googlenet.data.splits.REPORT_SECONDS", 0.1)
 
     def slow(some: Sequence[LabelledImage]) -> list[str]:

@@ -1,10 +1,15 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn import metrics
 
+import googlenet.metrics as table
 from googlenet.evaluation.metrics import best_thresholds, measure, measure_labels
-from googlenet.evaluation.report import draw_average_precisions, draw_confusion, draw_learning_curve, draw_predictions
+from googlenet.evaluation.plots import draw_average_precisions, draw_confusion, draw_learning_curve, draw_predictions
+from googlenet.metrics import Metric
 
 # Six images of three classes; each row of probabilities names its winner.
 LABELS = np.array([0, 0, 1, 1, 1, 2])
@@ -35,6 +40,33 @@ def test_a_class_without_images_and_two_classes():
     measured = measure(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]], np.float32), ("yes", "no"))
     assert measured.top1 == 0.5
     assert (measured.classes[1].images, measured.classes[1].recall) == (0, 0.0)
+
+
+def test_a_metric_that_is_added_to_the_table_is_everywhere(tmp_path, monkeypatch):
+    def log_loss(truth, probabilities, _):
+        return -np.log(probabilities[np.arange(len(truth)), truth])
+
+    added = Metric("nll", "log loss", "lower", "", "images", log_loss)
+    monkeypatch.setattr(table, "ONE_LABEL", (*table.ONE_LABEL, added))
+    monkeypatch.setitem(table.METRICS, "nll", added)
+    measured = measure(LABELS, PROBABILITIES, ("ant", "bee", "cow"))
+    expected = metrics.log_loss(LABELS, PROBABILITIES)
+    assert measured.nll == measured.to_dict()["nll"] == pytest.approx(expected)
+    assert str(measured) == f"top-1 66.67%, top-5 100.00%, log loss {expected:.4g}, 6 images"
+    assert "nll" in dir(measured)
+    rows = [{"epoch": n, "head_losses": (1.0,), "val_loss": 1.0, "val_nll": 1 / n} for n in (1, 2)]
+    draw_learning_curve(rows, tmp_path / "curve.svg", "nll")
+    drawn = (tmp_path / "curve.svg").read_text("utf-8")
+    assert "<!-- validation, best 0.5 -->" in drawn
+    assert "<!-- log loss -->" in drawn
+
+
+def test_metrics_have_no_other_attributes_and_survive_pickling():
+    measured = measure(LABELS, PROBABILITIES, ("ant", "bee", "cow"))
+    with pytest.raises(AttributeError, match=r"^Metrics has no 'top3'; it has top1, top5$"):
+        _ = measured.top3
+    assert pickle.loads(pickle.dumps(measured)) == copy.deepcopy(measured) == measured
+    assert measured != measure(LABELS[::-1], PROBABILITIES, ("ant", "bee", "cow"))
 
 
 @pytest.mark.parametrize("classes", [3, 30, 60])

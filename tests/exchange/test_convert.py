@@ -18,7 +18,7 @@ import googlenet
 from googlenet.errors import DataError, InputSizeError, NetworkError, RunError, WeightsError
 from googlenet.exchange import check
 from googlenet.exchange import convert as converting
-from googlenet.exchange.state_dicts import export_weights
+from googlenet.exchange.export import export_weights
 from googlenet.models import zoo
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -377,10 +377,12 @@ def test_where_the_run_may_not_go_and_other_wrong_arguments(lenet, tmp_path):
 
 
 def test_outwards_says_what_a_network_has(trained_run, torchvision_run, tmp_path):
-    with pytest.raises(WeightsError, match="tiny is no network of timm: it goes out with --to torch"):
+    with pytest.raises(WeightsError, match="timm has no network tiny: its weights can be written with --to torch"):
         export_weights(trained_run, tmp_path / "x", "timm")
     _, root, _ = torchvision_run
-    with pytest.raises(WeightsError, match=r"written to a .pth or a .safetensors file"):
+    with pytest.raises(
+        WeightsError, match=r"the file of torchvision weights ends in one of \.pth, \.pt, \.safetensors"
+    ):
         export_weights(root / "run", tmp_path / "x.onnx", "torchvision")
     (tmp_path / "x.pth").touch()
     with pytest.raises(RunError, match="is there already"):
@@ -428,8 +430,16 @@ def test_predict_on_a_converted_run_as_csv(call, torchvision_run, image):
         (["a.pth", "--network", "lenet5", "--out", "run", "--classes", "no.txt"], 2, "no.txt cannot be read"),
         (["hf:me/it", "--network", "lenet5", "--out", "run"], 2, "give --download to fetch it"),
         (["hf:me", "--network", "lenet5", "--out", "run"], 2, "'me' is no repository"),
-        (["RUN", "--to", "caffe", "--out", "run"], 2, "'torchvision', 'timm'"),
-        (["RUN", "--to", "timm", "--out", "run"], 2, "tiny is no network of timm: it goes out with --to torch"),
+        (
+            ["RUN", "--to", "caffe", "--out", "run"],
+            2,
+            "no format of weights is called 'caffe': allowed: timm, torch, torchvision",
+        ),
+        (
+            ["RUN", "--to", "timm", "--out", "run"],
+            2,
+            "timm has no network tiny: its weights can be written with --to torch",
+        ),
         (["RUN", "--to", "timm", "--out", "run", "--network", "lenet5"], 2, "leave out --network"),
         (["nowhere", "--to", "timm", "--out", "run"], 1, "nowhere does not exist"),
     ],

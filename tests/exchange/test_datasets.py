@@ -296,7 +296,7 @@ def test_train_and_evaluate_with_download(call, tmp_path):
     options = ["--network", "lenet5", "--epochs", "1", "--batch-size", "16"]
     code, out, err = call("train", "mnist", "--download", "--out", "run", *options)
     assert code == 0, err
-    assert "80 images of 10 classes to learn from, 20 held out" in err
+    assert "80 training images of 10 classes, 20 held out" in err
     code, out, err = call("evaluate", "run", "mnist", "--download")
     assert code == 0, err
     assert "on 20 images (val of mnist, fp32)" in out

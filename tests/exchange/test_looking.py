@@ -19,6 +19,8 @@ from googlenet.errors import WeightsError
 from googlenet.exchange import files
 from googlenet.models import weights, zoo
 from googlenet.models.build import create
+from googlenet.models.layouts.table import AS_MADE
+from googlenet.models.shapes import state_dict_on_meta
 
 CONVERT = """
 import sys
@@ -116,7 +118,7 @@ def test_what_googlenet_wrote_itself_needs_no_converting(tmp_path, trained_run):
 def test_a_network_goes_out_as_what_is_named(tmp_path, trained_run, layout):
     code, loaded, err = convert(trained_run, "--to", layout, "--out", "w.pth", cwd=tmp_path)
     assert (code, loaded) == (2, "False\n")
-    assert err == f"googlenet: tiny is no network of {layout}: it goes out with --to torch\n"
+    assert err == f"googlenet: {layout} has no network tiny: its weights can be written with --to torch\n"
     assert convert(trained_run, "--to", "torch", "--out", "w.pth", cwd=tmp_path)[0] == 0
 
 
@@ -192,7 +194,7 @@ def test_of_two_tensors_of_one_name_none_is_taken(tmp_path):
 def test_no_name_means_two_tensors_in_two_layouts(name):
     places: dict[str, set[str]] = {}
     for layout in weights.layouts_of(zoo.find(name)):
-        keys = weights.state_dict_on_meta(weights.AS_MADE.get((name, layout), zoo.find(name)))
+        keys = state_dict_on_meta(AS_MADE.get((name, layout), zoo.find(name)))
         theirs = weights.to_layout(zoo.find(name), {key: key for key in keys}, layout)
         assert len(theirs) == len(keys)
         for their, key in theirs.items():

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import googlenet
 from googlenet.card import ModelCard
 from googlenet.errors import RunError, WeightsError
+from googlenet.exchange.export import export_weights
 from googlenet.exchange.program import program_of
-from googlenet.exchange.state_dicts import export_weights
 from googlenet.models.analysis import minimum_size
 from googlenet.models.zoo import NETWORKS
 from googlenet.preprocessing import Preprocessing
@@ -92,5 +92,5 @@ def test_names_of_classes_cannot_become_code(tiny):
 
 
 def test_other_endings_are_refused(trained_run, tmp_path):
-    with pytest.raises(WeightsError, match=r"torch weights are written to a .pth or a .safetensors file"):
+    with pytest.raises(WeightsError, match=r"the file of torch weights ends in one of \.pth, \.pt, \.safetensors"):
         export_weights(trained_run, tmp_path / "x.onnx", "torch")

@@ -83,8 +83,8 @@ def test_where_checkpoints_were_deleted_nothing_is_trained_over(run, trained_run
     with pytest.raises(RunError) as caught:
         resume(run, trained_run)
     assert str(caught.value) == (
-        f"{run} has no checkpoints to go on from: start again with --overwrite, or begin with what it has learnt: "
-        f"--weights {run} --out NEW"
+        f"{run} has no checkpoints to continue from: start again with --overwrite, or start a new run from its "
+        f"weights: --weights {run} --out NEW"
     )
     assert (run / "bundle" / "card.json").read_bytes() == before
 
@@ -153,4 +153,4 @@ def test_of_a_damaged_checkpoint_the_one_before_is_taken(run, trained_run, name,
         resume(run, trained_run)
     except GoogLeNetError as error:
         pytest.fail(f"the one before was sound: {error}")
-    assert "going on from the one before" in capsys.readouterr().err
+    assert "continuing from the one before" in capsys.readouterr().err

@@ -13,11 +13,14 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as save_safetensors
 
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.errors import BundleError, GoogLeNetError, NetworkError, UnreadableImageError
 from googlenet.inference.engine import precisions
+from googlenet.models.build import create
 from googlenet.parallel import PREFETCH, cores
 
 
@@ -180,6 +183,21 @@ def test_the_engine_refuses_a_batch_of_another_shape_or_type(trained_run):
             engine.probabilities(wrong)
 
 
+@pytest.mark.parametrize("changed", ["another training", "one number"])
+def test_verify_notices_weights_that_are_not_those_of_the_graph(trained_run, tiny, tmp_path, changed):
+    bundle = bundles.read(trained_run)
+    tensors = parse_safetensors(bundle.read("weights.safetensors"))
+    if changed == "another training":
+        tensors = {name: tensor.contiguous() for name, tensor in create(tiny, num_classes=3).state_dict().items()}
+    else:
+        tensors["fc.bias"][1] += 1e-6
+    files = {name: bundle.read(name) for name in bundle.card.files}
+    other = bundles.write(tmp_path / "bundle", bundle.card, files | {"weights.safetensors": save_safetensors(tensors)})
+    googlenet.load(other.path)
+    with pytest.raises(BundleError, match=r"other weights than model.onnx \(.*fc.bias.*differ"):
+        googlenet.verify(other.path)
+
+
 def test_verify_replays_the_golden_images(trained_run):
     result = googlenet.verify(trained_run)
     assert result.images == 4
@@ -233,7 +251,7 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
     [
         (lambda card: "no table", "names no format"),
         (lambda card: [], "names no format"),
-        (lambda card: card | {"format": 99}, "format 99, this version reads up to 4: pip install --upgrade"),
+        (lambda card: card | {"format": 99}, "format 99, this version reads up to 5: pip install --upgrade"),
         (
             lambda card: {k: v for k, v in card.items() if k != "class_names"},
             r"damaged: class_names is missing$",

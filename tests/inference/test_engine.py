@@ -10,7 +10,7 @@ import pytest
 
 from googlenet import bundle as bundles
 from googlenet.errors import DeviceError
-from googlenet.inference import engine
+from googlenet.inference import engine, runtime
 from googlenet.inference.engine import Engine, precisions
 
 
@@ -77,7 +77,7 @@ for precision in sys.argv[3:]:
 @pytest.mark.parametrize("damage", ["cut", "rubbish", "empty"])
 def test_a_damaged_cache_is_compiled_anew(bundle, images, tmp_path, damage, monkeypatch):
     expected = Engine(bundle).probabilities(images)
-    monkeypatch.setattr(engine, "_cache", lambda: tmp_path)
+    monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path)
     assert np.array_equal(Engine(bundle, cached=True).probabilities(images), expected)
     (kept,) = tmp_path.glob("*/*.blob")
     content = kept.read_bytes()
@@ -88,7 +88,7 @@ def test_a_damaged_cache_is_compiled_anew(bundle, images, tmp_path, damage, monk
 
 def test_what_one_graph_leaves_in_the_cache_is_never_taken_for_another(bundle, images, tmp_path, monkeypatch):
     # OpenVINO's names of what it keeps have 64 bits and can be made alike: each graph has a folder of its own.
-    monkeypatch.setattr(engine, "_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path / "cache")
     other = onnx.load_from_string(bundle.read("model.onnx"))
     weights = next(each for each in other.graph.initializer if each.name.endswith("conv.weight"))
     weights.raw_data = bytes(len(weights.raw_data))
@@ -117,11 +117,11 @@ print(googlenet.load(sys.argv[1]).predict(sys.argv[2]).label)
 
 
 def test_the_cache_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "CACHE", 25)
+    monkeypatch.setattr(runtime, "MAX_CACHE_BYTES", 25)
     for number in range(5):
         (tmp_path / f"{number}.blob").write_bytes(b"0123456789")
         os.utime(tmp_path / f"{number}.blob", (number, number))
-    engine._tidy(tmp_path)
+    runtime.tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3.blob", "4.blob"]
 
 

@@ -204,14 +204,16 @@ def test_table(clean):
 
 def test_benchmark(clean, run, home):
     plot = home / "speed $5.png"
-    code, _out, err = clean("benchmark", run, "--precision", "fp32", "--batch", 1, "--seconds", 0.05, "--plot", plot)
+    code, _out, err = clean(
+        "benchmark", run, "--precision", "fp32", "--batch-size", 1, "--seconds", 0.05, "--plot", plot
+    )
     assert code == 0, err
     Image.open(plot).verify()
 
 
 def test_compare(clean, named, home):
     plot = home / "compare $5 [b].png"
-    arguments = ("compare", "lenet5", "--size", 32, "--train", named, "--minutes", 0.01, "--plot", plot)
+    arguments = ("compare", "lenet5", "--image-size", 32, "--train", named, "--minutes", 0.01, "--plot", plot)
     code, out, err = clean(*arguments, "--json")
     assert code == 0, err
     assert json.loads(out)["data"] == escape_surrogates(str(named))

@@ -11,16 +11,15 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
-from googlenet.evaluation import plain
+from googlenet.benchmarking.plots import Point, draw_trade_off
+from googlenet.evaluation import plot_text
 from googlenet.evaluation.metrics import measure, measure_labels
-from googlenet.evaluation.plain import Labels, list_beside
-from googlenet.evaluation.report import (
-    Point,
+from googlenet.evaluation.plot_text import Labels, list_beside
+from googlenet.evaluation.plots import (
     draw_average_precisions,
     draw_confusion,
     draw_pairs,
     draw_predictions,
-    draw_trade_off,
 )
 
 PAIRS = [
@@ -130,16 +129,16 @@ def test_names_that_a_font_of_this_machine_has_are_not_numbered():
 def test_a_font_of_this_machine_is_taken_for_what_matplotlibs_own_lacks(tmp_path, monkeypatch):
     (tmp_path / "broken.ttf").write_bytes(b"no font")
     fonts = [str(tmp_path / "broken.ttf"), *(write_font(tmp_path / f"{each}.ttf", each) for each in "犬猫")]
-    monkeypatch.setattr(plain, "findSystemFonts", lambda: fonts)
-    plain._fonts_for.cache_clear()
-    known = list(plain.fontManager.ttflist)
+    monkeypatch.setattr(plot_text, "findSystemFonts", lambda: fonts)
+    plot_text._fonts_for.cache_clear()
+    known = list(plot_text.fontManager.ttflist)
     try:
         labels = Labels(["猫", "犬", "狗"], 40)
         assert list(labels) == ["猫", "犬", "#3"]
         draw_confusion(metrics("猫", "狗"), tmp_path / "confusion.png")
     finally:
-        plain._fonts_for.cache_clear()
-        plain.fontManager.ttflist[:] = known
+        plot_text._fonts_for.cache_clear()
+        plot_text.fontManager.ttflist[:] = known
 
 
 def write_font(path, letter):

@@ -76,7 +76,7 @@ def test_a_batch_that_cannot_be_split_and_an_old_run_are_left_alone_by_every_res
     before = (two / "run.json").read_bytes()
     code, _, err = torchrun(photos, two, restarts=1)
     assert code == 1
-    assert err.count("holds a run: go on with --resume") == 2  # the restart did not take it for its own
+    assert err.count("holds a run: continue it with --resume") == 2  # the restart did not take it for its own
     assert (two / "run.json").read_bytes() == before
     code, _, err = torchrun(photos, photos.parent / "odd", "--batch-size", "5")
     assert code == 1

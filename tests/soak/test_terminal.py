@@ -44,7 +44,7 @@ def test_every_terminal_shows_all_that_a_pipe_gets(start, name):  # noqa: F811
             assert_whole(shown, pipe.result())
 
 
-@pytest.mark.parametrize("seen", ["loading", "images to learn from", "loss", "val loss"])
+@pytest.mark.parametrize("seen", ["loading", "training images", "loss", "val loss"])
 def test_ctrl_c_at_any_moment_is_one_line(place, seen):  # noqa: F811
     out = f"run {seen}"
     shown = show(googlenet(*TRAIN, "--out", out, "--epochs", 500), cwd=place, keys=[(seen, "\x03")])

@@ -69,7 +69,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "predict out": ("predict", "a run", "new", "--out", "out {}.csv"),
     "doctor": ("doctor", FOLDER, "--image-size", 64),
     "verify": ("verify", "a run"),
-    "benchmark": ("benchmark", "a run", "--seconds", 0.01, "--batch", 1),
+    "benchmark": ("benchmark", "a run", "--seconds", 0.01, "--batch-size", 1),
     "push": ("push", "a run", "me/mine", "--folder", "hub {}"),
     "export": ("export", "a run", "--to", "onnx", "--out", "exported {}"),
     "wrong": ("predict", "no [/b] run \x1b[31m", "new"),
@@ -77,8 +77,19 @@ COMMANDS: dict[str, tuple[object, ...]] = {
 }
 SLOW: dict[str, tuple[object, ...]] = {
     "demo": ("demo", "--epochs", 1, "--out", "demo {}"),
-    "compare": ("compare", "lenet5", "--train", FOLDER, "--minutes", 0.05, "--size", 32, "--plot", "compare {}.png"),
-    "int8": ("export", "a run", "--int8"),
+    "compare": (
+        "compare",
+        "lenet5",
+        "--train",
+        FOLDER,
+        "--minutes",
+        0.05,
+        "--image-size",
+        32,
+        "--plot",
+        "compare {}.png",
+    ),
+    "quantize": ("quantize", "a run"),
 }
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from googlenet.cli import VERBS
+from googlenet import cli
 from googlenet.text import printable
 from tests.terminal.conftest import CLASSES, COMMANDS, FOLDER, SLOW, TRAIN
 from tests.terminal.screen import assert_no_codes, assert_tidy, googlenet, show
@@ -120,11 +120,11 @@ def test_ctrl_c_ends_a_training_in_order_and_the_command_it_names_goes_on(place)
     shown = show(googlenet(*long), cwd=place, keys=[("loss", "\x03")])
     assert shown.code == 130
     assert_tidy(shown)
-    assert re.search(r"stopped in epoch \d+ of 500, saved; go on with:$", shown.screen, re.M)
+    assert re.search(r"stopped in epoch \d+ of 500, saved; continue with:$", shown.screen, re.M)
     assert shown.lines[-1] == f"  googlenet train '{FOLDER}' --out 'stopped run' --resume"
     again = show(googlenet(*long, "--resume"), cwd=place, keys=[("loss", "\x03")])
     assert again.code == 130
 
 
 def test_every_command_is_here():
-    assert {arguments[0] for arguments in (COMMANDS | SLOW).values()} >= set(VERBS) - {"convert"}
+    assert {arguments[0] for arguments in (COMMANDS | SLOW).values()} >= set(cli.COMMANDS) - {"convert"}

@@ -121,7 +121,7 @@ def test_a_matrix_that_is_too_wide_is_numbered(on):
 def test_lines_break_between_words_and_a_command_stays_whole(on):
     command = "googlenet train 'my photos' --out 'runs/a long name' --resume"
     text = on(
-        40, lambda: terminal.say(f"stopped after 1,582,671,872 of 9,999,999,999 steps, saved; go on with: {command}")
+        40, lambda: terminal.say(f"stopped after 1,582,671,872 of 9,999,999,999 steps, saved; continue with: {command}")
     )
     assert "1,582,671,872" in text.split()
     assert f"\n  {command}\n" in text
@@ -130,7 +130,9 @@ def test_lines_break_between_words_and_a_command_stays_whole(on):
 
 
 def test_in_a_pipe_a_message_is_one_line(capsys):
-    line = "googlenet: stopped in epoch 1 of 2, saved; go on with: googlenet train 'my photos' --resume " + "x y " * 99
+    line = (
+        "googlenet: stopped in epoch 1 of 2, saved; continue with: googlenet train 'my photo' --resume " + "x y " * 99
+    )
     terminal.say(line)
     terminal.say(line, to=terminal.console(stderr=True))
     assert capsys.readouterr() == (line + "\n", line + "\n")

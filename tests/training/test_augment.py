@@ -11,7 +11,7 @@ from googlenet.training.augment import augment
 from googlenet.training.loading import ImageDataset, SampleKey
 from googlenet.training.recipe import Augmentation
 
-PLAIN = {"flip": 0.0, "erase": 0.0}
+PLAIN = {"hflip_prob": 0.0, "erasing_prob": 0.0}
 
 
 def varied(pixels, seed, **how):

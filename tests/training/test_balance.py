@@ -127,9 +127,9 @@ def test_a_run_is_balanced_resumed_alike_and_recorded(tmp_path, tiny, capsys):
     train(unequal, tmp_path / "again", tiny, class_balance="oversample")
     assert torch.equal(weights[2], load_file(tmp_path / "again" / "bundle" / "weights.safetensors")["fc.weight"])
     err = capsys.readouterr().err
-    assert err.count("images to learn from: blue 4, green 11, red 51") == 4
+    assert err.count("training images: blue 4, green 11, red 51") == 4
     assert (
-        err.count("red has 13 times the images of blue, which may be learnt badly: --class-balance weighted_loss or ")
+        err.count("red has 13 times the images of blue, which may be learnt poorly: --class-balance weighted_loss or ")
         == 1
     )
     with pytest.raises(RunError, match=r"--class-balance none \(it has oversample\)"):
@@ -143,7 +143,7 @@ def test_sampling_by_class_takes_one_class_an_image(coloured, tmp_path, tiny):
         csv.writer(file).writerows([("path", "label"), *rows])
     with pytest.raises(
         RecipeError,
-        match=r"oversample draws by class, .* several labels, or none: use --class-balance weighted_loss",
+        match=r"oversample needs images of one class each: those of .* have several or none; use --class-balance",
     ):
         train(tmp_path / "list.csv", tmp_path / "run", tiny, class_balance="oversample")
     assert not (tmp_path / "run").exists()
@@ -166,14 +166,14 @@ def test_many_classes_are_said_in_short(tmp_path, tiny, capsys):
     photos = write_split(tmp_path / "photos", {f"c{label:02d}": 3 + label for label in range(21)})
     train(photos, tmp_path / "run", tiny)
     err = capsys.readouterr().err
-    assert "images to learn from, fewest, median and most: 3 of c00, 13 of c10, 23 of c20\n" in err
+    assert "training images of the smallest, median and largest class: 3 of c00, 13 of c10, 23 of c20\n" in err
     assert "--class-balance" not in err
 
 
 def test_a_wrong_balance_is_one_line(call, coloured, tmp_path):
     code, out, err = call("train", coloured, "--out", tmp_path / "run", "--class-balance", "weights")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "'none', 'loss', 'sample'" in err
+    assert "'none', 'weighted_loss', 'oversample'" in err
 
 
 def test_batches_that_come_together_are_those_that_come_apart():

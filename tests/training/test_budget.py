@@ -1,4 +1,4 @@
-"""A run by minutes on machines of any speed, as its pace sees them: nothing here waits for a clock."""
+"""A run by minutes on machines of any speed, as its budget sees them: nothing here waits for a clock."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ PIXELS = 64 * 64 * 64
 
 @dataclass
 class Machine:
-    """Runs a pace: steps and validations take the seconds given for the time they begin at."""
+    """Runs a budget: steps and validations take the seconds given for the time they begin at."""
 
     epoch: int = 0
     batch: int = 0
     elapsed: float = 0.0
 
-    def run(self, pace, step, validation, bundle, steps=20):
-        pace.foresee(validation(0), bundle(0))
+    def run(self, budget, step, validation, bundle, steps=20):
+        budget.reserve(validation(0), bundle(0))
         validated = []
         for number in itertools.count(1):
             seconds = step(self.elapsed)
             self.elapsed += seconds
-            pace.stepped(seconds, PIXELS)
-            if pace.is_up(self) or (number % steps == 0 and pace.validates(self)):
-                over = pace.is_up(self)
+            budget.after_step(seconds, PIXELS)
+            if budget.is_over(self) or (number % steps == 0 and budget.should_validate(self)):
+                over = budget.is_over(self)
                 taken = validation(self.elapsed)
                 self.elapsed += taken
-                pace.validated(taken)
+                budget.after_validation(taken)
                 validated.append(self.elapsed)
                 if over:
                     break
@@ -41,10 +41,10 @@ class Machine:
 
 @pytest.mark.parametrize("speed", [0.5, 1, 5])
 def test_ends_in_time_on_an_even_machine(speed):
-    machine, pace = Machine(), Minutes(2)
-    validated = machine.run(pace, lambda _: 0.2 / speed, lambda _: 5 / speed, lambda _: 3 / speed)
+    machine, budget = Machine(), Minutes(2)
+    validated = machine.run(budget, lambda _: 0.2 / speed, lambda _: 5 / speed, lambda _: 3 / speed)
     assert machine.elapsed == pytest.approx(120, rel=0.05)
-    assert pace.spent - 5 / speed <= 0.05 * 120  # validation before the last one stays cheap
+    assert budget.spent - 5 / speed <= 0.05 * 120  # validation before the last one stays cheap
     assert validated
 
 
@@ -61,8 +61,8 @@ def test_a_slow_first_step_is_no_sign_of_a_slow_machine():
 
 
 def test_the_schedule_runs_from_its_beginning_to_its_end():
-    pace = Minutes(1)
-    pace.foresee(5, 1)
-    shares = [pace.share(Machine(elapsed=at)) for at in (0, 26.7, 53.4, 60)]
+    budget = Minutes(1)
+    budget.reserve(5, 1)
+    shares = [budget.share(Machine(elapsed=at)) for at in (0, 26.7, 53.4, 60)]
     assert shares == pytest.approx([0, 0.5, 1, 1])
     assert [Epochs(4, 10).share(Machine(epoch, 5)) for epoch in (0, 3)] == [0.125, 0.875]

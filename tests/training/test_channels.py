@@ -13,7 +13,7 @@ from googlenet.data.opening import open_data
 from googlenet.errors import DataError, RecipeError, RunError, UnreadableImageError
 from googlenet.training.augment import augment
 from googlenet.training.loading import ImageDataset, SampleKey
-from googlenet.training.recipe import Augmentation, load_recipe
+from googlenet.training.recipe import Augmentation, Recipe
 
 BRIGHT = {"dark": 60, "light": 190}  # in the last of five channels: the others say nothing
 
@@ -145,13 +145,13 @@ def test_what_cannot_be_trained_on_is_said_before_any_work(coloured, tmp_path, t
 
 def test_colours_are_distorted_only_where_there_are_colours(tmp_path):
     with pytest.raises(RecipeError) as raised:
-        load_recipe("paper", in_channels=1)
+        Recipe.load("paper", in_channels=1)
     assert str(raised.value) == (
-        "recipe paper: augmentation.photometric_prob = 0.5 is for colours, with in_channels = 3, not 1: "
+        "recipe paper: augmentation.photometric_prob = 0.5 is for RGB images (in_channels = 3), got in_channels = 1: "
         "set it to 0 in a recipe of your own"
     )
-    (tmp_path / "mine.toml").write_text("in_channels = 5\n[augmentation]\nflip = 0.0\n")
-    assert load_recipe(tmp_path / "mine.toml").in_channels == 5
+    (tmp_path / "mine.toml").write_text("in_channels = 5\n[augmentation]\nhflip_prob = 0.0\n")
+    assert Recipe.load(tmp_path / "mine.toml").in_channels == 5
 
 
 def test_channels_are_varied_together_and_anew_every_epoch(arrays, tiny):

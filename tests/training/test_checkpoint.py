@@ -17,8 +17,7 @@ import torch
 
 import googlenet
 from googlenet.errors import CheckpointError, NonFiniteLossError, RecipeError, RunError, StoppedError
-from googlenet.training import checkpoint
-from googlenet.training import work as run
+from googlenet.training import checkpoint, run
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.trainer import Trainer
 
@@ -47,7 +46,7 @@ def newest(out):
 
 
 def assert_same(one, other):
-    """Weights, average, optimizer, counters, random numbers, history and bundle are equal to the bit."""
+    """Weights, average, optimizer, counters, random numbers, history and bundle are bit for bit equal."""
     (a, state_a), (b, state_b) = checkpoint.load(newest(one)), checkpoint.load(newest(other))
     assert a.keys() == b.keys()
     assert {"network", "averaged", "optimizer", "random"} == {name.partition(".")[0] for name in a}
@@ -126,7 +125,7 @@ def test_a_damaged_newest_checkpoint_is_left_out_for_the_one_before(train, whole
     last.write_bytes(last.read_bytes()[:-1000] + bytes(1000))
     train(out=out, resume=True)
     said = capsys.readouterr().err
-    assert f"{last} is damaged: its sha256 does not fit; going on from the one before" in said
+    assert f"{last} is damaged: its sha256 does not match; continuing from the one before" in said
     assert last.with_name(f"{last.name}.damaged").exists()
     assert_same(whole, out)
 
@@ -137,7 +136,7 @@ def test_a_foreign_newest_checkpoint_is_left_out_for_the_one_before(train, whole
     shutil.copytree(whole, out)
     shutil.copy(newest(tmp_path / "other"), newest(out))
     train(out=out, resume=True)
-    assert "belongs to a run with another recipe; going on from the one before" in capsys.readouterr().err
+    assert "belongs to a run with another recipe; continuing from the one before" in capsys.readouterr().err
     assert_same(whole, out)
 
 
@@ -179,7 +178,7 @@ def test_best_weights_that_no_checkpoint_has_are_told_of_and_the_run_goes_on(tra
     bundle = train(out=out, resume=True)
     said = capsys.readouterr().err
     assert (
-        "best-0001.safetensors does not exist; going on from step-000009.safetensors: only epochs after 2 may" in said
+        "best-0001.safetensors does not exist; continuing from step-000009.safetensors: only epochs after 2 can" in said
     )
     assert bundle.card.metrics["epoch"] == 3
     train(out=out, resume=True)  # and is whole again
@@ -195,7 +194,7 @@ def test_a_checkpoint_of_a_run_on_other_images_is_not_taken(train, whole, tmp_pa
     shutil.copytree(whole, out)
     shutil.copy(newest(tmp_path / "other"), newest(out))
     train(out=out, resume=True)
-    assert "belongs to another run; going on from the one before" in capsys.readouterr().err
+    assert "belongs to another run; continuing from the one before" in capsys.readouterr().err
     assert_same(whole, out)
 
 
@@ -301,9 +300,9 @@ def test_a_disk_that_becomes_read_only_is_said_and_the_run_goes_on_later(train, 
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ({"workers": -1}, "--workers -1: should be 0 to "),
-        ({"checkpoint_minutes": 0}, "--checkpoint-minutes 0: should be greater than 0"),
-        ({"checkpoint_minutes": float("nan")}, "--checkpoint-minutes nan: should be greater than 0"),
+        ({"workers": -1}, "workers = -1: should be greater than or equal to 0"),
+        ({"checkpoint_minutes": 0}, "checkpoint_minutes = 0: should be greater than 0"),
+        ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes = nan: should be a finite number"),
     ],
 )
 def test_wrong_options_are_said_before_any_work(train, tmp_path, option, says):

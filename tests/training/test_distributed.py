@@ -16,7 +16,7 @@ from torch import nn
 
 from googlenet.data.opening import open_data
 from googlenet.training.checkpoint import Checkpoints, load
-from googlenet.training.distributed import BatchNormOfAll, says_lost_process, synchronise
+from googlenet.training.distributed import SyncBatchNorm2d, says_lost_process, synchronise
 from googlenet.training.loading import BatchSampler
 
 PROGRAM = Path(__file__).with_name("distributed_run.py")
@@ -69,7 +69,7 @@ def two(photos):
     assert said.count("bundle:") == 1
     assert err.count("epoch   2/2") == 1
     assert "plain at 32 px on 2 processes, cpu" in err
-    assert err.count("left out: ") == len((out / "unreadable.csv").read_text().splitlines()) - 1 > 10
+    assert err.count("skipped: ") == len((out / "unreadable.csv").read_text().splitlines()) - 1 > 10
     return out
 
 
@@ -103,7 +103,7 @@ def test_a_killed_process_is_started_again_and_the_run_ends_the_same(photos, two
     out = photos.parent / "killed"
     code, _, err = torchrun(photos, out, "--checkpoint-minutes", EVERY_STEP, restarts=3, SIGNAL="1 9 9")
     assert code == 0, err
-    assert "process 0 of 2 lost another one, which ended or did not answer for 45 s; go on with --resume" in err
+    assert "process 0 of 2 lost another one, which ended or did not answer for 45 s; continue with --resume" in err
     assert_same(two, out)
 
 
@@ -111,7 +111,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(photos):
     out = photos.parent / "stopped"
     code, _, err = torchrun(photos, out, SIGNAL=f"1 3 {int(signal.SIGTERM)}")
     assert code == 1
-    assert f"stopped in epoch 1 of 2, saved; go on with: googlenet train {photos} --out {out} --resume" in err
+    assert f"stopped in epoch 1 of 2, saved; continue with: googlenet train {photos} --out {out} --resume" in err
     assert "exitcode  : 143" in err
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-000003.safetensors"]
 
@@ -146,7 +146,7 @@ def test_batch_normalisation_over_processes_is_pytorchs_over_the_whole_batch(tmp
     shared = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3))
     shared.load_state_dict(plain.state_dict())
     synchronise(shared, torch.device("cpu"))
-    assert isinstance(shared[0], BatchNormOfAll)
+    assert isinstance(shared[0], SyncBatchNorm2d)
 
     def work(rank):
         part = x.split(sizes)[rank].clone().requires_grad_()

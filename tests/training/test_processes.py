@@ -60,7 +60,7 @@ def test_what_the_script_defines_itself_cannot_be_given_to_processes_and_is_said
     done = script(tmp_path, OWN_CLASS, "spawn", coloured, tmp_path / "run")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("googlenet.errors.MachineError: processes that read images cannot be given what the script")
+    assert last.startswith("googlenet.errors.MachineError: workers that read images cannot be sent what the script")
     assert "workers=0" in last
 
 
@@ -129,7 +129,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
         for more in (["--overwrite"], ["--resume"], []):
             code, _, err = call("train", coloured, "--out", out, *more)
             assert code == 1
-            assert f"another training is under way in {out}: wait for it" in err
+            assert f"another training is running in {out}: wait for it" in err
             assert len(err.splitlines()) == 1
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # as `timeout`, systemd and Slurm do: to all processes of the job
@@ -138,7 +138,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
     assert_saved(err)
     assert "Traceback" not in err
     code, _, err = call("train", coloured, "--out", out)
-    assert "holds a run: go on with --resume" in err
+    assert "holds a run: continue it with --resume" in err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -202,7 +202,7 @@ def test_ctrl_c_pressed_again_and_again_is_one_line_without_a_traceback(coloured
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.8, 2.0, 4.0])
-@pytest.mark.parametrize("command", ["train PHOTOS --out run --network lenet5", "compare lenet5 --size 32",
+@pytest.mark.parametrize("command", ["train PHOTOS --out run --network lenet5", "compare lenet5 --image-size 32",
                                      "predict RUN PHOTOS", "doctor PHOTOS", "benchmark RUN"])  # fmt: skip
 def test_two_ctrl_c_at_any_time_print_no_traceback(trained_run, tmp_path, command, seconds):
     named = {"RUN": trained_run, "PHOTOS": trained_run.parent / "photos"}

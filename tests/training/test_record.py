@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+import signal
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +19,7 @@ from googlenet.data.splits import RECORD
 from googlenet.errors import CheckpointError, DataError, RunError, StoppedError
 from googlenet.training import checkpoint
 from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.display import Display
 
 RECIPE = "precision = 'fp32'\nepochs = 2\nbatch_size = 8\naveraging = 0.9\n"
 
@@ -103,7 +105,7 @@ def test_test_images_are_never_looked_at_in_training(train, coloured, tmp_path):
         (["--val-fraction", "0"], "val_fraction = 0.0: should be greater than 0"),
         (["--val-fraction", "1.5"], "val_fraction = 1.5: should be less than 1"),
         (["--test-fraction", "-0.1"], "test_fraction = -0.1: should be greater than or equal to 0"),
-        (["--val-fraction", "0.6", "--test-fraction", "0.4"], "leave nothing to learn from: together they should be"),
+        (["--val-fraction", "0.6", "--test-fraction", "0.4"], "leave no image to train on: their sum should be"),
     ],
 )
 def test_fractions_that_cannot_be_are_one_line(coloured, tmp_path, call, options, says):
@@ -117,7 +119,7 @@ def test_fractions_that_data_decides_itself_are_refused(train, coloured, tmp_pat
     shutil.copytree(coloured, tmp_path / "split" / "val")
     with pytest.raises(DataError, match=r"says itself which images are train and val: --test-fraction 0.1 .*leave it"):
         train(tmp_path / "split", tmp_path / "run", test_fraction=0.1)
-    with pytest.raises(DataError, match=r"says itself which images are train and val: --val-fraction 0.3 .*leave it"):
+    with pytest.raises(DataError, match=r"names its train and val images itself: --val-fraction 0.3 .*leave it"):
         train(tmp_path / "split", tmp_path / "run", val_fraction=0.3)
 
 
@@ -173,8 +175,8 @@ def test_more_images_are_named_with_the_way_to_learn_from_them(train, own, call)
         train(moved, run, resume=True)
     assert str(refused.value) == (
         f"{run} was started on other images than those in {moved}: 7 new (red/new0.png, red/new1.png, "
-        "red/new2.png, red/new3.png, red/new4.png and 2 more); put back what was there, or start a new run with these "
-        f"images and what {run} has learnt: --weights {run} --out NEW"
+        "red/new2.png, red/new3.png, red/new4.png and 2 more); put back what was there, or start a new run on these "
+        f"images from the weights of {run}: --weights {run} --out NEW"
     )
 
 
@@ -223,7 +225,7 @@ def test_a_finished_run_goes_on_for_longer(train, own, capsys):
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert bundle.card.recipe["epochs"] == json.loads((run / "run.json").read_text())["recipe"]["epochs"] == 5
     said = capsys.readouterr().err
-    assert "going on for longer, at a learning rate of 0.0015: as a run of this length has here" in said
+    assert "training for longer, from a learning rate of 0.0015: that of a run of this length" in said
     before = (run / "bundle" / "card.json").read_bytes()
     train(moved, run, resume=True)  # it knows its new length
     assert (run / "bundle" / "card.json").read_bytes() == before
@@ -235,10 +237,14 @@ def test_a_finished_run_goes_on_for_longer(train, own, capsys):
 def test_a_stopped_run_goes_on_for_longer_and_can_be_stopped_again(train, own, monkeypatch):
     run, moved = own
     cut(run)
-    from googlenet.training import work
+    step = Display.step
+
+    def terminated(display, *arguments):
+        step(display, *arguments)
+        signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr(work._Recorder, "should_stop", lambda _: True)
+        patched.setattr(Display, "step", terminated)
         with pytest.raises(StoppedError, match="stopped in epoch 2 of 4"):
             train(moved, run, resume=True, epochs=4)
     train(moved, run, resume=True)
@@ -294,7 +300,7 @@ def test_a_bundle_that_could_not_be_read_is_known_before_the_first_epoch(coloure
 
 @pytest.mark.parametrize(
     ("lost", "says"),
-    [("checkpoints", "has no checkpoints to go on from: start again with --overwrite"),
+    [("checkpoints", "has no checkpoints to continue from: start again with --overwrite"),
      ("split.csv", "put back the file that was there, or train again")],
 )  # fmt: skip
 def test_a_run_that_lost_what_resuming_needs_says_what_to_do(trained_run, tmp_path, call, lost, says):
@@ -311,4 +317,4 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(trained_run, tm
         path.write_bytes(path.read_bytes()[:100])
     code, _, err = call("train", trained_run.parent / "photos", "--out", run, "--resume")
     assert code == 1
-    assert "none is left to go on from: start again with --overwrite" in err
+    assert "no other checkpoint is left: start again with --overwrite" in err

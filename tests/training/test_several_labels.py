@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import googlenet
 from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
 from googlenet.errors import CheckpointError, DataError, StoppedError
-from googlenet.training import work as run
+from googlenet.training import run
 from googlenet.training.task import SeveralLabels
 
 NAMES, SQUARES = ("blue", "red"), ((30, 40, 220), (220, 40, 30))
@@ -71,7 +71,7 @@ def rows_of(out):
 def test_it_learns_and_the_bundle_names_the_labels(trained, squares):
     rows, classifier = rows_of(trained), googlenet.load(trained)
     assert list(rows[0]) == [
-        "epoch", "lr", "loss", "loss_main", "loss_aux1", "train_exact", "val_loss", "val_exact", "val_map",
+        "epoch", "lr", "loss", "loss_main", "loss_aux1", "train_exact", "val_loss", "val_map", "val_exact",
         "images_per_second", "seconds", "waiting",
     ]  # fmt: skip
     card = classifier.card
@@ -114,7 +114,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bundle(squares, tiny, tmp_pat
 
     with monkeypatch.context() as patched:
         patched.setattr(run.Display, "step", stop_at_the_sixth)
-        with pytest.raises(StoppedError, match=r"go on with: googlenet train squares --out .* --resume"):
+        with pytest.raises(StoppedError, match=r"continue with: googlenet train squares --out .* --resume"):
             train(tmp_path / "cut")
     cut = googlenet.train(squares, tmp_path / "cut", resume=True)
     assert cut.card.files["weights.safetensors"] == whole.card.files["weights.safetensors"]
@@ -130,7 +130,7 @@ def test_held_out_images_without_any_label_still_give_a_bundle(squares, tiny, tm
     card = googlenet.train(data, tmp_path / "run", network=tiny, epochs=1).card
     assert (card.metrics["map"], card.thresholds) == (0.0, (0.5, 0.5))
     assert re.search(r"val loss \d\.\d{3}  exact match \d+\.\d\d%  mAP 0\.00%  \d+ images/s", capsys.readouterr().err)
-    with pytest.raises(DataError, match="squares: none of the 15 images of val has a label: add some that have"):
+    with pytest.raises(DataError, match="squares: none of the 15 images of val has a label: add images that have one"):
         googlenet.evaluate(tmp_path / "run", data)
 
 
@@ -218,7 +218,10 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
     assert call("evaluate", tmp_path / "run", listing, "--json")[0] == 0
     for arguments, says in (
         (("evaluate", trained_run, listing), "has images with several labels or none"),
-        (("compare", "lenet5", "--train", listing, "--size", "32"), "networks are compared by top-1, of one each"),
+        (
+            ("compare", "lenet5", "--train", listing, "--image-size", "32"),
+            "networks are compared by top-1, of one each",
+        ),
     ):
         code, out, err = call(*arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
@@ -229,7 +232,7 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
 
 
 def test_a_classifier_of_one_class_is_not_measured_on_several_labels(trained_run, squares):
-    with pytest.raises(DataError, match=r"^squares has images with several labels or none, .* names one of each"):
+    with pytest.raises(DataError, match=r"^squares has images with several labels or none, .* predicts one class"):
         googlenet.evaluate(trained_run, squares)
 
 

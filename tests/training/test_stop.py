@@ -63,7 +63,7 @@ def test_a_signal_clears_all_away_and_says_how_to_go_on(call, coloured, tmp_path
     assert left_behind(tmp_path) == []
     assert (tmp_path / "run").exists() == goes_on
     if goes_on:
-        assert last.endswith(f"whole, go on with: googlenet train {coloured} --out run --resume")
+        assert last.endswith(f"whole, continue with: googlenet train {coloured} --out run --resume")
         code, _, err = call("train", coloured, "--out", tmp_path / "run", "--resume")
         assert code == 0, err
 
@@ -177,7 +177,7 @@ def test_a_second_wish_is_heard_and_an_echo_is_not(hangups, monkeypatch):
             for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.raise_signal(number)
             assert caught == [signal.SIGTERM]
-            monkeypatch.setattr(stopping, "ECHO", 0.0)
+            monkeypatch.setattr(stopping, "ECHO_SECONDS", 0.0)
             signal.raise_signal(signal.SIGHUP)  # a terminal is closed only once
             signal.raise_signal(signal.SIGTERM)
             pytest.fail("it was not heard")
@@ -224,7 +224,7 @@ def test_a_second_training_in_one_process_is_refused_at_once(coloured, tmp_path)
     while not (tmp_path / "a" / "checkpoints").exists():
         time.sleep(0.02)
     begun = time.monotonic()
-    with pytest.raises(RunError, match=r"another training is under way in this process, .*: wait for it, or start a"):
+    with pytest.raises(RunError, match=r"another training is running in this process, .*: wait for it, or start a"):
         googlenet.train(coloured, tmp_path / "b", epochs=1, **told)
     assert time.monotonic() - begun < 1
     thread.join()

@@ -23,13 +23,12 @@ from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
 from googlenet.preprocessing import Preprocessing
-from googlenet.training import checkpoint, transfer
-from googlenet.training import work as run
+from googlenet.training import checkpoint, run, transfer
 from googlenet.training.objective import Objective
-from googlenet.training.recipe import load_recipe
-from googlenet.training.run import look
+from googlenet.training.optimizer import make_optimizer
+from googlenet.training.plan import look
+from googlenet.training.recipe import Recipe
 from googlenet.training.task import OneLabel
-from googlenet.training.trainer import _optimizer
 from googlenet.training.transfer import for_channels, freeze_through, load_matching, open_source
 
 RULE = Preprocessing(32)
@@ -68,15 +67,15 @@ def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
     taken = load_matching(built, open_source(trained_run), ("dark", "light"), RULE)
     source, now = weights(trained_run), built.state_dict()
     new = {"fc.weight", "fc.bias", "aux1.3.weight", "aux1.3.bias"}
-    assert set(taken.new) == set(taken.left) == new
+    assert set(taken.new) == set(taken.unused) == new
     assert not any(now[key].any() for key in new)  # no class is preferred to another
-    assert set(taken.taken) | new == {key for key in now if "num_batches" not in key}
-    assert all(torch.equal(now[key], source[key]) for key in taken.taken)
+    assert set(taken.matched) | new == {key for key in now if "num_batches" not in key}
+    assert all(torch.equal(now[key], source[key]) for key in taken.matched)
     assert taken.parameters == sum(p.numel() for key, p in built.named_parameters() if key not in new)
     assert str(taken).splitlines() == [
-        f"from {trained_run}: took {len(taken.taken)} tensors ({taken.parameters:,} parameters): "
+        f"loaded {len(taken.matched)} tensors ({taken.parameters:,} parameters) from {trained_run}: "
         "conv1, inception_1, aux1.1, inception_2",
-        "left: aux1.3, fc",
+        "unused: aux1.3, fc",
         "new: aux1.3, fc (other classes)",
     ]
 
@@ -84,15 +83,15 @@ def test_with_other_classes_all_but_the_classifiers_is_taken(trained_run, tiny):
 def test_the_same_classes_in_the_same_order_bring_their_classifier(trained_run, tiny):
     built = create(tiny, num_classes=3)
     taken = load_matching(built, open_source(trained_run), ("blue", "green", "red"), RULE)
-    assert (taken.new, taken.left, taken.reason) == ([], [], "")
+    assert (taken.new, taken.unused, taken.reason) == ([], [], "")
     assert torch.equal(built.fc.weight, weights(trained_run)["fc.weight"])
 
 
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (("blue", "green", "violet"), "other classes; the 2 that it knows are learnt anew"),
-        (("red", "green", "blue"), "other classes; the 3 that it knows are learnt anew"),
+        (("blue", "green", "violet"), "other classes; the 2 that it knows start fresh"),
+        (("red", "green", "blue"), "other classes; the 3 that it knows start fresh"),
         (("a", "b", "c"), "other classes"),
     ],
 )
@@ -108,14 +107,14 @@ def test_of_a_mere_file_no_classes_are_known(trained_run, tiny, tmp_path):
     assert source.network is None
     assert set(source.record()) == {"source", "sha256"}
     taken = load_matching(create(tiny, num_classes=3), source, ("blue", "green", "red"), RULE)
-    assert taken.reason == "which classes it knows is not told"
+    assert taken.reason == "its classes are unknown"
     assert "fc.weight" in taken.new
 
 
 def test_of_another_network_what_fits_by_name_and_shape_is_taken(trained_run, tiny):
     other = tiny.change("inception_2", tiny.stages[1].layers).remove("maxpool1")
     taken = load_matching(create(other, num_classes=2), open_source(trained_run), ("a", "b"), RULE)
-    assert any(key.startswith("conv1.") for key in taken.taken)
+    assert any(key.startswith("conv1.") for key in taken.matched)
     assert {key.partition(".")[0] for key in taken.new} == {"inception_2", "aux1", "fc"}
 
 
@@ -127,8 +126,8 @@ def test_stages_that_follow_each_other_are_named_by_the_first_and_the_last():
         "conv1 to inception_4a, aux1.1, aux1.2, inception_4b to inception_4d, aux2.1, aux2.2, "
         "inception_4e to inception_5b"
     )
-    assert left == "left: aux1.4, aux2.4, fc"
-    assert new == "new: aux1.4, aux2.4, fc (which classes it knows is not told)"
+    assert left == "unused: aux1.4, aux2.4, fc"
+    assert new == "new: aux1.4, aux2.4, fc (its classes are unknown)"
 
 
 # Other numbers of channels.
@@ -172,7 +171,7 @@ def test_frozen_stages_do_not_change_and_cost_nothing(trained_run, shapes, train
     learning = [key for key in after if key.startswith(("inception_2.", "fc.")) and key.endswith(("weight", "bias"))]
     assert len([key for key in tensors if key.startswith("optimizer.") and key.endswith("exp_avg")]) == len(learning)
     err = capsys.readouterr().err
-    assert "left: fc, aux1\n" in err
+    assert "unused: fc, aux1\n" in err
 
 
 def test_frozen_stages_get_no_gradient_and_stay_in_evaluation(tiny):
@@ -190,7 +189,7 @@ def test_frozen_stages_get_no_gradient_and_stay_in_evaluation(tiny):
 def test_earlier_stages_learn_slower(tiny):
     built = create(tiny, num_classes=2)
     names = {id(p): name for name, p in built.named_parameters()}
-    optimizer = _optimizer(built, load_recipe("finetune", lr_decay=0.5))
+    optimizer = make_optimizer(built, Recipe.load("finetune", lr_decay=0.5))
     scales = {
         names[id(p)].partition(".")[0]: group["scale"] for group in optimizer.param_groups for p in group["params"]
     }
@@ -214,11 +213,11 @@ def test_a_run_brings_its_network_its_images_and_the_recipe(trained_run, shapes,
     bundle = train(shapes, tmp_path / "run", weights=trained_run)
     assert bundle.network == replace(tiny, num_classes=2)
     assert bundle.card.preprocessing == googlenet.load(trained_run).card.preprocessing
-    assert bundle.card.recipe["lr_decay"] == load_recipe("finetune").lr_decay < 1
+    assert bundle.card.recipe["lr_decay"] == Recipe.load("finetune").lr_decay < 1
     settings = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert settings["from"]["source"] == str(trained_run)
-    assert settings["from"]["sha256"] == googlenet.load(trained_run).card.files["weights.safetensors"]
-    assert capsys.readouterr().err.startswith(f"from {trained_run}: took ")
+    assert settings["weights"]["source"] == str(trained_run)
+    assert settings["weights"]["sha256"] == googlenet.load(trained_run).card.files["weights.safetensors"]
+    assert capsys.readouterr().err.startswith("loaded ")
 
 
 def test_its_normalisation_is_kept_and_size_crop_and_shape_are_unless_told(trained_run, shapes, train, tmp_path):
@@ -238,7 +237,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 ):
     source = tmp_path / "source"
     googlenet.bundle.shutil.copytree(trained_run, source)
-    options = {"start": source, "freeze": "conv1"}
+    options = {"weights": source, "freeze": "conv1"}
     train(shapes, tmp_path / "whole", **options)
     original = run.Display.step
 
@@ -258,7 +257,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 
 def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, train, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError, match="what was saved before is intact, continue with"):
         train(shapes, tmp_path / "run", weights=trained_run)
     tensors, _ = checkpoint.load(newest(tmp_path / "run"))
     assert torch.equal(tensors["network.conv1.conv.weight"], weights(trained_run)["conv1.conv.weight"])
@@ -289,14 +288,14 @@ def torchvisions(tmp_path, monkeypatch):
 
 def test_torchvisions_weights_are_fetched_only_when_asked_to(torchvisions, shapes, train, tmp_path, capsys):
     module, there = torchvisions
-    options = {"start": "torchvision", "network": "resnet18", "image_size": 32, "epochs": 1}
+    options = {"weights": "torchvision", "network": "resnet18", "image_size": 32, "epochs": 1}
     with pytest.raises(WeightsError, match=r"weights for resnet18 are not at .*: give --download to fetch them"):
         train(shapes, tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
     bundle = train(shapes, tmp_path / "run", download=True, freeze="conv1", **options)
     assert torch.equal(weights(tmp_path / "run")["conv1.conv.weight"], module.conv1.weight)
     assert bundle.card.class_names == ("dark", "light")
-    assert "from torchvision: took" in capsys.readouterr().err
+    assert "parameters) from torchvision: " in capsys.readouterr().err
     there.unlink()  # it is in the cache now
     variant = zoo.find("resnet18").remove("maxpool")
     assert open_source("torchvision", variant).card.class_names[0] == "tench"
@@ -346,20 +345,28 @@ def test_torchvision_has_an_address_for_every_network_in_its_layout(network, tmp
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"start": "nowhere"}, WeightsError, "--weights nowhere does not exist: give a run, a bundle, a .safetensors"),
-        ({"start": "photos"}, BundleError, "holds no card.json: give a run"),
-        ({"start": "run", "freeze": "inception1"}, NetworkError, "no stage 'inception1': did you mean 'inception_1'"),
-        ({"start": "run", "freeze": "fc"}, RecipeError, "--freeze fc leaves nothing of tiny to learn"),
-        ({"freeze": "conv1"}, RecipeError, "--freeze conv1 without --weights: weights that nobody trained"),
-        ({"start": "run", "network": "lenet5"}, WeightsError, "nothing of .* fits lenet5: it has .*the network has"),
-        ({"start": "torchvision", "network": "nin"}, WeightsError, "torchvision publishes no weights for nin: it does"),
-        ({"start": "file"}, WeightsError, "file.safetensors: not a safetensors file, or damaged"),
+        (
+            {"weights": "nowhere"},
+            WeightsError,
+            "--weights nowhere does not exist: give a run, a bundle",
+        ),
+        ({"weights": "photos"}, BundleError, "holds no card.json: give a run"),
+        ({"weights": "run", "freeze": "inception1"}, NetworkError, "no stage 'inception1': did you mean 'inception_1'"),
+        ({"weights": "run", "freeze": "fc"}, RecipeError, "--freeze fc leaves nothing of tiny to learn"),
+        ({"freeze": "conv1"}, RecipeError, "--freeze conv1 without --weights would keep random weights"),
+        ({"weights": "run", "network": "lenet5"}, WeightsError, "nothing of .* fits lenet5: it has .*the network has"),
+        (
+            {"weights": "torchvision", "network": "nin"},
+            WeightsError,
+            "torchvision publishes no weights for nin",
+        ),
+        ({"weights": "file"}, WeightsError, "file.safetensors: not a safetensors file, or damaged"),
     ],
 )
 def test_wrong_use_is_said_before_any_work(trained_run, shapes, tmp_path, options, error, says):
     (tmp_path / "file.safetensors").write_bytes(b"nonsense")
     places = {"run": trained_run, "photos": shapes, "file": tmp_path / "file.safetensors"}
-    options = {**options, "start": places.get(options.get("start"), options.get("start"))}
+    options = {**options, "weights": places.get(options.get("weights"), options.get("weights"))}
     with pytest.raises(error, match=says) as caught:
         googlenet.train(shapes, tmp_path / "out", **options)
     assert "\n" not in str(caught.value)
@@ -379,7 +386,9 @@ def test_the_command_line(call, trained_run, shapes, tmp_path):
     code, out, err = call(*arguments, "--freeze", "inception_1")
     assert code == 0, err
     assert out.startswith("tiny: top-1 ")
-    assert err.splitlines()[:3] == [line for line in err.splitlines() if line.startswith(("from ", "left: ", "new: "))]
+    assert err.splitlines()[:3] == [
+        line for line in err.splitlines() if line.startswith(("loaded ", "unused: ", "new: "))
+    ]
     code, out, err = call("train", shapes, "--out", tmp_path / "no", "--freeze", "conv1")
     assert (code, out) == (2, "")
     assert err.startswith("googlenet: --freeze conv1 without --weights")
@@ -395,14 +404,14 @@ def test_weights_for_other_channels_than_the_images_have_are_the_cause(shapes, t
         assert done.stdout == "False\n"  # PyTorch was not loaded
         assert re.search(
             r"--weights were trained on 4 channels: none of the \d+ .* has 3 channels \(RGB\), 4 are needed.*; "
-            "with --in-channels 3 the first convolution is learnt anew, from any images as RGB",
+            "--in-channels 3 reads any images as RGB and learns the first convolution from scratch",
             done.stderr,
         )
     assert not (tmp_path / "out").exists()
     plan = look(tmp_path / "out", None, {"network": "resnet18", "in_channels": 3}, tmp_path / "four.pth")
-    assert (plan.network.in_channels, plan.taken_over) == (3, None)
+    assert (plan.network.in_channels, plan.inherited_channels) == (3, None)
     told = look(tmp_path / "out", None, {"network": "resnet18"}, tmp_path / "four.pth")
-    assert (told.network.in_channels, told.taken_over) == (4, 4)
+    assert (told.network.in_channels, told.inherited_channels) == (4, 4)
 
 
 TRAIN = """

@@ -1,4 +1,4 @@
-"""``benchmark``: how fast one classifier or network is here, in every precision. Torch only for a network by name."""
+"""``benchmark``: how fast one classifier or network is on this machine. PyTorch is needed for networks only."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ Report = Callable[[int, int], None]
 def benchmark(
     run: str | Path | Network,
     *,
-    size: int | None = None,
+    image_size: int | None = None,
     precisions: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     seconds: float = SECONDS,
     progress: Report | None = None,
 ) -> Benchmark:
-    """Measure latency, throughput, compile time and memory, and the share of this processor's peak that is reached.
+    """Measure latency, throughput, compile time, memory, and the share of this processor's measured peak.
 
-    Each precision is measured in a process of its own, so that none disturbs the memory of another.
+    Each precision is measured in its own process, so that memory figures do not mix.
 
     Args:
-        run: a run of ``train`` or a bundle, which needs nothing but the package; or a network with fresh weights, by
-            its name or a ``Network``, which needs the train extra.
-        size: side of the images in pixels, of a network; a bundle has its own.
-        precisions: what to compute in; unless told, all that the bundle and this processor have.
-        batch_sizes: images at once where throughput is measured, 1 or more each.
-        seconds: how long each measurement takes at least.
-        progress: called with the number of measurements done and of all.
+        run: a run of ``train`` or a bundle; or a network with fresh weights, given by its name or as a ``Network``,
+            which needs the train extra.
+        image_size: side of the images in pixels, for a network only: a bundle has its own.
+        precisions: ``"fp32"``, ``"bf16"``, ``"int8"``; by default all that the bundle and this processor support.
+        batch_sizes: images per batch where throughput is measured, 1 or more each.
+        seconds: minimum duration of each measurement.
+        progress: called with the number of measurements done and their total.
 
     Raises:
-        NetworkError, RecipeError: ``run`` is neither, or the other arguments cannot be measured with.
-        BundleError: the bundle is damaged, foreign or too new.
-        DeviceError: the bundle or this processor lacks a precision, or measuring one failed.
+        NetworkError, RecipeError: ``run`` is none of these, or another argument is out of range.
+        BundleError: the bundle is damaged, or of a newer version.
+        DeviceError: the bundle or this processor lacks a precision, or a measurement failed.
         MissingExtraError: a network needs the train extra.
 
     ::
@@ -56,7 +56,7 @@ def benchmark(
             print(row.precision, row.latency_ms.p50, row.best.images_per_second, row.best.share)
     """
     check(batch_sizes, seconds)
-    with _bundle_of(run, size, precisions or ()) as bundle:
+    with _bundle_of(run, image_size, precisions or ()) as bundle:
         return measure(bundle, precisions, batch_sizes, seconds, progress)
 
 
@@ -66,7 +66,9 @@ def _bundle_of(run: str | Path | Network, size: int | None, precisions: Sequence
     bundle = None if isinstance(run, Network) else _there(run, network)
     if bundle is not None:
         if size is not None:
-            raise RecipeError(f"{run} takes images of {bundle.card.preprocessing.size} pixels: a size is of a network")
+            raise RecipeError(
+                f"{run} takes images of {bundle.card.preprocessing.size} pixels: image_size is for networks"
+            )
         yield bundle
         return
     assert network is not None
@@ -82,7 +84,7 @@ def _bundle_of(run: str | Path | Network, size: int | None, precisions: Sequence
 
 
 def _there(run: str | Path, network: Network | None) -> Bundle | None:
-    """Read the bundle that is meant, or give None where a network is: a bundle of the same name goes before it."""
+    """Read the bundle at ``run``. ``None`` where there is none but a network of that name."""
     try:
         return bundles.read(run)
     except BundleError:

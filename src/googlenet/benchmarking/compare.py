@@ -24,8 +24,9 @@ from googlenet.models.analysis import analyse
 from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.training.directory import CHECKPOINTS
-from googlenet.training.recipe import Recipe, load_recipe, shipped_recipes
-from googlenet.training.run import train
+from googlenet.training.recipe import Recipe
+from googlenet.training.recipe_file import shipped_recipes
+from googlenet.training.train import train
 
 ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine hits all alike
 
@@ -85,7 +86,7 @@ class Comparison:
 def compare(
     networks: Iterable[str | Network] | None = None,
     *,
-    size: int | None = None,
+    image_size: int | None = None,
     data: str | Path | None = None,
     minutes: float | None = None,
     batch_size: int = 16,
@@ -114,14 +115,14 @@ def compare(
 
     ::
 
-        for row in googlenet.compare(["googlenet", "googlenet_bn"], size=64).rows:
+        for row in googlenet.compare(["googlenet", "googlenet_bn"], image_size=64).rows:
             print(row.network, row.parameters, row.speeds)
     """
     if minutes is not None and data is None:
-        raise RecipeError("minutes are for training: tell the data to train on too (--train DATA)")
+        raise RecipeError("minutes are for training: give the images to train on too (--train DATA)")
     require("train", *TRAINING)
-    training = _training(data, size, minutes)
-    entrants = _entrants(networks, training.size if training else size, training)
+    training = _training(data, image_size, minutes)
+    entrants = _entrants(networks, training.size if training else image_size, training)
     with tempfile.TemporaryDirectory() as folder:
         for number, entrant in enumerate(entrants, start=1):
             if training and say and entrant.runs:
@@ -173,9 +174,9 @@ def _training(data: str | Path | None, size: int | None, minutes: float | None) 
     if data is None:
         return None
     name = str(data) if str(data) in shipped_recipes() else "default"  # some data has a recipe of its own
-    recipe = load_recipe(name, image_size=size, minutes=minutes)
+    recipe = Recipe.load(name, image_size=size, minutes=minutes)
     if recipe.image_size is None:
-        raise RecipeError("every network is trained at one size, which the recipe does not say: tell it with --size")
+        raise RecipeError("all networks are trained at one size, and the recipe has none: give it with --image-size")
     with stage(f"reading {data}"):
         labelled = open_data(data, seed=recipe.seed, val_fraction=recipe.val_fraction)
     if labelled.multi_label:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from googlenet.inference.engine import runtime
+from googlenet.inference.runtime import runtime
 from googlenet.parallel import cores
 
 # A convolution that wastes nothing: 3×3 over as many channels as fill every register, on images small enough to stay

@@ -14,9 +14,9 @@ from googlenet.benchmarking.speed import latency, throughput
 from googlenet.bundle import INT8, Bundle
 from googlenet.card import TOLERANCE
 from googlenet.data.image_set import DataLike, LabelledImage
-from googlenet.errors import DataError, ImageError
-from googlenet.evaluation.choose import Chosen, choose
+from googlenet.errors import ImageError
 from googlenet.evaluation.evaluate import evaluate_on, measured
+from googlenet.evaluation.selection import Selection, select_images
 from googlenet.files import write_error
 from googlenet.images.decode import Pixels
 from googlenet.inference.classifier import BATCH, Classifier
@@ -59,23 +59,23 @@ def quantize(run: str | Path, data: DataLike | None = None, *, progress: Report 
         googlenet.quantize("runs/flowers").bundle.card.precisions["int8"]["score"]
     """
     bundle = bundles.read(run)
-    chosen = _data_of(bundle, data)
-    held_out = _Prepared(Classifier(bundle, "fp32"), chosen.images.items)
-    exact = _score(bundle, chosen, "fp32", progress)
+    selection = select_images(bundle, data)
+    held_out = _Prepared(Classifier(bundle, "fp32"), selection.images.items)
+    exact = _score(bundle, selection, "fp32", progress)
     from googlenet.exporting.quantization import in_8_bits, kept_in_floating_point
 
     with tempfile.TemporaryDirectory() as folder:
         files = in_8_bits(bundle, held_out)
         quantised = _with(bundle, files, Path(folder, "quantised"))
-        score = _score(quantised, chosen, "int8", progress)
+        score = _score(quantised, selection, "int8", progress)
         loss = exact - score
         if loss > TOLERANCE:
             files = in_8_bits(bundle, held_out, held_out.score)
             quantised = _with(bundle, files, Path(folder, "restored"))
-            score = _score(quantised, chosen, "int8", progress)
+            score = _score(quantised, selection, "int8", progress)
         kept = kept_in_floating_point(quantised)
-        found = _found(quantised, chosen, {"fp32": exact, "int8": score}, progress)
-    return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(chosen.images))
+        found = _found(quantised, selection, {"fp32": exact, "int8": score}, progress)
+    return Precisions(_replaced(bundle, found, files), kept, loss if loss > TOLERANCE else None, len(selection.images))
 
 
 def measure_precisions(run: str | Path, data: DataLike | None = None, *, progress: Report | None = None) -> Precisions:
@@ -84,25 +84,14 @@ def measure_precisions(run: str | Path, data: DataLike | None = None, *, progres
     Arguments and errors are those of :func:`quantize`.
     """
     bundle = bundles.read(run)
-    chosen = _data_of(bundle, data)
+    selection = select_images(bundle, data)
     kept: tuple[str, ...] = ()
     if INT8 in bundle.card.files:
         from googlenet.exporting.quantization import kept_in_floating_point
 
         kept = kept_in_floating_point(bundle)
-    found = _found(bundle, chosen, {}, progress)
-    return Precisions(_replaced(bundle, found, {}), kept, None, len(chosen.images))
-
-
-def _data_of(bundle: Bundle, data: DataLike | None) -> Chosen:
-    source = data or bundle.card.data.get("name")
-    if source is None:
-        raise DataError(f"{bundle.path} does not say what it was trained on: name the images with --calibrate DATA")
-    try:
-        return choose(bundle, source)
-    except DataError as error:
-        hint = "" if data else f" ({bundle.path} was trained on it: say where it is now with --calibrate DATA)"
-        raise DataError(f"{error}{hint}") from error
+    found = _found(bundle, selection, {}, progress)
+    return Precisions(_replaced(bundle, found, {}), kept, None, len(selection.images))
 
 
 class _Prepared:
@@ -135,21 +124,21 @@ class _Prepared:
         return measured(self.classifier, truth, np.stack(answers)).score
 
 
-def _score(bundle: Bundle, chosen: Chosen, precision: str, progress: Report | None) -> float:
+def _score(bundle: Bundle, selection: Selection, precision: str, progress: Report | None) -> float:
     def report(done: int, total: int) -> None:
         if progress:
             progress(f"measuring {precision}", done, total)
 
-    return evaluate_on(Classifier(bundle, precision), chosen, report).metrics.score
+    return evaluate_on(Classifier(bundle, precision), selection, report).metrics.score
 
 
 def _found(
-    bundle: Bundle, chosen: Chosen, scores: dict[str, float], progress: Report | None
+    bundle: Bundle, selection: Selection, scores: dict[str, float], progress: Report | None
 ) -> dict[str, dict[str, float]]:
     """Measure each precision; those in ``scores`` have been held against the images before."""
     found = {}
     for precision in precisions_for(bundle):
-        score = scores[precision] if precision in scores else _score(bundle, chosen, precision, progress)
+        score = scores[precision] if precision in scores else _score(bundle, selection, precision, progress)
         engine = Engine(bundle, precision)
         found[precision] = {
             "score": score,

@@ -69,7 +69,7 @@ def write_origin(path: Path, origin: Origin) -> None:
 
 def unknown_origin(path: Path) -> str:
     """Return the note for results that rows are added to although no record says whose they are."""
-    return f"{path} does not say which classifier its answers are of: they are taken to be of this one"
+    return f"{path} does not name the classifier of its rows: this one is assumed"
 
 
 def _read(path: Path) -> Origin | None:

@@ -35,16 +35,12 @@ _ITEM_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16"
 
 def check_safetensors(content: bytes) -> None:
     """Raise :class:`ValueError` unless the tensors lie side by side, fill the file, and are finite."""
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or not 2 <= size <= min(MAX_HEADER_BYTES, len(content) - 8):
-        raise ValueError("is not a file of safetensors, or it is cut")
+    header, body = _header_and_body(content)
     try:
-        header = json.loads(content[8 : 8 + size])
-        header.pop("__metadata__", None)
         spans = sorted((*_span(entry), name) for name, entry in header.items())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"has a damaged header: {type(error).__name__}") from error
-    body, at, wrong = memoryview(content)[8 + size :], 0, []
+    at, wrong = 0, []
     for start, end, dtype, name in spans:
         if start != at or end > len(body):
             raise ValueError("has tensors that overlap, or end beyond the file")
@@ -55,6 +51,29 @@ def check_safetensors(content: bytes) -> None:
         raise ValueError(f"has weights that are not finite, in {first_few(wrong)}: train it again, or get another copy")
     if at != len(body):
         raise ValueError("has bytes that belong to no tensor")
+
+
+def read_safetensors(content: bytes) -> dict[str, NDArray[Any]]:
+    """Read the floating-point tensors of a file that :func:`check_safetensors` passed, as views of it, by name."""
+    header, body = _header_and_body(content)
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, entry in header.items():
+        start, end, dtype = _span(entry)
+        if dtype in _FLOATS:
+            tensors[name] = np.frombuffer(body[start:end], _FLOATS[dtype]).reshape(entry["shape"])
+    return tensors
+
+
+def _header_and_body(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    size = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or not 2 <= size <= min(MAX_HEADER_BYTES, len(content) - 8):
+        raise ValueError("is not a file of safetensors, or it is cut")
+    try:
+        header = json.loads(content[8 : 8 + size])
+        header.pop("__metadata__", None)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"has a damaged header: {type(error).__name__}") from error
+    return header, memoryview(content)[8 + size :]
 
 
 def _span(entry: Mapping[str, Any]) -> tuple[int, int, str]:

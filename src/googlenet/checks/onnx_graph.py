@@ -109,6 +109,20 @@ _ATTRIBUTES: dict[str, tuple[tuple[int, str], tuple[int, int]]] = {
 
 def check_onnx(content: bytes) -> None:
     """Raise :class:`ValueError` unless ``content`` is a graph of ours with finite weights; it says what is wrong."""
+    graph = _graph(content)
+    constants = _constants(graph)
+    _check_wiring(graph, constants.keys())
+    nodes = [_node(node) for node in graph.get("node", ())]
+    [image] = graph["input"]
+    check_cost(nodes, (image.get("name", ""), _shape(image)), constants)
+
+
+def read_constants(content: bytes) -> dict[str, NDArray[Any]]:
+    """Read the constants of a graph that :func:`check_onnx` passed, as views of it, by name."""
+    return {name: values.reshape(shape) for name, (shape, values) in _constants(_graph(content)).items()}
+
+
+def _graph(content: bytes) -> dict[str, Any]:
     try:
         model = parse(content, "Model", _MESSAGES)
     except ValueError as error:
@@ -117,14 +131,15 @@ def check_onnx(content: bytes) -> None:
         raise ValueError(f"is not a graph OpenVINO can read: not written by {' or '.join(sorted(WRITERS))}")
     if model.get("opset_import") not in ([{"version": OPSET}], [{"domain": "", "version": OPSET}]):
         raise ValueError(f"is not a graph OpenVINO can read: not of opset {OPSET} alone")
-    graph = model.get("graph", {})
+    graph: dict[str, Any] = model.get("graph", {})
+    return graph
+
+
+def _constants(graph: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], NDArray[Any]]]:
     constants = {tensor.get("name", ""): _constant(tensor) for tensor in graph.get("initializer", ())}
     if len(constants) != len(graph.get("initializer", ())):
         raise ValueError("has two constants of one name")
-    _check_wiring(graph, constants.keys())
-    nodes = [_node(node) for node in graph.get("node", ())]
-    [image] = graph["input"]
-    check_cost(nodes, (image.get("name", ""), _shape(image)), constants)
+    return constants
 
 
 def _shape(image: Mapping[str, Any]) -> tuple[int, ...]:

@@ -1,8 +1,7 @@
-"""The command line: ``googlenet VERB``. One short file a verb; what a verb needs is imported inside it.
+"""The command line: ``googlenet COMMAND``. One short file for each command, which imports what it needs when called.
 
-Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
-130 stopped by Ctrl-C, 143 by SIGTERM, 129 by a terminal that was closed. An error is one line; ``--debug`` shows where
-it came from.
+Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C,
+143 by SIGTERM, 129 by a closed terminal. An error is one line; ``--debug`` shows its traceback.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 import typer
 import typer.main
 
-from googlenet import machine, stages, stopping
+from googlenet import extras, machine, stages, stopping
 from googlenet._version import __version__
 from googlenet.cli.conversion import convert_lightly
 from googlenet.errors import (
@@ -34,7 +33,7 @@ from googlenet.errors import (
     WeightsError,
 )
 
-VERBS = (
+COMMANDS = (
     "demo",
     "train",
     "doctor",
@@ -43,12 +42,14 @@ VERBS = (
     "table",
     "compare",
     "benchmark",
+    "quantize",
     "export",
     "verify",
     "convert",
     "push",
 )
 STOPPED = 130
+COMPLETION = "_GOOGLENET_COMPLETE"  # set by a shell that asks for completions
 WRONG_USAGE = (DataError, DeviceError, NetworkError, RecipeError, ResultsError, WeightsError)
 
 
@@ -66,33 +67,41 @@ def _common(
 
 
 def _command(given: list[str]) -> Any:
-    """Make the command line: of the verb that is called alone, where one is, as the others would be loaded for nothing.
+    """Build the command line with the command that is called, or completed; the others need not be loaded.
 
-    Help, and what is said of a verb that does not exist, need all of them.
+    Help, and the message about a command that does not exist, need all of them.
     """
     app = typer.Typer(
         name="googlenet",
-        help="From a folder of labelled images to a small, fast, explained classifier.\n\n"
+        help="Train an image classifier on a folder of labelled images, on an ordinary CPU, and use it anywhere.\n\n"
         "Start with `googlenet demo`, or with your own folder: `googlenet train photos/ --out runs/mine`.",
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_common)
-    for verb in given[:1] if given[0] in VERBS else VERBS:
-        importlib.import_module(f"googlenet.cli.{verb}").register(app)
+    first = _first_word(given)
+    for name in [first] if first in COMMANDS else COMMANDS:
+        importlib.import_module(f"googlenet.cli.{name}").register(app)
     command = typer.main.get_command(app)
     convert_lightly(command)
     return command
 
 
+def _first_word(given: list[str]) -> str:
+    """Return the first word after ``googlenet``. A shell that asks for completions has what was typed in variables."""
+    if COMPLETION in os.environ:
+        typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+        return next(iter(typed.split()[1:]), "")
+    return given[0]
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit. Whatever goes wrong is one line on stderr."""
+    """Run the command line and exit. Every error is one line on stderr."""
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in given
     _prepare_streams()
-    os.environ["MPLBACKEND"] = "agg"  # plots go to files: what a notebook has set, and is not here, must not matter
+    os.environ["MPLBACKEND"] = "agg"  # plots go to files: a notebook may have set a backend that is missing here
     if arguments is None and not debug:
         _hide_tracebacks()
     stages.begin()
@@ -107,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(given: list[str], debug: bool, caught: list[int]) -> tuple[str, int]:
-    """Run a command; return what is to be said of how it ended, if anything, and the exit code.
+    """Run a command; return the line to print at its end, which may be empty, and the exit code.
 
     ``caught`` holds the signal that interrupted it, if one did.
     """
@@ -116,8 +125,8 @@ def _run(given: list[str], debug: bool, caught: list[int]) -> tuple[str, int]:
         code: Any = _command(given)(given, prog_name="googlenet", standalone_mode=False)
         sys.stdout.flush()
         if isinstance(sys.stdout, _ClosedStdout) and sys.stdout.lost:
-            raise MachineError("standard output is closed, so the answer is lost: send it somewhere (> FILE)")
-        if code == STOPPED:  # what typer makes of an interrupt
+            raise MachineError("standard output is closed, so the results are lost: send them to a file (> FILE)")
+        if code == STOPPED:  # typer's code for an interrupt
             return _ended(KeyboardInterrupt(), caught)
         return "", code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a user sees one line, not a traceback
@@ -127,20 +136,23 @@ def _run(given: list[str], debug: bool, caught: list[int]) -> tuple[str, int]:
 
 
 def _refuse_empty(given: list[str]) -> None:
-    """Raise where a word is empty, as a variable that is not set makes it: as a path it would be this folder."""
+    """Refuse an empty word, as a shell variable that is not set leaves it: as a path it would be the current folder."""
     for number, word in enumerate(given):
         option = word.partition("=")[0] if word.startswith("--") and word.endswith("=") else ""
         if not word or option:
             after = option or (given[number - 1] if number else "googlenet")
-            raise typer.BadParameter(f"what is given after {after!r} is empty: give a value, or leave it out")
+            raise typer.BadParameter(f"the value after {after!r} is empty: give one, or leave it out")
 
 
 def _ended(error: BaseException, caught: list[int]) -> tuple[str, int]:
-    if caught or isinstance(error, (typer.Abort, KeyboardInterrupt)):  # libraries make other errors of an interrupt
+    """Return the line to print about an error that ended a command, and the exit code."""
+    if isinstance(error, ModuleNotFoundError):
+        error = extras.missing_extra(error) or error
+    if caught or isinstance(error, (typer.Abort, KeyboardInterrupt)):  # libraries turn an interrupt into other errors
         line = str(error) if isinstance(error, StoppedError) else "stopped"
         return line, stopping.CODE + caught[0] if caught else STOPPED
     if isinstance(error, BrokenPipeError):
-        _discard_stdout()  # whoever read our output, `head` for one, has seen enough
+        _discard_stdout()  # the program that read our output, such as `head`, has ended
         return "", 1
     if isinstance(error, typer.TyperException):
         return _usage(error), 2
@@ -153,12 +165,12 @@ def _ended(error: BaseException, caught: list[int]) -> tuple[str, int]:
 
 
 def _prepare_streams() -> None:
-    """Let no name fail to be printed, whatever the locale, and no file take the number of a stream that is closed."""
+    """Make every name printable in any locale, and keep files from taking the number of a stream that is closed."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None and name == "stdout":
@@ -173,7 +185,7 @@ def _prepare_streams() -> None:
 
 
 class _ClosedStdout(io.TextIOBase):
-    """Stands for a stdout that was closed before the program began, and notes that something is lost."""
+    """Stand-in for a stdout that was closed before the program began. ``lost`` tells whether anything was printed."""
 
     lost = False
 
@@ -183,7 +195,7 @@ class _ClosedStdout(io.TextIOBase):
 
 
 class _Stderr(io.TextIOWrapper):
-    """Progress and warnings end no work: not where the terminal is gone, the disk full, or nobody reads on."""
+    """Stderr whose failures do not end the work: a closed terminal, a full disk, a reader that has ended."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -196,13 +208,13 @@ class _Stderr(io.TextIOWrapper):
 
 
 def _hide_tracebacks() -> None:
-    """Print none of what Python prints by itself: of threads, and of objects that cannot be cleared away."""
+    """Suppress the tracebacks that Python prints itself: from threads, and from finalizers."""
     sys.unraisablehook = lambda _: None
     threading.excepthook = lambda _: None
 
 
 def _discard_stdout() -> None:
-    """Let what waits to be printed go nowhere, so that the end of the program does not fail at it again."""
+    """Discard what is still to be printed, so that the program does not fail again when it exits."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -214,7 +226,7 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _say(line: str, wrap: bool = True) -> None:
-    """Print a line on stderr. What draws on terminals is loaded only now that there is something to be said."""
+    """Print a line on stderr. The terminal library is imported only when there is something to print."""
     from googlenet import terminal
 
     terminal.say(line, to=terminal.console(stderr=True), wrap=wrap)

@@ -21,41 +21,44 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    networks: Annotated[list[str] | None, typer.Argument(help="Networks of the zoo; all of them unless told.")] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the input in pixels; unless told, each network's own.")
+    networks: Annotated[list[str] | None, typer.Argument(help="Networks of the zoo; by default all of them.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the input images in pixels; by default each network's own.")
     ] = None,
     train: Annotated[
         str | None, typer.Option("--train", metavar="DATA", help="Labelled images to train every network on.")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="How long to train each; unless told, the recipe's epochs.")
+        float | None, typer.Option(help="How long to train each network; by default the recipe's epochs.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at once where throughput is measured.")] = 16,
-    plot: Annotated[Path | None, typer.Option(help=f"Where to draw; with --train {PLOT} unless told.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch where throughput is measured.")] = 16,
+    plot: Annotated[
+        Path | None, typer.Option(help=f"File to draw to; by default {PLOT} with --train, else none.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Example: googlenet compare googlenet resnet50 vgg16 --size 64 --train photos/ --minutes 10
+    """Example: googlenet compare googlenet resnet50 vgg16 --image-size 64 --train photos/ --minutes 10
 
     Compare networks: parameters, multiply-accumulates, size on disk, latency and throughput on this machine.
 
-    With --train each is trained alike, and its top-1 on the held-out images is shown.
+    With --train all are trained with the same recipe, and their top-1 on the held-out images is shown.
     """
     if minutes is not None and train is None:
-        raise typer.BadParameter("--minutes is how long to train: tell on what with --train DATA")
+        raise typer.BadParameter("--minutes is how long to train: give the images to train on with --train DATA")
     from googlenet.cli import look
 
     image = plot or (PLOT if train else None)
     if image:
         look.check_plot(image)
-    import googlenet
+    from googlenet.benchmarking import compare as comparing
     from googlenet.cli.output import show_json, warn
     from googlenet.stages import stage
 
     with stage("comparing"), _bar() as report:
-        result = googlenet.compare(
-            networks, size=size, data=train, minutes=minutes, batch_size=batch, say=warn, progress=report
-        )
+        result = comparing.compare(
+            networks, image_size=image_size, data=train, minutes=minutes, batch_size=batch_size, say=warn,
+            progress=report,
+        )  # fmt: skip
     if as_json:
         show_json(result.to_json())
     else:
@@ -66,7 +69,7 @@ def compare(
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar that begins with the first measurement: training, before it, has one of its own."""
+    """Show a bar from the first measurement on: training, before it, shows its own."""
     from contextlib import ExitStack
 
     from googlenet.cli.output import progress
@@ -130,7 +133,7 @@ def _draw(result: Comparison, path: Path, asked: bool, quiet: bool) -> None:
 
 
 def _draw_points(result: Comparison, path: Path) -> None:
-    from googlenet.evaluation.report import Point, draw_trade_off
+    from googlenet.benchmarking.plots import Point, draw_trade_off
 
     machine = f"{result.machine['processor']}, {result.machine['cores']} cores"
     if result.data is not None:

@@ -1,4 +1,4 @@
-"""What typer takes pydantic for: a tenth of a second for every command, though most words are taken as they are."""
+"""Convert a command line's plain words without pydantic, which takes a tenth of a second to import."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _UNKNOWN = object()
 
 
 def convert_lightly(command: Any) -> None:
-    """Let a command, and those below it, convert by themselves what needs no conversion to speak of.
+    """Make a command, and those below it, convert simple values themselves.
 
-    Texts, paths, whole numbers within their limits and one of several words; also what is not given. Whatever else
-    there is, wrong values above all, goes the way that typer has for it, and loads pydantic.
+    These are texts, paths, whole numbers within their limits, one of several words, and options that are not given.
+    Everything else, above all wrong values, is left to typer, which imports pydantic.
     """
     for each in getattr(command, "commands", {}).values():
         convert_lightly(each)
-    every = command.get_params  # --help too, which is not among its ``params``
+    every = command.get_params  # includes --help, which is not in ``params``
     command.get_params = lambda ctx: [_lightened(param) for param in every(ctx)]
 
 
 def _lightened(param: Any) -> Any:
-    typers = getattr(param, "get_runtime_param", None)  # of typer 0.29; another version keeps its own way
+    typers = getattr(param, "get_runtime_param", None)  # of typer 0.29; other versions convert as they do
     if typers and "get_runtime_param" not in vars(param):
         param.get_runtime_param = lambda: _Lightly(param, typers)
     return param
 
 
 class _Lightly:
-    """What typer asks to convert a parameter."""
+    """Converter of one parameter, called by typer."""
 
     def __init__(self, param: Any, typers: Callable[[], Any]) -> None:
         self.described, self.typers = param.type_descriptor, typers
@@ -67,7 +67,7 @@ def _whole(value: str, info: Any) -> Any:
 
 
 def _without_none(kind: Any) -> Any:
-    """Give the one type that a type which may be None is else.
+    """Return ``T`` for ``T | None``; any other type as it is.
 
     >>> _without_none(int | None)
     <class 'int'>

@@ -7,12 +7,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from googlenet.exchange.formats import FORMATS
 from googlenet.text import printable
+
+_TITLES = ", ".join(f"{name} ({format_.title})" for name, format_ in FORMATS.items())
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("convert", short_help="Turn weights of other projects into a run, or a run into such weights.")(convert)
+    """Add the command."""
+    app.command("convert", short_help="Convert weights of other projects into a run, or a run into such weights.")(
+        convert
+    )
 
 
 def convert(
@@ -23,56 +28,53 @@ def convert(
             "a folder of timm or the Hugging Face Hub, hf:OWNER/NAME; with --to, a run or bundle."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the new run; with --to, what to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the new run; with --to, the file to write.")],
     network: Annotated[str | None, typer.Option(help="The network of the zoo whose weights these are.")] = None,
-    classes: Annotated[Path | None, typer.Option(help="Text file with one class a line, in their order.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Text file with one class per line, in the order of the weights.")
+    ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Side of the images the network sees, in pixels; unless told, the source's.")
+        int | None, typer.Option(help="Side of the input images in pixels; by default what the source says.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="Where in a checkpoint with several the weights lie: model_ema, state_dict, …")
+        str | None,
+        typer.Option(help="Which weights to take from a checkpoint that holds several: model_ema, state_dict, …"),
     ] = None,
     transform_input: Annotated[
         Literal["yes", "no"] | None,
-        typer.Option(help="Whether torchvision's module had it: yes where it began with weights=…, as published."),
+        typer.Option(help="Whether torchvision's module was built with transform_input, as with weights=…"),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch hf:OWNER/NAME over the network.")] = False,
-    to: Annotated[
-        Literal["torch", "torchvision", "timm"] | None,
-        typer.Option(
-            help="Outwards: weights for plain PyTorch, with a file that builds the network, or for torchvision "
-            "(.pth, .safetensors), or a folder for timm."
-        ),
-    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Allow hf:OWNER/NAME to be downloaded.")] = False,
+    to: Annotated[str | None, typer.Option(help=f"Write weights for another project: {_TITLES}.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Example: googlenet convert googlenet.pth --network googlenet_torchvision --out runs/theirs
 
-    Turn weights of other projects into a run that predict, evaluate and verify read.
+    Convert weights of other projects into a run for predict, evaluate, verify and train --weights.
 
-    The way out: googlenet convert runs/flowers --to torch --out flowers.pth
+    The other way: googlenet convert runs/flowers --to torch --out flowers.pth
 
-    No code of a source is run: a pickle that holds more than tensors is refused.
+    Pickle files are never executed: only plain tensors are loaded.
     """
     if to is None:
         transform = None if transform_input is None else transform_input == "yes"
         options = {"image_size": image_size, "download": download, "key": key, "transform_input": transform}
-        _inwards(source, out, network, classes, options, as_json)
+        _import(source, out, network, classes, options, as_json)
         return
-    inwards = {"--network": network, "--classes": classes, "--image-size": image_size, "--download": download or None,
+    others = {"--network": network, "--classes": classes, "--image-size": image_size, "--download": download or None,
                "--key": key, "--transform-input": transform_input}  # fmt: skip
-    given = [option for option, value in inwards.items() if value is not None]
+    given = [option for option, value in others.items() if value is not None]
     if given:
-        raise typer.BadParameter(f"--to takes what the run is; leave out {', '.join(given)}")
-    _outwards(source, out, to, as_json)
+        raise typer.BadParameter(f"--to takes all from the run: leave out {', '.join(given)}")
+    _export(source, out, to, as_json)
 
 
-def _inwards(
+def _import(
     source: str, out: Path, network: str | None, classes: Path | None, options: dict[str, Any], as_json: bool
 ) -> None:
     if network is None:
         raise typer.BadParameter(
-            "say whose weights these are with --network (a name of the zoo), or with --to what a run is to become"
+            "say whose weights these are with --network NAME, or write those of a run with --to FORMAT"
         )
     from googlenet.extras import TRAINING, require
 
@@ -86,14 +88,13 @@ def _inwards(
     listed = None if classes is None else check.read_class_names(classes)
     names = None if listed is None else listed.names
     check.check_fits(source, zoo.find(network), options["key"])
-    import googlenet
     from googlenet.cli.output import say, say_command, show_json, warn
     from googlenet.stages import stage
 
     with stage("loading PyTorch"):
-        convert = googlenet.convert
+        from googlenet.exchange import convert as converting
     with stage(f"converting {source}"):
-        bundle = convert(source, out, network=network, class_names=names, **options)
+        bundle = converting.convert(source, out, network=network, class_names=names, **options)
     if listed is not None and listed.encoding != "UTF-8":
         warn(f"{classes} was read as {listed.encoding}")
     for note in bundle.card.data["notes"]:
@@ -119,33 +120,26 @@ def _inwards(
     say_command("", "googlenet", "evaluate", out, "DATA", "--split", "all")
 
 
-def _outwards(run: str, out: Path, layout: str, as_json: bool) -> None:
+def _export(run: str, out: Path, to: str, as_json: bool) -> None:
     from googlenet import bundle as bundles
+    from googlenet.exchange.formats import check_export, find_format
     from googlenet.extras import TRAINING, require
 
     require("train", *TRAINING)
-    from googlenet.exchange import check
-
-    check.check_outwards(bundles.read(run).network, out, layout)
+    check_export(bundles.read(run).network, out, to)
     from googlenet.cli.output import say, show_json
+    from googlenet.exchange.export import export_weights
     from googlenet.stages import stage
 
-    with stage("loading PyTorch"):
-        from googlenet.exchange.program import loading
-        from googlenet.exchange.state_dicts import export_weights
     with stage(f"converting {run}"):
-        written = export_weights(run, out, layout)
+        written = export_weights(run, out, to)
     if as_json:
-        show_json({"path": str(written), "layout": layout})
+        show_json({"path": str(written), "layout": to})
         return
     preprocessing = bundles.read(run).card.preprocessing
-    say(f"{printable(str(written))}: weights of {printable(run)} as {layout} names them")
-    if layout == "torch":
-        program = written.with_suffix(".py")
-        say(f'build:  network = runpy.run_path({program.name!a})["build"]()      # needs torch, not this project')
-        say(f"load:   network.load_state_dict({loading(written.name)})")
-    if layout == "timm":
-        say(f'load:   timm.create_model("local-dir:{written}", pretrained=True)')
+    say(f"{printable(str(written))}: weights of {printable(run)} for {to}")
+    for step, line in find_format(to).usage(written):
+        say(f"{step + ':':<7} {line}")
     say(
         f"input:  {preprocessing.size}×{preprocessing.size}, mean {_numbers(preprocessing.mean)}, "
         f"std {_numbers(preprocessing.std)}"

@@ -11,51 +11,52 @@ if TYPE_CHECKING:
     from googlenet.data.image_set import ImageSet, LabelledImage
     from googlenet.inference.classifier import Prediction
 
-SHEET = 32  # held-out images that are written as files and predicted
-TABLE = 10  # of these, how many the terminal shows
+SHEET_IMAGES = 32  # held-out images that are written as files and predicted
+TABLE_ROWS = 10  # of them, shown on the terminal
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("demo", short_help="Train a small classifier of handwritten digits.")(demo)
 
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Directory of the run; a demo that is there is replaced.")
+        Path, typer.Option("--out", "-o", help="Directory of the run; an earlier demo in it is replaced.")
     ] = Path("runs/demo"),
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="How often each image is seen; unless told, the recipe's.")
+        int | None, typer.Option(min=1, help="Passes over the training images; by default 5, as in the recipe.")
     ] = None,
 ) -> None:
     """Example: googlenet demo
 
-    Train a small classifier of handwritten digits, from nothing to answers, in about a minute or two.
+    Train a small classifier of handwritten digits from scratch, measure it and predict, in one or two minutes.
 
-    The images are the 1,797 real digits inside scikit-learn: nothing is downloaded.
+    The images are the 1,797 handwritten digits in scikit-learn: nothing is downloaded.
     """
     import time
 
-    import googlenet
     from googlenet.cli import evaluate, look
     from googlenet.cli.output import say, say_command
     from googlenet.data.digits import DIGITS
     from googlenet.data.opening import open_data
+    from googlenet.evaluation import evaluate as evaluation
     from googlenet.evaluation.metrics import Metrics
     from googlenet.images.decode import decode
-    from googlenet.training import directory
+    from googlenet.inference.classifier import load
+    from googlenet.training import directory, train
 
     start = time.perf_counter()
     directory.check_free(out, overwrite=True)
-    say(f"GoogLeNet on {DIGITS}: 1,797 handwritten digits, a fifth of them held out. The run is {out}.")
-    googlenet.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
+    say(f"GoogLeNet on {DIGITS}: 1,797 handwritten digits, a fifth of them held out. The run directory is {out}.")
+    train.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
 
-    result = googlenet.evaluate(out, DIGITS)
+    result = evaluation.evaluate(out, DIGITS)
     evaluate.show(result)
     assert isinstance(result.metrics, Metrics)  # a digit is of one class
     metrics = result.metrics
-    data, classifier = open_data(DIGITS), googlenet.load(out)
-    held_out = _spread(data.val, SHEET)
+    data, classifier = open_data(DIGITS), load(out)
+    held_out = _spread(data.val, SHEET_IMAGES)
     files = _write(held_out, out / "images")
     answers = [classifier.predict(file) for file in files]
     _show(files, held_out, answers)
@@ -65,7 +66,7 @@ def demo(
     ]
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_confusion, draw_predictions
+        from googlenet.evaluation.plots import draw_confusion, draw_predictions
 
         draw_confusion(metrics, out / "confusion.png")
         draw_predictions(sheet, out / "predictions.png")
@@ -85,7 +86,7 @@ def demo(
 
 
 def _command() -> str:
-    """Give the command to type: by its path where the shell would not find it."""
+    """Return the command to type, with its path where the shell would not find it."""
     import shutil
     import sys
 
@@ -96,7 +97,7 @@ def _command() -> str:
 
 
 def _spread(images: ImageSet, count: int) -> list[LabelledImage]:
-    """Pick images evenly over all of them."""
+    """Pick images at even distances."""
     return [images.items[i * len(images) // count] for i in range(count)]
 
 
@@ -115,8 +116,8 @@ def _write(images: list[LabelledImage], folder: Path) -> list[Path]:
 def _show(files: list[Path], images: list[LabelledImage], answers: list[Prediction]) -> None:
     from googlenet.cli.output import say, show_table
 
-    stride = max(1, len(files) // TABLE)
-    some = list(zip(files, images, answers, strict=True))[::stride][:TABLE]
+    stride = max(1, len(files) // TABLE_ROWS)
+    some = list(zip(files, images, answers, strict=True))[::stride][:TABLE_ROWS]
     rows = [(file, item.label, a.label, f"{a.probability:.1%}") for file, item, a in some]
     columns = [("image", "left"), ("true", "right"), ("predicted", "right"), ("probability", "right")]
     say()

@@ -63,22 +63,21 @@ def doctor(
 
     if plot is not None:
         look.check_plot(plot)
-    import googlenet
     from googlenet.cli.output import show_json, warn
-
-    doctor_of = googlenet.doctor  # first, so that a missing extra is reported before anything is read
+    from googlenet.data.source import DataSource
+    from googlenet.diagnosis import doctor as diagnosis
     from googlenet.diagnosis.clean import check_apart, clean
 
     if fix is not None:
         check_apart(data, fix)
         check_output_path(fix)
     cleaned = None
-    source = googlenet.DataSource(
+    source = DataSource(
         data, follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
         download=download,
     )  # fmt: skip
     with stage(f"reading {data}"), _bars() as report:
-        findings = doctor_of(source, seed=seed, image_size=image_size, progress=report)
+        findings = diagnosis.doctor(source, seed=seed, image_size=image_size, progress=report)
         if fix is not None:
             cleaned = clean(findings, fix, progress=report)
     for note in findings.notes:
@@ -167,7 +166,7 @@ def _draw(findings: Findings, path: Path, say: Callable[[str], None]) -> None:
         return
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_pairs
+        from googlenet.evaluation.plots import draw_pairs
 
         pairs = []
         for one in alike:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,30 +14,36 @@ if TYPE_CHECKING:
     from googlenet.evaluation.evaluate import Evaluation
     from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
 
-MATRIX_UP_TO = 16  # classes whose confusion matrix still fits on a terminal
+MAX_MATRIX_CLASSES = 16  # whose confusion matrix is printed
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("evaluate", short_help="Measure a classifier on labelled images.")(evaluate)
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
-    data: Annotated[str, typer.Argument(help="Labelled images, as `googlenet train` takes them.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Labelled images, as `googlenet train` takes them; by default, those that RUN was trained on."
+        ),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="val (held out in training), test, train or all; unless told, what the run did not learn from."
+            help="val (held out in training), test, train or all; by default, the images RUN was not trained on."
         ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="What to compute in; unless told, the fastest that was measured to be as right as fp32."),
+        typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch DATA, a named set or an address, first.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="First download DATA: a named set or a URL.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Where to draw the confusion matrix (or bars); unless told, into RUN.")
+        Path | None,
+        typer.Option(help="File for the confusion matrix, or average precisions; by default, in RUN."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     follow_links: FollowLinks = False,
@@ -48,29 +54,30 @@ def evaluate(
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 
-    Measure a classifier on labelled images: top-1, top-5, every class, the confusion matrix.
+    Measure a classifier on labelled images: top-1 and top-5 accuracy, each class, the confusion matrix.
 
-    Where images may have several labels: mean average precision, and precision, recall and F1 of every label.
+    If images may have several labels: mean average precision, and precision, recall and F1 of each label.
     """
     from googlenet import bundle
     from googlenet.cli import look
 
     look.check_plot(plot)
-    preprocessing = bundle.read(run).card.preprocessing
-    import googlenet
+    card = bundle.read(run).card
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
     from googlenet.data.addresses import is_url
+    from googlenet.data.source import DataSource
     from googlenet.stages import stage
 
-    if download and not is_url(data):
-        look.fetch(data)
-    warn_of_range(preprocessing)
-    source = googlenet.DataSource(
-        data, follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
-        download=download,
-    )  # fmt: skip
+    reading: dict[str, Any] = {"follow_links": follow_links, "path_column": path_column, "label_column": label_column,
+                               "multi_label": multi_label, "download": download}  # fmt: skip
+    source = DataSource(data or card.data.get("name", ""), **reading) if data or any(reading.values()) else None
+    if download and source and not is_url(str(source)):
+        look.fetch(str(source))
+    warn_of_range(card.preprocessing)
     with stage(f"evaluating {run}"), progress("evaluating") as report:
-        result = googlenet.evaluate(run, source, split=split, precision=precision, progress=report)
+        from googlenet.evaluation.evaluate import evaluate as evaluate_run
+
+        result = evaluate_run(run, source, split=split, precision=precision, progress=report)
     for note in result.notes:
         warn(note)
     for reason in result.unreadable.values():
@@ -96,7 +103,7 @@ def _draw(result: Evaluation, path: Path, asked: bool, quiet: bool) -> None:
     metrics = result.metrics
 
     def draw() -> None:
-        from googlenet.evaluation.report import draw_average_precisions, draw_confusion
+        from googlenet.evaluation.plots import draw_average_precisions, draw_confusion
 
         draw_confusion(metrics, path) if isinstance(metrics, Metrics) else draw_average_precisions(metrics, path)
 
@@ -132,12 +139,12 @@ def _show_classes(metrics: Metrics, where: str) -> None:
         ],
         [(c.name, f"{c.images:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}") for c in classes],
     )
-    if len(classes) <= MATRIX_UP_TO:
+    if len(classes) <= MAX_MATRIX_CLASSES:
         counts = [[f"{n:,}" if n else "·" for n in row] for row in metrics.confusion]
         show_matrix("true \\ predicted", [c.name for c in classes], counts)
     mistakes = ", ".join(f"{true} called {called} ({n:,})" for true, called, n in metrics.most_confused())
     say(f"most frequent mistakes: {mistakes or 'none'}")
-    say(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   {where}")
+    say("   ".join([*metrics.described(), where]))
 
 
 def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
@@ -157,7 +164,4 @@ def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
             for label in metrics.labels
         ],
     )
-    say(
-        f"mAP {metrics.map:.2%}   micro F1 {metrics.micro_f1:.2%}   macro F1 {metrics.macro_f1:.2%}   "
-        f"all labels right {metrics.exact:.2%}   {where}"
-    )
+    say("   ".join([*metrics.described(), where]))

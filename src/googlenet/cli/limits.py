@@ -1,4 +1,4 @@
-"""The option that raises what one image may cost, for every command that reads images."""
+"""The option ``--max-megapixels``, for every command that reads images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _set(megapixels: float | None) -> float | None:
     if megapixels is not None:
         if not (math.isfinite(megapixels) and megapixels > 0):
             raise typer.BadParameter(f"{megapixels} is not a number of megapixels above 0")
-        os.environ[VARIABLE] = str(megapixels)  # which the processes that read images inherit
+        os.environ[VARIABLE] = str(megapixels)  # inherited by the processes that read images
     return megapixels
 
 
@@ -25,6 +25,6 @@ MaxMegapixels = Annotated[
         OPTION,
         metavar="N",
         callback=_set,
-        help=f"Megapixels of one image at most ({MEGAPIXELS} by default), which take up to 1 GB and 5 seconds.",
+        help=f"Refuse images of more megapixels ({MEGAPIXELS} by default: up to 1 GB of memory and 5 seconds).",
     ),
 ]

@@ -1,4 +1,4 @@
-"""What commands look at before they work: places to write to, bundles, extras. Nothing here takes half a second."""
+"""What commands check before they work: where plots go, extras, named sets. Each check is quick."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from googlenet.extras import require
 from googlenet.files import check_output_path
 from googlenet.text import printable
 
-PLOTS = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")  # kinds of files that can be drawn
+PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 
 
 def check_plot(path: Path | None) -> None:
-    """Raise where nothing could be drawn to ``path``; ``None`` is a place that nobody asked for."""
+    """Raise if no plot can be written to ``path``; ``None`` if the user named no file."""
     require("train", "matplotlib", "sklearn")
     if path is None:
         return
     name = printable(str(path))
-    if path.suffix.lower() not in PLOTS:
-        raise typer.BadParameter(f"--plot {name} should end in {PLOTS[0]} (or {', '.join(PLOTS[1:])})")
+    if path.suffix.lower() not in PLOT_SUFFIXES:
+        raise typer.BadParameter(f"--plot {name} should end in {PLOT_SUFFIXES[0]} (or {', '.join(PLOT_SUFFIXES[1:])})")
     check_output_path(path)
     if path.is_dir():
-        raise typer.BadParameter(f"--plot {name} is a folder: name a file, {printable(str(path / 'plot.png'))} for one")
+        raise typer.BadParameter(f"--plot {name} is a folder: name a file, such as {printable(str(path / 'plot.png'))}")
 
 
 def plot(draw: Callable[[], object], path: Path, asked: bool) -> bool:
-    """Draw what was measured, once it is printed. Whether that worked; where a plot was asked for it must."""
+    """Draw a plot of results that are printed already; return whether that worked.
+
+    If not, that is a warning, or :class:`RunError` if the user asked for the plot.
+    """
     from googlenet.cli.output import warn
     from googlenet.evaluation.drawing import attempt
 
@@ -42,14 +45,15 @@ def plot(draw: Callable[[], object], path: Path, asked: bool) -> bool:
 
 
 def fetch(name: str) -> None:
-    """Fetch a named set of images, once it is known to be one."""
+    """Download a named set of images."""
     from googlenet.data.datasets import check_fetchable
 
     check_fetchable(name)
     require("train", "torchvision")
-    import googlenet
     from googlenet.cli.output import progress
     from googlenet.stages import stage
 
-    with stage(f"fetching {name}"), progress(f"fetching {name}") as report:
-        googlenet.fetch(name, report)
+    with stage(f"downloading {name}"), progress(f"downloading {name}") as report:
+        from googlenet.exchange.datasets import fetch as download
+
+        download(name, report)

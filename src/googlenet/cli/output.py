@@ -1,4 +1,4 @@
-"""What the verbs print on stdout: tables for people, JSON and CSV for programs."""
+"""What commands print on stdout: tables for people, JSON and CSV for programs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ GAP = 2  # cells between columns
 
 
 def say(text: str = "") -> None:
-    """Print a line for people on stdout; where that is closed nobody waits for it."""
+    """Print a line for people on stdout; print nothing if that is closed."""
     if not is_closed():
         terminal.say(text)
 
 
 def is_closed() -> bool:
-    """Whether stdout was closed before the program began: what stands for it then notes what is lost."""
+    """Whether stdout was closed before the program began: its stand-in then has an attribute ``lost``."""
     return hasattr(sys.stdout, "lost")
 
 
@@ -44,7 +44,7 @@ def warn(text: str) -> None:
 
 
 def say_command(what: str, *words: object, to_stderr: bool = False) -> None:
-    """Print a command on a line of its own, quoted as a shell reads it. The terminal breaks it, so it copies whole."""
+    """Print a command on a line of its own, quoted for a shell. Only the terminal breaks it, so it is copied whole."""
     if is_closed() and not to_stderr:
         return
     command = shlex.join(map(str, words))
@@ -56,7 +56,7 @@ def say_command(what: str, *words: object, to_stderr: bool = False) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: heading and cells may have several lines."""
+    """A column of a table. Its heading and its cells may have several lines."""
 
     heading: str
     side: str  # left or right
@@ -64,11 +64,11 @@ class Column:
 
     @property
     def width(self) -> int:
-        """Cells of a terminal that it takes unfolded."""
+        """The width in cells of a terminal, unfolded."""
         return max(cell_len(line) for text in (self.heading, *self.cells) for line in text.split("\n"))
 
     def least(self, screen: int) -> int:
-        """Cells that it takes on a screen of so many: numbers all of theirs, text may be folded."""
+        """The least width on a screen of ``screen`` cells: text may be folded, numbers may not."""
         if self.side == "right":
             return self.width
         heading = max(map(cell_len, self.heading.split()), default=0)
@@ -80,13 +80,13 @@ def show_table(
 ) -> None:
     """Print a table. A column is its heading and a side; a cell of several lines is a list of them.
 
-    The first column names the row. Where a terminal is too narrow, columns of text are folded; where that is not
-    enough, columns go into further tables below, each with the names; where hardly one fits beside the names, every
-    cell has a line of its own. Numbers are never folded, and nothing is cut. In a pipe a row is one line.
+    The first column names the row. On a narrow terminal columns of text are folded; if that is not enough, columns
+    move to further tables below, each with the names; if hardly one fits beside the names, every cell has a line of
+    its own. Numbers are never folded, and nothing is cut. In a pipe each row is one line.
 
     Args:
-        groups: the columns after the first are so many groups with the same headings: these come below each other,
-            before anything else is done.
+        groups: the number of groups, with the same headings, that the columns after the first form. On a narrow
+            terminal these are first of all put below each other.
     """
     console = terminal.console()
     lines = [[_cell(cell, console) for cell in row] for row in rows]
@@ -107,7 +107,7 @@ def show_table(
 
 
 def show_matrix(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a square table whose rows and columns are called alike; by their numbers where the names take too much."""
+    """Print a square table with the same names for rows and columns; wide names are replaced by numbers."""
     rows = [list(row) for row in rows]
     plain = [terminal.plain(name, terminal.console()) for name in names]
     cells = [cell_len(name) for name in plain]
@@ -130,13 +130,13 @@ def _cell(cell: object, console: Console) -> str:
 
 
 def _taken(columns: Sequence[Column], screen: int | None = None) -> int:
-    """Cells that columns take with the gaps between them: unfolded, or at the least."""
+    """Return the width of columns and the gaps between them: unfolded, or the least on a screen."""
     taken = sum(column.width if screen is None else column.least(screen) for column in columns)
     return taken + GAP * (len(columns) - 1)
 
 
 def _stacked(columns: list[Column], size: int) -> list[Column]:
-    """Put groups of so many columns below each other: a row becomes a row a group, named once."""
+    """Put groups of ``size`` columns below each other: each row becomes one row for each group, named once."""
     first, *rest = columns
     groups = [rest[start : start + size] for start in range(0, len(rest), size)]
     names = tuple(name if not group else "" for name in first.cells for group in range(len(groups)))
@@ -150,7 +150,7 @@ def _stacked(columns: list[Column], size: int) -> list[Column]:
 
 
 def _bands(columns: list[Column], screen: int) -> list[list[Column]]:
-    """Divide columns into tables that fit, each with the first column and one more at the least."""
+    """Divide columns into tables that fit, each with the first column and at least one more."""
     first, *rest = columns
     bands = [[first]]
     for column in rest:
@@ -163,7 +163,7 @@ def _bands(columns: list[Column], screen: int) -> list[list[Column]]:
 
 
 def _print_table(columns: list[Column], console: Console) -> None:
-    """Print columns that fit, those of text folded as far as is needed, the widest first."""
+    """Print columns that fit; columns of text are folded as far as needed, the widest first."""
     widths = [column.width for column in columns]
     while sum(widths) + GAP * (len(columns) - 1) > console.width:
         spare = [at if at > column.least(console.width) else 0 for at, column in zip(widths, columns, strict=True)]
@@ -180,7 +180,7 @@ def _print_table(columns: list[Column], console: Console) -> None:
 
 
 def _print_list(columns: list[Column], size: int, console: Console) -> None:
-    """Print every row as lines: its name, then so many columns on each line, with their headings."""
+    """Print each row as lines: its name, then ``size`` columns on each line, with their headings."""
     first, *rest = columns
     for row, name in enumerate(first.cells):
         console.print(Text(name), overflow="fold", style="bold")
@@ -195,18 +195,18 @@ def _print_list(columns: list[Column], size: int, console: Console) -> None:
 
 
 def show_json(value: Any) -> None:
-    """Print JSON on stdout. What a terminal would obey, and what stdout cannot encode, is escaped as JSON does."""
+    """Print JSON on stdout. Control characters, and what stdout cannot encode, are escaped as in JSON."""
     text = json_text(value, indent=2)
     is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
     sys.stdout.write((text if is_utf else json.dumps(json.loads(text), indent=2)) + "\n")
 
 
 def show_csv(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows of the same keys as CSV on stdout, each as it comes. No cell is a formula to a spreadsheet.
+    """Print rows with the same keys as CSV on stdout, each as it comes. No cell is a formula to a spreadsheet.
 
-    On a terminal, which would obey them, control characters are escaped, and the rows come once all are there.
+    On a terminal control characters are escaped, and the rows are printed when all are known.
     """
-    stdout = sys.stdout  # now: once a bar is shown on stderr, what is printed goes there
+    stdout = sys.stdout  # now: while a bar is shown, sys.stdout is replaced
     shown = printable if stdout.isatty() else str
     for number, row in enumerate(list(rows) if stdout.isatty() else rows):
         if not number:
@@ -220,7 +220,7 @@ def _csv_cell(name: str, value: Any) -> str:
 
 
 def warn_of_range(preprocessing: Preprocessing) -> None:
-    """Say which values of deep images are black and white, where the card does."""
+    """Print which values of deep images become black and white, if the card has such a range."""
     from googlenet.images.depth import described
 
     if preprocessing.value_range:
@@ -229,9 +229,9 @@ def warn_of_range(preprocessing: Preprocessing) -> None:
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar with ETA on stderr, on a terminal only. Call what it gives with (done, total).
+    """Show a bar with ETA on stderr, on a terminal only. Yields a function to call with (done, total).
 
-    The first call shows it: what is printed before then, a download's own bar for one, is left alone.
+    The bar appears with the first call, so that it does not disturb what is printed before, such as a download's bar.
     """
     with terminal.Bar(terminal.console(stderr=True)) as bar:
 

@@ -9,23 +9,23 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("push", short_help="Make a run ready for the Hugging Face Hub, and send it there.")(push)
+    """Add the command."""
+    app.command("push", short_help="Prepare a run for the Hugging Face Hub, and send it there.")(push)
 
 
 def push(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the Hub.")],
-    folder: Annotated[
-        Path | None, typer.Option(help="Where to write the folder that is sent; unless told, RUN/hub.")
-    ] = None,
-    upload: Annotated[bool, typer.Option("--upload", help="Send it. Without this nothing leaves the machine.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Folder to write; by default RUN/hub.")] = None,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Send the folder. Without this nothing leaves the machine.")
+    ] = False,
 ) -> None:
     """Example: googlenet push runs/flowers me/flowers
 
-    Write the folder of a Hub repository: the bundle, a model card and, where timm knows the network, timm's files.
+    Write the folder of a Hub repository: the bundle, a model card and, where timm has the network, timm's files.
 
-    Look at it, choose a license in its README.md, then send it with --upload. A README.md that is there is kept.
+    Look at it, choose a license in its README.md, then send it with --upload. An existing README.md is kept.
     """
     from googlenet import bundle
     from googlenet.exchange import check

@@ -20,19 +20,19 @@ def register(app: typer.Typer) -> None:
 
 def table(
     network: Annotated[str, typer.Argument(help="A network of the zoo.")] = "googlenet",
-    size: Annotated[
+    image_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of the input in pixels; unless told, the network's own."),
+        typer.Option(min=1, help="Side of the input images in pixels; by default the network's own."),
     ] = None,
-    naive: Annotated[bool, typer.Option("--naive", help="What 1×1 reductions save, term by term.")] = False,
+    naive: Annotated[bool, typer.Option("--naive", help="Show what 1×1 reductions save, term by term.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Example: googlenet table googlenet --size 224
+    """Example: googlenet table googlenet --image-size 224
 
     Print Table 1 of a network: sizes, widths, parameters and multiply-accumulates of every layer.
 
-    The paper's printed figures stand beside the exact ones, and where they part ways is explained.
+    Figures printed in the paper stand beside the exact ones; where they differ, the reason is given.
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other: choose one")
@@ -43,7 +43,7 @@ def table(
     if naive:
         _naive(as_json, as_csv)
         return
-    analysis = analyse(zoo.find(network), size)
+    analysis = analyse(zoo.find(network), image_size)
     printed = papers.find(analysis.network, analysis.size)
     rows = [_row(row, analysis, printed) for row in analysis.rows] + [_softmax(analysis, printed)]
     if as_json:

@@ -21,12 +21,12 @@ def verify(
 
     Check that a bundle is whole and gives here the answers it gave where it was made.
     """
-    import googlenet
     from googlenet.cli.output import say, show_json
+    from googlenet.inference import verify as verification
     from googlenet.stages import stage
 
     with stage(f"verifying {run}"):
-        result = googlenet.verify(run)
+        result = verification.verify(run)
     if as_json:
         show_json({
             "path": str(result.path), "files": list(result.files), "images": result.images,

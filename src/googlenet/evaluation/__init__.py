@@ -1,1 +1,1 @@
-"""How good a classifier is, as numbers and as images. Imports inference, data, images and below."""
+"""How good a classifier is: metrics, the choice of images to measure it on, and plots. Never torch."""

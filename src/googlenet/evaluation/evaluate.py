@@ -1,4 +1,4 @@
-"""``evaluate``: a bundle's answers on labelled images, through the same engine that predicts."""
+"""``evaluate``: measure a classifier on labelled images, with the same engine that predicts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from googlenet.data.image_set import DataLike
 from googlenet.dataframes import to_dataframe, to_html
 from googlenet.errors import DataError, ImageError
-from googlenet.evaluation.choose import Chosen, choose
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics, measure, measure_labels
+from googlenet.evaluation.selection import Selection, select_images
 from googlenet.inference.classifier import Classifier, load
 from googlenet.inference.engine import Floats
 from googlenet.text import first_few, printable
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What was measured, on which images, and which of them could not be read.
+    """How good a classifier is, and on which images that was measured.
 
-    ``metrics`` are :class:`MultiLabelMetrics` where the classifier names several labels of an image, or none.
-    ``split`` is the one that was measured: ``"val"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"`` where
-    ``left_out`` images were not, since the run learnt from them. ``notes`` say this, what else
-    of the data was left out, and what was taken otherwise than as written, a sentence each.
+    ``metrics`` are :class:`MultiLabelMetrics` where an image may have several labels, or none. ``images`` counts the
+    images of ``split``: ``"val"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"``, which leaves out the
+    ``left_out`` images that the run was trained on. ``unreadable`` has the names of images that could not be read,
+    with the reasons. ``notes`` explain, a sentence each, how the images were chosen and read.
     """
 
     metrics: Metrics | MultiLabelMetrics
@@ -48,7 +48,7 @@ class Evaluation:
         return f"{self.metrics} ({self.split} of {printable(self.data)}, {self.precision})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what ``json.dumps`` takes: what ``googlenet evaluate --json`` prints."""
+        """Return what ``json.dumps`` takes: what ``googlenet evaluate --json`` prints."""
         return {
             "data": self.data,
             "split": self.split,
@@ -59,7 +59,7 @@ class Evaluation:
         }
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Give a row a class (or label) as a pandas DataFrame.
+        """Return a pandas DataFrame with a row for each class (or label).
 
         Raises :class:`MissingExtraError` where pandas is not installed: ``pip install 'googlenet[pandas]'``.
 
@@ -75,7 +75,7 @@ class Evaluation:
 
 def evaluate(
     run: str | Path,
-    data: DataLike,
+    data: DataLike | None = None,
     *,
     split: str | None = None,
     precision: str | None = None,
@@ -85,29 +85,30 @@ def evaluate(
 
     Args:
         run: a run of ``train``, or a bundle.
-        data: labelled images as ``train`` takes them; here one class or one image will do.
-        split: ``"val"``, ``"test"``, ``"train"`` or ``"all"``. By default, of the images that the run was trained
-            on, those that it held out (``"val"``), and of any others all that it did not learn from. A run knows the
-            images it learnt from by their content, whatever they are called now; a bundle without its run does not.
-        precision: what to compute in, as :func:`googlenet.load` takes it.
-        progress: called with the number of images done and of all images.
+        data: labelled images as ``train`` takes them; one class or one image is enough. By default, the data that
+            the run was trained on.
+        split: ``"val"``, ``"test"``, ``"train"`` or ``"all"``. By default, of the data that the run was trained on,
+            the images that it held out (``"val"``), and of other data every image that it was not trained on. A run
+            recognises its images by their content, whatever their names; a bundle without its run does not.
+        precision: the precision to compute in, as :func:`googlenet.load` takes it.
+        progress: called with the number of images measured so far, and of all images.
 
     Raises:
-        BundleError, DataError, DeviceError: before any work is done.
+        BundleError, DataError, DeviceError: raised before any image is read.
 
     ::
 
         print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
     """
     classifier = load(run, precision)
-    return evaluate_on(classifier, choose(classifier.bundle, data, split), progress)
+    return evaluate_on(classifier, select_images(classifier.bundle, data, split), progress)
 
 
 def evaluate_on(
-    classifier: Classifier, chosen: Chosen, progress: Callable[[int, int], None] | None = None
+    classifier: Classifier, selection: Selection, progress: Callable[[int, int], None] | None = None
 ) -> Evaluation:
-    """Measure a classifier on images that were chosen for it."""
-    images, where = chosen.images, f"images of {chosen.split}"
+    """Measure a classifier on the images chosen for it."""
+    images, where = selection.images, f"images of {selection.split}"
     truth, probabilities, unreadable = [], [], {}
     answers = classifier.predict_many(item.source for item in images.items)
     for done, (item, answer) in enumerate(zip(images.items, answers, strict=True), start=1):
@@ -118,23 +119,23 @@ def evaluate_on(
             probabilities.append(answer.probabilities)
         if progress:
             progress(done, len(images))
-    name = printable(chosen.data)
+    name = printable(selection.data)
     if not truth:
         raise DataError(f"{name}: none of the {len(images)} {where} could be read")
     if not any(truth):
-        raise DataError(f"{name}: none of the {len(truth)} {where} has a label: add some that have")
+        raise DataError(f"{name}: none of the {len(truth)} {where} has a label: add images that have one")
     metrics = measured(classifier, truth, np.stack(probabilities))
     present = {label for labels in truth for label in labels}
     absent = [each for label, each in enumerate(classifier.class_names) if label not in present]
-    notes = (f"no image of {first_few(absent)} was measured: of these nothing is known",) if absent else ()
-    return Evaluation(metrics, chosen.data, chosen.split, len(images), unreadable, classifier.engine.precision,
-                      chosen.left_out, (*chosen.notes, *notes))  # fmt: skip
+    notes = [f"no image of {first_few(absent)} was measured: their accuracy is not known"] if absent else []
+    return Evaluation(metrics, selection.data, selection.split, len(images), unreadable, classifier.engine.precision,
+                      selection.left_out, (*selection.notes, *notes))  # fmt: skip
 
 
 def measured(
     classifier: Classifier, truth: Sequence[tuple[int, ...]], probabilities: Floats
 ) -> Metrics | MultiLabelMetrics:
-    """Measure ``probabilities`` (N, K) against the classes of each image, as the classifier numbers them."""
+    """Measure ``probabilities`` (N, K) against the class numbers of each of N images."""
     names, thresholds = classifier.class_names, classifier.card.thresholds
     if not classifier.card.multi_label:
         return measure(np.array([label for (label,) in truth]), probabilities, names)

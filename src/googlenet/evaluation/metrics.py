@@ -1,4 +1,4 @@
-"""How good a classifier is: computed by scikit-learn from its probabilities."""
+"""How good a classifier's answers are: every metric of ``googlenet.metrics``, and each class on its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from googlenet.extras import require
+from googlenet.metrics import METRICS, average_precisions, metrics_for
 
 require("train", "sklearn")  # which takes most of a second to load: not before there is something to measure
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: fractions of 1, and how many images it has."""
+    """One class: fractions of 1, and the number of its images."""
 
     name: str
     precision: float
@@ -26,36 +27,66 @@ class ClassMetrics:
     images: int
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Metrics:
-    """Accuracy over all images and for each class. ``confusion[i, j]`` counts images of class i called j."""
+class _Values:
+    """What both kinds of metrics share: ``values`` by name, of which each is an attribute too."""
 
-    top1: float
-    top5: float
-    classes: tuple[ClassMetrics, ...]
-    confusion: NDArray[np.int64]
+    values: dict[str, float]
+
+    def __getattr__(self, name: str) -> float:
+        values = self.__dict__.get("values", {})  # nothing yet while it is unpickled
+        if name not in values:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; it has {', '.join(values) or 'no values'}")
+        return float(values[name])
+
+    def __dir__(self) -> list[str]:
+        return sorted([*super().__dir__(), *self.values])
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Metrics):
+        if type(other) is not type(self):
             return NotImplemented
         return self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        return hash((self.top1, self.top5, self.classes))
+        return hash(tuple(self.values.items()))
 
     def __repr__(self) -> str:
-        return f"Metrics({self})"
+        return f"{type(self).__name__}({self})"
 
     def __str__(self) -> str:
-        return f"top-1 {self.top1:.2%}, top-5 {self.top5:.2%}, {self.confusion.sum():,} images"
+        return ", ".join([*self.described(logged=True), f"{self.to_dict()['images']:,} images"])
 
     @property
     def score(self) -> float:
-        """What precisions are compared by: top-1 accuracy."""
-        return self.top1
+        """The metric that precisions are compared by: the first one."""
+        return next(iter(self.values.values()))
+
+    def described(self, *, logged: bool = False) -> list[str]:
+        """Return each metric with its title, as people read it; with ``logged`` those of training's log alone."""
+        return [
+            f"{METRICS[name].title} {METRICS[name].format(value)}"
+            for name, value in self.values.items()
+            if METRICS[name].logged or not logged
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``json.dumps`` takes."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Metrics(_Values):
+    """How good the answers are where each image is of one class.
+
+    ``values`` holds every metric by name (fractions of 1), and each is an attribute: ``metrics.top1``,
+    ``metrics.top5``. ``confusion[i, j]`` (K, K) counts images of class i that were classified as j.
+    """
+
+    values: dict[str, float]
+    classes: tuple[ClassMetrics, ...]
+    confusion: NDArray[np.int64]
 
     def most_confused(self, count: int = 5) -> list[tuple[str, str, int]]:
-        """List the most frequent mistakes: true class, predicted class, how often."""
+        """Return the most frequent mistakes: true class, predicted class, number of images."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")[:count]
         pairs = [divmod(int(at), len(self.classes)) for at in order]
@@ -63,25 +94,21 @@ class Metrics:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """A row a class: its name, how good the answers are for it, how many images it has."""
+        """One row for each class: its name, precision, recall, F1 and number of images."""
         return [{"class": each.pop("name"), **each} for each in map(asdict, self.classes)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what ``json.dumps`` takes."""
+        """Return what ``json.dumps`` takes."""
         return {
-            "top1": self.top1,
-            "top5": self.top5,
+            **self.values,
             "images": int(self.confusion.sum()),
-            "classes": {
-                c.name: {"precision": c.precision, "recall": c.recall, "f1": c.f1, "images": c.images}
-                for c in self.classes
-            },
+            "classes": {each.pop("name"): each for each in map(asdict, self.classes)},
             "confusion": self.confusion.tolist(),
         }
 
 
 def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], class_names: tuple[str, ...]) -> Metrics:
-    """Work out the metrics of (N,) true classes and (N, K) probabilities.
+    """Compute the metrics of (N,) true classes and (N, K) probabilities.
 
     >>> m = measure(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], np.float32), ("a", "b"))
     >>> round(m.top1, 3), m.classes[1].recall
@@ -91,25 +118,24 @@ def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], class
 
     every = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
-    with warnings.catch_warnings():  # top-5 of five classes or fewer is 1, which scikit-learn warns of
+    with warnings.catch_warnings():  # of classes that were never predicted
         warnings.simplefilter("ignore")
-        scores = probabilities if len(class_names) > 2 else probabilities[:, 1]
-        top5 = 1.0 if len(class_names) <= 5 else metrics.top_k_accuracy_score(labels, scores, k=5, labels=every)
         per_class = metrics.precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
     classes = tuple(
         ClassMetrics(name, float(p), float(r), float(f), int(n))
         for name, p, r, f, n in zip(class_names, *per_class, strict=True)
     )
     confusion = metrics.confusion_matrix(labels, predicted, labels=every)
-    return Metrics(float(metrics.accuracy_score(labels, predicted)), float(top5), classes, confusion)
+    values = {metric.name: metric(labels, probabilities) for metric in metrics_for(multi_label=False)}
+    return Metrics(values, classes, confusion)
 
 
-# Images with several labels, or none: (N, K) true or false, (N, K) probabilities.
+# Images with several labels, or none: truth (N, K) of booleans, probabilities (N, K).
 
 
 @dataclass(frozen=True)
 class LabelMetrics:
-    """One label: fractions of 1 at its ``threshold``, and how many images have it (``positives``).
+    """One label: fractions of 1 at its ``threshold``, and the number of images that have it (``positives``).
 
     ``average_precision`` is the area under precision over recall at every threshold; ``None`` without positives.
     """
@@ -123,42 +149,29 @@ class LabelMetrics:
     threshold: float
 
 
-@dataclass(frozen=True, repr=False)
-class MultiLabelMetrics:
-    """How good the answers are where an image may have several labels, or none. Fractions of 1.
+@dataclass(frozen=True, eq=False, repr=False)
+class MultiLabelMetrics(_Values):
+    """How good the answers are where an image may have several labels, or none.
 
-    ``map`` is the mean of the labels' average precisions, of those that any image has. ``exact`` is the share of
-    images of which exactly the true labels are named. ``micro_f1`` counts every label of every image alike;
-    ``macro_f1`` is the mean of the labels' F1, of those that any image has or was said to have.
+    ``values`` holds every metric by name (fractions of 1), and each is an attribute. ``map`` is the mean of the
+    average precisions of the labels that any image has. ``exact`` is the share of images whose labels are all right.
+    ``micro_f1`` counts every label of every image alike; ``macro_f1`` is the mean F1 of the labels that any image
+    has or was given.
     """
 
-    map: float
-    exact: float
-    micro_f1: float
-    macro_f1: float
+    values: dict[str, float]
     images: int
     labels: tuple[LabelMetrics, ...]
 
-    def __repr__(self) -> str:
-        return f"MultiLabelMetrics({self})"
-
-    def __str__(self) -> str:
-        return f"mAP {self.map:.2%}, exact match {self.exact:.2%}, {self.images:,} images"
-
-    @property
-    def score(self) -> float:
-        """What precisions are compared by: mean average precision."""
-        return self.map
-
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """A row a label: its name, how many images have it, how good the answers are for it."""
+        """One row for each label: its name, number of images, average precision, precision, recall, F1, threshold."""
         return [{"label": each.pop("name"), **each} for each in map(asdict, self.labels)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what ``json.dumps`` takes."""
-        fields = asdict(self)
-        return {**fields, "labels": {label.pop("name"): label for label in fields["labels"]}}
+        """Return what ``json.dumps`` takes."""
+        labels = {each.pop("name"): each for each in map(asdict, self.labels)}
+        return {**self.values, "images": self.images, "labels": labels}
 
 
 def measure_labels(
@@ -167,7 +180,7 @@ def measure_labels(
     thresholds: Sequence[float],
     class_names: tuple[str, ...],
 ) -> MultiLabelMetrics:
-    """Work out the metrics of (N, K) true labels, (N, K) probabilities and K thresholds.
+    """Compute the metrics of (N, K) true labels, (N, K) probabilities and K thresholds.
 
     >>> truth = np.array([[True, False], [True, True], [False, False]])
     >>> m = measure_labels(truth, np.array([[0.9, 0.6], [0.7, 0.4], [0.2, 0.1]], np.float32), (0.5, 0.5), ("a", "b"))
@@ -176,53 +189,26 @@ def measure_labels(
     """
     from sklearn import metrics
 
-    called = probabilities >= np.array(thresholds)
-    precisions = average_precisions(truth, probabilities)
+    limits = np.array(thresholds)
+    named = probabilities >= limits
     labels = []
+    precisions = average_precisions(truth, probabilities)
     for at, (name, average_precision, threshold) in enumerate(zip(class_names, precisions, thresholds, strict=True)):
         precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-            truth[:, at], called[:, at], average="binary", zero_division=0
+            truth[:, at], named[:, at], average="binary", zero_division=0
         )
         known = None if np.isnan(average_precision) else float(average_precision)
         positives = int(truth[:, at].sum())
         labels.append(LabelMetrics(name, positives, known, float(precision), float(recall), float(f1), threshold))
-    concerned = truth.any(0) | called.any(0)
-    return MultiLabelMetrics(
-        map=mean_defined(precisions),
-        exact=float((called == truth).all(1).mean()),
-        micro_f1=float(metrics.f1_score(truth.ravel(), called.ravel(), zero_division=0)),
-        macro_f1=mean_defined(np.where(concerned, [label.f1 for label in labels], np.nan)),
-        images=len(truth),
-        labels=tuple(labels),
-    )
-
-
-def average_precisions(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the average precision of each label, (K,); NaN for one that no image has."""
-    from sklearn import metrics
-
-    scores = np.nan_to_num(probabilities)
-    return np.array(
-        [metrics.average_precision_score(truth[:, k], scores[:, k]) if truth[:, k].any() else np.nan
-         for k in range(truth.shape[1])]
-    )  # fmt: skip
-
-
-def mean_defined(values: NDArray[np.float64]) -> float:
-    """Average what is not NaN; 0 where nothing is left.
-
-    >>> mean_defined(np.array([0.5, np.nan, 1.0]))
-    0.75
-    """
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else 0.0
+    values = {metric.name: metric(truth, probabilities, limits) for metric in metrics_for(multi_label=True)}
+    return MultiLabelMetrics(values, len(truth), tuple(labels))
 
 
 def best_thresholds(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> tuple[float, ...]:
-    """Give for each label the threshold at which its F1 is highest; 0.5 for one that no image has.
+    """Return for each label the threshold with the highest F1; 0.5 for a label that no image has.
 
-    F1 changes only where a threshold passes a probability: the threshold lies midway between two. Of equals the one
-    nearest 0.5 is taken.
+    F1 changes only where a threshold passes a probability, so the threshold lies midway between two of them. Of
+    thresholds with equal F1 the one nearest 0.5 is returned.
 
     >>> best_thresholds(np.array([[False], [True], [True]]), np.array([[0.1], [0.5], [0.9]], np.float32))
     (0.3,)
@@ -237,7 +223,9 @@ def _best_threshold(truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> fl
     from sklearn import metrics
 
     precision, recall, passed = metrics.precision_recall_curve(truth, scores)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)  # the last names no image: it is 0
+    f1 = (
+        2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    )  # the last threshold names no image: its F1 is 0
     midway = (passed + np.concatenate([[0.0], passed[:-1]])) / 2
     best = np.flatnonzero(f1[:-1] >= f1.max() - 1e-12)
     return round(float(midway[best[np.abs(midway[best] - 0.5).argmin()]]), 6)

@@ -16,7 +16,6 @@ from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.spec import Network
 from googlenet.text import first_few, printable
 
-TORCH = "torch"  # the layout of our own names, for PyTorch alone
 HUB = "hf:"  # of a source that lies on the Hugging Face Hub
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -90,22 +89,6 @@ def check_network(name: str, image_size: int | None) -> None:
     network = zoo.find(name)
     if image_size is not None and image_size < minimum_size(network):
         raise InputSizeError(f"--image-size {image_size}: {too_small(network, image_size, image_size)}")
-
-
-def check_outwards(network: Network, path: Path, layout: str) -> None:
-    """Raise where weights of ``network`` are not known in another project's ``layout``, or cannot be written there."""
-    check_output_path(path)
-    is_free_folder = layout == "timm" and path.is_dir() and not any(path.iterdir())
-    written = [path, *([path.with_suffix(".py")] if layout == "torch" else [])]  # and the program that builds it
-    for there in () if is_free_folder else filter(Path.exists, written):
-        raise RunError(f"{printable(str(there))} is there already: choose another --out")
-    if layout != "timm" and path.suffix not in (".pth", ".pt", ".safetensors"):
-        raise WeightsError(
-            f"--out {printable(str(path))}: {layout} weights are written to a .pth or a .safetensors file"
-        )
-    known = [TORCH, *(each for each in ("torchvision", "timm") if each in weights.layouts_of(network))]
-    if layout not in known:
-        raise WeightsError(f"{network.name} is no network of {layout}: it goes out with --to {' or '.join(known)}")
 
 
 @dataclass(frozen=True)

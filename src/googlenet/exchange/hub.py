@@ -14,6 +14,7 @@ from googlenet.exchange.check import HUB, check_repository, check_source
 from googlenet.exchange.files import CONFIG, IN_FOLDER, INDEX
 from googlenet.exchange.state_dicts import timm_files
 from googlenet.files import write_error
+from googlenet.metrics import METRICS
 from googlenet.models import weights
 from googlenet.text import json_text, printable
 
@@ -46,22 +47,38 @@ def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
     return f"{HUB}{repo_id}@{info.sha}", Path(folder)
 
 
-def push(run: str | Path, repo_id: str, *, upload: bool = False, folder: str | Path | None = None) -> Path:
-    """Write the folder of a run for the Hub and, only when told to ``upload``, send it. Gives the folder.
+def push(run: str | Path, name: str, upload: bool = False, *, folder: str | Path | None = None) -> Path:
+    """Write the folder of a Hugging Face Hub repository for a run and, with ``upload``, send it. Returns the folder.
 
-    Raises :class:`BundleError`, :class:`RunError` when the folder cannot be written, :class:`WeightsError` when the
-    name is none or sending fails, :class:`MissingExtraError`.
+    The folder holds the bundle, a model card and, where timm has the network, timm's files. Nothing leaves this
+    machine without ``upload``.
+
+    Args:
+        run: a run of ``train``, or a bundle.
+        name: the repository, ``"OWNER/NAME"``.
+        upload: send the folder; this needs the hub extra.
+        folder: where to write it; by default ``hub`` beside the bundle. A README.md that is there is kept.
+
+    Raises:
+        BundleError: there is no bundle, or it is damaged.
+        RunError: the folder cannot be written, or holds something else.
+        WeightsError: the name is not one of a repository, or sending failed.
+        MissingExtraError: ``upload`` without the hub extra.
+
+    ::
+
+        googlenet.push("runs/flowers", "me/flowers")
     """
-    check_repository(repo_id)
+    check_repository(name)
     hub = _client() if upload else None
-    written = write_hub_folder(run, folder, repo_id)
+    written = write_hub_folder(run, folder, name)
     if hub is not None:
         try:
-            hub.HfApi().create_repo(repo_id, exist_ok=True)
-            hub.HfApi().upload_folder(repo_id=repo_id, folder_path=written)
+            hub.HfApi().create_repo(name, exist_ok=True)
+            hub.HfApi().upload_folder(repo_id=name, folder_path=written)
         except Exception as error:  # as above
             raise WeightsError(
-                f"{repo_id} could not be sent, the folder {written} is ready: {_first_line(error)} "
+                f"{name} could not be sent, the folder {written} is ready: {_first_line(error)} "
                 "(`hf auth login` says who you are)"
             ) from error
     return written
@@ -134,7 +151,6 @@ def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
 
 _SHOWN_CLASSES = 20
 _WORDS = re.compile(r"[^\W_]+([ _-][^\W_]+)*")
-_SHARES = ("top1", "top5", "map", "exact")  # metrics that are fractions of 1
 
 
 def _classes(names: tuple[str, ...]) -> list[str]:
@@ -161,8 +177,10 @@ def _plain(text: str) -> str:
 def _metrics(metrics: Mapping[str, float]) -> list[str]:
     if not metrics:
         return ["## Metrics", "", "Not measured here: the weights were converted.", ""]
-    rows = [f"| {_plain(name)} | {value:.2%} |" if name in _SHARES else f"| {_plain(name)} | {value:.6g} |"
-            for name, value in metrics.items()]  # fmt: skip
+    shown = {
+        name: METRICS[name].format(value) if name in METRICS else f"{value:.6g}" for name, value in metrics.items()
+    }
+    rows = [f"| {_plain(name)} | {value} |" for name, value in shown.items()]
     return ["## Metrics", "", "On held-out images.", "", "| metric | value |", "|---|---:|", *rows, ""]
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from torch import nn
 
 from googlenet.card import ModelCard
-from googlenet.models.build import Branches, ConvNet, Dense, LocalResponseNorm, Pooling, Sum
+from googlenet.exchange.load_expression import load_expression
+from googlenet.models.build import ConvNet
+from googlenet.models.modules import Branches, Dense, Pooling, Sum
 from googlenet.text import printable
 
 _INDENT = "    "
@@ -24,7 +26,7 @@ def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
     return _PROGRAM.format(
         network=ascii(printable(built.network.name)),  # in a comment: on one line
         file=ascii(f"{weights.rpartition('.')[0]}.py"),
-        read=loading(weights),
+        read=load_expression(weights),
         size=preprocessing.size, resized_side=preprocessing.resized_side, resize=preprocessing.resize,
         mean=preprocessing.mean, std=preprocessing.std, order=preprocessing.channel_order,
         temperature=card.temperature,
@@ -32,13 +34,6 @@ def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
         classes="".join(f"{_INDENT}{name!a},\n" for name in card.class_names),
         stages=stages,
     )  # fmt: skip
-
-
-def loading(weights: str) -> str:
-    """Return the expression that reads a file of weights."""
-    if weights.endswith(".safetensors"):
-        return f"safetensors.torch.load_file({weights!a})"
-    return f"torch.load({weights!a}, weights_only=True)"
 
 
 def _named(name: str, module: nn.Module, depth: int) -> str:
@@ -54,13 +49,12 @@ def _source(module: nn.Module, depth: int) -> str:
     if isinstance(module, Sum):
         body, shortcut = _source(module.body, depth), _source(module.shortcut, depth)
         return f"Sum({body}, {shortcut}, scale={module.layer.scale!r}, relu={module.layer.relu!r})"
-    return _LEAVES[type(module)](module)
+    return _LEAVES.get(type(module), _plain)(module)
 
 
-def _conv(conv: nn.Conv2d) -> str:
-    channels = f"{conv.in_channels}, {conv.out_channels}"
-    sides = f"{conv.kernel_size}, stride={conv.stride}, padding={conv.padding}"
-    return f"nn.Conv2d({channels}, {sides}, groups={conv.groups}, bias={conv.bias is not None})"
+def _plain(module: nn.Module) -> str:
+    """Write a module of PyTorch as its ``repr``, which is the call that makes it: ReLU() or Dropout(p=0.4)."""
+    return f"nn.{module}"
 
 
 def _pool(module: Pooling) -> str:
@@ -71,19 +65,12 @@ def _pool(module: Pooling) -> str:
     )
 
 
-def _lrn(module: LocalResponseNorm) -> str:
-    lrn = module.layer
-    return f"nn.LocalResponseNorm({lrn.size}, {lrn.alpha!r}, {lrn.beta!r}, {lrn.k!r})"
-
-
+# Modules of our own, which the program defines, and one whose ``repr`` names options that older versions do not have.
+# Other modules of PyTorch need no entry.
 _LEAVES: dict[type, Callable[[Any], str]] = {
-    nn.Conv2d: _conv,
     nn.BatchNorm2d: lambda norm: f"nn.BatchNorm2d({norm.num_features}, eps={norm.eps!r}, momentum={norm.momentum!r})",
-    nn.ReLU: lambda relu: "nn.ReLU()",
-    nn.Dropout: lambda dropout: f"nn.Dropout({dropout.p!r})",
     Dense: lambda dense: f"Dense({dense.in_features}, {dense.out_features}, relu={dense.relu!r})",
     Pooling: _pool,
-    LocalResponseNorm: _lrn,
 }
 
 _PROGRAM = """\

@@ -1,80 +1,70 @@
-"""A bundle's graph as files of their own, for programs that know nothing of bundles. No torch."""
+"""The formats that graphs are exported in: one table. Adding one is one entry, with the function that writes it.
+
+Each is replayed from its files afterwards, by every engine named in its entry that is installed.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from googlenet.errors import DeviceError
+from googlenet.text import nearest
 
-from googlenet import bundle as bundles
-from googlenet.bundle import INT8, MODEL, Bundle
-from googlenet.card import ModelCard
-from googlenet.errors import BundleError, DeviceError
-from googlenet.files import write_error, write_whole
-from googlenet.images.decode import Pixels
-from googlenet.inference.engine import Engine, Floats, read_graph, runtime
-from googlenet.inference.verify import TOLERANCE, golden
-
-Format = Literal["onnx", "openvino"]
+if TYPE_CHECKING:
+    from googlenet.bundle import Bundle
+    from googlenet.card import ModelCard
+    from googlenet.images.decode import Pixels
+    from googlenet.inference.engine import Floats
 
 
 @dataclass(frozen=True)
-class Exported:
-    """Files that were written, which engines answered from them, and by how much a probability differs at most."""
+class Format:
+    """``write(bundle, graph)`` returns the files by name, the one to open first.
 
-    files: tuple[Path, ...]
-    engines: tuple[str, ...]
-    largest_difference: float
-
-
-def export(run: str | Path, out: str | Path, to: Format = "onnx", *, int8: bool = False) -> Exported:
-    """Write a bundle's graph into the folder ``out``: ``model.onnx``, or ``model.xml`` and ``model.bin`` of OpenVINO.
-
-    In: ``images`` (N, size, size, C) uint8, any N; what is in the graph and what is not is in ``card.json``, which is
-    written beside it. The class names are among the metadata. The golden images of the bundle are then replayed
-    from the files, by OpenVINO and, where it is installed, ONNX Runtime.
-
-    Args:
-        run: a run of ``train``, or a bundle.
-        out: a folder; files of the same names in it are replaced.
-        to: the format.
-        int8: the quantised graph, as ``int8.xml`` and ``int8.bin``.
-
-    Raises:
-        BundleError: there is no such bundle, or it is damaged, or the files give other answers than it.
-        DeviceError: a quantised graph is asked for, and there is none, or not in this format.
-        RunError: the files cannot be written.
-
-    ::
-
-        googlenet.export("runs/flowers", "flowers-onnx").files
+    ``int8`` says whether a graph in 8 bits can be written in this format, ``engines`` which engines read it.
     """
-    bundle, folder = bundles.read(run), Path(out)
-    if to not in ("onnx", "openvino"):
-        raise DeviceError(f"there is no format {to!r}: onnx and openvino are")
-    if int8 and to == "onnx":
-        raise DeviceError("the int8 graph is one of OpenVINO: give --to openvino, or leave --int8 out")
-    if int8:
-        Engine(bundle, "int8")  # says what to do where there is none
-    contents = _onnx(bundle) if to == "onnx" else _openvino(bundle, INT8 if int8 else MODEL)
-    contents["card.json"] = bundle.card.to_json().encode()
-    try:
-        files = _write(folder, contents)
-    except OSError as error:
-        raise write_error(folder, error) from error
-    return _replayed(bundle, files, int8)
+
+    title: str
+    write: Callable[[Bundle, str], dict[str, bytes]]
+    engines: tuple[str, ...]
+    int8: bool = False
 
 
-def _onnx(bundle: Bundle) -> dict[str, bytes]:
-    read_graph(bundle, MODEL)  # is held against its card
-    return {MODEL: bundle.read(MODEL)}
+def find_format(name: str) -> Format:
+    """Return a format by its name. Raises :class:`DeviceError` where there is none of that name."""
+    if not isinstance(name, str) or name not in FORMATS:
+        raise DeviceError(f"no format is called {name!r:.80}: {nearest(str(name), FORMATS)}")
+    return FORMATS[name]
+
+
+def check_format(name: str, int8: bool) -> None:
+    """Raise :class:`DeviceError` where there is no such format, or it cannot hold a graph in 8 bits."""
+    if int8 and not find_format(name).int8:
+        able = " or ".join(each for each, format_ in FORMATS.items() if format_.int8)
+        raise DeviceError(f"the graph in 8 bits cannot be written as {name}: give --to {able}, or leave --int8 out")
+    find_format(name)
+
+
+def replay_engines(format_: Format) -> dict[str, Callable[[Path, Pixels], Floats]]:
+    """Return the engines that read a format and are installed here: (file, images) → probabilities (N, K)."""
+    return {name: _ENGINES[name][1] for name in format_.engines if find_spec(_ENGINES[name][0]) is not None}
+
+
+def _onnx(bundle: Bundle, graph: str) -> dict[str, bytes]:
+    from googlenet.inference.graphs import read_graph
+
+    read_graph(bundle, graph)  # checks it against its card
+    return {graph: bundle.read(graph)}
 
 
 def _openvino(bundle: Bundle, graph: str) -> dict[str, bytes]:
+    from googlenet.inference.graphs import read_graph
+
     model = read_graph(bundle, graph)
     _describe(model, bundle.card)
     import openvino
@@ -86,7 +76,7 @@ def _openvino(bundle: Bundle, graph: str) -> dict[str, bytes]:
 
 
 def _describe(model: Any, card: ModelCard) -> None:
-    """Put the class names where programs of OpenVINO look for them."""
+    """Put the class names where programs that use OpenVINO look for them."""
     for key, value in {"model_type": "Classification", "labels": " ".join(map(_one_word, card.class_names))}.items():
         model.set_rt_info(value, ["model_info", key])
 
@@ -95,42 +85,31 @@ def _one_word(name: str) -> str:
     return "_".join(name.split()) or "_"
 
 
-def _write(folder: Path, contents: dict[str, bytes]) -> tuple[Path, ...]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        write_whole(folder / name, content)
-    return tuple(folder / name for name in contents)
-
-
-def _replayed(bundle: Bundle, files: tuple[Path, ...], int8: bool) -> Exported:
-    images, expected = golden(bundle)
-    if int8:
-        expected = Engine(bundle, "int8").probabilities(images)
-    engines: dict[str, Callable[[Path, Pixels], Floats]] = {"OpenVINO": _by_openvino}
-    if files[0].name == MODEL and _has_onnxruntime():
-        engines["ONNX Runtime"] = _by_onnxruntime
-    differences = {name: float(np.abs(answer(files[0], images) - expected).max()) for name, answer in engines.items()}
-    for name, difference in differences.items():
-        if not difference <= TOLERANCE:
-            raise BundleError(f"{files[0]}: by {name} a probability differs by {difference:.2g} from what it should be")
-    return Exported(files, tuple(differences), max(differences.values()))
-
-
 def _by_openvino(file: Path, images: Pixels) -> Floats:
+    from googlenet.inference.runtime import runtime
+
     weights = b"" if file.suffix == ".onnx" else file.with_suffix(".bin").read_bytes()
-    model = runtime().read_model(file.read_bytes(), weights)  # by content: it takes no name that is not UTF-8
+    model = runtime().read_model(file.read_bytes(), weights)  # by content: file names must be UTF-8
     compiled = runtime().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.array(compiled([images])["probabilities"], dtype=np.float32)
-
-
-def _has_onnxruntime() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("onnxruntime") is not None
+    probabilities: Floats = compiled([images])["probabilities"].astype("float32")
+    return probabilities
 
 
 def _by_onnxruntime(file: Path, images: Pixels) -> Floats:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["probabilities"], {"images": images})[0], dtype=np.float32)
+    probabilities: Floats = session.run(["probabilities"], {"images": images})[0].astype("float32")
+    return probabilities
+
+
+# Engine → the package it needs, and what runs a file in it.
+_ENGINES: dict[str, tuple[str, Callable[[Path, Pixels], Floats]]] = {
+    "OpenVINO": ("openvino", _by_openvino),
+    "ONNX Runtime": ("onnxruntime", _by_onnxruntime),
+}
+
+FORMATS = {
+    "onnx": Format("model.onnx", _onnx, ("OpenVINO", "ONNX Runtime")),
+    "openvino": Format("model.xml and model.bin", _openvino, ("OpenVINO",), int8=True),
+}

@@ -7,32 +7,29 @@ Batch normalisation is folded into the convolutions and dropout is left out: wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
 from googlenet.errors import NetworkError
-from googlenet.models import spec
-from googlenet.models.analysis import (
-    Shape,
-    cost_of,
-    padding_of,
-    pair,
-    pooled_size,
-    uses_plain_windows,
+from googlenet.exporting.onnx_writer import (
+    EMBEDDINGS,
+    INPUT,
+    MAPS,
+    PROBABILITIES,
+    Array,
+    Graph,
+    Weights,
 )
+from googlenet.exporting.pooling import write_pool
+from googlenet.models import spec
+from googlenet.models.layers.base import Shape, pair
+from googlenet.models.layers.containers import cost_of
+from googlenet.models.layers.weighted import padding_of
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
-
-Array = NDArray[Any]
-Weights = Mapping[str, Array]
-
-OPSET = 20
-IR_VERSION = 9  # the one that came with opset 20
-_INPUT, _PROBABILITIES, _MAPS, _EMBEDDINGS = "images", "probabilities", "maps", "embeddings"
 
 
 def to_onnx(
@@ -65,7 +62,7 @@ def to_onnx(
         raise NetworkError(
             f"{network.name} takes images of {network.in_channels} channels, the rule has {preprocessing.channels}"
         )
-    graph = _Graph(network, weights)
+    graph = Graph(network, weights)
     x, shape = _normalised(preprocessing, graph), (preprocessing.channels, preprocessing.size, preprocessing.size)
     before = network.stages_before_pooling()
     also = []
@@ -76,7 +73,7 @@ def to_onnx(
             also.append(_embeddings(x, shape, graph))
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
     images = helper.make_tensor_value_info(
-        _INPUT, TensorProto.UINT8, ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
+        INPUT, TensorProto.UINT8, ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
     )
     graph.written.input.append(images)
     probabilities = _probabilities(x, shape, temperature, multi_label, graph)
@@ -90,47 +87,12 @@ def _one_line(name: str) -> str:
     return name if len(name.splitlines()) < 2 else printable(name)
 
 
-class _Graph:
-    """What has been written so far, and what it is read from."""
-
-    def __init__(self, network: spec.Network, weights: Weights) -> None:
-        self.network = network
-        self.weights = weights
-        self.model = helper.make_model(
-            helper.make_graph([], network.name, [], []),
-            producer_name="googlenet",
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-        )
-        self.written = self.model.graph
-
-    def node(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node and return the name of its output, which is its own."""
-        if name in (_INPUT, _PROBABILITIES, _MAPS, _EMBEDDINGS):  # a stage may be called so, too
-            name += "_"
-        return self.own(operator, name, *inputs, **attributes)
-
-    def own(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node whose output is one of the graph's."""
-        self.written.node.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def constant(self, name: str, value: Array) -> str:
-        """Add a constant: whole numbers as int64, all else as float32."""
-        whole = np.issubdtype(value.dtype, np.integer)
-        tensor = self.written.initializer.add(name=name, dims=value.shape)
-        tensor.data_type = TensorProto.INT64 if whole else TensorProto.FLOAT
-        # Written in place: the helpers of onnx would copy weights of half a gigabyte four times.
-        tensor.raw_data = value.astype("<i8" if whole else "<f4").tobytes()
-        return name
-
-
-def _normalised(preprocessing: Preprocessing, graph: _Graph) -> str:
+def _normalised(preprocessing: Preprocessing, graph: Graph) -> str:
     """(N, H, W, C) uint8 → (N, C, H, W) float, the same arithmetic as ``build.Normalise``."""
     mean, std = (
         np.array(values, np.float32).reshape(1, -1, 1, 1) * 255 for values in (preprocessing.mean, preprocessing.std)
     )
-    x = graph.node("Transpose", "images.channels_first", _INPUT, perm=[0, 3, 1, 2])
+    x = graph.node("Transpose", "images.channels_first", INPUT, perm=[0, 3, 1, 2])
     x = graph.node("Cast", "images.float", x, to=TensorProto.FLOAT)
     x = graph.node("Sub", "images.centred", x, graph.constant("images.mean", mean))
     x = graph.node("Div", "images.normalised", x, graph.constant("images.std", std))
@@ -139,26 +101,26 @@ def _normalised(preprocessing: Preprocessing, graph: _Graph) -> str:
     return x
 
 
-def _maps(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
+def _maps(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
     """What is pooled, (N, D, h, w), with the linear layer, if one follows, at every place: (N, K, h, w)."""
     fc, classes = graph.network.stages[-1], shape[0]
     if fc.layers == (spec.Linear(),):
         classes = graph.network.num_classes
         places = graph.constant("maps.places", np.array([2, 3]))
         kernel = graph.node("Unsqueeze", "maps.kernel", f"{fc.name}.weight", places)  # (K, D) → (K, D, 1, 1)
-        graph.own("Conv", _MAPS, features, kernel, f"{fc.name}.bias")
+        graph.own("Conv", MAPS, features, kernel, f"{fc.name}.bias")
     else:
-        graph.own("Identity", _MAPS, features)
-    return helper.make_tensor_value_info(_MAPS, TensorProto.FLOAT, ["batch", classes, *shape[1:]])
+        graph.own("Identity", MAPS, features)
+    return helper.make_tensor_value_info(MAPS, TensorProto.FLOAT, ["batch", classes, *shape[1:]])
 
 
-def _embeddings(features: str, shape: Shape, graph: _Graph) -> ValueInfoProto:
+def _embeddings(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
     """What the last layer sees, (N, D, ...), in one row an image: (N, D)."""
-    graph.own("Flatten", _EMBEDDINGS, features)
-    return helper.make_tensor_value_info(_EMBEDDINGS, TensorProto.FLOAT, ["batch", math.prod(shape)])
+    graph.own("Flatten", EMBEDDINGS, features)
+    return helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", math.prod(shape)])
 
 
-def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: bool, graph: _Graph) -> ValueInfoProto:
+def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: bool, graph: Graph) -> ValueInfoProto:
     """(N, K, 1, 1) or (N, K) → (N, K)."""
     if shape[1:] != (1, 1):
         raise NetworkError(f"{graph.network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
@@ -167,13 +129,13 @@ def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: b
         divisor = graph.constant("probabilities.temperature", np.array(temperature))
         x = graph.node("Div", "probabilities.calibrated", x, divisor)
     if multi_label:
-        graph.own("Sigmoid", _PROBABILITIES, x)
+        graph.own("Sigmoid", PROBABILITIES, x)
     else:
-        graph.own("Softmax", _PROBABILITIES, x, axis=1)
-    return helper.make_tensor_value_info(_PROBABILITIES, TensorProto.FLOAT, ["batch", shape[0]])
+        graph.own("Softmax", PROBABILITIES, x, axis=1)
+    return helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", shape[0]])
 
 
-def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph: _Graph) -> tuple[str, Shape]:
+def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph: Graph) -> tuple[str, Shape]:
     for number, layer in enumerate(layers):
         path = at if len(layers) == 1 else f"{at}.{number}"  # as ``build`` names them
         x = _WRITE[type(layer)](layer, x, shape, path, graph)
@@ -184,13 +146,13 @@ def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph
 # One function a noun: layer, name of its input and the input's shape, its own name, graph → name of its output.
 
 
-def _conv(layer: spec.Conv, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _conv(layer: spec.Conv, x: str, shape: Shape, at: str, graph: Graph) -> str:
     kernel, bias = _folded(at, graph.network.norm if layer.norm else None, graph.weights)
     x = _convolution(layer, x, f"{at}.conv", kernel, bias, layer.groups, graph)
     return _rectified(x, layer.relu, at, graph)
 
 
-def _separable_conv(layer: spec.SeparableConv, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _separable_conv(layer: spec.SeparableConv, x: str, shape: Shape, at: str, graph: Graph) -> str:
     x = _convolution(
         layer, x, f"{at}.depthwise", graph.weights[f"{at}.depthwise.weight"], None, groups=shape[0], graph=graph
     )
@@ -206,7 +168,7 @@ def _convolution(
     kernel: Array,
     bias: Array | None,
     groups: int,
-    graph: _Graph,
+    graph: Graph,
 ) -> str:
     constants = [graph.constant(f"{at}.weight", kernel)]
     if bias is not None:
@@ -236,18 +198,18 @@ def _folded(at: str, norm: spec.BatchNorm | None, weights: Weights) -> tuple[Arr
     return kernel * scale[:, None, None, None], beta + (bias - mean) * scale
 
 
-def _rectified(x: str, relu: bool, at: str, graph: _Graph) -> str:
+def _rectified(x: str, relu: bool, at: str, graph: Graph) -> str:
     return graph.node("Relu", f"{at}.relu", x) if relu else x
 
 
-def _linear(layer: spec.Linear, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _linear(layer: spec.Linear, x: str, shape: Shape, at: str, graph: Graph) -> str:
     weight, bias = (graph.constant(f"{at}.{part}", graph.weights[f"{at}.{part}"]) for part in ("weight", "bias"))
     x = graph.node("Flatten", f"{at}.flatten", x)
     x = graph.node("Gemm", at, x, weight, bias, transB=1)
     return _rectified(x, layer.relu, at, graph)
 
 
-def _lrn(layer: spec.LRN, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _lrn(layer: spec.LRN, x: str, shape: Shape, at: str, graph: Graph) -> str:
     if layer.size % 2:
         return graph.node("LRN", at, x, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k)
     # Of an even number of neighbours torch takes the odd one before, the operator after, and engines refuse it.
@@ -261,20 +223,20 @@ def _lrn(layer: spec.LRN, x: str, shape: Shape, at: str, graph: _Graph) -> str:
     return graph.node("Div", at, x, graph.node("Pow", f"{at}.power", energy, beta))
 
 
-def _relu(layer: spec.ReLU, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _relu(layer: spec.ReLU, x: str, shape: Shape, at: str, graph: Graph) -> str:
     return graph.node("Relu", at, x)
 
 
-def _dropout(layer: spec.Dropout, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _dropout(layer: spec.Dropout, x: str, shape: Shape, at: str, graph: Graph) -> str:
     return x
 
 
-def _parallel(layer: spec.Parallel, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _parallel(layer: spec.Parallel, x: str, shape: Shape, at: str, graph: Graph) -> str:
     branches = [_sequence(branch.layers, x, shape, f"{at}.{branch.name}", graph)[0] for branch in layer.branches]
     return graph.node("Concat", at, *branches, axis=1)
 
 
-def _residual(layer: spec.Residual, x: str, shape: Shape, at: str, graph: _Graph) -> str:
+def _residual(layer: spec.Residual, x: str, shape: Shape, at: str, graph: Graph) -> str:
     body, _ = _sequence(layer.body, x, shape, f"{at}.body", graph)
     shortcut, _ = _sequence(layer.shortcut, x, shape, f"{at}.shortcut", graph)
     if layer.scale != 1:
@@ -282,76 +244,10 @@ def _residual(layer: spec.Residual, x: str, shape: Shape, at: str, graph: _Graph
     return _rectified(graph.node("Add", at, shortcut, body), layer.relu, at, graph)
 
 
-def _pool(layer: spec.Pool, x: str, shape: Shape, at: str, graph: _Graph) -> str:
-    if uses_plain_windows(layer, *shape[1:]):
-        return _plain_pool(layer, x, shape, at, graph)
-    assert layer.output is not None
-    if layer.output == 1:
-        return graph.node("GlobalMaxPool" if layer.kind == "max" else "GlobalAveragePool", at, x)
-    if not shape[1] % layer.output and not shape[2] % layer.output:
-        kernel = [side // layer.output for side in shape[1:]]
-        operator = "MaxPool" if layer.kind == "max" else "AveragePool"
-        return graph.node(operator, at, x, kernel_shape=kernel, strides=kernel)
-    adaptive = _adaptive_max if layer.kind == "max" else _adaptive_average
-    return adaptive(layer.output, x, shape, at, graph)
-
-
-def _plain_pool(layer: spec.Pool, x: str, shape: Shape, at: str, graph: _Graph) -> str:
-    assert layer.kernel is not None
-    sides, before, strides = shape[1:], layer.padding, pair(layer.stride)
-    # A window larger than the map sees all of it; engines refuse to be told so by a larger kernel.
-    kernel = [min(layer.kernel, side + 2 * before) for side in sides]
-    # Rounding up is written as what the last window reaches beyond the map: engines differ in what they round.
-    spans = [(pooled_size(layer, side) - 1) * layer.stride + window for side, window in zip(sides, kernel, strict=True)]
-    after = [max(0, span - before - side) for span, side in zip(spans, sides, strict=True)]
-    if layer.kind == "max":
-        return graph.node("MaxPool", at, x, kernel_shape=kernel, strides=strides, pads=[before, before, *after])
-    counted = layer.count_padding and before > 0
-    if counted and max(after) > before:
-        # The zeros of the padding count, what is beyond them does not: the padding becomes a part of the map.
-        x = graph.node("Pad", f"{at}.padded", x, graph.constant(f"{at}.pads", np.array(2 * [0, 0, before, before])))
-        before, after, counted = 0, [max(0, end - before) for end in after], False
-    pads = [before, before, *after]
-    return graph.node(
-        "AveragePool", at, x, kernel_shape=kernel, strides=strides, pads=pads, count_include_pad=int(counted)
-    )
-
-
-def _adaptive_windows(size: int, output: int) -> list[tuple[int, int]]:
-    """First place and the one after the last of every window along one side, as torch divides it."""
-    return [(i * size // output, math.ceil((i + 1) * size / output)) for i in range(output)]
-
-
-def _adaptive_average(output: int, x: str, shape: Shape, at: str, graph: _Graph) -> str:
-    """A · x · B: a row of A averages rows of the map, a column of B its columns."""
-    rows, columns = (_averages(size, output) for size in shape[1:])
-    x = graph.node("MatMul", f"{at}.rows", graph.constant(f"{at}.row_windows", rows), x)
-    return graph.node("MatMul", at, x, graph.constant(f"{at}.column_windows", columns.T))
-
-
-def _averages(size: int, output: int) -> Array:
-    matrix = np.zeros((output, size))
-    for row, (start, end) in enumerate(_adaptive_windows(size, output)):
-        matrix[row, start:end] = 1 / (end - start)
-    return matrix
-
-
-def _adaptive_max(output: int, x: str, shape: Shape, at: str, graph: _Graph) -> str:
-    for axis, side, path in ((2, shape[1], f"{at}.rows"), (3, shape[2], at)):
-        along = graph.constant(f"{path}.axis", np.array([axis]))
-        parts = []
-        for number, window in enumerate(_adaptive_windows(side, output)):
-            start, end = (graph.constant(f"{path}.{number}.{n}", np.array([place])) for n, place in enumerate(window))
-            part = graph.node("Slice", f"{path}.{number}", x, start, end, along)
-            parts.append(graph.node("ReduceMax", f"{path}.{number}.max", part, along))
-        x = graph.node("Concat", path, *parts, axis=axis)
-    return x
-
-
-_WRITE: dict[type, Callable[[Any, str, Shape, str, _Graph], str]] = {
+_WRITE: dict[type, Callable[[Any, str, Shape, str, Graph], str]] = {
     spec.Conv: _conv,
     spec.SeparableConv: _separable_conv,
-    spec.Pool: _pool,
+    spec.Pool: write_pool,
     spec.LRN: _lrn,
     spec.ReLU: _relu,
     spec.Dropout: _dropout,

@@ -19,7 +19,9 @@ import numpy as np
 from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
 from googlenet.card import TOLERANCE
 from googlenet.images.decode import Pixels
-from googlenet.inference.engine import Floats, read_graph, runtime
+from googlenet.inference.engine import Floats
+from googlenet.inference.graphs import read_graph
+from googlenet.inference.runtime import runtime
 
 SUBSET = 300  # images whose activations say which range each layer needs
 Score = Callable[[Callable[[Pixels], Floats]], float]  # how right what answers (N, S, S, C) with (N, K) is

@@ -7,29 +7,26 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 from weakref import WeakValueDictionary
 
 import numpy as np
-from PIL import Image
 
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
-from googlenet.images.resize import crop_box, inside, load_image
+from googlenet.images.resize import load_image
+from googlenet.inference.batches import BATCH, all_read, answer_many
 from googlenet.inference.engine import Engine, Floats, best_precision
-from googlenet.parallel import cores, map_ordered, result_or_error
-from googlenet.preprocessing import Preprocessing
+from googlenet.inference.heatmaps import lay_over
+from googlenet.inference.sources import comparable, picklable
 from googlenet.text import escape_surrogates, nearest, printable
 
-Answer = TypeVar("Answer")
-
-BATCH = 8  # images that a thread decodes and then gives to the engine, many enough to keep a core busy
+__all__ = ["BATCH", "Classifier", "Origin", "Prediction", "load"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Prediction:
         if not isinstance(other, Prediction):
             return NotImplemented
         mine, others = (
-            (each.class_names, each.thresholds, each.probabilities.tobytes(), _content(each.source))
+            (each.class_names, each.thresholds, each.probabilities.tobytes(), comparable(each.source))
             for each in (self, other)
         )
         return mine == others
@@ -80,7 +77,7 @@ class Prediction:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Prediction, (_kept(self.source), self.class_names, self.probabilities, self.thresholds, self.origin)
+        return Prediction, (picklable(self.source), self.class_names, self.probabilities, self.thresholds, self.origin)
 
     @property
     def index(self) -> int:
@@ -212,7 +209,7 @@ class Classifier:
             [prediction.label for prediction in classifier.predict(["daisy.jpg", "rose.jpg"])]
         """
         if isinstance(source, (list, tuple)):
-            return list(_all_read(self.predict_many(source)))
+            return list(all_read(self.predict_many(source)))
         return self._prediction(source, self.engine.probabilities(self.preprocess(source)[None])[0])
 
     def probabilities(self, sources: Iterable[ImageSource]) -> Floats:
@@ -224,7 +221,7 @@ class Classifier:
 
             classifier.probabilities(["daisy.jpg", "rose.jpg"]).argmax(axis=1)
         """
-        rows: list[Floats] = list(_all_read(row for _, row in self._many(self.engine.probabilities, sources, BATCH)))
+        rows: list[Floats] = list(all_read(row for _, row in self._many(self.engine.probabilities, sources, BATCH)))
         return np.stack(rows) if rows else np.empty((0, len(self.class_names)), np.float32)
 
     def embed(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Floats:
@@ -241,7 +238,7 @@ class Classifier:
             self._require_embeddings()
             embedding: Floats = self.engine.embeddings(self.preprocess(source)[None])[0]
             return embedding
-        rows: list[Floats] = list(_all_read(self.embed_many(source)))
+        rows: list[Floats] = list(all_read(self.embed_many(source)))
         nothing = np.zeros((1, *self.engine.image), np.uint8)
         return np.stack(rows) if rows else self.engine.embeddings(nothing)[:0]
 
@@ -286,26 +283,7 @@ class Classifier:
         if isinstance(sources, (str, bytes, os.PathLike)) or not isinstance(sources, Iterable):
             raise GoogLeNetError(f"many images are a list of them, got {type(sources).__name__}: for one, call predict")
         batch_size = _whole(batch_size, "batch_size is a whole number of images")
-        return self._answers(infer, iter(sources), batch_size)
-
-    def _answers(
-        self, infer: Callable[[Pixels, int], Floats], remaining: Iterator[ImageSource], batch_size: int
-    ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
-        first = list(islice(remaining, batch_size + 1))
-        threads = self.threads or cores()
-        streams = threads if len(first) > batch_size else 1  # a few images: all cores work on each
-
-        def work(batch: list[ImageSource]) -> list[tuple[ImageSource, Floats | ImageError]]:
-            seen = [result_or_error(self.preprocess, source) for source in batch]
-            readable = [pixels for pixels in seen if not isinstance(pixels, ImageError)]
-            answers = iter(infer(np.stack(readable), streams) if readable else ())
-            return [
-                (source, pixels if isinstance(pixels, ImageError) else next(answers))
-                for source, pixels in zip(batch, seen, strict=True)
-            ]
-
-        for results in map_ordered(work, chain(first, remaining), batch_size, threads):
-            yield from results
+        return answer_many(self.preprocess, infer, sources, batch_size, self.threads)
 
     def preprocess(self, source: ImageSource) -> Pixels:
         """Decode, resize and crop one image: (size, size, C) uint8, what the network sees."""
@@ -328,41 +306,13 @@ class Classifier:
         evidence = np.maximum(self.engine.maps(self.preprocess(source)[None])[0, self.class_names.index(name)], 0)
         evidence = evidence / max(float(evidence.max()), 1e-12)
         height, width = decode(source, self.card.preprocessing.channels).shape[:2]
-        return _laid_over(evidence, width, height, self.card.preprocessing)
+        return lay_over(evidence, width, height, self.card.preprocessing)
 
 
 def _whole(value: object, what: str) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise GoogLeNetError(f"{what}, 1 or more, got {value!r}")
     return int(value)
-
-
-def _all_read(answers: Iterable[Answer | ImageError]) -> Iterator[Answer]:
-    """Pass answers on, and raise the first :class:`ImageError` among them."""
-    for answer in answers:
-        if isinstance(answer, ImageError):
-            raise answer
-        yield answer
-
-
-def _content(source: ImageSource | None) -> object:
-    """Give what two sources are compared by; nothing where it is an open file."""
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    if isinstance(source, np.ndarray):
-        return source.shape, source.tobytes()
-    return source if isinstance(source, (bytes, Image.Image)) else None
-
-
-def _kept(source: ImageSource | None) -> ImageSource | None:
-    """Give what of a source can go to another process: no open file, nor an image that still is to be read from one."""
-    if isinstance(source, Image.Image):
-        try:
-            source.load()
-        except (OSError, ValueError):
-            return None
-        return source
-    return source if isinstance(source, (str, os.PathLike, bytes, np.ndarray)) else None
 
 
 # Where what was pickled, or outlived its classifier, finds one again.
@@ -385,24 +335,6 @@ def _load_again(origin: Origin) -> Classifier:
 
 
 _loaded_again = lru_cache(maxsize=1)(_load_again)  # kept, as the heat maps of many predictions may be asked for
-
-
-def _laid_over(evidence: Floats, width: int, height: int, preprocessing: Preprocessing) -> Floats:
-    """Enlarge a map (h, w) of what the network saw onto the image (H, W); 0 where it saw nothing."""
-    whole = crop_box(width, height, preprocessing)
-    seen = inside(whole, width, height)
-    across = evidence.shape[1] / (whole[2] - whole[0])
-    down = evidence.shape[0] / (whole[3] - whole[1])
-    on_map = (
-        (seen[0] - whole[0]) * across, (seen[1] - whole[1]) * down,
-        (seen[2] - whole[0]) * across, (seen[3] - whole[1]) * down,
-    )  # fmt: skip
-    left, top, right, bottom = (round(edge) for edge in seen)
-    size = (max(right - left, 1), max(bottom - top, 1))
-    enlarged = Image.fromarray(evidence.astype(np.float32)).resize(size, Image.Resampling.BILINEAR, box=on_map)
-    heat = np.zeros((height, width), np.float32)
-    heat[top : top + size[1], left : left + size[0]] = np.asarray(enlarged)
-    return heat
 
 
 def load(path: str | Path, precision: str | None = None) -> Classifier:

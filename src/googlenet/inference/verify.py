@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from googlenet import bundle as bundles
-from googlenet.bundle import GOLDEN, Bundle
-from googlenet.checks.arrays import read_npz
+from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
+from googlenet.checks.arrays import read_npz, read_safetensors
+from googlenet.checks.onnx_graph import read_constants
 from googlenet.data.image_set import ImageSet
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.engine import Engine, Floats, precisions_for
 from googlenet.preprocessing import Preprocessing
-from googlenet.text import printable
+from googlenet.text import first_few, printable
 
 GOLDEN_IMAGES = 4
 TOLERANCE = 1e-4  # of a probability, between PyTorch where it was trained and OpenVINO here
@@ -38,10 +39,19 @@ class Verification:
 
 
 def verify(path: str | Path) -> Verification:
-    """Check every hash of a bundle and replay its golden images, in every precision that it has on this processor.
+    """Check a bundle: file hashes, weights, and its golden images replayed in every precision of this processor.
 
-    Raises :class:`BundleError` when a file is missing or altered, or an output in fp32 differs by more than 1e-4, or
-    those in fewer bits by more than 0.25 on average.
+    Args:
+        path: a run of ``train``, or a bundle.
+
+    Raises:
+        BundleError: a file is missing or altered; ``weights.safetensors`` holds other weights than ``model.onnx``; a
+            probability differs from the stored one by more than 1e-4 in fp32, or by more than 0.25 on average in
+            bf16 or int8.
+
+    ::
+
+        googlenet.verify("runs/flowers").largest_difference
     """
     start = time.perf_counter()
     bundle = bundles.read(path)
@@ -49,7 +59,8 @@ def verify(path: str | Path) -> Verification:
     files = sorted(bundle.card.files)
     for name in files:  # one after another: all at once would be as much memory
         bundle.read(name)
-    _ = bundle.network  # is one that can be built
+    _ = bundle.network  # raises where it cannot be built
+    _check_weights(bundle)
     difference = float(np.abs(Engine(bundle).probabilities(images) - expected).max())
     if not difference <= TOLERANCE:
         raise BundleError(
@@ -63,13 +74,31 @@ def verify(path: str | Path) -> Verification:
     return Verification(bundle.path, tuple(files), len(images), difference, seconds, ("fp32", *others))
 
 
+def _check_weights(bundle: Bundle) -> None:
+    """Compare the weights for fine-tuning with those of the graph: they are stored twice, and must be of one training.
+
+    A convolution that a batch normalisation was folded into differs, and is left out; the last layer has none.
+    """
+    if WEIGHTS not in bundle.card.files:
+        return
+    tensors, constants = read_safetensors(bundle.read(WEIGHTS)), read_constants(bundle.read(MODEL))
+    folded = {name.removesuffix(".bn.weight") for name in tensors if name.endswith(".bn.weight")}
+    shared = [name for name in tensors if name in constants and name.rpartition(".conv.")[0] not in folded]
+    wrong = [name for name in shared if not np.array_equal(tensors[name].astype(np.float32), constants[name])]
+    if wrong:
+        raise BundleError(
+            f"{printable(str(bundle.path / WEIGHTS))} holds other weights than {MODEL} ({first_few(wrong)} differ): "
+            "they are of two trainings, copy the whole bundle again"
+        )
+
+
 def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floats) -> None:
     """Replay in fewer bits: one answer may turn, but not all of them be others."""
     off = np.abs(Engine(bundle, precision).probabilities(images) - expected).max(axis=1)
     if not off.mean() <= COARSE:
         raise BundleError(
             f"{printable(str(bundle.path))}: golden probabilities in {precision} differ by {off.mean():.2g}, allowed "
-            f"is {COARSE:g}: use --precision fp32, or make the 8-bit graph anew with `googlenet export --int8`"
+            f"is {COARSE:g}: use --precision fp32, or make the 8-bit graph anew with `googlenet quantize`"
         )
 
 

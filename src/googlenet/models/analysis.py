@@ -9,48 +9,19 @@ a value is 4 bytes.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from googlenet.errors import InputSizeError, NetworkError
-from googlenet.models.spec import (
-    LRN,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Layer,
-    Linear,
-    Network,
-    Parallel,
-    Pool,
-    ReLU,
-    Residual,
-    SeparableConv,
-    Size,
-    Stage,
-    require_network,
-    whole_number,
-)
+from googlenet.models.layers.base import Cost, Layer, Shape, pair, whole_number
+from googlenet.models.layers.containers import LAYER_TYPES, Parallel, Residual, Stage, cost_of
+from googlenet.models.layers.weighted import Conv, SeparableConv
+from googlenet.models.layers.weightless import Pool, uses_plain_windows
+from googlenet.models.spec import Network, require_network
 
-Shape = tuple[int, int, int]  # channels, height, width
-
-LARGEST_MINIMUM = 512  # no network here needs larger images than this to work at all
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What comes out of some layers, and what they take."""
-
-    shape: Shape
-    weights: int = 0
-    parameters: int = 0
-    macs: int = 0
-    depth: int = 0
-    depth_with_pooling: int = 0
-    activations: int = 0
+LARGEST_MINIMUM = 512  # pixels a side; no network of the zoo needs larger images to work at all
 
 
 @dataclass(frozen=True)
@@ -157,62 +128,6 @@ def too_small(network: Network, height: int, width: int) -> str:
     return f"{network.name} got {height}×{width} pixels; it takes {least}×{least} or more: enlarge the images"
 
 
-def cost_of(layers: Sequence[Layer], shape: Shape, network: Network) -> Cost:
-    """Add up the layers, fed with ``shape``; ``network`` says the normalisation and the number of classes."""
-    total = Cost(shape)
-    for layer in layers:
-        one = _COST[type(layer)](layer, total.shape, network)
-        total = Cost(
-            one.shape,
-            total.weights + one.weights,
-            total.parameters + one.parameters,
-            total.macs + one.macs,
-            total.depth + one.depth,
-            total.depth_with_pooling + one.depth_with_pooling,
-            total.activations + one.activations,
-        )
-    return total
-
-
-def padding_of(layer: Conv | SeparableConv) -> tuple[int, int]:
-    """Padding (height, width) of a convolution: half the kernel unless the layer says otherwise."""
-    if layer.padding is not None:
-        return pair(layer.padding)
-    height, width = pair(layer.kernel)
-    return height // 2, width // 2
-
-
-def outputs_of(layer: Conv | Linear, network: Network) -> int:
-    """Channels or units that come out: the number of classes unless the layer says otherwise."""
-    return network.num_classes if layer.out is None else layer.out
-
-
-def pair(size: Size) -> tuple[int, int]:
-    """(height, width) of a size written either way."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def pooled_size(layer: Pool, size: int) -> int:
-    """Count the windows of a pool without fixed output along one side. Below 1: the side is too small."""
-    if layer.kernel is None:
-        raise NetworkError(f"{layer} has no windows: its output is fixed")
-    span = (size + 2 * layer.padding - layer.kernel) / layer.stride
-    windows = (math.ceil(span) if layer.ceil else math.floor(span)) + 1
-    # A window that would start beyond the image and its left padding is dropped, as torch and Caffe do.
-    if layer.ceil and (windows - 1) * layer.stride >= size + layer.padding:
-        windows -= 1
-    return windows
-
-
-def uses_plain_windows(layer: Pool, height: int, width: int) -> bool:
-    """Whether a pool's own windows give its fixed output at this size (else they are adaptive)."""
-    if layer.output is None:
-        return True
-    if layer.kernel is None:
-        return False
-    return pooled_size(layer, height) == pooled_size(layer, width) == layer.output
-
-
 def _analyse(network: Network, size: int) -> Analysis:
     shape = (network.in_channels, size, size)
     rows, after = [], {}
@@ -235,31 +150,14 @@ def _row(stage: Stage, shape: Shape, network: Network) -> Row:
     return Row(stage.name, f"{modules}× {kind}" if modules > 1 else kind, kernel, stride, _widths(stage), cost)
 
 
-_KINDS: dict[type, str] = {
-    Parallel: "inception",
-    Residual: "residual",
-    Linear: "linear",
-    SeparableConv: "separable convolution",
-    Conv: "convolution",
-    Pool: "pool",
-    LRN: "normalisation",
-    ReLU: "ReLU",
-    Dropout: "dropout",
-}
-
-
 def _lead(layers: Sequence[Layer]) -> Layer | None:
-    """Pick the layer that names a row: the weightiest noun, and of those the last."""
-    order = list(_KINDS)
+    """Pick the layer that names a row: the one whose type comes first in the table, and of those the last."""
+    order = list(LAYER_TYPES)
     return min(reversed(layers), key=lambda layer: order.index(type(layer)), default=None)
 
 
 def _kind(layer: Layer | None) -> str:
-    if isinstance(layer, Pool):
-        return f"{layer.kind} pool"
-    if isinstance(layer, Dropout):
-        return f"dropout ({layer.p:.0%})"
-    return _KINDS[type(layer)] if layer else "nothing"
+    return LAYER_TYPES[type(layer)].kind.format(layer=layer) if layer else "nothing"
 
 
 def _widths(stage: Stage) -> dict[str, tuple[int, ...]]:
@@ -284,107 +182,3 @@ def _conv_widths(layers: Sequence[Layer]) -> tuple[int, ...]:
         elif isinstance(layer, Parallel):
             widths.append(sum(sum(_conv_widths(branch.layers)[-1:]) for branch in layer.branches))
     return tuple(widths)
-
-
-# One function a noun: layer, input shape, network → cost.
-
-
-def _conv(layer: Conv, shape: Shape, network: Network) -> Cost:
-    channels, height, width = shape
-    width_out = outputs_of(layer, network)
-    if channels % layer.groups or width_out % layer.groups:
-        raise NetworkError(f"{network.name}: {channels} channels in, {layer} cannot be divided into its groups")
-    out = _conv_shape(layer, width_out, height, width, network)
-    weights = width_out * (channels // layer.groups) * math.prod(pair(layer.kernel))
-    return _weighted(out, weights, network.norm if layer.norm else None)
-
-
-def _separable_conv(layer: SeparableConv, shape: Shape, network: Network) -> Cost:
-    channels, height, width = shape
-    middle = channels * layer.multiplier
-    out = _conv_shape(layer, layer.out, height, width, network)
-    weights = middle * math.prod(pair(layer.kernel)) + middle * layer.out
-    cost = _weighted(out, weights, network.norm)
-    return replace(cost, activations=cost.activations + middle * out[1] * out[2])  # two convolutions put out
-
-
-def _conv_shape(layer: Conv | SeparableConv, out: int, height: int, width: int, network: Network) -> Shape:
-    rows, columns = (
-        (side + 2 * padding - kernel) // layer.stride + 1
-        for side, padding, kernel in zip((height, width), padding_of(layer), pair(layer.kernel), strict=True)
-    )
-    return _checked((out, rows, columns), network)
-
-
-def _weighted(shape: Shape, weights: int, norm: BatchNorm | None) -> Cost:
-    extra = (1 if norm is None else 2 + norm.bias) * shape[0]  # a bias; or a scale, a shift and perhaps a bias
-    return Cost(shape, weights, weights + extra, weights * shape[1] * shape[2], 1, 1, math.prod(shape))
-
-
-def _linear(layer: Linear, shape: Shape, network: Network) -> Cost:
-    out = outputs_of(layer, network)
-    weights = math.prod(shape) * out
-    return Cost((out, 1, 1), weights, weights + out, weights, 1, 1, out)
-
-
-def _pool(layer: Pool, shape: Shape, network: Network) -> Cost:
-    channels, height, width = shape
-    if layer.output is not None:
-        return Cost((channels, layer.output, layer.output), depth_with_pooling=1)
-    out = (channels, pooled_size(layer, height), pooled_size(layer, width))
-    return Cost(_checked(out, network), depth_with_pooling=1)
-
-
-def _free(_: LRN | ReLU | Dropout, shape: Shape, __: Network) -> Cost:
-    return Cost(shape)
-
-
-def _parallel(layer: Parallel, shape: Shape, network: Network) -> Cost:
-    costs = [cost_of(branch.layers, shape, network) for branch in layer.branches]
-    sizes = {cost.shape[1:] for cost in costs}
-    if len(sizes) != 1:
-        raise NetworkError(f"{network.name}: branches to be joined differ in size: {_sizes(costs)}")
-    joined = (sum(cost.shape[0] for cost in costs), *sizes.pop())
-    return _together(costs, joined)
-
-
-def _residual(layer: Residual, shape: Shape, network: Network) -> Cost:
-    costs = [cost_of(layers, shape, network) for layers in (layer.body, layer.shortcut)]
-    if costs[0].shape != costs[1].shape:
-        raise NetworkError(f"{network.name}: body and shortcut to be added differ in shape: {_sizes(costs)}")
-    return _together(costs, costs[0].shape)
-
-
-def _together(costs: list[Cost], shape: Shape) -> Cost:
-    return Cost(
-        shape,
-        sum(cost.weights for cost in costs),
-        sum(cost.parameters for cost in costs),
-        sum(cost.macs for cost in costs),
-        max(cost.depth for cost in costs),
-        max(cost.depth_with_pooling for cost in costs),
-        sum(cost.activations for cost in costs),
-    )
-
-
-def _sizes(costs: list[Cost]) -> str:
-    return ", ".join("×".join(map(str, cost.shape)) for cost in costs)
-
-
-def _checked(shape: Shape, network: Network) -> Shape:
-    if min(shape) < 1:
-        raise InputSizeError(f"{network.name}: a layer is left with nothing, {shape}")
-    return shape
-
-
-_COST: dict[type, Callable[[Any, Shape, Network], Cost]] = {
-    Conv: _conv,
-    SeparableConv: _separable_conv,
-    Linear: _linear,
-    Pool: _pool,
-    LRN: _free,
-    ReLU: _free,
-    Dropout: _free,
-    Parallel: _parallel,
-    Residual: _residual,
-}

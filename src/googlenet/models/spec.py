@@ -1,8 +1,8 @@
-"""The nouns a network is written in. A network is data: nothing here computes anything.
+"""What a network is written in. A network is data: frozen dataclasses that say what it is, and run nothing.
 
-A :class:`Network` is a sequence of named :class:`Stage` s, each a sequence of layers. ``analysis`` reads
-the same data to print Table 1; ``build`` turns it into a ``torch.nn.Module``. Input channels are
-never typed: they follow from what comes before.
+A :class:`Network` is a sequence of named :class:`Stage` s, each a sequence of layers. ``analysis`` computes Table 1
+from it, ``build`` a ``torch.nn.Module``, ``exporting.graph`` an ONNX graph. Input channels are never typed: they
+follow from the layer before.
 
 >>> from dataclasses import replace
 >>> tiny = Network(
@@ -21,179 +21,40 @@ never typed: they follow from what comes before.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import operator
-import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from googlenet.errors import NetworkError
+from googlenet.models.layers.base import Layer, check_sequence, check_unique, check_whole
+from googlenet.models.layers.containers import LAYER_TYPES, Parallel, Residual, Stage
+from googlenet.models.layers.weighted import Conv, Linear, SeparableConv
+from googlenet.models.layers.weightless import LRN, Dropout, Pool, ReLU
+from googlenet.models.serialization import Reader, to_json
 from googlenet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, LUMA, OTHER_MEAN, OTHER_STD, Preprocessing, ResizeMode
-from googlenet.text import nearest, printable
+from googlenet.text import nearest
 
-Size = int | tuple[int, int]  # one number for a square, or (height, width)
-
-# What is read back may come from anywhere. No network has more; what has fewer can be built.
-MAX_PARTS = 20_000
-MAX_NUMBER = 4096  # of kernels, strides, padding, sizes
-MAX_WIDTHS = {"out": 2**20, "num_classes": 2**20, "groups": 2**20, "in_channels": 2**20, "multiplier": 2**10}
-MAX_TEXT = 2**16
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution, the network's normalisation (if it has one) and a ReLU.
-
-    ``out=None`` means the network's number of classes. ``padding=None`` pads by ``kernel // 2`` on every
-    side, which keeps the size at stride 1. ``norm=False`` gives this one a bias instead of the normalisation.
-    """
-
-    out: int | None
-    kernel: Size = 1
-    stride: int = 1
-    padding: Size | None = None
-    groups: int = 1
-    norm: bool = True
-    relu: bool = True
-
-    def __post_init__(self) -> None:
-        _check_whole(self, "out", "kernel", "stride", "groups")
-        _check_whole(self, "padding", least=0)
-
-
-@dataclass(frozen=True)
-class SeparableConv:
-    """A convolution of each channel on its own (``multiplier`` outputs a channel), then a 1×1 over all.
-
-    The normalisation and the ReLU follow the 1×1 only (Chollet, *Xception*, 2016, section 3).
-    """
-
-    out: int
-    kernel: Size = 3
-    stride: int = 1
-    padding: Size | None = None
-    multiplier: int = 1
-    relu: bool = True
-
-    def __post_init__(self) -> None:
-        _check_whole(self, "out", "kernel", "stride", "multiplier")
-        _check_whole(self, "padding", least=0)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Max or average pooling.
-
-    ``ceil`` rounds the output size up, as Caffe does. ``count_padding`` lets the zeros of the padding count
-    in averages. ``output`` fixes the output to ``output × output`` whatever comes in: with a ``kernel`` the
-    plain windows are used where they give that size, adaptive windows elsewhere; without one the windows
-    are always adaptive.
-    """
-
-    kind: Literal["max", "avg"]
-    kernel: int | None = None
-    stride: int = 1
-    padding: int = 0
-    ceil: bool = True
-    count_padding: bool = False
-    output: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("max", "avg") or (self.kernel is None and self.output is None):
-            raise NetworkError(f"a pool is 'max' or 'avg' and has a kernel or an output, got {self}")
-        _check_whole(self, "kernel", "stride", "output")
-        _check_whole(self, "padding", least=0)
-
-
-@dataclass(frozen=True)
-class LRN:
-    """Local response normalisation across channels: x / (k + alpha/size · Σ x²) ** beta.
-
-    Krizhevsky et al., *ImageNet classification with deep convolutional networks*, 2012, section 3.3,
-    with the constants of Caffe's GoogLeNet.
-    """
-
-    size: int = 5
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_whole(self, "size")
-
-
-@dataclass(frozen=True)
-class ReLU:
-    """A ReLU on its own, where one stands before a convolution instead of after it."""
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """Zeroes each value with probability ``p`` in training; nothing at inference."""
-
-    p: float
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.p, (int, float)) or not 0 <= self.p < 1:
-            raise NetworkError(f"dropout is a probability from 0 up to, not including, 1; got {self.p!r}")
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A fully connected layer over the flattened map. ``out=None`` means the network's number of classes."""
-
-    out: int | None = None
-    relu: bool = False
-
-    def __post_init__(self) -> None:
-        _check_whole(self, "out")
-
-
-@dataclass(frozen=True)
-class Parallel:
-    """Branches that see the same input; their outputs are joined on the channel axis.
-
-    A branch without layers passes its input on.
-    """
-
-    branches: Sequence[Stage]
-
-    def __post_init__(self) -> None:
-        _check_sequence(self, "branches", Stage)
-        _check_unique("branch", [branch.name for branch in self.branches])
-
-
-@dataclass(frozen=True)
-class Residual:
-    """shortcut(x) + scale · body(x), then a ReLU. An empty shortcut passes x on."""
-
-    body: Sequence[Layer]
-    shortcut: Sequence[Layer] = ()
-    scale: float = 1.0
-    relu: bool = True
-
-    def __post_init__(self) -> None:
-        _check_sequence(self, "body", Layer)
-        _check_sequence(self, "shortcut", Layer)
-
-
-Layer = Conv | SeparableConv | Pool | LRN | ReLU | Dropout | Linear | Parallel | Residual
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A named step: a row of Table 1, or a branch of a module."""
-
-    name: str
-    layers: Sequence[Layer]
-
-    def __post_init__(self) -> None:
-        _check_sequence(self, "layers", Layer)
-        if not isinstance(self.name, str) or not self.name or "." in self.name:
-            raise NetworkError(f"a stage's name must be non-empty and without dots, got {self.name!r}")
+__all__ = [
+    "GLOBAL_AVERAGE",
+    "LRN",
+    "AuxTap",
+    "BatchNorm",
+    "Conv",
+    "Dropout",
+    "Layer",
+    "Linear",
+    "Network",
+    "Parallel",
+    "Pool",
+    "ReLU",
+    "Residual",
+    "SeparableConv",
+    "Stage",
+    "classifier",
+    "from_json",
+    "require_network",
+    "to_json",
+]
 
 
 @dataclass(frozen=True)
@@ -206,7 +67,7 @@ class AuxTap:
     weight: float = 0.3
 
     def __post_init__(self) -> None:
-        _check_sequence(self, "layers", Layer)
+        check_sequence(self, "layers", Layer)
 
 
 @dataclass(frozen=True)
@@ -245,14 +106,14 @@ class Network:
 
     def __post_init__(self) -> None:
         for name, kind in (("stages", Stage), ("aux", AuxTap), ("differences", str)):
-            _check_sequence(self, name, kind)
-        _check_sequence(self, "mean", (int, float))
-        _check_sequence(self, "std", (int, float))
+            check_sequence(self, name, kind)
+        check_sequence(self, "mean", (int, float))
+        check_sequence(self, "std", (int, float))
         if not isinstance(self.name, str) or not isinstance(self.init, str):
             raise NetworkError(f"Network: name and init are texts, got {self.name!r:.80} and {self.init!r:.80}")
-        _check_whole(self, "input_size", "in_channels", "num_classes")
+        check_whole(self, "input_size", "in_channels", "num_classes")
         stages = [stage.name for stage in self.stages]
-        _check_unique("stage", [*stages, *(tap.name for tap in self.aux)])
+        check_unique("stage", [*stages, *(tap.name for tap in self.aux)])
         for tap in self.aux:
             if tap.after not in stages:
                 raise NetworkError(f"head {tap.name!r} sits on stage {tap.after!r}: {nearest(str(tap.after), stages)}")
@@ -276,12 +137,15 @@ class Network:
         """The stages up to and including the one named. Raises :class:`NetworkError` where there is none."""
         return tuple(self.stages[: self._index(stage) + 1])
 
-    def rewrite(self, preprocessing: Callable[[Layer], Layer | None]) -> Network:
-        """Apply ``preprocessing`` to every layer, inside modules and heads too. ``None`` leaves the layer out."""
+    def rewrite(self, change: Callable[[Layer], Layer | None]) -> Network:
+        """Return the network with ``change`` applied to every layer, inside modules and heads too.
+
+        A layer for which ``change`` returns ``None`` is left out.
+        """
         return replace(
             self,
-            stages=[replace(stage, layers=_rewrite(stage.layers, preprocessing)) for stage in self.stages],
-            aux=[replace(tap, layers=_rewrite(tap.layers, preprocessing)) for tap in self.aux],
+            stages=[replace(stage, layers=_rewrite(stage.layers, change)) for stage in self.stages],
+            aux=[replace(tap, layers=_rewrite(tap.layers, change)) for tap in self.aux],
         )
 
     def with_dropout(self, p: float) -> Network:
@@ -339,15 +203,15 @@ class Network:
         return names.index(stage)
 
 
-def _rewrite(layers: Sequence[Layer], preprocessing: Callable[[Layer], Layer | None]) -> tuple[Layer, ...]:
+def _rewrite(layers: Sequence[Layer], change: Callable[[Layer], Layer | None]) -> tuple[Layer, ...]:
     result = []
     for layer in layers:
         if isinstance(layer, Parallel):
-            layer = Parallel([replace(b, layers=_rewrite(b.layers, preprocessing)) for b in layer.branches])
+            layer = Parallel([replace(b, layers=_rewrite(b.layers, change)) for b in layer.branches])
         elif isinstance(layer, Residual):
-            body, shortcut = _rewrite(layer.body, preprocessing), _rewrite(layer.shortcut, preprocessing)
+            body, shortcut = _rewrite(layer.body, change), _rewrite(layer.shortcut, change)
             layer = replace(layer, body=body, shortcut=shortcut)
-        new = preprocessing(layer)
+        new = change(layer)
         if new is not None:
             result.append(new)
     return tuple(result)
@@ -361,53 +225,6 @@ def _for_channels(of_rgb: tuple[float, ...], channels: int, unknown: float) -> t
     return (unknown,) * channels
 
 
-def _check_whole(noun: Any, *fields: str, least: int = 1) -> None:
-    """Make plain whole numbers of fields that are some, numpy's for example, or pairs of them."""
-    for name in fields:
-        value, most = getattr(noun, name), MAX_WIDTHS.get(name, MAX_NUMBER)
-        if value is None:
-            continue
-        pair = isinstance(value, (tuple, list))
-        numbers = tuple(map(whole_number, value if pair else (value,)))
-        if not all(number is not None and least <= number <= most for number in numbers):
-            raise NetworkError(
-                f"{type(noun).__name__}: {name} must be a whole number from {least} to {most:,}, got {value!r:.80}"
-            )
-        object.__setattr__(noun, name, numbers if pair else numbers[0])
-
-
-def whole_number(value: Any) -> int | None:
-    """Return any kind of whole number as an ``int``; ``None`` for what is none, as ``True`` and 1.0 are.
-
-    >>> whole_number(3), whole_number(True), whole_number(3.0)
-    (3, None, None)
-    """
-    try:
-        return None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        return None
-
-
-def _check_sequence(noun: Any, name: str, kind: Any) -> None:
-    """Make a tuple of a field that is a sequence of parts of one ``kind``."""
-    value = getattr(noun, name)
-    parts = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
-    wrong = [value] if parts is None else [part for part in parts if not isinstance(part, kind)]
-    if wrong:
-        kinds = get_args(kind) or (kind if isinstance(kind, tuple) else (kind,))
-        allowed = ", ".join(each.__name__ for each in kinds)
-        raise NetworkError(
-            f"{type(noun).__name__}: {name} is a list of parts of these kinds: {allowed}; got {wrong[0]!r:.80}"
-        )
-    object.__setattr__(noun, name, parts)
-
-
-def _check_unique(what: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise NetworkError(f"each {what} needs a name of its own, used twice: {', '.join(twice)}")
-
-
 GLOBAL_AVERAGE = Pool("avg", output=1)
 
 
@@ -418,29 +235,6 @@ def classifier(dropout: float) -> tuple[Stage, ...]:
         Stage("dropout", [Dropout(dropout)]),
         Stage("fc", [Linear()]),
     )
-
-
-# A bundle carries its network as data, so that a changed network can be read back without this project's zoo.
-
-_NOUNS = (
-    Conv, SeparableConv, Pool, LRN, ReLU, Dropout, Linear, Parallel, Residual, Stage, AuxTap, BatchNorm, Network,
-)  # fmt: skip
-_NOUN_BY_NAME = {noun.__name__: noun for noun in _NOUNS}
-
-
-def to_json(value: Any) -> Any:
-    """Turn a network, or any part of one, into what ``json.dumps`` takes. Defaults are left out.
-
-    >>> to_json(Conv(64, 7, stride=2))
-    {'Conv': {'out': 64, 'kernel': 7, 'stride': 2}}
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        defaults = {f.name: f.default for f in dataclasses.fields(value)}
-        return {
-            type(value).__name__: {k: to_json(v) for k, v in given.items() if v != defaults[k]},
-        }
-    return [to_json(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def require_network(value: Any) -> Network:
@@ -459,56 +253,7 @@ def from_json(value: Any) -> Any:
     Traceback (most recent call last):
     googlenet.errors.NetworkError: Conv: kernel cannot be '7'
     """
-    return _Parts().read(value)
+    return Reader(_PARTS).read(value)
 
 
-class _Parts:
-    def __init__(self) -> None:
-        self.count = 0
-
-    def read(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple(map(self.read, value))
-        if not isinstance(value, dict):
-            return value
-        self.count += 1
-        if self.count > MAX_PARTS:
-            raise NetworkError(f"a network of more than {MAX_PARTS:,} parts")
-        (name, fields), *more = value.items() or [("", {})]
-        if more or name not in _NOUN_BY_NAME or not isinstance(fields, dict):
-            what = printable(str(value)[:80])
-            raise NetworkError(f"not a part of a network: {what!r}; allowed: {', '.join(_NOUN_BY_NAME)}")
-        try:
-            return self.part(_NOUN_BY_NAME[name], {key: self.read(item) for key, item in fields.items()})
-        except (TypeError, AttributeError, RecursionError) as error:
-            raise NetworkError(f"not a {name}: {printable(str(error))[:200]}") from error
-
-    def part(self, noun: Any, fields: dict[str, Any]) -> Any:
-        kinds = _kinds(noun)
-        for name, value in fields.items():
-            if name in kinds and not _is_of(kinds[name], value, MAX_WIDTHS.get(name, MAX_NUMBER)):
-                raise NetworkError(f"{noun.__name__}: {name} cannot be {printable(repr(value))[:80]}")
-        return noun(**fields)
-
-
-@cache
-def _kinds(noun: Any) -> dict[str, Any]:
-    return get_type_hints(noun)
-
-
-def _is_of(kind: Any, value: Any, most: int) -> bool:
-    """Whether a value is what a field of a noun is declared to be, and in range."""
-    origin, of = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return any(_is_of(each, value, most) for each in of)
-    if origin is Literal:
-        return value in of
-    if origin is tuple and of[-1] is not ...:
-        return isinstance(value, tuple) and len(value) == len(of) and all(map(_is_of, of, value, [most] * len(of)))
-    if origin is not None:  # a sequence of one kind
-        return isinstance(value, tuple) and all(_is_of(of[0], each, most) for each in value)
-    if kind is float:
-        return type(value) in (int, float) and math.isfinite(value) and abs(value) <= most
-    if kind is int:
-        return type(value) is int and 0 <= value <= most
-    return type(value) is kind and (kind is not str or len(value) <= MAX_TEXT)
+_PARTS = {part.__name__: part for part in (*LAYER_TYPES, Stage, AuxTap, BatchNorm, Network)}

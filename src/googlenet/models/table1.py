@@ -9,7 +9,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from googlenet.models.analysis import Shape, analyse, cost_of
+from googlenet.models.analysis import analyse
+from googlenet.models.layers.base import Shape
+from googlenet.models.layers.containers import cost_of
 from googlenet.models.networks.classics import ALEXNET, VGG16
 from googlenet.models.networks.googlenet import (
     GOOGLENET,

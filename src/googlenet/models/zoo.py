@@ -1,6 +1,8 @@
-"""Every network by its name: a plain dict of data."""
+"""The zoo: every network by its name, as a plain dict of data."""
 
 from __future__ import annotations
+
+from fnmatch import fnmatchcase
 
 from googlenet.errors import NetworkError
 from googlenet.models import analysis
@@ -55,8 +57,21 @@ NETWORKS: dict[str, Network] = {
 }
 
 
+def list_networks(pattern: str = "*") -> list[str]:
+    """Return the names of the zoo's networks that match ``pattern``, sorted. ``*`` and ``?`` are wildcards.
+
+    Raises :class:`NetworkError` where ``pattern`` is no text. A pattern that matches nothing returns an empty list.
+
+    >>> list_networks("vgg1?")
+    ['vgg11', 'vgg16', 'vgg19']
+    """
+    if not isinstance(pattern, str):
+        raise NetworkError(f"a pattern is a text such as 'inception*', got {pattern!r:.80}")
+    return sorted(name for name in NETWORKS if fnmatchcase(name, pattern))
+
+
 def find(name: str) -> Network:
-    """Look a network up by name. Raises :class:`NetworkError` naming the nearest.
+    """Return the network of that name. Raises :class:`NetworkError` naming the nearest where there is none.
 
     >>> find("googlenet").num_classes
     1000
@@ -67,20 +82,20 @@ def find(name: str) -> Network:
 
 
 def resolve(network: str | Network) -> Network:
-    """Return the network of that name, or what is one. Raises :class:`NetworkError` for anything else."""
+    """Return the zoo's network of that name; a ``Network`` as it is. Raises :class:`NetworkError` for anything else."""
     return find(network) if isinstance(network, str) else require_network(network)
 
 
 def analyse(network: str | Network, size: int | None = None) -> Analysis:
-    """Work out every row of a network's table for square images of ``size`` pixels.
+    """Compute the sizes, parameters and multiply-accumulates of every stage of a network, without PyTorch.
 
     Args:
         network: a name of the zoo, or a ``Network`` of your own.
-        size: of the images, in pixels; ``None`` takes the network's own.
+        size: side of the square input images, in pixels; by default the network's own.
 
     Raises:
-        NetworkError: an unknown name, or a network that does not hold together.
-        InputSizeError: ``size`` is smaller than the network can take, or no whole number.
+        NetworkError: there is no network of that name, or its layers do not fit together.
+        InputSizeError: ``size`` is below the network's minimum, or not a whole number.
 
     >>> table = analyse("googlenet")
     >>> table.parameters, table.macs, table.training_parameters, table.depth

@@ -1,16 +1,16 @@
-"""How long a run lasts: so many epochs, or so many minutes. Says where it stands, when it is over, when to validate."""
+"""How long a run lasts, in epochs or in minutes: where it is on the schedule, when it is over, when to validate."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-VALIDATING = 0.05  # the share of the time that validation before the end may take
-MARGIN = 0.01  # the share of the time kept for what cannot be foreseen
-MEMORY = 0.9  # how much of what is known of a step's seconds stays with the next one
+VALIDATION_SHARE = 0.05  # of the time, at most, for validation before the end
+MARGIN_SHARE = 0.01  # of the time, kept for what cannot be foreseen
+SMOOTHING = 0.9  # decay of the moving average of a step's seconds
 
 
 class RunPosition(Protocol):
-    """What a pace has to know of a run: whole epochs, batches of the next one, and seconds since it began."""
+    """What a budget has to know of a run: whole epochs, batches of the next one, and seconds since it was started."""
 
     epoch: int
     batch: int
@@ -18,75 +18,75 @@ class RunPosition(Protocol):
 
 
 class Epochs:
-    """So many epochs, each of them validated."""
+    """A number of epochs, each of which is validated. ``steps`` are those of an epoch."""
 
     def __init__(self, epochs: int, steps: int) -> None:
         self.epochs, self.steps = epochs, steps
 
     def share(self, run: RunPosition) -> float:
-        """Give the place on the schedule, 0 at its beginning and 1 at its end."""
+        """Return how much of the schedule is over, 0 at its start and 1 at its end."""
         return (run.epoch * self.steps + run.batch) / (self.epochs * self.steps)
 
-    def is_up(self, run: RunPosition) -> bool:
-        """Say whether no step is left."""
+    def is_over(self, run: RunPosition) -> bool:
+        """Whether no step is left."""
         return run.epoch >= self.epochs
 
-    def validates(self, run: RunPosition) -> bool:
-        """Say whether to validate now that an epoch has ended."""
+    def should_validate(self, run: RunPosition) -> bool:
+        """Whether to validate after an epoch."""
         return True
 
-    def stepped(self, seconds: float, pixels: int) -> None:
-        """Hear what a training step took, and how many pixels it saw."""
+    def after_step(self, seconds: float, pixels: int) -> None:
+        """Note the seconds of a training step, and how many pixels it had."""
 
-    def validated(self, seconds: float) -> None:
-        """Hear what a validation took, and the checkpoint after it."""
+    def after_validation(self, seconds: float) -> None:
+        """Note the seconds of a validation with its checkpoint."""
 
 
 class Minutes:
-    """So many minutes of wall time, all in: the schedule is the recipe's, run over the time that training has.
+    """Minutes of wall time, everything included: the recipe's schedule is stretched over the time left for training.
 
-    ``foresee`` tells the seconds kept for the end: for the last validation with its checkpoints, and for the bundle.
-    The first is measured as soon as there was one; both are kept longer where the machine has become slower since.
+    ``reserve`` sets the seconds kept for the end: for the last validation with its checkpoints, and for the bundle. The
+    former is updated by every validation. Both reserves are scaled up if training has slowed down since then.
     """
 
     def __init__(self, minutes: float) -> None:
         self.budget = 60 * minutes
         self.validation = self.bundle = 0.0
         self.spent = 0.0  # on validation so far
-        self.per_pixel = 0.0  # seconds of training, of late
-        self.then: float | None = None  # the same at best, since the end was foreseen
+        self.per_pixel = 0.0  # seconds of training, a moving average
+        self.fastest: float | None = None  # the least of it since the reserves were measured
 
-    def foresee(self, validation: float, bundle: float) -> None:
-        """Hear what the end will take, in seconds, before the first step."""
+    def reserve(self, validation: float, bundle: float) -> None:
+        """Keep seconds for the last validation and for writing the bundle, before the first step."""
         self.validation, self.bundle = validation, bundle
 
     def share(self, run: RunPosition) -> float:
-        """Give the place on the schedule that the share of the time used corresponds to."""
+        """Return how much of the schedule is over: the share of the training time that is used."""
         return min(1.0, run.elapsed / max(self._for_training, 1e-9))
 
-    def is_up(self, run: RunPosition) -> bool:
-        """Say whether what is left of the time is needed to end."""
+    def is_over(self, run: RunPosition) -> bool:
+        """Whether the time left is needed for the end."""
         return run.elapsed >= self._for_training
 
-    def validates(self, run: RunPosition) -> bool:
-        """Say whether to validate: at the end, and before it where all validation together stays cheap."""
-        return self.is_up(run) or self.spent + self.validation <= VALIDATING * run.elapsed
+    def should_validate(self, run: RunPosition) -> bool:
+        """Whether to validate: at the end, and before it as long as all validation together stays cheap."""
+        return self.is_over(run) or self.spent + self.validation <= VALIDATION_SHARE * run.elapsed
 
-    def stepped(self, seconds: float, pixels: int) -> None:
-        """Hear what a training step took, and how many pixels it saw."""
+    def after_step(self, seconds: float, pixels: int) -> None:
+        """Note the seconds of a training step, and how many pixels it had."""
         now = seconds / max(pixels, 1)
-        self.per_pixel = MEMORY * self.per_pixel + (1 - MEMORY) * now if self.per_pixel else now
-        self.then = min(self.then or self.per_pixel, self.per_pixel)
+        self.per_pixel = SMOOTHING * self.per_pixel + (1 - SMOOTHING) * now if self.per_pixel else now
+        self.fastest = min(self.fastest or self.per_pixel, self.per_pixel)
 
-    def validated(self, seconds: float) -> None:
-        """Hear what a validation took, and the checkpoint after it."""
+    def after_validation(self, seconds: float) -> None:
+        """Note the seconds of a validation with its checkpoint."""
         self.spent += seconds
-        self.validation, self.then = seconds, self.per_pixel or None
+        self.validation, self.fastest = seconds, self.per_pixel or None
 
     @property
     def _for_training(self) -> float:
-        slower = max(1.0, self.per_pixel / self.then) if self.then else 1.0
-        return (1 - MARGIN) * self.budget - slower * (self.validation + self.bundle)
+        slower = max(1.0, self.per_pixel / self.fastest) if self.fastest else 1.0
+        return (1 - MARGIN_SHARE) * self.budget - slower * (self.validation + self.bundle)
 
 
 Budget = Epochs | Minutes

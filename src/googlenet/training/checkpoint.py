@@ -1,7 +1,7 @@
-"""Where a run stands, on disk: safetensors files, all tensors and numbers, no pickle.
+"""Checkpoints on disk: safetensors files, tensors and JSON, no pickle.
 
-Written to a temporary sibling, synced, renamed: at any moment the file under the name is whole. Its sha256 is
-inside, over everything else, so that a damaged file is known for one; the one before it is there to go on from.
+A file is written to a temporary sibling, synced and renamed, so that at any moment the file under its name is whole. It
+holds the sha256 of everything else in it, so damage is detected and the previous checkpoint is used instead.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from googlenet.training.directory import explain
 
 SHA256 = "sha256"
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError)
-KEPT = 2  # the newest, and the one before it for the case that it is damaged
+KEPT = 2  # the newest, and the previous one in case it is damaged
 
 
 class Checkpoints:
-    """The checkpoints of a run in one folder: ``step-N`` to go on from, ``best-E`` the best weights, of epoch E.
+    """The checkpoints of a run in one folder: ``step-N`` to continue from, ``best-E`` the weights of the best epoch E.
 
-    The last two of each are kept. The best weights are saved before the checkpoint that knows of them, and what is
-    older is deleted after it, so that every checkpoint finds its best weights however the process ended.
+    The last two of each are kept. The best weights are saved before the checkpoint that refers to them, and older ones
+    are deleted after it, so that every checkpoint finds its best weights however the process ended.
 
     ::
 
@@ -48,29 +48,29 @@ class Checkpoints:
         self.folder = folder
 
     def step(self, number: int) -> Path:
-        """Name the checkpoint after so many steps."""
+        """Return the path of the checkpoint after a ``number`` of steps."""
         return self.folder / f"step-{number:06d}.safetensors"
 
     def best(self, epoch: int) -> Path:
-        """Name the weights of an epoch that was the best so far."""
+        """Return the path of the weights of an epoch that was the best so far."""
         return self.folder / f"best-{epoch:04d}.safetensors"
 
     def newest_first(self, kind: str = "step") -> list[Path]:
-        """List what is there of ``step`` or ``best``, the latest first."""
+        """Return the files of ``kind`` ``step`` or ``best``, the newest first."""
         found = self.folder.glob(f"{kind}-*.safetensors")
         return sorted((path for path in found if _number(path) >= 0), key=_number, reverse=True)
 
     def save(self, number: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Save as :func:`save` does, then delete what is no longer needed."""
+        """Write a checkpoint, then delete those that are no longer needed."""
         save(self.step(number), tensors, state)
         for kind in ("step", "best"):
             for path in self.newest_first(kind)[KEPT:]:
                 path.unlink(missing_ok=True)
 
     def go_back(self, to: Path, best: int) -> None:
-        """Put away what lies after the checkpoint ``to`` and its best epoch ``best``: it is to be done again.
+        """Remove what comes after the checkpoint ``to`` and its best epoch ``best``: it will be trained again.
 
-        A checkpoint that was of no use is renamed to ``….damaged``; what a killed process left half written is deleted.
+        A checkpoint that cannot be used is renamed to ``….damaged``; half-written files are deleted.
         """
         for path in self.newest_first():
             if _number(path) > _number(to):
@@ -86,9 +86,9 @@ def _number(path: Path) -> int:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
-    """Write tensors and a JSON-able ``state``, and return their sha256.
+    """Write tensors and a ``state`` for JSON, and return their sha256.
 
-    Raises :class:`DiskFullError`; the file before stays intact.
+    Raises :class:`DiskFullError`; a file of that name stays as it is.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(state, sort_keys=True)
@@ -101,9 +101,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 
 
 def load(path: Path, sha256: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read back what :func:`save` wrote, and hold it against the ``sha256`` that it gave, where one is told.
+    """Read what :func:`save` wrote, and compare it with the ``sha256`` that it returned, if given.
 
-    Raises :class:`CheckpointError` on a damaged or foreign file.
+    Raises :class:`CheckpointError` where the file is missing, damaged or of something else.
     """
     try:
         with open_regular(path) as file:
@@ -112,7 +112,7 @@ def load(path: Path, sha256: str = "") -> tuple[dict[str, Tensor], dict[str, Any
         metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
         tensors = load_tensors(content)
         if metadata[SHA256] != _digest(tensors, metadata["state"]):
-            raise CheckpointError(f"{printable(str(path))} is damaged: its sha256 does not fit")
+            raise CheckpointError(f"{printable(str(path))} is damaged: its sha256 does not match")
         if sha256 and metadata[SHA256] != sha256:
             raise CheckpointError(f"{printable(str(path))} belongs to another run")
         state: dict[str, Any] = json.loads(metadata["state"])
@@ -129,7 +129,7 @@ def load(path: Path, sha256: str = "") -> tuple[dict[str, Tensor], dict[str, Any
 
 @contextmanager
 def damage_in(path: Path) -> Iterator[None]:
-    """Turn what wrong names, types and shapes in a checkpoint lead to into :class:`CheckpointError`."""
+    """Turn the errors that wrong names, types and shapes in a checkpoint cause into :class:`CheckpointError`."""
     try:
         yield
     except (*_DAMAGE, RuntimeError) as error:
@@ -148,7 +148,7 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Flatten the state of an optimizer: momentum and the like, by the number of the parameter."""
+    """Return the state of an optimizer, such as its momentum, by the number of the parameter."""
     state = optimizer.state_dict()["state"]
     return {
         f"{number}.{name}": torch.as_tensor(value)
@@ -159,14 +159,14 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` gave."""
+    """Restore what :func:`optimizer_tensors` returned."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
         parameter = parameters[int(number)]
         if tensor.shape == parameter.shape:
-            # A fused step walks memory as it lies: the state must lie as its parameter does (channels last, say).
+            # A fused step walks memory in order: the state needs the memory format of its parameter (channels last).
             tensor = torch.empty_like(parameter).copy_(tensor)
         state.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -178,13 +178,13 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Pick the names under ``prefix``, without it."""
+    """Return the tensors whose names start with ``prefix``, without it."""
     start = f"{prefix}."
     return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load a module's state. Raises :class:`CheckpointError` naming what does not fit, or is not finite."""
+    """Load the state of a module. Raises :class:`CheckpointError` where it does not fit, or is not finite."""
     broken = [name for name, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if broken:
         raise CheckpointError(f"{printable(str(path))} has weights that are not finite: {first_few(broken)}")

@@ -1,4 +1,4 @@
-"""The directory of a run: what is in it, whether it may be written, and one training at a time. No torch."""
+"""The run directory: its files, whether it may be written, and one training at a time. No torch."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from googlenet.data.splits import RECORD
 from googlenet.errors import DiskFullError, RunError
 from googlenet.files import check_output_path, lock, write_error
 from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
-from googlenet.training.settings import read_run_json
+from googlenet.training.run_json import read_run_json
 
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
-TRIAL = ".trial-"  # folders in there, of what is tried before the first epoch
+TRIAL = ".trial-"  # folders in there, for the rehearsal before the first epoch
 _CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
 
 
 def check_free(run: Path, overwrite: bool) -> None:
-    """Raise :class:`RunError` where no run can begin in ``run``: something is in the way, or it cannot be written."""
+    """Raise :class:`RunError` where no run can start in ``run``: something is there, or it cannot be written."""
     check_writable(run)
     _check_contents(run, overwrite)
 
@@ -39,13 +39,13 @@ def _check_contents(run: Path, overwrite: bool) -> None:
         raise RunError(f"{_name(run)} is not empty and holds no run: choose another --out")
     if there and not overwrite:
         raise RunError(
-            f"{_name(run)} holds a run: go on with --resume, replace it with --overwrite, or choose another --out"
+            f"{_name(run)} holds a run: continue it with --resume, replace it with --overwrite, or choose another --out"
         )
 
 
 def check_writable(run: Path) -> None:
-    """Raise :class:`RunError` where ``run`` cannot be written, another process trains in it, or this one trains."""
-    if _under_way.locked():
+    """Raise :class:`RunError` where ``run`` cannot be written, or is in use by another training."""
+    if _training.locked():
         raise _another()
     check_output_path(run)
     if run.exists() and not run.is_dir():
@@ -56,15 +56,15 @@ def check_writable(run: Path) -> None:
 
 
 def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -> None:
-    """Write ``settings`` and the ``record`` of images of a new run; with ``overwrite``, delete the one that is there.
+    """Write ``settings`` and the ``record`` of images of a new run; with ``overwrite``, delete the run that is there.
 
-    Raises as :func:`check_free` does: another training may have come and gone since.
+    Raises as :func:`check_free` does: another training may have run since.
     """
     _check_contents(run, overwrite)
     try:
         clear(run)
         run.mkdir(parents=True, exist_ok=True)
-        write_settings(run, settings)  # first: what lies there when this is killed is known for a run
+        write_settings(run, settings)  # first: a directory without it is no run
         (run / CHECKPOINTS).mkdir()
         write_whole(run / RECORD, record)
     except BaseException as error:
@@ -78,19 +78,19 @@ def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -
 
 
 def nothing_saved(run: Path) -> DiskFullError:
-    """Return what is said where the disk was full before there was a checkpoint."""
+    """Return the error for a disk that was full before there was a checkpoint."""
     return DiskFullError(f"no space left for the run {_name(run)}: free some, then start again")
 
 
 def clear(run: Path) -> None:
-    """Delete all of a run that is in ``run``, last what makes it known for one. Raises :class:`OSError`."""
+    """Delete the run in ``run``, ``run.json`` last. Raises :class:`OSError`."""
     clear_leftovers(run)
     for name in reversed(_CONTENTS):
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
 
 
 def clear_leftovers(run: Path) -> None:
-    """Delete what a process that was killed left half written in ``run``, or had tried before its first epoch."""
+    """Delete what a killed process left half written in ``run``, or had rehearsed before its first epoch."""
     unfinished = (path for name in _CONTENTS for end in ("new", "old") for path in run.glob(f".{name}.*.{end}"))
     for path in (*unfinished, *(run / CHECKPOINTS).glob(f"{TRIAL}*")):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -102,11 +102,11 @@ def write_settings(run: Path, settings: dict[str, Any]) -> None:
 
 
 def check_resumable(run: Path) -> None:
-    """Raise :class:`RunError` where checkpoints were deleted: what was trained would be trained over."""
+    """Raise :class:`RunError` where checkpoints were deleted: resuming would start from scratch, over the old run."""
     trained = (run / bundles.IN_RUN).exists()
     if not (run / CHECKPOINTS).is_dir() or (not has_checkpoint(run) and (trained or (run / LOG).exists())):
-        begin = f", or begin with what it has learnt: --weights {_name(run)} --out NEW" if trained else ""
-        raise RunError(f"{_name(run)} has no {CHECKPOINTS} to go on from: start again with --overwrite{begin}")
+        begin = f", or start a new run from its weights: --weights {_name(run)} --out NEW" if trained else ""
+        raise RunError(f"{_name(run)} has no {CHECKPOINTS} to continue from: start again with --overwrite{begin}")
 
 
 def read_settings(run: Path) -> dict[str, Any]:
@@ -118,25 +118,25 @@ def read_settings(run: Path) -> dict[str, Any]:
 
 
 def has_checkpoint(run: Path) -> bool:
-    """Whether there is a checkpoint to go on from."""
+    """Whether there is a checkpoint to continue from."""
     return any((run / CHECKPOINTS).glob("step-*.safetensors"))
 
 
 def write_unreadable(run: Path, unreadable: dict[str, str]) -> None:
-    """Name the images that could not be read, where there were any."""
+    """Write ``unreadable.csv``, which names the images that could not be read, if there are any."""
     if unreadable:
         rows = ((no_formula_path(name), no_formula(reason)) for name, reason in sorted(unreadable.items()))
         write_csv(run / UNREADABLE, ("image", "reason"), rows)
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write rows below the names of their columns. Raises as :func:`write_whole` does."""
+    """Write a CSV file. Raises as :func:`write_whole` does."""
     text = "".join(map(csv_line, (columns, *rows)))
     write_whole(path, escape_surrogates(text).encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent. Raises :class:`DiskFullError` or :class:`RunError`."""
+    """Write a file whole, or not at all. Raises :class:`DiskFullError` or :class:`RunError`."""
     try:
         files.write_whole(path, content)
     except OSError as error:
@@ -144,24 +144,24 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def explain(error: OSError, path: Path) -> RunError:
-    """Return, in one line, why a file of a run could not be written."""
-    return write_error(path, error, "what was saved before is intact: free some space, then go on with --resume")
+    """Return the error for a file of a run that could not be written."""
+    return write_error(path, error, "what was saved before is intact: free some space, then continue with --resume")
 
 
 # One training at a time.
 
-_under_way = threading.Lock()  # PyTorch has one state of random numbers: a second training would change the weights
-_held: set[int] = set()  # handles of directories that this process keeps others out of
+_training = threading.Lock()  # PyTorch has one random state: a second training would change the weights
+_held: set[int] = set()  # handles of the directories that this process has locked
 
 
 @contextmanager
 def held(run: Path) -> Iterator[None]:
-    """Keep every other training out of this process, and of ``run``, which is made where it is not there.
+    """Lock this process, and ``run``, which is created if needed, against other trainings.
 
-    Raises :class:`RunError` where another is under way in either; a kill lets go of both. A directory that was made
-    here and is still empty in the end is removed.
+    Raises :class:`RunError` where either is locked; a kill unlocks both. A directory that was created here and is
+    still empty at the end is removed.
     """
-    if not _under_way.acquire(blocking=False):
+    if not _training.acquire(blocking=False):
         raise _another()
     made: list[Path] = []
     try:
@@ -169,7 +169,7 @@ def held(run: Path) -> Iterator[None]:
         with _locked(run):
             yield
     finally:
-        _under_way.release()
+        _training.release()
         for folder in made:
             with suppress(OSError):  # it is not empty any more
                 folder.rmdir()
@@ -177,13 +177,13 @@ def held(run: Path) -> Iterator[None]:
 
 def _another() -> RunError:
     return RunError(
-        "another training is under way in this process, and both would share PyTorch's random numbers: wait for it, or "
+        "another training is running in this process, and both would share PyTorch's random numbers: wait for it, or "
         "start a process for each"
     )
 
 
 def _make(run: Path) -> list[Path]:
-    """Make the directory and those above it; return which are new, the innermost first."""
+    """Create the directory and its parents; return the new ones, the innermost first."""
     new = [folder for folder in (run, *run.parents) if not folder.exists()]
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,7 @@ def _locked(run: Path) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         raise RunError(
-            f"another training is under way in {_name(run)}: wait for it, stop it, or choose another --out"
+            f"another training is running in {_name(run)}: wait for it, stop it, or choose another --out"
         ) from error
     finally:
         if handle in _held:
@@ -215,14 +215,14 @@ def _locked(run: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def _let_go() -> None:
-    """A process that was forked holds no lock: the kill of the one that trains must free the directory at once."""
+def _unlock_in_child() -> None:
+    """Drop the locks in a forked process: killing the training process must unlock the directory at once."""
     while _held:
         os.close(_held.pop())
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def _name(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Many processes that train as one: ``torchrun`` starts them, each takes its slice of every batch.
+"""Several processes that train as one: ``torchrun`` starts them, each takes its slice of every batch.
 
-What decides anything (losses, counts, the clock, a signal) is summed over the processes or taken from the first, so
-that all take the same way. A process that dies or freezes ends the others within ``TIMEOUT``.
+Whatever a decision depends on (losses, counts, the clock, a signal) is summed over the processes or taken from the
+first one, so that all decide alike. If a process dies or hangs, the others end within ``TIMEOUT``.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ T = TypeVar("T")
 
 
 class Processes:
-    """The processes that train together. ``rank`` is this one's number from 0, ``count`` how many there are."""
+    """The processes that train together: ``rank`` is the number of this one, from 0, and ``count`` their number."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.rank, self.count = (dist.get_rank(), dist.get_world_size()) if _are_met() else (0, 1)
+        self.rank, self.count = (dist.get_rank(), dist.get_world_size()) if _have_joined() else (0, 1)
 
     @property
     def count_here(self) -> int:
-        """How many of them this machine has."""
+        """How many of them run on this machine."""
         return local_world_size()
 
     @property
@@ -43,7 +43,7 @@ class Processes:
         return self.rank == 0
 
     def all_reduce(self, *numbers: float) -> list[float]:
-        """Sum each number over the processes, in double precision: whole numbers stay exact."""
+        """Return each number summed over the processes, in double precision: whole numbers stay exact."""
         if self.count == 1:
             return list(numbers)
         totals = torch.tensor(numbers, dtype=torch.float64, device=self.device)
@@ -52,14 +52,14 @@ class Processes:
         return summed
 
     def broadcast(self, value: T) -> T:
-        """Give what the first process has."""
+        """Return what the first process has."""
         values = [value]
         if self.count > 1:
             dist.broadcast_object_list(values, 0)
         return values[0]
 
     def all_gather(self, value: T) -> list[T]:
-        """Give what each process has, the first one's first."""
+        """Return what each process has, by rank."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -67,14 +67,14 @@ class Processes:
         return values
 
     def barrier(self) -> None:
-        """Wait until all are here."""
+        """Wait for all processes."""
         self.all_reduce(0.0)
 
 
 def join(device: str) -> Processes:
-    """Meet the other processes, where ``torchrun`` started any: by NCCL on CUDA, by gloo elsewhere.
+    """Join the other processes, where ``torchrun`` started any: by NCCL on CUDA, by gloo elsewhere.
 
-    Raises :class:`DeviceError` when it started more than this machine has GPUs for.
+    Raises :class:`DeviceError` when it started more than this machine has GPUs.
     """
     if not is_launched():
         return Processes(torch.device(device))
@@ -87,8 +87,8 @@ def join(device: str) -> Processes:
         )
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    if not _are_met():
-        # After a restart torchrun's store still holds the addresses of processes that are gone: look apart from them.
+    if not _have_joined():
+        # After a restart torchrun's store still holds the addresses of ended processes: keep apart from them.
         store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
@@ -97,12 +97,12 @@ def join(device: str) -> Processes:
     return Processes(torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device))
 
 
-def _are_met() -> bool:
+def _have_joined() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
 def fabric_for(device: str, precision: Any) -> Fabric:
-    """Make what wraps network and optimizer, for all processes that have met."""
+    """Make what wraps network and optimizer, for all processes that have joined."""
     if not is_launched():
         return Fabric(accelerator=device, devices=1, precision=precision)
     here = local_world_size()
@@ -114,29 +114,29 @@ def fabric_for(device: str, precision: Any) -> Fabric:
 
 
 def says_lost_process(error: RuntimeError) -> bool:
-    """Whether this is how a collective operation fails when another process died or froze."""
+    """Whether a collective operation failed because another process died or hangs."""
     text = str(error).lower()
     return isinstance(error, dist.DistError) or "gloo" in text or "connection closed by peer" in text
 
 
 def synchronise(module: nn.Module, device: torch.device) -> None:
-    """Let batch normalisation see the whole batch of all processes, in place; the names of its state stay."""
+    """Make batch normalization use the whole batch of all processes, in place; the names of its state stay."""
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return
     for layer in module.modules():
         if type(layer) is nn.BatchNorm2d:
-            layer.__class__ = BatchNormOfAll
+            layer.__class__ = SyncBatchNorm2d
 
 
-class BatchNormOfAll(nn.BatchNorm2d):
+class SyncBatchNorm2d(nn.BatchNorm2d):
     """``nn.BatchNorm2d`` over the batches of all processes together, for CPU: PyTorch's own takes CUDA only.
 
     A process may have fewer images than the others, or none.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, C, H, W) → the same. In evaluation as ever."""
+        """(N, C, H, W) → the same. In evaluation, as ``nn.BatchNorm2d``."""
         if not self.training:
             return super().forward(input)
         x = input.float()

@@ -1,4 +1,4 @@
-"""Gradients of convolutions on small maps, in 16 bits on a processor."""
+"""Faster weight gradients of convolutions on small maps, in bf16 on a CPU."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LARGEST = 16  # places of a map, up to which a product of matrices is faster: measured by benchmarks/small_maps.py
+MAX_POSITIONS = 16  # of a map, up to which a matrix product is faster: measured by benchmarks/small_maps.py
 
 
 def use_matmul_weight_gradients(module: nn.Module) -> None:
-    """Let convolutions of stride 1 without bias take the quick way where it is one; names and results stay."""
+    """Use the faster gradient for convolutions of stride 1 without bias, where it is faster; names and results stay."""
     for layer in module.modules():
         if type(layer) is nn.Conv2d and _is_plain(layer):
             layer.__class__ = MatmulWeightGradConv2d
@@ -31,17 +31,17 @@ def _is_plain(layer: nn.Conv2d) -> bool:
 
 
 class MatmulWeightGradConv2d(nn.Conv2d):
-    """A convolution that keeps its maps' size; the gradient of its weights is a product of matrices on small maps.
+    """A convolution whose output is as large as its input; on small maps, its weight gradient is a matrix product.
 
-    oneDNN computes that gradient along the rows of a map. In bf16 and rows of one to four, forward and backward take
-    up to 1.8 times as long so as with the product of all windows with all gradients, too much memory for a large map.
+    On maps with rows of 1 to 4 pixels, oneDNN's bf16 weight gradient makes forward and backward up to 1.8× slower than
+    one im2col matrix product. That product needs too much memory on large maps.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', H, W)."""
         if not (self.training and torch.is_grad_enabled() and _computes_in_bf16(x)):
             return super().forward(x)
-        if x.shape[2] * x.shape[3] > LARGEST:
+        if x.shape[2] * x.shape[3] > MAX_POSITIONS:
             return super().forward(x)
         result: Tensor = _Convolution.apply(x.bfloat16(), self.weight.bfloat16())
         return result
@@ -56,7 +56,7 @@ def _computes_in_bf16(x: Tensor) -> bool:
 
 
 class _Convolution(torch.autograd.Function):
-    """Of odd kernels k, padded by k // 2."""
+    """A convolution with an odd kernel k, padded by k // 2."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -79,11 +79,11 @@ def _of_input(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Sum over all places of all maps: (places, C')ᵀ · (places, k · k · C)."""
+    """Sum over all positions of all maps: (positions, C')ᵀ · (positions, k · k · C)."""
     outputs, channels, kernel, _ = weight.shape
     padding = kernel // 2
     maps = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
     windows = maps.unfold(1, kernel, 1).unfold(2, kernel, 1).permute(0, 1, 2, 4, 5, 3)  # (N, H, W, k, k, C)
-    places = gradient.permute(0, 2, 3, 1).reshape(-1, outputs)
-    product = places.t() @ windows.reshape(len(places), -1)
+    positions = gradient.permute(0, 2, 3, 1).reshape(-1, outputs)
+    product = positions.t() @ windows.reshape(len(positions), -1)
     return product.view(outputs, kernel, kernel, channels).permute(0, 3, 1, 2)

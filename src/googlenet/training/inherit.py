@@ -1,4 +1,4 @@
-"""What a run takes over from the weights it begins with, beside them: network, size, normalisation. No torch."""
+"""What a run inherits from pretrained weights: network, image size, normalization. No torch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 from googlenet.training.recipe import Recipe
 
-RECIPE = "finetune"  # that is trained by, unless another is asked for
-TORCHVISION = "torchvision"  # the word for what it publishes
-TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant, unless another is named
+RECIPE = "finetune"  # the default recipe with pretrained weights
+TORCHVISION = "torchvision"  # stands for the weights that it publishes
+TORCHVISION_NETWORK = "googlenet_torchvision"  # whose published weights are meant by default
 
 
 def is_published(weights: str | Path) -> bool:
-    """Whether torchvision's published weights are meant: a file or folder of that name goes before them."""
+    """Whether torchvision's published weights are meant: a file or folder of that name has precedence."""
     return str(weights) == TORCHVISION and not Path(weights).exists()
 
 
 def card_of(weights: str | Path) -> ModelCard | None:
-    """Read the card of what a run is to begin with; ``None`` for a file of tensors and for what is published.
+    """Read the card of pretrained weights; ``None`` for a file of tensors and for published weights.
 
     Raises :class:`WeightsError` where there is nothing, :class:`BundleError` where a folder is no run or bundle.
     """
@@ -55,7 +55,7 @@ def card_of(weights: str | Path) -> ModelCard | None:
 
 
 def normalization(card: ModelCard | None) -> dict[str, Any]:
-    """Give what a run notes of how the network of its weights is to be fed, for JSON."""
+    """Return what ``run.json`` records of how the images of these weights are normalized."""
     if card is None:
         return {}
     preprocessing = card.preprocessing
@@ -67,7 +67,7 @@ def normalization(card: ModelCard | None) -> dict[str, Any]:
 
 
 def inherit_normalization(preprocessing: Preprocessing, origin: Mapping[str, Any]) -> Preprocessing:
-    """Normalise images as the weights are used to, as :func:`normalization` noted it, where the channels agree."""
+    """Normalize images as these weights expect it, as :func:`normalization` recorded it, where the channels agree."""
     if len(origin.get("mean", ())) != preprocessing.channels:
         return preprocessing
     mean, std = tuple(origin["mean"]), tuple(origin["std"])
@@ -75,18 +75,18 @@ def inherit_normalization(preprocessing: Preprocessing, origin: Mapping[str, Any
 
 
 def inherit_image_size(recipe: Recipe, card: ModelCard | None) -> Recipe:
-    """Take size, shape and channels of the images from the card where the recipe does not tell them."""
+    """Take size, crop, resize mode and channels of the images from the card where the recipe does not set them."""
     if card is None:
         return recipe
     preprocessing = card.preprocessing
     theirs = {"image_size": preprocessing.size, "crop_fraction": preprocessing.crop_fraction,
               "resize": preprocessing.resize, "in_channels": preprocessing.channels}  # fmt: skip
-    told = recipe.model_fields_set
-    return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in told})
+    given = recipe.model_fields_set
+    return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in given})
 
 
 def channels_of(weights: str | Path | None, card: ModelCard | None, network: str | Network | None) -> int | None:
-    """Tell for images of how many channels weights are that a run begins with, where it takes that over from them."""
+    """Return the channels of the images that weights are for, where that is known; ``None`` elsewhere."""
     if weights is None or is_published(weights):
         return None
     if card is not None:
@@ -96,7 +96,7 @@ def channels_of(weights: str | Path | None, card: ModelCard | None, network: str
     try:
         (asked,) = (zoo.find(name) if isinstance(name, str) else name for name in names)
         match, fitted = layouts.fit(asked, tensors)
-    except ValueError:  # of several networks, or of none: what of it fits is seen when it is taken
+    except ValueError:  # of several networks, or of none: loading will tell what fits
         return None
     return None if match.layout == layouts.OWN else fitted.in_channels
 
@@ -106,14 +106,14 @@ def _headers(path: Path) -> Mapping[str, Header]:
     try:
         with open_regular(path) as file:
             return reader(file)[0] if reader else {}
-    except (OSError, ValueError, MemoryError):  # which is said when it is read
+    except (OSError, ValueError, MemoryError):  # which is reported when it is read
         return {}
 
 
 def drop_heads_on_frozen_stages(network: Network, freeze: str | None) -> Network:
-    """Leave out the heads on stages that do not learn: nothing would come of what they learn.
+    """Drop auxiliary heads on frozen stages, which they could not change.
 
-    Raises :class:`NetworkError` on a stage it has not, :class:`RecipeError` where all is frozen.
+    Raises :class:`NetworkError` where there is no such stage, :class:`RecipeError` where everything is frozen.
     """
     if freeze is None:
         return network

@@ -1,6 +1,7 @@
-"""Batches for training: order = f(seed, epoch), augmentation = f(seed, epoch, index). Nothing else decides.
+"""Batches for training: order = f(seed, epoch), augmentation = f(seed, epoch, index), and of nothing else.
 
-An image drawn again within an epoch, to balance the classes, is augmented anew: f(seed, epoch, index, times before).
+An image that is drawn again within an epoch, to balance the classes, is augmented differently each time:
+f(seed, epoch, index, times drawn before).
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from googlenet.training.recipe import Augmentation
 from googlenet.training.task import Task
 
 _STOPPING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
-WATCH_SECONDS = 1.0  # between looks at whether the process that trains is still there
+WATCH_SECONDS = 1.0  # between checks that the training process still exists
 MAX_WORKERS = 8
-NICE = 10  # how far processes that read stand back: a step that loses one of its cores loses all of them
-CACHE_BYTES = 64 * 2**20  # bytes of decoded images that each process that reads may keep
-SQUARES_AT_MOST = 4  # sides of the input: a random crop down to a sixteenth of the area still enlarges nothing
+NICE = 10  # priority of workers: a training step waits for its slowest core
+CACHE_BYTES = 64 * 2**20  # decoded images kept by each worker
+MAX_SQUARE_SIDES = 4  # of the input's side: even a crop of 1/16 of the area is not upsampled
 
 
 @dataclass(frozen=True)
 class SampleKey:
-    """An image to be seen: in which epoch, which one, at what side in pixels, how often it came before in it."""
+    """An image to load: its index, in which epoch, at what side in pixels, how often the epoch has drawn it before."""
 
     epoch: int
     index: int
@@ -57,7 +58,7 @@ class SampleKey:
 
 @dataclass(frozen=True)
 class Batch:
-    """``images`` (N, C, S, S) uint8, ``labels`` as the task takes them, ``indices``, and which could not be read."""
+    """``images`` (N, C, S, S) uint8, ``labels`` as the task makes them, ``indices``, and why others are unreadable."""
 
     images: Tensor
     labels: Tensor
@@ -65,9 +66,9 @@ class Batch:
     unreadable: dict[int, str] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel between processes as bytes in a pipe.
+        """Pickle as bytes, which go through a pipe between processes.
 
-        Tensors would go through shared memory, of which containers have little, and take an open file each.
+        Tensors would go through shared memory, of which containers have little, with an open file each.
         """
         return _unpacked, (self.images.numpy(), self.labels.numpy(), self.indices, self.unreadable)
 
@@ -77,13 +78,12 @@ def _unpacked(images: Any, labels: Any, indices: list[int], unreadable: dict[int
 
 
 class BatchSampler:
-    """The batches of one epoch, from batch ``start`` on: a sampler that can be told where to begin.
+    """The batches of one epoch, from batch ``start`` on, so that a resumed run continues within an epoch.
 
-    ``shape`` gives, for a batch of an epoch, the pixels of a side and how many batches a step takes from there, which
-    then come as one. A last batch smaller than ``batch_size`` is left out
-    in training (``shuffle``), unless it is the only one. Where several processes train, number ``rank`` of ``ranks``
-    takes its slice of every batch; nothing is seen twice. Where ``classes``, the class of each image, are given,
-    every class is drawn equally often.
+    ``shape(epoch, batch)`` returns the side of the images in pixels and how many batches are merged into one step. In
+    training (``shuffle``) a last batch smaller than ``batch_size`` is dropped, unless it is the only one. Where several
+    processes train, ``rank`` of ``ranks`` takes its slice of every batch. Where the class of each image is given as
+    ``classes``, every class is drawn equally often.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class BatchSampler:
             ]
 
     def _order(self) -> NDArray[np.int64]:
-        """Give (count, 2): the index of each image and how often it came before."""
+        """Return (count, 2): the index of each image, and how often it was drawn before."""
         random = _generator(self.seed, self.epoch)
         if self.members is not None:
             return _balanced(random, self.members, self.count)
@@ -127,15 +127,15 @@ class BatchSampler:
 
 
 def _members(classes: Sequence[int]) -> list[NDArray[np.int64]]:
-    """Give the indices of the images of each class that has any."""
+    """Return the indices of the images of each class that has any."""
     by_class = np.split(np.argsort(classes, kind="stable"), np.cumsum(np.bincount(classes))[:-1])
     return [members for members in by_class if len(members)]
 
 
 def _balanced(random: np.random.Generator, members: list[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
-    """Draw every class equally often (the rest, too small to share, from some of them), as (index, how often before).
+    """Draw every class equally often, and the remainder from some of them: (count, 2), as :meth:`_order` returns it.
 
-    No image comes again before all of its class have come.
+    No image is drawn again before all of its class were.
     """
     share, rest = divmod(count, len(members))
     drawn = []
@@ -148,7 +148,7 @@ def _balanced(random: np.random.Generator, members: list[NDArray[np.int64]], cou
 
 
 class ImageDataset(Dataset[Any]):
-    """Images as (C, S, S) uint8, augmented in training, prepared as in prediction otherwise."""
+    """Images as (C, S, S) uint8: augmented in training, otherwise resized and cropped as in prediction."""
 
     def __init__(
         self, images: ImageSet, preprocessing: Preprocessing, seed: int, augmentation: Augmentation | None
@@ -157,11 +157,11 @@ class ImageDataset(Dataset[Any]):
         self.at_least = (
             preprocessing.resized_side if augmentation is None else smallest_side(preprocessing.size, augmentation)
         )
-        self.decoded: dict[int, Pixels] = {}  # small images, so that they are decoded once
+        self.decoded: dict[int, Pixels] = {}  # small images are decoded once
         self.room = CACHE_BYTES
 
     def __getitem__(self, place: SampleKey) -> tuple[int, tuple[int, ...], Tensor | str]:
-        """Give index, classes and pixels, or the reason why there are none."""
+        """Return index, labels and pixels, or the reason why the image cannot be read."""
         labels = self.images.items[place.index].labels
         try:
             pixels = self._read(place.index)
@@ -170,13 +170,13 @@ class ImageDataset(Dataset[Any]):
         if self.augmentation is None:
             seen = resize_and_crop(pixels, self.preprocessing)
         else:
-            square = make_square(pixels, self.preprocessing.resize, SQUARES_AT_MOST * self.preprocessing.size)
+            square = make_square(pixels, self.preprocessing.resize, MAX_SQUARE_SIDES * self.preprocessing.size)
             random = _generator(self.seed, place.epoch, place.index, place.before)
             seen = augment(square, place.side, self.augmentation, random)
         return place.index, labels, torch.from_numpy(np.array(seen)).permute(2, 0, 1)
 
     def _read(self, index: int) -> Pixels:
-        """Decode an image, or find it among those that were kept: the first ones, while there is room."""
+        """Decode an image, or take it from the cache, which holds the first ones that fit."""
         pixels = self.decoded.get(index)
         if pixels is None:
             pixels = read(self.images.items[index].source, self.preprocessing, self.at_least)
@@ -186,31 +186,31 @@ class ImageDataset(Dataset[Any]):
 
 
 def default_workers(processes_here: int = 1) -> int:
-    """Share the machine's cores out: how many processes read images for each that trains."""
+    """Return how many workers each training process of this machine has by default."""
     return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // processes_here))
 
 
 def loader(dataset: ImageDataset, batches: BatchSampler, task: Task, workers: int) -> DataLoader[Any]:
-    """Read and augment batches in ``workers`` processes, ahead of the training step; in this one where it is 0."""
+    """Read and augment batches ahead of the training step in ``workers`` processes; with 0, in this one."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores: as was asked
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores: as asked
         return _Loader(
             dataset,
             batch_sampler=batches,
             num_workers=workers,
             collate_fn=partial(_collate, task),
             persistent_workers=workers > 0,
-            generator=torch.Generator(),  # its own: asking for batches must not move the global one
-            worker_init_fn=_serve,
+            generator=torch.Generator(),  # its own: drawing batches must not advance the global one
+            worker_init_fn=_set_up_worker,
             multiprocessing_context=_context() if workers else None,
         )
 
 
 class _Loader(DataLoader[Any]):
-    """A DataLoader whose processes start with the signals blocked, and without the script that trains.
+    """A DataLoader whose workers start with signals blocked, and without the caller's script.
 
-    A process that is spawned would run that script anew, and train in its turn: no script needs
-    ``if __name__ == "__main__"`` for training.
+    A spawned process would run that script again, and train too. This way no script needs
+    ``if __name__ == "__main__"``.
     """
 
     def __iter__(self) -> Any:
@@ -221,26 +221,24 @@ class _Loader(DataLoader[Any]):
                 return super().__iter__()
         except (pickle.PicklingError, AttributeError) as error:
             raise MachineError(
-                f"processes that read images cannot be given what the script defines itself ({error}): put it into a "
-                "module of its own and import it, or train with workers=0 (--workers 0)"
+                f"workers that read images cannot be sent what the script itself defines ({error}): put it into a "
+                "module and import it, or train with workers=0 (--workers 0)"
             ) from error
         except OSError as error:
             no_room = error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT)  # for a semaphore
             why = "/dev/shm is full or cannot be written" if no_room else machine.explain(error)
-            raise MachineError(
-                f"processes that read images cannot be started: {why}; --workers 0 needs none"
-            ) from error
+            raise MachineError(f"workers that read images cannot be started: {why}; --workers 0 needs none") from error
 
 
 def _context() -> str | None:
-    """Choose how processes are started: as the program was told, else by fork where that is safe."""
+    """Return how workers are started: as the program has set it, else by fork where that is safe."""
     told = multiprocessing.get_start_method(allow_none=True)
     return told or ("fork" if sys.platform == "linux" else None)
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Processes that are started here inherit the mask: no Ctrl-C reaches them before they can ignore it."""
+    """Block signals while workers start, who inherit the mask: no Ctrl-C reaches them before they can ignore it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -253,7 +251,7 @@ def _signals_blocked() -> Iterator[None]:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Let processes that are spawned, or the server that forks them, find an empty ``__main__``."""
+    """Give spawned processes, or the server that forks them, an empty ``__main__``."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -276,8 +274,8 @@ def _generator(*seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _serve(_: int) -> None:
-    """Leave signals to the process that trains, end with it, and leave it the processor where both want it."""
+def _set_up_worker(_: int) -> None:
+    """Set up a worker: it leaves signals to the training process, ends with it, and runs at a lower priority."""
     if hasattr(os, "nice"):
         os.nice(NICE)
     for number in _STOPPING - {signal.SIGTERM}:
@@ -287,9 +285,9 @@ def _serve(_: int) -> None:
 
 
 def _end_with(parent: int, trainer: Any) -> None:
-    """End this process when its parent, or the process that trains, is gone or says so; whatever it waits for.
+    """End this worker when its parent or the training process is gone, or sends SIGTERM, whatever it waits for.
 
-    SIGTERM counts from these alone: one to all processes of a job is for the one that trains, which saves first.
+    SIGTERM of others is ignored: one to all processes of a job is meant for the training process, which saves first.
     """
     while os.getppid() == parent and trainer.is_alive():
         if not hasattr(signal, "sigtimedwait"):

@@ -22,10 +22,10 @@ class Losses(NamedTuple):
 
 
 class Objective(nn.Module):
-    """A network and its loss as one module, so that one ``forward`` is all that is distributed.
+    """A network and its loss as one module, whose ``forward`` is what several processes share.
 
-    The losses of the auxiliary heads are added with the weight each head has in the network's data;
-    the outputs are not fused. ``class_weights`` (K,) weigh the images of each class against the others'.
+    The losses of the auxiliary heads are added with the weight that each head has in the network's data.
+    ``class_weights`` (K,) weight the images of each class.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def train(self, mode: bool = True) -> Objective:
-        """As ever, but stages that do not learn stay as in evaluation: their statistics and their dropout too."""
+        """Set the mode; frozen stages stay in evaluation, with their statistics and without dropout."""
         super().train(mode)
         for stage in self.network.children():
             parameters = list(stage.parameters())
@@ -57,7 +57,7 @@ class Objective(nn.Module):
         return self
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
-        """(N, C, H, W) uint8 and the targets that the task made of the labels → losses."""
+        """(N, C, H, W) uint8 and the targets that the task makes of the labels → losses."""
         outputs = self.network.forward_with_aux(self.normalise(images))
         parts = torch.stack(
             [
@@ -69,10 +69,10 @@ class Objective(nn.Module):
 
 
 def balancing_weights(counts: Sequence[int]) -> Tensor:
-    """Give each class the weight n / (K · n_k), so that all K classes weigh the same together (King and Zeng, 2001).
+    """Return the weight n / (K · n_k) of each class, so that all K classes count the same (King & Zeng, 2001).
 
     >>> balancing_weights([10, 30]).tolist()
     [2.0, 0.6666666865348816]
     """
-    sizes = torch.tensor(counts, dtype=torch.float32).clamp(min=1)  # nobody divides by zero
+    sizes = torch.tensor(counts, dtype=torch.float32).clamp(min=1)  # no division by zero
     return sum(counts) / (len(counts) * sizes)

@@ -1,83 +1,123 @@
-"""``run.json``, read as what anyone may have written: bounded, typed, in one line where it is wrong."""
+"""Settings that are declared once: a pydantic field with its meaning, type, range and default. No torch.
+
+The command line's options, the errors and the documentation are made from these declarations.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Annotated, Any
 
-from googlenet import former
-from googlenet.errors import NetworkError, RecipeError, RunError
-from googlenet.files import open_regular
-from googlenet.models.spec import Network, from_json
-from googlenet.preprocessing import Preprocessing, check_reading
-from googlenet.strict_json import MAX_JSON_BYTES, check_keys, parse_json
-from googlenet.text import printable
-from googlenet.training.recipe import recipe_of
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
-READING = ("value_range", "color_profiles")  # of the preprocessing: how files are read, which the images decide
-_REQUIRED = ("recipe", "network", "data")
-_KNOWN = (*_REQUIRED, "launch", "reading", "weights")
-_ORIGIN = {"source": str, "sha256": str}  # of weights that a run began with
-_FED = {"mean": list, "std": list, "channel_order": str}
-_SHOULD_BE: dict[type, str] = {str: "a text", int: "a whole number", list: "a list"}
-_DATA = {"name": str, "fingerprint": str, "train": int, "val": int}
+from googlenet.errors import RecipeError
+from googlenet.text import nearest, printable
+
+MAX_SHOWN = 80  # characters of a value in a message
+NO_BOUND = 1e9  # a limit above it keeps numbers storable: nobody needs to know it
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+# What a value should be, by pydantic's name of what is wrong with it.
+_SHOULD_BE = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "model_type": "a table",
+    "tuple_type": "a list of two numbers",
+    "too_long": "a list of two numbers",
+    "missing": "a list of two numbers",
+}
 
 
-def read_run_json(path: Path) -> dict[str, Any]:
-    """Read ``run.json``: recipe, network, data and, where there is one, the origin of the weights.
+class Table(BaseModel):
+    """A frozen table of values within :class:`Settings`."""
 
-    Raises :class:`FileNotFoundError` where there is none, :class:`RunError` where it is damaged.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Settings(Table):
+    """A frozen set of values. Mistakes raise one :class:`RecipeError` that lists all of them."""
+
+    if not TYPE_CHECKING:  # type checkers see the fields
+
+        def __init__(self, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise RecipeError("; ".join(_explain(type(self), each) for each in error.errors())) from error
+
+
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """Allow the names of a table."""
+    allowed = [f"'{name}'" for name in names]
+
+    def check(name: str) -> str:
+        if f"'{name}'" not in allowed:
+            raise ValueError(f"should be {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return name
+
+    return AfterValidator(check)
+
+
+def help_of(field: FieldInfo) -> str:
+    """Return what a setting means and, where it is a number, its range.
+
+    >>> from typing import Annotated
+    >>> help_of(FieldInfo.from_annotated_attribute(int, Field(default=1, ge=1, le=4096, description="Pixels.")))
+    'Pixels. (1 to 4,096)'
     """
+    limits = _limits(field)
+    return f"{field.description} ({limits})" if limits else str(field.description)
+
+
+def _limits(field: FieldInfo) -> str:
+    low = next((each for each in field.metadata if isinstance(each, Ge | Gt)), None)
+    high = next((each for each in field.metadata if isinstance(each, Le | Lt) and _bound(each) < NO_BOUND), None)
+    if low and high and isinstance(low, Ge):
+        return f"{_bound(low):,} to {'' if isinstance(high, Le) else 'less than '}{_bound(high):,}"
+    least = f"{_bound(low):,} or more" if isinstance(low, Ge) else f"more than {_bound(low):,}" if low else ""
+    most = f"{'at most' if isinstance(high, Le) else 'less than'} {_bound(high):,}" if high else ""
+    return ", ".join(filter(None, (least, most)))
+
+
+def _bound(limit: Ge | Gt | Le | Lt) -> Any:
+    return dataclasses.astuple(limit)[0]
+
+
+def plain(value: Any) -> Any:
+    """Return a number of another library, NumPy for one, as Python's."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool | int) else value
+
+
+def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> str:
+    path = error["loc"]
+    key = ".".join(str(part) for part in path)
+    if error["type"] == "extra_forbidden":
+        for part in path[:-1]:
+            model = model.model_fields[str(part)].annotation  # type: ignore[assignment]
+        return f"unknown key {key!r}, {nearest(str(path[-1]), model.model_fields)}"
+    wanted = _SHOULD_BE.get(error["type"])
+    message: str = (
+        f"should be {wanted}" if wanted else error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    )
+    if not key:  # of several that do not go together
+        return message
+    return f"{printable(key)} = {printable(_as_toml(error['input']))}: {message}"
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_JSON_BYTES:
-                raise ValueError(f"{size:,} bytes, allowed are {MAX_JSON_BYTES:,}")
-            settings: dict[str, Any] = former.run(parse_json(file.read(size).decode()))
-        _check(settings)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise RunError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
-    except (ValueError, RecipeError, NetworkError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{printable(str(path))} is damaged: {printable(reason)}") from error
-    return settings
-
-
-def _check(settings: Any) -> None:
-    check_keys(settings, _REQUIRED, _KNOWN)
-    if not isinstance(settings["recipe"], dict):
-        raise ValueError("recipe should be a table")
-    try:
-        recipe_of(settings["recipe"])
-    except RecipeError as error:
-        raise ValueError(f"recipe: {error}") from error
-    if not isinstance(from_json(settings["network"]), Network):
-        raise ValueError("its network is none")
-    _check_table("data", settings["data"], _DATA)
-    if "record" not in settings["data"]:  # a run of version 0.1.0 says how it was split
-        _check_table("data", settings["data"], {"split": str})
-    origin = settings.get("weights")
-    if origin is not None:
-        _check_table("weights", origin, _ORIGIN)
-    if origin is not None and ("mean" in origin or "std" in origin):
-        _check_table("weights", origin, _FED)
-        if not all(type(n) in (int, float) for n in (*origin["mean"], *origin["std"])):
-            raise ValueError("weights: mean and std should be lists of numbers")
-    reading = settings.get("reading")
-    if reading is not None:
-        check_keys(reading, READING, READING, "reading")
-        check_reading(Preprocessing(1, **reading))
-
-
-def _check_table(name: str, table: Any, kinds: Mapping[str, type]) -> None:
-    if not isinstance(table, dict):
-        raise ValueError(f"{name} should be a table")
-    wrong = [
-        f"{name}.{key} should be {_SHOULD_BE[kind]}" for key, kind in kinds.items() if type(table.get(key)) is not kind
-    ]
-    if wrong:
-        raise ValueError("; ".join(wrong))
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -1,4 +1,4 @@
-"""What is learnt from an image's labels: one class each, or any number of them. Targets, losses and scores.
+"""What the labels of an image mean: one class, or any number of them. Targets, loss and metrics.
 
 Everything that differs between the two is here; the rest of training asks its task.
 """
@@ -7,166 +7,168 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from googlenet.data.image_set import LabelledData
-from googlenet.evaluation.metrics import average_precisions, best_thresholds, mean_defined
-
-
-class MetricAccumulator(Protocol):
-    """What is counted while the held-out images go by."""
-
-    def add(self, logits: Tensor, targets: Tensor) -> None:
-        """Count a batch: (N, K) logits and its targets."""
-
-    def scores(self) -> dict[str, float]:
-        """Give fractions of 1 by name."""
-
-    def thresholds(self) -> tuple[float, ...]:
-        """Give the probability from which on an image is taken to be of a class, for each; () where they compete."""
+from googlenet.evaluation.metrics import best_thresholds
+from googlenet.metrics import ONE_LABEL, SEVERAL_LABELS, Metric
+from googlenet.training.losses import binary_cross_entropy, cross_entropy
 
 
 class Task(Protocol):
     """What the labels of an image mean.
 
-    ``metric`` names the score that the best epoch is chosen by, ``counted`` the one that :meth:`correct` counts for.
+    The first of ``metrics`` chooses the best epoch; ``train_metric`` names the one that :meth:`correct` counts for.
     """
 
-    metric: str
-    counted: str
+    metrics: Sequence[Metric]
+    train_metric: str
+    classes: int
 
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
-        """Make what a loss takes of the class numbers of N images."""
+        """Return the targets of N images as the loss takes them, from their class numbers."""
+        ...
 
     def loss(
         self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
     ) -> Tensor:
-        """Give the loss of (N, K) logits, a scalar: the mean over the images, 0 where there are none.
-
-        ``class_weights`` (K,) weigh what is of each class. They do not divide the mean, which is then the same for
-        one process and for several that have a slice each.
-        """
+        """Return the loss of (N, K) logits: see :mod:`googlenet.training.losses`."""
+        ...
 
     def chance_loss(self) -> float:
-        """Give the loss of an answer that tells nothing."""
+        """Return the loss of a network that has learnt nothing."""
+        ...
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
-        """Count the images whose answer is wholly right."""
+        """Return how many images are answered wholly right."""
+        ...
 
-    def metric_accumulator(self) -> MetricAccumulator:
-        """Begin to count."""
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return (N, K) probabilities."""
+        ...
+
+    def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
+        """Return for each class the probability from which on it is named; () where one class is named."""
+        ...
 
 
 def task_of(data: LabelledData) -> Task:
-    """Say what is learnt from ``data``."""
+    """Return what is learnt from ``data``."""
     return (SeveralLabels if data.multi_label else OneLabel)(len(data.class_names))
 
 
 class OneLabel:
-    """Each image is of one class: softmax and cross-entropy, top-1 and top-5 accuracy."""
+    """Each image is of one class: softmax, cross-entropy, top-1 and top-5."""
 
-    metric = counted = "top1"
+    metrics: Sequence[Metric] = ONE_LABEL
+    train_metric = "top1"
+    loss = staticmethod(cross_entropy)
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
 
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
-        """Give class numbers (N,)."""
+        """Return class numbers (N,)."""
         return torch.tensor([label for (label,) in labels], dtype=torch.long)
 
-    def loss(
-        self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
-    ) -> Tensor:
-        """Cross-entropy, the target sharing ``smoothing`` with all classes (Szegedy et al., 2015, section 7)."""
-        total = F.cross_entropy(logits.float(), targets, class_weights, reduction="sum", label_smoothing=smoothing)
-        return total / max(len(targets), 1)
-
     def chance_loss(self) -> float:
-        """Give ln K."""
+        """Return ln K."""
         return math.log(self.classes)
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
-        """Count the images whose likeliest class is the true one."""
+        """Return how many images have the true class as the most probable one."""
         return int((logits.argmax(1) == targets).sum())
 
-    def metric_accumulator(self) -> MetricAccumulator:
-        """Count top-1 and top-5."""
-        return _Ranked()
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the softmax, in double precision: float32 would make equals of the least probable classes."""
+        return logits.double().softmax(1)
+
+    def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
+        """Return (): the most probable class is named."""
+        return ()
 
 
 class SeveralLabels:
-    """Each image is of any number of ``classes`` classes: sigmoids and binary cross-entropy, average precision."""
+    """Each image is of any number of classes: sigmoids, binary cross-entropy, average precision."""
 
-    metric, counted = "map", "exact"
+    metrics: Sequence[Metric] = SEVERAL_LABELS
+    train_metric = "exact"
+    loss = staticmethod(binary_cross_entropy)
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
 
     def targets(self, labels: Sequence[tuple[int, ...]]) -> Tensor:
-        """Give 1 for each class an image is of and 0 for the others, (N, K)."""
+        """Return (N, K): 1 for each class an image is of, 0 for the others."""
         targets = torch.zeros(len(labels), self.classes)
         for row, numbers in zip(targets, labels, strict=True):
             row[list(numbers)] = 1
         return targets
 
-    def loss(
-        self, logits: Tensor, targets: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
-    ) -> Tensor:
-        """Binary cross-entropy, the mean over images and classes; targets go by ``smoothing`` / 2 towards 1/2."""
-        smoothed = targets * (1 - smoothing) + smoothing / 2
-        total = F.binary_cross_entropy_with_logits(logits.float(), smoothed, pos_weight=class_weights, reduction="sum")
-        return total / max(targets.numel(), 1)
-
     def chance_loss(self) -> float:
-        """Give ln 2."""
+        """Return ln 2."""
         return math.log(2)
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
-        """Count the images of which, at probabilities of 1/2, exactly the true classes are named."""
+        """Return how many images have exactly the true classes at probabilities of 1/2 or more."""
         return int(((logits >= 0) == targets.bool()).all(1).sum())
 
-    def metric_accumulator(self) -> MetricAccumulator:
-        """Keep all probabilities, for their order decides."""
-        return _Kept(self)
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the sigmoid of each class."""
+        return torch.sigmoid(logits.float())
+
+    def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
+        """Return for each class the threshold of its highest F1."""
+        return best_thresholds(targets, probabilities)
 
 
-class _Ranked:
-    def __init__(self) -> None:
-        self.top1, self.top5, self.seen = 0, 0, 0
+class MetricAccumulator:
+    """Computes the metrics of a task while the held-out images go by.
 
-    def add(self, logits: Tensor, targets: Tensor) -> None:
-        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
-        self.top1, self.top5 = self.top1 + int(ranked[:, 0].sum()), self.top5 + int(ranked.sum())
-        self.seen += len(targets)
+    A metric that is a mean over images is summed batch by batch; all answers are kept only where another metric, or
+    thresholds, need them.
+    """
 
-    def scores(self) -> dict[str, float]:
-        seen = max(self.seen, 1)
-        return {"top1": self.top1 / seen, "top5": self.top5 / seen}
-
-    def thresholds(self) -> tuple[float, ...]:
-        return ()
-
-
-class _Kept:
-    def __init__(self, task: SeveralLabels) -> None:
-        self.task, self.exact = task, 0
-        self.targets = [np.zeros((0, task.classes), bool)]
-        self.probabilities = [np.zeros((0, task.classes), np.float32)]
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        logged = [metric for metric in task.metrics if metric.logged]
+        self.sums = {metric: 0.0 for metric in logged if metric.over == "images"}
+        self.rest = [metric for metric in logged if metric.over == "data"]
+        self.keeps = bool(self.rest)
+        self.seen = 0
+        self.targets: list[Any] = []
+        self.answers: list[Any] = []
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
-        self.exact += self.task.correct(logits, targets)
-        self.targets.append(targets.bool().cpu().numpy())
-        self.probabilities.append(torch.sigmoid(logits.float()).cpu().numpy())
+        """Count a batch: (N, K) logits and its targets."""
+        if not len(targets):
+            return
+        truth = targets.cpu().numpy()
+        truth = truth.astype(bool) if truth.ndim == 2 else truth
+        answers = self.task.probabilities(logits).cpu().numpy()
+        self.seen += len(truth)
+        halves = np.full(answers.shape[1], 0.5)
+        for metric in self.sums:
+            self.sums[metric] += float(metric.function(truth, answers, halves).sum())
+        if self.keeps:
+            self.targets.append(truth)
+            self.answers.append(answers)
 
-    def scores(self) -> dict[str, float]:
-        targets, probabilities = np.concatenate(self.targets), np.concatenate(self.probabilities)
-        precisions = average_precisions(targets, probabilities)
-        return {"exact": self.exact / max(len(targets), 1), "map": mean_defined(precisions)}
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics by name, the main one first."""
+        values = {metric.name: total / max(self.seen, 1) for metric, total in self.sums.items()}
+        values |= {metric.name: metric(*self._kept()) for metric in self.rest}
+        return {metric.name: values[metric.name] for metric in self.task.metrics if metric.logged}
 
     def thresholds(self) -> tuple[float, ...]:
-        return best_thresholds(np.concatenate(self.targets), np.concatenate(self.probabilities))
+        """Return the thresholds of the classes: see :meth:`Task.thresholds`."""
+        return self.task.thresholds(*self._kept())
+
+    def _kept(self) -> tuple[Any, Any]:
+        if not self.targets:
+            return np.zeros((0, self.task.classes), bool), np.zeros((0, self.task.classes))
+        return np.concatenate(self.targets), np.concatenate(self.answers)

@@ -1,4 +1,4 @@
-"""What ``torchrun`` tells the processes that it starts, by environment variables. No torch."""
+"""What ``torchrun`` tells the processes it starts, in environment variables. No torch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ def is_launched() -> bool:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the only one, or the first one that ``torchrun`` started."""
+    """Whether this is the only process, or the first one that ``torchrun`` started."""
     return not is_launched() or os.environ["RANK"] == "0"
 
 
 def local_world_size() -> int:
-    """How many processes of the job this machine has."""
+    """How many processes of the job run on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if is_launched() else 1
 
 
 def world_size() -> int:
-    """How many processes the job has on all machines."""
+    """How many processes of the job run on all machines."""
     return int(os.environ["WORLD_SIZE"]) if is_launched() else 1
 
 
 def launch_id() -> str | None:
-    """Name the call of ``torchrun`` this process belongs to, the same after each of its restarts."""
+    """Return a name of the ``torchrun`` call that started this process; it stays the same across restarts."""
     if not is_launched():
         return None
     given = os.environ.get("TORCHELASTIC_RUN_ID", "none")

@@ -1,9 +1,9 @@
-"""Fine-tuning: begin with weights that have learnt something else already, and learn less of what they know.
+"""Fine-tuning: start from pretrained weights, and change their early layers less.
 
-Earlier layers hold what most images share, later ones what the first task was about (Yosinski et al., *How
-transferable are features in deep neural networks?*, 2014): so all but the classifiers is taken, the first stages may
-be frozen, and the rate may fall towards them (Howard & Ruder, *Universal language model fine-tuning*, 2018,
-section 3.2).
+Early layers hold what most images share, later ones what the first task was about (Yosinski et al., *How transferable
+are features in deep neural networks?*, 2014). So all layers but the classifiers are loaded, the first stages may be
+frozen, and the learning rate may be lower for early stages (Howard & Ruder, *Universal language model fine-tuning*,
+2018, section 3.2).
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ from googlenet.training.inherit import TORCHVISION, TORCHVISION_NETWORK
 
 @dataclass(frozen=True)
 class Source:
-    """Weights to begin with, by our names. ``card`` is what is known of them: nothing, of a mere file of tensors."""
+    """Pretrained weights by our names, with their ``card``; a plain file of tensors has none."""
 
     name: str
     sha256: str
     tensors: Mapping[str, Tensor] = field(repr=False)
     card: ModelCard | None = None
-    notes: tuple[str, ...] = ()  # what of it was chosen or assumed
+    notes: tuple[str, ...] = ()  # what was chosen or assumed in reading it
 
     @property
     def network(self) -> Network | None:
-        """The network that the weights are of, where that is known."""
+        """The network of the weights, where it is known."""
         return None if self.card is None else from_json(self.card.network)
 
     def record(self) -> dict[str, Any]:
-        """Give what a run notes of where it came from, and how its network is to be fed, for JSON."""
+        """Return what ``run.json`` records: where the weights came from, and how their images are normalized."""
         origin: dict[str, Any] = {"source": self.name, "sha256": self.sha256}
         return origin | inherit.normalization(self.card)
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What a network got from a :class:`Source`: keys of tensors, and the ``parameters`` in those ``taken``.
+    """What a network loaded from a :class:`Source`: the keys of the ``matched`` tensors and their ``parameters``.
 
-    ``own`` and ``theirs`` are all keys of the network and of the source. ``reason`` says why classifiers are new,
-    where the classes are not the same.
+    ``own`` and ``theirs`` are all keys of the network and of the source. ``reason`` says why classifiers are new
+    where the classes differ.
     """
 
     source: str
-    taken: list[str]
+    matched: list[str]
     parameters: int
     own: list[str] = field(repr=False)
     theirs: list[str] = field(repr=False)
@@ -73,21 +73,21 @@ class LoadedWeights:
     notes: tuple[str, ...] = ()
 
     @property
-    def left(self) -> list[str]:
-        """The tensors of the source without a place."""
-        return _without(self.theirs, self.taken)
+    def unused(self) -> list[str]:
+        """The tensors of the source that fit nowhere."""
+        return _without(self.theirs, self.matched)
 
     @property
     def new(self) -> list[str]:
-        """The tensors of the network that begin at random."""
-        return _without(self.own, self.taken)
+        """The tensors of the network that start fresh."""
+        return _without(self.own, self.matched)
 
     def __str__(self) -> str:
-        """Say it in two or three short lines, stage by stage, and a line for each note."""
-        count = f"{len(self.taken)} tensors ({self.parameters:,} parameters)"
-        lines = [f"from {self.source}: took {count}: {_by_stage(self.taken, self.own)}"]
-        if self.left:
-            lines.append(f"left: {_by_stage(self.left, self.theirs)}")
+        """Return up to three lines, by stage, and a line for each note."""
+        count = f"{len(self.matched)} tensors ({self.parameters:,} parameters)"
+        lines = [f"loaded {count} from {self.source}: {_by_stage(self.matched, self.own)}"]
+        if self.unused:
+            lines.append(f"unused: {_by_stage(self.unused, self.theirs)}")
         if self.new:
             lines.append(f"new: {_by_stage(self.new, self.own)}" + (f" ({self.reason})" if self.reason else ""))
         lines += [f"note: {note}" for note in self.notes]
@@ -95,12 +95,12 @@ class LoadedWeights:
 
 
 def open_source(source: str | Path, network: str | Network | None = None, download: bool = False) -> Source:
-    """Read weights to begin with.
+    """Read pretrained weights.
 
     Args:
-        source: a run, a bundle, any file of weights that :func:`googlenet.convert` reads, or ``"torchvision"``: what it
-            publishes for ``network``, or for GoogLeNet unless that is told.
-        network: the one to be trained; unless told, of a file the one of the zoo that its weights fit.
+        source: a run, a bundle, any file of weights that :func:`googlenet.convert` reads, or ``"torchvision"``: those
+            that it publishes for ``network``, by default for GoogLeNet.
+        network: the one to be trained. By default, for a file, the one of the zoo that its weights fit.
         download: allow torchvision's weights to be fetched where they are not on this machine.
 
     Raises:
@@ -124,7 +124,7 @@ def open_source(source: str | Path, network: str | Network | None = None, downlo
 
 
 def _of_file(name: str, found: files.WeightsFile, network: Network | None) -> Source:
-    """Rename what a file holds for ``network``, as :func:`googlenet.convert` does, or as much of it as fits."""
+    """Rename the tensors of a file for ``network``, as :func:`googlenet.convert` does, or as many as fit."""
     if network is None:
         fits = fitting(found.tensors)
         network = zoo.find(fits[0]) if len(fits) == 1 else None
@@ -132,9 +132,9 @@ def _of_file(name: str, found: files.WeightsFile, network: Network | None) -> So
         return Source(name, found.sha256, found.tensors)
     try:
         card, taken = describe(found, network, name)
-    except WeightsError:  # of another network, whose name is not told: what fits is seen when it is taken
+    except WeightsError:  # of an unknown network: loading will tell what fits
         return Source(name, found.sha256, found.tensors)
-    if taken.layout == OWN:  # how they were fed is not told
+    if taken.layout == OWN:  # how their images were normalized is unknown
         return Source(name, found.sha256, found.tensors)
     other = f"these are weights of {card.name}, not of {network.name}: leave out --network to train that"
     notes = (*card.data["notes"], *([other] if card.name != network.name else []))
@@ -142,16 +142,17 @@ def _of_file(name: str, found: files.WeightsFile, network: Network | None) -> So
 
 
 def load_matching(
-    built: ConvNet, source: Source, class_names: Sequence[str], preprocessing: Preprocessing
+    built: ConvNet, source: Source, class_names: Sequence[str] | None, preprocessing: Preprocessing
 ) -> LoadedWeights:
-    """Put every tensor of ``source`` into ``built`` whose name and shape fit.
+    """Load every tensor of ``source`` into ``built`` whose name and shape match.
 
-    The last layers of the classifier and of the heads are taken only where the classes are the same, in the same
-    order. Otherwise linear ones begin at zero (Kolesnikov et al., *Big Transfer*, 2020): no class is preferred, and
-    nothing random reaches the layers that have learnt something. A first convolution for colour images is made to
-    fit other ``in_channels``: see :func:`for_channels`.
+    The last layers of the classifier and of the heads are loaded only where the classes are the same, in the same
+    order. Otherwise linear ones start at zero (Kolesnikov et al., *Big Transfer*, 2020): no class is preferred, and
+    nothing random reaches the pretrained layers. Where no ``class_names`` are given, these layers are
+    judged by their shape as all others are. A first convolution for colour images is
+    adapted to other ``in_channels``: see :func:`for_channels`.
 
-    Raises :class:`WeightsError` when nothing fits, or what does holds NaN or infinite values.
+    Raises :class:`WeightsError` where nothing matches, or what does holds NaN or infinite values.
     """
     source = _renamed(source, built.network)
     own = {key: tensor for key, tensor in built.state_dict().items() if not is_a_counter(key)}
@@ -178,19 +179,17 @@ def load_matching(
             nn.init.zeros_(layer.weight)
     stages = list(dict.fromkeys(map(_stage, own)))
     # A file may have its tensors in any order.
-    map_ordered = sorted(
-        theirs, key=lambda key: (stages.index(_stage(key)) if _stage(key) in stages else len(stages), key)
-    )
-    return LoadedWeights(source.name, list(state), parameters, list(own), map_ordered, reason, source.notes)
+    ordered = sorted(theirs, key=lambda key: (stages.index(_stage(key)) if _stage(key) in stages else len(stages), key))
+    return LoadedWeights(source.name, list(state), parameters, list(own), ordered, reason, source.notes)
 
 
 def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: Sequence[float]) -> Tensor:
-    """Make a first convolution for R, G, B, (O, 3, k, k), one for images of ``channels``, (O, channels, k, k).
+    """Turn a first convolution for R, G, B, (O, 3, k, k), into one for other ``channels``, (O, channels, k, k).
 
-    One channel gets the sum of the three, each scaled by how much further apart its normalisation draws the same
-    pixels, ``new_std`` / ``std``: a grey image then gives what it gave as R = G = B, exactly where all are
-    normalised with one mean, and else but for a constant that the batch normalisation after it learns. More
-    channels repeat R, G, B in turn at 3 / ``channels`` of the weight: exact for grey where they are a multiple of 3.
+    One channel gets the sum of the three, each scaled by ``new_std`` / ``std``, the ratio of the normalizations. A
+    grey image then gives what it gave as R = G = B: exactly where all channels have the same mean, otherwise up to a
+    constant that the batch normalization after it absorbs. More channels repeat R, G, B in turn with 3 / ``channels``
+    of the weight, which is exact for grey images where ``channels`` is a multiple of 3.
 
     >>> import torch
     >>> colour = torch.tensor([0.2, 0.3, 0.5]).view(1, 3, 1, 1)
@@ -210,7 +209,7 @@ def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: S
 
 
 def freeze_through(built: ConvNet, stage: str | None) -> None:
-    """Let no stage up to and including ``stage`` learn: no gradient is computed for it."""
+    """Freeze every stage up to and including ``stage``: no gradient is computed for them."""
     for each in built.network.through(stage) if stage else ():
         built.get_submodule(each.name).requires_grad_(False)
 
@@ -219,10 +218,10 @@ def freeze_through(built: ConvNet, stage: str | None) -> None:
 
 
 def _renamed(source: Source, network: Network) -> Source:
-    """Call the tensors of a mere file by our names, as far as any of its layouts has them."""
+    """Rename the tensors of a plain file to ours, where they are in a known layout."""
     try:
         match = find_match(network, source.tensors) if source.card is None else None
-    except WeightsError:  # which says no more than that nothing fits, as is said later
+    except WeightsError:  # nothing fits, which is reported later
         match = None
     if match is None:
         return source
@@ -230,19 +229,21 @@ def _renamed(source: Source, network: Network) -> Source:
     return replace(source, tensors={**match.state(source.tensors), **left}, notes=match.notes)
 
 
-def _unlike(source: Source, class_names: Sequence[str]) -> str:
-    """Say how the classes differ from the source's; nothing where they do not."""
+def _unlike(source: Source, class_names: Sequence[str] | None) -> str:
+    """Return how the classes differ from those of the source, '' where they do not."""
+    if class_names is None:
+        return ""
     if source.card is None:
-        return "which classes it knows is not told"
+        return "its classes are unknown"
     known = source.card.class_names
     if known == tuple(class_names):
         return ""
     shared = len(set(known) & set(class_names))
-    return "other classes" + (f"; the {shared} that it knows are learnt anew" if shared else "")
+    return "other classes" + (f"; the {shared} that it knows start fresh" if shared else "")
 
 
 def _tied_to_classes(network: Network) -> frozenset[str]:
-    """Name the tensors whose shape the number of classes decides."""
+    """Return the tensors whose shape depends on the number of classes."""
     more = state_dict_on_meta(replace(network, num_classes=network.num_classes + 1))
     return frozenset(key for key, tensor in state_dict_on_meta(network).items() if tensor.shape != more[key].shape)
 
@@ -260,21 +261,21 @@ def _fitted(key: str, given: Tensor, network: Network, source: Source, preproces
 
 
 def _by_stage(keys: Sequence[str], whole: Iterable[str]) -> str:
-    """Name stages that are among ``keys`` with all they have in ``whole``, and the layers of others.
+    """Name the stages that are in ``keys`` with all of their ``whole`` keys, and the layers of others.
 
     >>> _by_stage(["a.w", "b.w", "c.w", "d.0.w", "d.0.b"], ["a.w", "b.w", "c.w", "d.0.w", "d.0.b", "d.1.w"])
     'a to c, d.0'
     """
     among = set(keys)
-    said: list[str] = []
+    names: list[str] = []
     stages = [(stage, list(inside)) for stage, inside in groupby(whole, _stage)]
     for is_whole, group in groupby(stages, lambda stage: among.issuperset(stage[1])):
         if is_whole:
-            said += _span([stage for stage, _ in group])
+            names += _span([stage for stage, _ in group])
         else:
             inside = [key for _, every in group for key in every if key in among]
-            said += [first_few(dict.fromkeys(".".join(key.split(".")[:2]) for key in inside))] if inside else []
-    return ", ".join(said)
+            names += [first_few(dict.fromkeys(".".join(key.split(".")[:2]) for key in inside))] if inside else []
+    return ", ".join(names)
 
 
 def _stage(key: str) -> str:

@@ -47,6 +47,20 @@ def test_the_data_of_the_run_is_measured_on_what_was_held_out(trained_run, photo
     assert measured(trained_run, trained_run.parent / "photos") == ("val", 24, 0)
 
 
+def test_without_data_the_run_is_measured_on_what_it_was_trained_on(trained_run, tmp_path):
+    assert measured(trained_run, None) == measured(trained_run, trained_run.parent / "photos") == ("val", 24, 0)
+    moved = bundles.read(trained_run)
+    card = dataclasses.replace(moved.card, data={**moved.card.data, "name": str(tmp_path / "gone")})
+    moved = bundles.write(tmp_path / "moved", card, {name: moved.read(name) for name in moved.card.files})
+    hint = r"name the labelled images where they are now\)$"
+    with pytest.raises(DataError, match=rf"gone.* \({moved.path} was trained on it: {hint}"):
+        googlenet.evaluate(moved.path)
+    unnamed = dataclasses.replace(card, data={})
+    unnamed = bundles.write(tmp_path / "unnamed", unnamed, {name: moved.read(name) for name in card.files})
+    with pytest.raises(DataError, match=r"unnamed does not record what it was trained on: name the labelled images$"):
+        googlenet.evaluate(unnamed.path)
+
+
 def test_images_under_other_names_and_in_another_layout_are_known_again(trained_run, photos, tmp_path):
     for number, path in enumerate(sorted(photos.glob("*/*.png"))):
         path.rename(path.with_name(f"renamed-{number:03d}.png"))
@@ -66,9 +80,9 @@ def test_foreign_data_is_measured_whole(trained_run, tmp_path, counts):
         result = googlenet.evaluate(trained_run, data)
     total = sum(counts.values())
     assert (result.split, result.images, result.left_out) == ("all", total, 0)
-    assert result.notes[0] == (f"measured on all {total} images of {data}: {trained_run} learnt from none of them")
+    assert result.notes[0] == (f"measured on all {total} images of {data}: {trained_run} was trained on none of them")
     absent = [name for name in ("blue", "green", "red") if not counts.get(name)]
-    assert result.notes[1] == f"no image of {', '.join(absent)} was measured: of these nothing is known"
+    assert result.notes[1] == f"no image of {', '.join(absent)} was measured: their accuracy is not known"
     assert all(np.isfinite([c.precision, c.recall, c.f1]).all() for c in result.metrics.classes)
 
 
@@ -93,7 +107,7 @@ def test_of_grown_data_what_was_learnt_from_is_left_out_and_said(trained_run, ph
         shutil.copy(path, photos / "red" / f"new-{path.name}")
     result = googlenet.evaluate(trained_run, photos)
     assert (result.split, result.images, result.left_out) == ("unseen", 24 + 5, 96)
-    assert result.notes[0] == (f"measured on 29 images of {photos}; 96 that {trained_run} learnt from are left out")
+    assert result.notes[0] == (f"measured on 29 images of {photos}; 96 that {trained_run} was trained on are left out")
     assert measured(trained_run, photos, split="val") == ("val", 24, 0)
     assert measured(trained_run, photos, split="all") == ("all", 125, 0)
 
@@ -104,7 +118,7 @@ def test_what_was_all_learnt_from_is_refused(trained_run, photos, tmp_path):
     for path in photos.glob("*/*.png"):
         if path.relative_to(photos).as_posix() in held_out:
             path.unlink()
-    with pytest.raises(DataError, match=r"learnt from all 96 images of .*: give others, or .* --split all$"):
+    with pytest.raises(DataError, match=r"was trained on all 96 images of .*: give other images, or .* --split all$"):
         googlenet.evaluate(trained_run, photos)
     assert measured(trained_run, photos, split="train") == ("train", 96, 0)
 
@@ -114,7 +128,7 @@ def test_val_of_data_that_the_run_learnt_from_is_said(trained_run, photos, tmp_p
     foreign(tmp_path / "mixed" / "train", red=1, blue=1)
     result = googlenet.evaluate(trained_run, tmp_path / "mixed", split="val")
     assert result.images == 120
-    assert result.notes == (f"{trained_run} learnt from 96 of the images of val in {tmp_path / 'mixed'}",)
+    assert result.notes == (f"{trained_run} was trained on 96 of the images of val in {tmp_path / 'mixed'}",)
 
 
 def test_classes_that_the_run_does_not_know_are_one_line(trained_run, tmp_path, call):
@@ -149,7 +163,7 @@ def test_a_bundle_alone_knows_its_own_data_and_says_what_it_does_not_know(traine
     assert measured(alone, photos, split="train") == ("train", 96, 0)
     result = googlenet.evaluate(alone, data := foreign(tmp_path / "new", red=10))
     assert (result.split, result.images) == ("all", 10)
-    assert result.notes[0] == (f"measured on all 10 images of {data}: what {alone} learnt from is not recorded with it")
+    assert result.notes[0] == (f"measured on all 10 images of {data}: what {alone} was trained on is not recorded")
 
 
 def test_a_record_that_was_altered_is_refused(trained_run, photos, tmp_path):
@@ -172,5 +186,5 @@ def test_runs_of_version_0_1_0_are_measured_as_ever(trained_run, photos, tmp_pat
     by_name = draw_by_name(items, 0, 0.2).count("val")
     result = googlenet.evaluate(run, photos)
     assert (result.split, result.images) == ("val", by_name)
-    assert "held out by their names, as version 0.1.0 did" in result.notes[0]
+    assert "held out by their names, as 0.1.0 did" in result.notes[0]
     assert measured(run, photos, split="train") == ("train", 120 - by_name, 0)

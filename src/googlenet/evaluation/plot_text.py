@@ -1,6 +1,6 @@
-"""Names of users in plots: plain text in a font that has its letters; what cannot be shown is numbered and listed.
+"""Names of users in plots: plain text, in a font that has its letters; other names are numbered and listed.
 
-Matplotlib takes ``$`` for mathematics, and a letter that its font lacks for a box.
+By itself matplotlib reads ``$`` as mathematics, and draws a box for a letter that its font lacks.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from googlenet.text import printable
 
 OWN_FONT = "DejaVu Sans"  # comes with matplotlib
 PREFERRED = ("notosanscjk", "notosans", "sourcehansans", "wqy", "wenquanyi", "droidsansfallback", "msyh", "pingfang")
-SHAPES = hasattr(ft2font, "__libraqm_version__")  # whether it joins letters and writes from right to left
+SHAPES = hasattr(ft2font, "__libraqm_version__")  # whether matplotlib joins letters and writes from right to left
 
 
 @contextmanager
 def plain_text(texts: Iterable[str]) -> Iterator[None]:
-    """Draw every text within as it is written, ``texts`` in fonts of this machine; nothing is warned of."""
+    """Draw every text in this context as it is written, ``texts`` in fonts of this machine, without warnings."""
     families, _ = _fonts_for(frozenset("".join(texts)))
     settings: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False, "font.family": [OWN_FONT, *families]}
     with rc_context(settings), warnings.catch_warnings():
@@ -35,14 +35,14 @@ def plain_text(texts: Iterable[str]) -> Iterator[None]:
 
 
 def shown(text: str, longest: int = 100) -> str:
-    """Return a text of a user for a title: on one line, not too long, escaped where no font has a letter."""
+    """Return a user's text for a title: on one line, not too long; letters that no font has are escaped."""
     _, missing = _fonts_for(frozenset(text))
     escaped = "".join(c.encode("unicode_escape").decode() if c in missing else c for c in printable(text))
     return shortened(escaped, longest)
 
 
 def shortened(text: str, longest: int) -> str:
-    """Return a text of ``longest`` places at most, an ellipsis in its middle: names differ at their ends.
+    """Return a text of at most ``longest`` places, with an ellipsis in the middle: names differ at their ends.
 
     >>> shortened("photos/2024/holiday/IMG_0001.jpg", 20), shortened("cat", 20)
     ('photos/20…G_0001.jpg', 'cat')
@@ -60,7 +60,7 @@ def shortened(text: str, longest: int) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many places a text takes: letters of East Asia take two.
+    """Return the width of a text in places: East Asian letters take two.
 
     >>> width("cat"), width("猫")
     (3, 2)
@@ -69,10 +69,10 @@ def width(text: str) -> int:
 
 
 class Labels:
-    """What plots call things, so that no two are called alike: ``labels[name]``.
+    """The labels of names in a plot, all different: ``labels[name]``.
 
-    A name is its own label, unless it is longer than ``longest``, no font of this machine has its letters, or
-    another looks the same. Such a one has a number, ``#3`` for the third, and is listed by :meth:`write_beside`.
+    A name is its own label. If it is longer than ``longest``, looks like another one, or no font of this machine has
+    its letters, its label is a number, such as ``#3`` for the third, and :meth:`write_beside` lists it.
 
     >>> labels = Labels(["cat", "dog", "$5"], 20)
     >>> labels["$5"], labels.numbered
@@ -91,7 +91,7 @@ class Labels:
             text = plain[name]
             if width(text) > longest or missing.intersection(text) or _seen(text) in taken:
                 label = f"#{number}"
-                while label in names_seen:  # somebody's class is called so
+                while label in names_seen:  # a class has this name
                     label = f"#{label}"
                 self.numbered[label] = name
                 if not missing.intersection(text):
@@ -108,28 +108,28 @@ class Labels:
         return iter(self._labels.values())
 
     def note(self, path: Path) -> str:
-        """Return where the names lie, for the end of a title; nothing where all are shown."""
+        """Return where the numbered names are listed, for the end of a title; empty if all are shown."""
         return f"\n#: see {shown(list_beside(path).name, 60)}" if self.numbered else ""
 
     def write_beside(self, path: Path) -> None:
-        """Write the list of what is numbered beside the plot ``path``, where there is any. Raises :class:`OSError`."""
+        """Write the list of numbered names, if any, beside the plot ``path``. Raises :class:`OSError`."""
         if self.numbered:
             write_list(path, self.numbered.items())
 
 
 def list_beside(path: Path) -> Path:
-    """Return the text file beside a plot that has its names."""
+    """Return the path of the text file beside a plot that lists its names."""
     return path.with_name(fitting_name(path.stem, ".txt"))
 
 
 def write_list(path: Path, names: Iterable[tuple[object, str]]) -> None:
-    """Write names with their numbers beside the plot ``path``, one a line. Raises :class:`OSError`."""
+    """Write names with their numbers beside the plot ``path``, one in each line. Raises :class:`OSError`."""
     lines = (f"{number}\t{printable(name)}\n" for number, name in names)
     list_beside(path).write_text("".join(lines), "utf-8")
 
 
 def _quoted(text: str) -> str:
-    """Put what is nothing, or begins or ends in a blank, between quotes, as nobody would see it."""
+    """Quote a text that is empty, or begins or ends with a blank: it would not be seen otherwise."""
     return text if text and text == text.strip() else f'"{text}"'
 
 
@@ -139,7 +139,7 @@ def _seen(text: str) -> str:
 
 @lru_cache(maxsize=64)
 def _fonts_for(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return which fonts of this machine have the letters that matplotlib's own lacks, and which none has."""
+    """Return the fonts of this machine with the letters that matplotlib's own lacks, and the letters none has."""
     missing = {letter for letter in letters if not letter.isascii()}
     missing = _lacked(get_font(findfont(OWN_FONT)), missing)
     families: list[str] = []
@@ -155,7 +155,7 @@ def _fonts_for(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]
 
 
 def _family_with(path: str, letters: set[str]) -> str | None:
-    """Return the family of a font that has any of the letters, known to matplotlib from now on."""
+    """Return the family of a font that has any of the letters, and register it with matplotlib."""
     try:
         font = ft2font.FT2Font(path)
         if not font.scalable or _lacked(font, letters) == letters:
@@ -163,7 +163,7 @@ def _family_with(path: str, letters: set[str]) -> str | None:
         fontManager.addfont(path)
         found = get_font(findfont(FontProperties(family=[font.family_name]), fallback_to_default=False))
         found.load_char(ord(min(letters - _lacked(found, letters))))
-    except (OSError, RuntimeError, ValueError):  # no font, one of bitmaps, or one of a family that lacks them
+    except (OSError, RuntimeError, ValueError):  # not a font, a bitmap font, or one of a family without the letters
         return None
     return str(font.family_name)
 

@@ -1,0 +1,118 @@
+"""Where a run stands, and the rows of its log. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from googlenet import former
+from googlenet.errors import CheckpointError
+from googlenet.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """A row of the log: one epoch, or all epochs since the previous row where not every one is validated.
+
+    Losses are means over it; ``head_losses`` are unweighted, the main one first. ``train`` and ``val`` are metrics by
+    name, fractions of 1. ``waiting`` is the share of ``seconds`` spent waiting for images.
+    """
+
+    epoch: int
+    lr: float
+    loss: float
+    head_losses: tuple[float, ...]
+    train: dict[str, float]
+    val_loss: float
+    val: dict[str, float]
+    images_per_second: float
+    seconds: float
+    waiting: float
+
+    def to_row(self) -> dict[str, Any]:
+        """Return one level of names: ``val_top1`` for what ``val`` calls ``top1``."""
+        row: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            row |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+        return row
+
+
+@dataclass
+class Progress:
+    """Where a run stands: ``batch`` batches of ``epoch`` (from 0) are done.
+
+    ``sums`` of the losses, ``correct``, ``seen``, ``seconds`` and ``waiting`` are counted since the last row of the
+    log; ``elapsed`` are the seconds since the run was started, without the pauses between stopping and resuming.
+    ``best_sha256`` is of the weights of the best epoch as they were saved; the weights of epochs up to ``lost`` are
+    gone.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    sums: list[float] = field(default_factory=list)
+    correct: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+    elapsed: float = 0.0
+    history: list[EpochResult] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    best_sha256: str = ""
+    lost: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Progress:
+        """Read what :meth:`to_json` returned. Raises :class:`CheckpointError` where it is of another version."""
+        try:
+            rows = [
+                EpochResult(**former.measured(row) | {"head_losses": tuple(row["head_losses"])})
+                for row in state["history"]
+            ]
+            return cls(**{**state, "history": rows})
+        except (KeyError, TypeError) as error:
+            raise CheckpointError("the checkpoint is of another version of googlenet: start a new run") from error
+
+    def count(self, losses: list[float], correct: int, images: int) -> None:
+        """Count a step: the sums of its losses, of right answers and of images."""
+        self.sums = [a + b for a, b in zip(self.sums or [0.0] * len(losses), losses, strict=True)]
+        self.correct += correct
+        self.seen += images
+
+    def close_epoch(self, result: EpochResult) -> Progress:
+        """Return the progress at the start of the next epoch."""
+        return Progress(self.epoch + 1, elapsed=self.elapsed, history=[*self.history, result],
+                        unreadable=self.unreadable, best_sha256=self.best_sha256, lost=self.lost)  # fmt: skip
+
+    def best(self, metric: str) -> EpochResult | None:
+        """Return the epoch with the best ``metric``, the latest among equals."""
+        there = (row for row in self.history if row.epoch > self.lost)
+        return max(there, key=lambda row: (METRICS[metric].key(row.val[metric]), row.epoch), default=None)
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether the run stands right after a validation, so that its weights are those that were validated."""
+        return bool(self.history) and self.history[-1].epoch == self.epoch and not (self.batch or self.seen)
+
+
+class Callback(Protocol):
+    """Is told how training goes, and may ask to stop."""
+
+    def step(self, progress: Progress, steps: int, loss: float) -> None:
+        """Called after a training step, of ``steps`` in an epoch, with the loss of its batch."""
+
+    def epoch(self, result: EpochResult) -> None:
+        """Called after an epoch."""
+
+    def unreadable(self, name: str, reason: str) -> None:
+        """Called for an image that cannot be read, once for each."""
+
+    def warn(self, message: str) -> None:
+        """Called when something goes wrong, with what to try."""
+
+    def should_stop(self) -> bool:
+        """Whether to save and stop now."""
+        ...

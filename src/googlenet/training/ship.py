@@ -1,0 +1,142 @@
+"""Shipping: the log, the learning curve, and the bundle of the best epoch; all of it is rehearsed before training."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from googlenet import bundle as bundles
+from googlenet._version import __version__
+from googlenet.bundle import Bundle
+from googlenet.card import ModelCard
+from googlenet.errors import BundleError, DiskFullError, RunError
+from googlenet.evaluation.drawing import attempt
+from googlenet.exporting.bundles import write_bundle
+from googlenet.inference.verify import golden_inputs
+from googlenet.models.build import ConvNet
+from googlenet.models.spec import to_json
+from googlenet.training import checkpoint, directory
+from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.directory import CHECKPOINTS, CURVE, LOG
+from googlenet.training.display import say
+from googlenet.training.plan import Plan
+from googlenet.training.progress import EpochResult
+from googlenet.training.trainer import Trainer
+
+
+def rehearse(trainer: Trainer, plan: Plan) -> float:
+    """Write once, before the first epoch, all that is written after the last one; return the seconds it took.
+
+    A network that cannot be shipped, names that cannot be written and a full disk are found here, before time is
+    spent. What was written is deleted; where it fails, all of a new run is.
+    """
+    begun, run = time.perf_counter(), plan.run
+    if trainer.processes.is_first:
+        try:
+            with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
+                _rehearse_in(Path(folder), trainer, plan.described)
+                directory.read_settings(run)
+        except BaseException as error:
+            if not plan.resume:
+                directory.clear(run)
+            if isinstance(error, DiskFullError) and not plan.resume:
+                raise directory.nothing_saved(run) from error
+            if isinstance(error, OSError):
+                raise directory.explain(error, run) from error
+            raise
+    return trainer.processes.broadcast(time.perf_counter() - begun)
+
+
+def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any]) -> None:
+    history = trainer.progress.history or [_sample_epoch(trainer)]
+    write_log(folder / LOG, history)
+    draw_curve(folder, history, trainer.state.metric)
+    odd = {item.name: "unread" for item in trainer.data.split("all").items if not item.name.isascii()}
+    directory.write_unreadable(folder, {**odd, **trainer.progress.unreadable})
+    network = copy.deepcopy(trainer.best_network)  # shipping moves it to the CPU
+    bundle = _write_bundle(
+        trainer, folder / bundles.IN_RUN, network, _card(trainer, described, {}, trainer.state.thresholds)
+    )
+    _read_back(bundle)
+
+
+def _read_back(bundle: Bundle) -> None:
+    """Raise :class:`RunError` where the bundle cannot be read back."""
+    try:
+        for name in bundles.read(bundle.path).card.files:
+            bundle.read(name)
+    except BundleError as error:
+        raise RunError(f"the trained network could not be shipped: {error}".replace(f"{bundle.path}: ", "")) from error
+
+
+def _sample_epoch(trainer: Trainer) -> EpochResult:
+    scores = {trainer.state.metric: 0.5}
+    losses = (1.0,) * (1 + len(trainer.network.network.aux))
+    return EpochResult(1, trainer.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
+
+
+def ship(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
+    """Write the bundle of the best epoch, and the learning curve."""
+    best = trainer.state.best
+    assert best is not None
+    path = Checkpoints(run / CHECKPOINTS).best(best.epoch)
+    tensors, state = checkpoint.load(path)
+    network = trainer.best_network
+    checkpoint.restore_module(network, tensors, path)
+    metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
+    card = _card(trainer, described, metrics, tuple(state["thresholds"]))
+    draw_curve(run, trainer.progress.history, trainer.state.metric)
+    _write_bundle(trainer, run / bundles.IN_RUN, network, card)
+
+
+def _write_bundle(trainer: Trainer, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
+    try:
+        return write_bundle(path, network, card, golden_inputs(trainer.data.val, trainer.preprocessing))
+    except OSError as error:
+        raise directory.explain(error, path) from error
+
+
+def _card(
+    trainer: Trainer, described: dict[str, Any], metrics: dict[str, float], thresholds: tuple[float, ...]
+) -> ModelCard:
+    network = trainer.network.network
+    return ModelCard(
+        name=network.name,
+        network=to_json(network),
+        class_names=trainer.data.class_names,
+        preprocessing=trainer.preprocessing,
+        metrics=metrics,
+        multi_label=trainer.data.multi_label,
+        thresholds=thresholds,
+        data=described,
+        recipe=trainer.recipe.model_dump(mode="json"),
+        versions={"googlenet": __version__},
+    )
+
+
+def write_log(path: Path, history: list[EpochResult]) -> None:
+    """Write ``log.csv``: a row for each epoch, the loss of each head in a column of its own."""
+    rows = []
+    for result in history:
+        row = result.to_row()
+        losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
+        rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
+    columns = list(dict.fromkeys(name for row in rows for name in row))  # versions may have logged other metrics
+    directory.write_csv(path, columns, ([row.get(name, "") for name in columns] for row in rows))
+
+
+def draw_curve(run: Path, history: list[EpochResult], metric: str) -> None:
+    """Draw the learning curve; a curve that cannot be drawn is only reported."""
+    if not history:
+        return
+
+    def draw() -> None:
+        from googlenet.evaluation.plots import draw_learning_curve
+
+        draw_learning_curve([result.to_row() for result in history], run / CURVE, metric)
+
+    if why := attempt(draw, run / CURVE):
+        say(why)

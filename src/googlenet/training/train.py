@@ -1,0 +1,147 @@
+"""``train``: everything is checked before any work, without PyTorch; then :mod:`~googlenet.training.run` does it."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from googlenet.bundle import Bundle
+from googlenet.data.image_set import DataLike
+from googlenet.data.splits import hashes_told
+from googlenet.errors import DataError, RecipeError, RunError
+from googlenet.extras import TRAINING, require
+from googlenet.machine import explained
+from googlenet.models.spec import Network
+from googlenet.stages import stage
+from googlenet.training import directory, torchrun
+from googlenet.training.data import look_at_data
+from googlenet.training.directory import SETTINGS
+from googlenet.training.options import TrainOptions, split_options
+from googlenet.training.plan import look
+from googlenet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"  # a folder that PyTorch makes as it is loaded, for what is never compiled here
+
+
+def train(
+    data: DataLike,
+    out: str | Path,
+    *,
+    recipe: str | Path | Recipe | None = None,
+    network: str | Network | None = None,
+    weights: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Unpack[TrainOptions],
+) -> Bundle:
+    """Train a classifier and write it, with its log, checkpoints and learning curve, to the run directory ``out``.
+
+    Args:
+        data: a folder with one sub-folder of images per class, one with ``train/`` and ``val/``, a list (``.csv`` or
+            ``.jsonl``), ``"digits"``, the name of a data set that was fetched, a :class:`googlenet.DataSource` that
+            also says how to read it, or :class:`googlenet.LabelledData`. Where images may have several labels, each
+            class has a probability of its own, and a threshold from which on it is named.
+        out: the run directory. It must not exist yet, unless ``resume`` or ``overwrite``.
+        recipe: a :class:`googlenet.Recipe`, the name of one (``"default"``, ``"small"``, ``"finetune"``, ``"digits"``,
+            ``"notes"``, ``"paper"``) or a TOML file. Default: ``"finetune"`` with ``weights``, else ``"default"``.
+        network: a name of the zoo, or a ``Network`` of your own. Default: that of ``weights``, else the recipe's.
+        weights: pretrained weights to start from: a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
+            tensor whose name and shape match is loaded; classifiers only where the classes are the same.
+        resume: continue from the newest intact checkpoint in ``out``, exactly where it stopped, with the same images
+            wherever they are now. With more ``epochs`` or ``minutes`` than before it trains for longer, even a
+            finished run: the learning rate is then that of a run of the new length at the same point.
+        overwrite: delete the run in ``out`` first.
+        epochs, minutes: how long to train: passes over the training images, or minutes of wall time with everything
+            included. Two runs by minutes differ, because their speeds do.
+        image_size, crop_fraction, in_channels, resize: what the network sees of an image.
+        initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
+        batch_size, precision: images per step over all processes, and the number format to compute in.
+        optimizer, lr, momentum, nesterov, weight_decay: the optimizer and its highest learning rate.
+        schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
+        lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
+            are left out (with ``weights``).
+        label_smoothing, ema_decay, dropout, init: regularization, and the initial weights.
+        val_fraction, test_fraction: the share of each class, 0 to 1, held out to choose the best epoch, and the share
+            that training never looks at, where ``data`` does not name these images itself.
+        seed: decides the initial weights, the order of images, augmentation and the held-out split.
+        class_balance: what to do about classes of unequal size: ``"none"``, ``"weighted_loss"`` or ``"oversample"``
+            (not with several labels).
+        augmentation: random changes of the training images; a table of those settings that change.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU if there is one.
+        workers: processes that read and augment images. Default: one per core, at most 8. They change no
+            weight, and may differ when a run is resumed.
+        on_bad_image: ``"skip"`` an image that cannot be read, or ``"stop"``.
+        checkpoint_minutes: minutes between checkpoints within an epoch; each epoch ends with one.
+        download: allow the weights that ``"torchvision"`` stands for to be downloaded.
+
+    All options after ``overwrite`` but the last five are settings of the recipe, which :class:`googlenet.Recipe`
+    describes with their units, ranges and defaults; ``None`` keeps the recipe's value.
+
+    Images that are skipped, or read otherwise than the list says, are named on stderr.
+
+    Where ``torchrun`` started several processes, they train as one: ``batch_size`` is split among them, the first
+    one writes, and all return the same bundle (docs/scaling.md).
+
+    Raises:
+        DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
+        WeightsError, BundleError: ``weights`` cannot be read or do not fit; before any work is done.
+        StoppedError: Ctrl-C, SIGTERM or a closed terminal, after a checkpoint was written.
+        MachineError: the machine refused memory, open files, processes or a place to write.
+        NonFiniteLossError: the loss became NaN or infinite; it names the images.
+        DiskFullError: a checkpoint could not be written; the one before is intact.
+
+    ::
+
+        bundle = googlenet.train("photos/", "runs/flowers", epochs=30)
+    """
+    begun = time.perf_counter()
+    require("train", *TRAINING)
+    _check_types(out, resume=resume, overwrite=overwrite)
+    run = Path(out)
+    settings, run_options = split_options(options)
+    if torchrun.is_launched():
+        resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
+    plan = look(run, recipe, {**settings, "network": network}, weights, resume=resume, overwrite=overwrite)
+    plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_told)
+    if settings.get("val_fraction") is not None and not resume and not plan.data.made_here:
+        raise DataError(
+            f"{plan.data.name} names its {' and '.join(plan.data.splits)} images itself: "
+            f"--val-fraction {settings['val_fraction']:g} is for data that does not; leave it out"
+        )
+    plan = replace(plan, options=run_options, begun=begun)
+    with directory.held(run) if torchrun.is_first_process() else nullcontext(), explained():
+        bundle: Bundle = _work().train(plan)
+        return bundle
+
+
+def _work() -> Any:
+    """Load what trains, with PyTorch: not before everything was checked."""
+    was_set = INDUCTOR in os.environ
+    with stage("loading PyTorch"):
+        from googlenet.training import run
+    if not was_set:
+        with suppress(OSError, KeyError):  # it is not empty
+            Path(os.environ[INDUCTOR]).rmdir()
+    return run
+
+
+def _was_restarted(run: Path) -> bool:
+    """Whether torchrun started this run before, and again after a process failed."""
+    if not torchrun.is_restarted() or not (run / SETTINGS).exists():
+        return False
+    return bool(directory.read_settings(run).get("launch") == torchrun.launch_id())
+
+
+def _check_types(out: Any, **switches: Any) -> None:
+    if not isinstance(out, (str, os.PathLike)) or not str(out):
+        raise RunError(f"out should be the path of the run directory, got {out!r}")
+    for name, value in switches.items():
+        if not isinstance(value, bool):  # "no" would be taken for yes
+            raise RecipeError(f"{name} should be True or False, got {value!r}")
