@@ -2,11 +2,14 @@ import re
 
 import numpy as np
 import pytest
+from pydantic import Field
+from pydantic.fields import FieldInfo
 
 from googlenet.errors import RecipeError
 from googlenet.models import zoo
 from googlenet.training.recipe import Recipe
 from googlenet.training.recipe_file import shipped_recipes
+from googlenet.training.settings import help_of
 
 
 def test_the_shipped_recipes():
@@ -165,3 +168,35 @@ def test_a_recipe_that_a_windows_editor_saved(tmp_path):
     (tmp_path / "r.toml").write_bytes("epochs = 3\n".encode("utf-16"))
     with pytest.raises(RecipeError, match=r"r.toml is not UTF-8: save it as UTF-8"):
         Recipe.load(tmp_path / "r.toml")
+
+
+def test_a_recipe_made_in_python_is_checked_as_a_file_is():
+    with pytest.raises(RecipeError) as caught:
+        Recipe(epoch=3, lr=-1, augmentation={"flip": 0.5})
+    for part in (
+        "unknown key 'epoch', did you mean 'epochs'?",
+        "lr = -1: should be greater than 0",
+        "augmentation.flip",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(RecipeError, match=r"^--epochs and --minutes exclude each other"):
+        Recipe().override(epochs=1, minutes=1)
+
+
+def test_overriding_some_of_the_augmentation_keeps_the_rest_whatever_it_was_called(tmp_path):
+    (tmp_path / "former.toml").write_text("[augmentation]\nflip = 0.1\nerase = 0.2\n")
+    recipe = Recipe.load(tmp_path / "former.toml", augmentation={"erasing_prob": 0.3})
+    assert (recipe.augmentation.hflip_prob, recipe.augmentation.erasing_prob) == (0.1, 0.3)
+    again = recipe.override(augmentation={"hflip_prob": 0.0}, lr=0.5)
+    assert (again.augmentation.hflip_prob, again.augmentation.erasing_prob, again.lr) == (0.0, 0.3, 0.5)
+    assert recipe.override(lr=None) == recipe
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [({"ge": 1, "le": 4096}, "1 to 4,096"), ({"ge": 0, "lt": 1}, "0 to less than 1"), ({"gt": 0}, "more than 0"),
+     ({"gt": 0, "le": 5}, "more than 0, at most 5"), ({"ge": 0, "le": 2**63}, "0 or more"), ({"lt": 3}, "less than 3")],
+)  # fmt: skip
+def test_the_help_of_a_setting_ends_with_its_range(limits, says):
+    field = FieldInfo.from_annotated_attribute(float, Field(default=1, description="Pixels.", **limits))
+    assert help_of(field) == f"Pixels. ({says})"
