@@ -304,7 +304,7 @@ def test_class_names_and_where_they_come_from(lenet, tmp_path):
         {"mean": None},
     ):
         (folder / "config.json").write_text(json.dumps({"pretrained_cfg": damaged}))
-        with pytest.raises(WeightsError, match=r"config.json says nothing usable"):
+        with pytest.raises(WeightsError, match=r"config.json has no usable mean"):
             names("d")
     assert not (tmp_path / "d").exists()
 

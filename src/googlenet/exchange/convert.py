@@ -289,7 +289,7 @@ def _from_config(settings: Mapping[str, Any], channels: int) -> dict[str, Any]:
             if name in settings:
                 preprocessing[name] = tuple(float(number) for number in settings[name])
                 if len(preprocessing[name]) != channels:
-                    raise ValueError(f"{name} needs {channels} numbers, one a channel, got {settings[name]}")
+                    raise ValueError(f"{name} needs {channels} numbers, one per channel, got {settings[name]}")
         if "input_size" in settings:
             preprocessing["size"] = int(settings["input_size"][-1])
         if "crop_pct" in settings:
