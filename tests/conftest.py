@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -106,6 +107,13 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = write_coloured_classes(root / "photos", per_class=40)
     googlenet.train(photos, root / "run", network=TINY, epochs=4, batch_size=8)
     return root / "run"
+
+
+def fill_up(disk: Path) -> None:
+    """Leave no free byte on a file system."""
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 @pytest.fixture

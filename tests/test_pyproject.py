@@ -16,7 +16,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT = PYPROJECT["project"]
 TOOLS = {"dev", "docs"}  # run, not imported
 
 
@@ -64,3 +65,21 @@ def test_a_package_that_is_missing_is_told_with_its_extra(extra):
         error = missing_extra(ModuleNotFoundError(name=name))
         assert (error.extra, error.missing) == (extra, name)
     assert missing_extra(ModuleNotFoundError(name="googlenet.nothing")) is None
+
+
+def test_every_module_is_either_kept_from_pytorch_or_allowed_it():
+    contracts = {each["name"]: each for each in PYPROJECT["tool"]["importlinter"]["contracts"]}
+    without = [
+        *contracts["Prediction, analysis, images and the package itself never import torch"]["source_modules"],
+        *contracts["Writing a graph takes onnx, never torch"]["source_modules"],
+    ]
+    allowed = contracts["PyTorch is imported in these places only"]["allowed_importers"]
+    commands = ["googlenet.cli", "googlenet.__main__"]  # which import what a command needs when it is called
+    paths = [path.relative_to(ROOT / "src").with_suffix("") for path in (ROOT / "src").rglob("*.py")]
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in paths}
+    parents = {module.rpartition(".")[0] for module in modules}  # a package's own file has nothing in it
+    decided = [*without, *allowed, *commands]
+    assert not {
+        module for module in modules - parents
+        if not any(module == each or module.startswith(f"{each}.") for each in decided)
+    }  # fmt: skip

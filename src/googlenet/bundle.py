@@ -1,14 +1,14 @@
-"""A trained classifier on disk: write, read, verify. A directory that is whole or absent.
+"""A trained classifier on disk, read and written: a directory that is whole or absent.
 
     card.json            what it is; the sha256 of every file beside it
     weights.safetensors  for fine-tuning
     model.onnx           uint8 (N, H, W, C) in, RGB where C is 3; ``probabilities`` (N, K), ``maps`` (N, K, h, w) and
                          ``embeddings`` (N, D) out
-    int8.xml, int8.bin   the same in 8 bits, where it was quantised, without the maps
-    golden.npz           a few inputs and the outputs they must give
+    int8.xml, int8.bin   the same in 8 bits, if it was quantised, without the maps
+    golden.npz           a few inputs and their outputs, for verify
 
-A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on
-reading, and what no bundle of ours holds is refused before a library reads it (``googlenet.checks``).
+A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on reading, and
+whatever no bundle of ours holds is refused before a library reads it (``googlenet.checks``).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 IN_RUN = "bundle"  # where a run keeps its bundle
 
-MAX_FILE_BYTES = 2**31 - 1  # what one message of protocol buffers may hold
+MAX_FILE_BYTES = 2**31 - 1  # the limit of a protocol buffer
 MAX_HEAD_WEIGHTS = 2**28  # of auxiliary heads, which are not in the graph; GoogLeNet's have 2**23
-MAX_ERROR = 300  # characters of what is said to be wrong
-_BLOBS = "blobs"  # where the cache of the Hugging Face Hub keeps the files that a snapshot links to
+MAX_ERROR = 300  # characters
+_BLOBS = "blobs"  # folder of the Hugging Face Hub's cache with the files that a snapshot links to
 
-# What is read is checked here, and the engine is given the very bytes that were.
+# Files are checked when they are read, and the engine gets the very bytes that were checked.
 _CHECKS: dict[str, Callable[[bytes], None]] = {MODEL: check_onnx, WEIGHTS: check_safetensors}
 
 
@@ -56,7 +56,7 @@ class Bundle:
 
     @property
     def network(self) -> Network:
-        """The network as data. Raises :class:`BundleError` where the card's cannot be, or is not the graph's."""
+        """The network as data. Raises :class:`BundleError` if the card's cannot be built, or is not the graph's."""
         try:
             network = from_json(self.card.network)
             if not isinstance(network, Network):
@@ -68,7 +68,7 @@ class Bundle:
         return network
 
     def _check_size(self, network: Network) -> None:
-        """A card could ask for any number of filters: there are no more than the graph has bytes for."""
+        """A card could ask for any number of filters: refuse more than the graph has bytes for."""
         shape = (network.in_channels, *2 * (self.card.preprocessing.size,))
         after, weights, of_heads = {}, 0, 0
         for stage in network.stages:
@@ -81,9 +81,9 @@ class Bundle:
             raise NetworkError(f"{weights:,} weights and {of_heads:,} of its heads are more than {MODEL} has bytes for")
 
     def read(self, name: str) -> bytes:
-        """Read one file, check its hash and what is in it.
+        """Read one file, and check its hash and content.
 
-        Raises :class:`BundleError` when it is missing, altered, no file, or holds what no bundle of ours does.
+        Raises :class:`BundleError` if it is missing, altered, no file, or holds what no bundle of ours does.
         """
         path = _shown(self.path / name)
         if name not in self.card.files:
@@ -107,13 +107,13 @@ class Bundle:
             raise BundleError(f"{_shown(self.path / name)} cannot be read: {error.strerror}") from error
 
     def packed(self, *names: str) -> PackedBundle:
-        """Take some of the files along, for a machine that does not see this disk. Raises as :meth:`read` does."""
+        """Return the bundle with some files in memory, for a machine without this disk. Raises as :meth:`read` does."""
         return PackedBundle(self.path, self.card, {name: self.read(name) for name in names})
 
 
 @dataclass(frozen=True)
 class PackedBundle(Bundle):
-    """A bundle whose ``files`` are in memory. Reading checks them as on a disk; ``path`` is where they were."""
+    """A bundle whose ``files`` are in memory, checked when read. ``path`` is where they were on disk."""
 
     files: Mapping[str, bytes]
 
@@ -129,7 +129,7 @@ class PackedBundle(Bundle):
 def read(path: str | Path) -> Bundle:
     """Read the bundle at ``path``, or the one inside the run at ``path``.
 
-    Raises :class:`BundleError` when there is none or its card is damaged, foreign or too new.
+    Raises :class:`BundleError` if there is none, or its card is damaged, of another program or of a newer version.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise BundleError(f"a run or bundle is named by its path, got {type(path).__name__}")
@@ -156,7 +156,7 @@ def read(path: str | Path) -> Bundle:
 
 
 def _read_file(folder: Path, name: str, most: int) -> bytes:
-    """Read a file of a bundle: a regular one, of no more than ``most`` bytes, that lies in the folder."""
+    """Read a file of a bundle: a regular file of at most ``most`` bytes that lies in the folder."""
     path = folder / name
     try:
         if not _lies_in(path, folder):
@@ -174,10 +174,10 @@ def _read_file(folder: Path, name: str, most: int) -> bytes:
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
-    """Whether a file is in the folder itself; or where the Hub's cache keeps it, which holds only links."""
+    """Whether a file lies in the folder, or in the Hub's cache that a snapshot links to."""
     if not path.is_symlink():
         return True
-    here, there = (Path(os.path.realpath(each)) for each in (folder, path))  # realpath: never raises, as of a loop
+    here, there = (Path(os.path.realpath(each)) for each in (folder, path))  # realpath: no error on loops
     blobs = here.parents[1] / _BLOBS if here.parent.name == "snapshots" else here
     return there.is_relative_to(here) or there.parent == blobs
 
@@ -187,7 +187,7 @@ def _shown(path: Path) -> str:
 
 
 def write(path: str | Path, card: ModelCard, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle, replacing one that is there: to a temporary sibling, synced to disk, then renamed."""
+    """Write a bundle, replacing one that is there: into a temporary sibling, synced, then renamed."""
     path = Path(path)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     card = dataclasses.replace(card, files=hashes, format=FORMAT)

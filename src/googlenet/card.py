@@ -40,6 +40,9 @@ class ModelCard:
     ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),
     ``latency_ms`` of one image and ``images_per_second`` of many; ``measured_on`` says on which processor.
 
+    ``temperature`` divides the logits before the softmax or sigmoid. It is 1 until a classifier is calibrated, which no
+    command does yet; graphs and programs that are exported apply it.
+
     With ``multi_label`` an image may have several classes or none: each class has its own probability, and a class
     is predicted where that reaches the class's threshold, 0 to 1 (``thresholds``).
     """

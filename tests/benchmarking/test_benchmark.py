@@ -154,7 +154,7 @@ def test_a_measuring_process_that_ends_is_one_line(call, trained_run, tmp_path, 
     code, out, err = call("benchmark", trained_run, "--seconds", SHORT)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "fp32 of" in err
-    assert "could not be measured: its process ended with -9, perhaps for want of memory" in err
+    assert "could not be measured: its process ended with -9, perhaps out of memory" in err
 
 
 # The verb

@@ -225,7 +225,7 @@ def test_verify_replays_every_precision(own, call):
     assert googlenet.verify(own).precisions == (*precisions(), "int8")
     code, out, _ = call("verify", own)
     assert code == 0
-    assert out.endswith(f"replayed in {' and '.join([*precisions()[1:], 'int8'])}, too\n")
+    assert out.endswith(f"also replayed in {' and '.join([*precisions()[1:], 'int8'])}\n")
 
 
 # Copies for other programs.

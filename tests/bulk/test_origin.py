@@ -15,6 +15,7 @@ from googlenet.bulk.parquet import encoded
 from googlenet.bulk.parts import Parts, split
 from googlenet.bulk.rows import ranked_schema
 from googlenet.errors import ResultsError
+from tests.conftest import fill_up
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,15 @@ def test_parts_of_another_classifier_are_not_added_to(tmp_path):
     with Parts(tmp_path / "r", theirs, resume=True) as parts:
         assert parts.is_known
         assert parts.contents.summary.images == 1
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_on_a_full_disk_nothing_is_left_in_the_way_of_the_next_try(predict, small_disk, suffix):
+    fill_up(small_disk)
+    out = small_disk / f"r{suffix}"
+    code, _, err = predict(out)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith((f"googlenet: {out} cannot be written: ", f"googlenet: no space left to write {out}"))
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+    (small_disk / "filler").unlink()
+    assert predict(out)[0] == 0

@@ -53,6 +53,8 @@ def test_the_report_is_a_value_that_says_what_is_in_the_file(trained_run, photos
     assert report.notes == (f"{tmp_path / 'new'}: left out 1 file that is no image (.txt 1: notes.txt)",)
     assert pickle.loads(pickle.dumps(report)) == report
     assert json.loads(json.dumps(report.to_dict()))["images"] == 121
+    assert repr(report) == f"BulkReport({report})"
+    assert "<td>red</td>" in report._repr_html_()
     assert str(report) == f"{tmp_path / 'r.jsonl'}: 121 images, 1 could not be read"
     again = googlenet.predict(trained_run, [photos, tmp_path / "new"], tmp_path / "r.jsonl", resume=True)
     assert (again.images, again.new, again.images_per_second) == (121, 0, 0)

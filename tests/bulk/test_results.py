@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -19,6 +18,7 @@ import googlenet
 from googlenet.bulk.formats import FORMATS, open_results
 from googlenet.bulk.rows import embedding_schema, labels_schema, ranked_schema
 from googlenet.errors import DiskFullError, MissingExtraError, ResultsError, RunError, UnreadableImageError
+from tests.conftest import fill_up
 
 NAMES = [
     "a.png",
@@ -276,12 +276,6 @@ def test_parquet_without_pyarrow_is_said_before_any_work(trained_run, tmp_path):
 
 
 # Disks
-
-
-def fill_up(disk):
-    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -167,7 +167,7 @@ def test_evaluate_counts_what_it_cannot_read(call, trained_run, photos, tmp_path
 def test_verify(call, trained_run):
     code, out, _ = call("verify", trained_run)
     assert code == 0
-    assert "3 files whole" in out
+    assert "3 files checked" in out
     assert json.loads(call("verify", trained_run, "--json")[1])["images"] == 4
 
 
@@ -183,7 +183,7 @@ def test_train_says_what_came_out_and_what_to_type_next(call, coloured, tmp_path
     assert "googlenet_bn: top-1 " in out
     assert f"googlenet predict {tmp_path / 'run'}" in out
     assert "epoch   1/1" in err
-    assert "could not be read: 1 (named in " in err
+    assert "images skipped because they could not be read: 1; " in err
     assert "googlenet_bn at 32 px on cpu in " in err
 
 

@@ -159,7 +159,7 @@ def test_numbers_are_printed_before_a_plot_that_fails(trained_run, tmp_path):
         ("export RUN --to onnx --out out", ["writing and replaying"]),
         ("benchmark RUN --seconds 0.01", ["measuring "]),
         ("compare lenet5 --image-size 32", ["comparing", "loading PyTorch"]),
-        ("convert RUN --to torchvision --out w.pth", ["converting "]),
+        ("convert RUN --to torch --out w.pth", ["converting "]),
         ("verify RUN", ["verifying "]),
         ("doctor PHOTOS", ["reading "]),
     ],

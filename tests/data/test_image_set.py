@@ -12,7 +12,7 @@ from PIL import Image
 
 from googlenet.data.folders import images_below
 from googlenet.data.image_set import ImageSet, LabelledData
-from googlenet.data.opening import open_data
+from googlenet.data.opening import find_data, open_data
 from googlenet.errors import DataError, UnreadableImageError
 
 
@@ -372,3 +372,10 @@ def test_the_fingerprint_tells_one_set_of_images_from_another(flat: Path, tmp_pa
     (moved / "cat").rename(moved / "kitten")
     renamed = fingerprint(moved)
     assert len({first, longer, more, elsewhere, renamed}) == 5
+
+
+def test_a_large_set_has_a_short_repr(coloured):
+    data = open_data(coloured)
+    assert repr(data.train) == f"ImageSet({len(data.train)} images, 3 classes)"
+    assert repr(data) == f"LabelledData({str(coloured)!r}, train {len(data.train)}, val {len(data.val)}, 3 classes)"
+    assert "not split" in repr(find_data(coloured))

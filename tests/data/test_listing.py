@@ -264,6 +264,14 @@ def test_a_column_for_each_label_is_read_in_every_form(tmp_path: Path, kind: str
                           "the labels are the columns of 0 and 1: cat, dog",)  # fmt: skip
 
 
+def test_a_label_that_holds_what_separates_labels_is_refused(tmp_path: Path) -> None:
+    path = one_hot(tmp_path, "csv")
+    path.write_text(path.read_text().replace("path,cat,dog", "path,cat|x,dog", 1))
+    assert open_data(path).class_names == ("cat|x", "dog")  # one label an image: nothing to separate
+    with pytest.raises(DataError, match=r"cat\|x cannot be one of several labels, because \| separates"):
+        open_data(DataSource(path, multi_label=True))
+
+
 def test_the_columns_that_pandas_names_after_the_label_are_classes(tmp_path: Path) -> None:
     path = one_hot(tmp_path, "pandas")
     path.write_text(path.read_text().replace("path,cat,dog", "path,label_cat,label_dog", 1))

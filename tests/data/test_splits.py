@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
 from googlenet.data.opening import find_data, open_data
-from googlenet.data.splits import RECORD, Record, Recorded, content_hashes, draw, hashes_told, read_record, record_of
+from googlenet.data.splits import (
+    RECORD,
+    Record,
+    Recorded,
+    content_hashes,
+    draw,
+    hashes_with_progress,
+    read_record,
+    record_of,
+)
 from googlenet.errors import DataError
 
 
@@ -199,7 +208,7 @@ def test_hashing_that_takes_long_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items = filed(tmp_path / "a", **{f"f{n}": str(n).encode() for n in range(10)})
-    assert hashes_told(items, streams=3) == content_hashes(items)
+    assert hashes_with_progress(items, batch_size=3) == content_hashes(items)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("googlenet.stages.MIN_STAGE_SECONDS", 0.01)
     monkeypatch.setattr("googlenet.stages.MAX_SILENCE", 0.01)
@@ -209,9 +218,9 @@ def test_hashing_that_takes_long_is_told(
         time.sleep(0.1)
         return content_hashes(some)
 
-    hashes_told(items, slow, streams=5)
+    hashes_with_progress(items, slow, batch_size=5)
     assert capsys.readouterr().err.splitlines() == [
-        f"hashing 10 images, to know them again: {done} done ..." for done in (0, 5)
+        f"hashing 10 images to recognise them later: {done} done ..." for done in (0, 5)
     ]
 
 

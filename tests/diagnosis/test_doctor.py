@@ -413,7 +413,9 @@ def test_wrong_uses_are_one_line(healthy, tmp_path, call, monkeypatch, arguments
 
 def test_an_empty_folder_is_taken(healthy, tmp_path):
     (tmp_path / "clean").mkdir()
-    assert clean(googlenet.doctor(healthy), tmp_path / "clean").counts() == {"copied": 30}
+    cleaned = clean(googlenet.doctor(healthy), tmp_path / "clean")
+    assert cleaned.counts() == {"copied": 30}
+    assert repr(cleaned) == f"Cleaned({str(tmp_path / 'clean')!r}, 30 copied)"
 
 
 def test_a_place_that_cannot_be_written_is_one_line(healthy, tmp_path, call):

@@ -184,7 +184,7 @@ def write_imagenette():
 
 def test_imagenette_that_was_cut_short_is_not_taken_for_whole():
     write_imagenette()
-    with pytest.raises(FetchError, match="is not whole: 10 images of train where there should be 9,469; delete"):
+    with pytest.raises(FetchError, match="is not whole: it has 10 images of train and should have 9,469; delete"):
         googlenet.fetch("imagenette")
 
 

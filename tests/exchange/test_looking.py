@@ -90,7 +90,7 @@ def write(path):
         ("pipe.pth", "pipe.pth: a pipe or a device"),
         ("folder", "folder holds no weights"),
         ("missing.pth", "missing.pth does not exist"),
-        ("https://example.org/w.pth", "w.pth is an address, of which weights are not read: download the file first"),
+        ("https://example.org/w.pth", "w.pth is an address: download the file first"),
     ],
 )
 def test_names_and_shapes_tell_before_pytorch_is_loaded(tmp_path, name, says):

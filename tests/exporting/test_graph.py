@@ -242,7 +242,7 @@ def test_heads_are_not_needed():
 @pytest.mark.parametrize(
     ("network", "size", "error", "says"),
     [
-        (replace(FLAT, in_channels=1), 32, NetworkError, "takes images of 1 channels, the rule has 3"),
+        (replace(FLAT, in_channels=1), 32, NetworkError, "takes images of 1 channels, its preprocessing 3"),
         (Network("open", [Stage("conv", [Conv(4)])], num_classes=4), 8, NetworkError, "ends in maps of 8×8"),
         (
             Network("deep", [Stage("pool", [Pool("max", 3, 2, ceil=False)])], num_classes=3),

@@ -368,7 +368,7 @@ def infinite_weights(bundle):
     bundle.kernel.raw_data = values.tobytes()
 
 
-@hostile("gives no finite probabilities")
+@hostile("has no finite probabilities")
 def weights_that_overflow(bundle):
     for tensor in bundle.model.graph.initializer:
         if tensor.name.endswith("weight"):

@@ -98,7 +98,7 @@ def test_what_was_answered_by_another_bundle_is_not_explained_by_this_one(own, p
     names = tuple(reversed(own.card.class_names))
     bundles.write(own.path, dataclasses.replace(own.card, class_names=names), {n: own.read(n) for n in own.card.files})
     for again in (prediction.heatmap, lambda: pickle.loads(pickled)):
-        with pytest.raises(BundleError, match="own is another bundle by now: load it"):
+        with pytest.raises(BundleError, match="own has changed since: load it"):
             again()
     for file in own.path.iterdir():
         file.unlink()

@@ -74,7 +74,7 @@ def test_a_size_is_a_whole_number(size):
 )
 @pytest.mark.parametrize("forward", ["forward", "forward_with_aux"])
 def test_images_are_a_batch_of_floating_point(images, got, forward):
-    with pytest.raises(NetworkError, match=rf"\(N, 1, H, W\) is needed, got {got}"):
+    with pytest.raises(NetworkError, match=rf"takes floating-point images \(N, 1, H, W\), got {got}"):
         getattr(googlenet.create("lenet5"), forward)(images)
 
 

@@ -220,7 +220,7 @@ def test_a_list_with_several_labels_at_the_command_line(call, trained_run, squar
         (("evaluate", trained_run, listing), "has images with several labels or none"),
         (
             ("compare", "lenet5", "--train", listing, "--image-size", "32"),
-            "networks are compared by top-1, of one each",
+            "top-1 needs one label per image",
         ),
     ):
         code, out, err = call(*arguments)

@@ -1,4 +1,4 @@
-"""``compare``: what networks cost, how fast this machine runs them, and, trained alike, how often they are right."""
+"""``compare``: cost, speed on this machine and, after equal training, accuracy of networks side by side."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from googlenet.training.recipe import Recipe
 from googlenet.training.recipe_file import shipped_recipes
 from googlenet.training.train import train
 
-ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine hits all alike
+ROUNDS = 3  # over all networks in turn, so that a slow minute of the machine affects all alike
 
-FAILURES = (NetworkError, NonFiniteLossError, BundleError)  # of one network: the others go on
+FAILURES = (NetworkError, NonFiniteLossError, BundleError)  # of one network; the others are still compared
 
 Say = Callable[[str], None]
 Report = Callable[[int, int], None]
@@ -38,7 +38,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a network runs in one precision: milliseconds for one image, images a second in batches."""
+    """Speed of a network in one precision: milliseconds for one image, images per second in batches."""
 
     precision: str
     latency_ms: float
@@ -47,10 +47,11 @@ class Speed:
 
 @dataclass(frozen=True)
 class Compared:
-    """A network's row. ``failure`` says why figures are missing.
+    """The row of a network. ``failure`` says why figures are missing.
 
-    The figures are of the network as it was run: for colour images of ``size``, and when trained with as many classes
-    as the data has. ``file_bytes`` is the size of ``model.onnx``, ``top1`` a fraction of 1 of the held-out images.
+    The figures are of the network as it was run: for colour images of ``size`` pixels and, when trained, with the
+    classes of the data. ``file_bytes`` is the size of ``model.onnx``, ``top1`` the accuracy on the held-out images as
+    a fraction of 1.
     """
 
     network: str
@@ -66,9 +67,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared, by ascending MACs, on which machine; ``claims`` hold what is often said against what is true.
+    """Networks by ascending MACs, and the machine they were measured on.
 
-    ``data`` and ``recipe`` are those of the training, ``None`` where there was none.
+    ``claims`` check common statements about these networks. ``data`` and ``recipe`` are those of the training, ``None``
+    if there was none.
     """
 
     rows: tuple[Compared, ...]
@@ -79,7 +81,7 @@ class Comparison:
     claims: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Give what ``json.dumps`` takes."""
+        """Return a dictionary for ``json.dumps``."""
         return asdict(self)
 
 
@@ -96,21 +98,21 @@ def compare(
     """Compare networks: parameters, MACs, activations, size on disk, latency, throughput, and accuracy after training.
 
     Args:
-        networks: names of the zoo, or ``Network`` s of your own; all of the zoo unless told.
-        size: side of the images in pixels; unless told, each network's own, or the recipe's in training.
-        data: labelled images as ``train`` takes them: every network is trained on them with one recipe and seed, at
-            one size. Unless told, nothing is trained and the weights are fresh.
-        minutes: how long each is trained; unless told, the recipe's epochs.
-        batch_size: images at once where throughput is measured.
-        say: called with a line for people when the training of a network begins.
-        progress: called while speed is measured, with the number of measurements done and of all.
+        networks: names of the zoo, or ``Network`` s of your own; by default all of the zoo.
+        image_size: side of the images in pixels; by default each network's own or, in training, the recipe's.
+        data: labelled images as ``train`` takes them: every network is trained on them with the same recipe, seed and
+            image size. By default nothing is trained and the weights are fresh.
+        minutes: how long each network is trained; by default the recipe's epochs.
+        batch_size: images per batch where throughput is measured.
+        say: called with a line of text when the training of a network begins.
+        progress: called while speed is measured, with the number of measurements done and their total.
 
-    Latency and throughput are those of ``model.onnx`` in the engine that predicts, on this machine: medians over rounds
-    in which the networks take turns. A network that fails, because the images are too small
-    for it, say, has a row that says why.
+    Latency and throughput are those of ``model.onnx`` in the engine that predicts: medians over rounds in which the
+    networks take turns. A network that fails, for example because the images are too small for it, has a row that
+    says why.
 
     Raises:
-        DataError, NetworkError, RecipeError: before any work is done.
+        DataError, NetworkError, RecipeError: the data, a network or an argument is wrong; before any work is done.
         StoppedError: Ctrl-C or SIGTERM while training.
 
     ::
@@ -142,7 +144,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _Training:
-    """How every network is trained."""
+    """How all networks are trained."""
 
     data: str
     classes: int
@@ -157,7 +159,7 @@ class _Training:
 
 @dataclass
 class _Entrant:
-    """A network on its way through the comparison."""
+    """A network that is compared."""
 
     network: Network
     row: Compared
@@ -173,19 +175,19 @@ class _Entrant:
 def _training(data: str | Path | None, size: int | None, minutes: float | None) -> _Training | None:
     if data is None:
         return None
-    name = str(data) if str(data) in shipped_recipes() else "default"  # some data has a recipe of its own
+    name = str(data) if str(data) in shipped_recipes() else "default"  # some data sets have a recipe of their own
     recipe = Recipe.load(name, image_size=size, minutes=minutes)
     if recipe.image_size is None:
         raise RecipeError("all networks are trained at one size, and the recipe has none: give it with --image-size")
     with stage(f"reading {data}"):
         labelled = open_data(data, seed=recipe.seed, val_fraction=recipe.val_fraction)
     if labelled.multi_label:
-        raise DataError(f"{data} has images with several labels or none: networks are compared by top-1, of one each")
+        raise DataError(f"{data} has images with several labels or none: top-1 needs one label per image")
     return _Training(str(data), len(labelled.class_names), name, recipe)
 
 
 def _entrants(networks: Iterable[str | Network] | None, size: int | None, training: _Training | None) -> list[_Entrant]:
-    """Analyse every network as it will be run: for colour images, and for the classes of the data."""
+    """Analyse every network as it will be run: for colour images and the classes of the data."""
     entrants = []
     for asked in dict.fromkeys(zoo.NETWORKS if networks is None else networks):
         network = zoo.find(asked) if isinstance(asked, str) else asked
@@ -207,7 +209,7 @@ def _entrants(networks: Iterable[str | Network] | None, size: int | None, traini
 
 
 def _prepare(entrant: _Entrant, path: Path, training: _Training | None) -> None:
-    """Make the bundle that is measured: of trained weights or of fresh ones."""
+    """Write the bundle that is measured, with trained or fresh weights."""
     if not entrant.runs:
         return
     with stage("loading PyTorch"):
@@ -221,7 +223,7 @@ def _prepare(entrant: _Entrant, path: Path, training: _Training | None) -> None:
         return
     size = (bundle.path / MODEL).stat().st_size
     entrant.row = replace(entrant.row, file_bytes=size, top1=bundle.card.metrics.get("top1"))
-    (bundle.path / WEIGHTS).unlink(missing_ok=True)  # the graph has them too: half of the disk is enough
+    (bundle.path / WEIGHTS).unlink(missing_ok=True)  # the graph holds them too; this halves the disk space
 
 
 def _trained(entrant: _Entrant, path: Path, training: _Training) -> Bundle:
@@ -238,7 +240,7 @@ def _trained(entrant: _Entrant, path: Path, training: _Training) -> Bundle:
 
 
 def _measure(entrants: Sequence[_Entrant], batch_size: int, progress: Report | None) -> None:
-    """Let the networks take turns, several rounds long, and take the medians of the rounds."""
+    """Measure the networks in turns, several rounds, and take the medians."""
     turns = [(entrant, precision) for _ in range(ROUNDS) for entrant in entrants for precision in precisions()]
     for done, (entrant, precision) in enumerate(turns):
         if progress:
@@ -258,7 +260,7 @@ def _measure(entrants: Sequence[_Entrant], batch_size: int, progress: Report | N
 
 
 def _speed(bundle: Bundle, precision: str, batch_size: int) -> Speed:
-    """Measure one turn. The engine is made for it and then let go: all of them would not fit into memory."""
+    """Measure one turn. Its engine is deleted afterwards: all of them together need too much memory."""
     engine = Engine(bundle, precision)
     return Speed(precision, latency(engine).p50, throughput(engine, batch_size))
 
@@ -272,7 +274,7 @@ def _median(speeds: Sequence[Speed]) -> Speed:
 
 
 def _machine() -> dict[str, Any]:
-    """Say what the figures were measured on."""
+    """Return the machine that the figures were measured on."""
     packages = ("googlenet", "openvino", "torch", "numpy")
     versions = {name: metadata.version(name) for name in packages} | {"python": platform.python_version()}
     return {"processor": processor(), "cores": os.cpu_count(), "system": platform.system(), "versions": versions}

@@ -1,4 +1,4 @@
-"""How fast a bundle is here, in every precision, each measured in a process of its own. No torch."""
+"""The speed and memory of a bundle in every precision, each measured in its own process. No torch."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from googlenet.models.analysis import analyse
 from googlenet.parallel import cores
 
 BATCH_SIZES = (1, 8, 32)
-SECONDS = 1.0  # of each measurement, unless told
-LONGEST = 3600.0
-STEPS = 3  # measurements beside one for each batch size
+SECONDS = 1.0  # minimum duration of each measurement, by default
+MAX_SECONDS = 3600.0
+STEPS = 3  # measurements besides one per batch size
 
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What bulk work reaches: a batch at a time for every core.
+    """Throughput in bulk work, with one batch per core.
 
-    ``gops`` is 10⁹ operations a second, two for each multiply-accumulate; ``share`` a fraction of 1 of the peak.
-    ``busy`` is the fraction of the cores' time that was spent on it: what is far below 1 went to other programs, or,
-    where the network is tiny, to handing images over.
+    ``gops`` is 10⁹ operations per second, two per multiply-accumulate; ``share`` is their fraction of the peak.
+    ``busy`` is the fraction of core time spent on it: where it is far below 1, other programs used the CPU, or the
+    network is so small that passing images around dominates.
     """
 
     batch_size: int
@@ -51,12 +51,12 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Measured:
-    """A precision. ``latency_ms`` is of one image that all cores work on.
+    """The figures of one precision. ``latency_ms`` is of one image that all cores work on.
 
-    ``compile_ms`` is from the bundle's files to the first answer, nothing cached. ``memory_bytes`` is what the engine
-    adds to the peak memory of its process where it answers one image at a time, ``bulk_memory_bytes`` in bulk work
-    with the largest batches; ``None`` where the system does not tell. ``file_bytes`` are those of the graph, ``score``
-    is what the card says of this precision, if anything.
+    ``compile_ms`` is the time from the bundle's files to the first answer, without a cache. ``memory_bytes`` is what
+    the engine adds to the peak memory of its process with one image at a time, ``bulk_memory_bytes`` in bulk work with
+    the largest batches; ``None`` if the system does not report it. ``file_bytes`` is the size of the graph, ``score``
+    the accuracy on the card, if it was measured.
     """
 
     precision: str
@@ -71,16 +71,16 @@ class Measured:
 
     @property
     def best(self) -> Throughput:
-        """The most images a second."""
+        """The batch size with the most images per second."""
         return max(self.throughput, key=lambda each: each.images_per_second)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A network in every precision on this machine. ``macs`` are of one image; ``score_is`` is ``top1`` or ``map``.
+    """A network in every precision on this machine. ``macs`` is per image; ``score_is`` is ``top1`` or ``map``.
 
-    Decoding is not counted. What else the machine does at the same time lowers every figure but the peak, which is the
-    best of many short moments.
+    Decoding is not counted. Other programs lower every figure but the peak, which is the best of many short
+    measurements.
     """
 
     network: str
@@ -91,7 +91,7 @@ class Benchmark:
     machine: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """Give what ``json.dumps`` takes."""
+        """Return a dictionary for ``json.dumps``."""
         return asdict(self)
 
 
@@ -107,7 +107,7 @@ def measure(
     batch_sizes = tuple(dict.fromkeys(batch_sizes))
     check(batch_sizes, seconds)
     for precision in asked:
-        Engine(bundle, precision)  # what is wrong with any of them is found out before the first is measured
+        Engine(bundle, precision)  # raises before anything is measured
     card, report = bundle.card, progress or (lambda done, total: None)
     macs = analyse(bundle.network, card.preprocessing.size).macs
     each, measured = STEPS + len(batch_sizes), []
@@ -124,19 +124,19 @@ def measure(
 
 
 def check(batch_sizes: Sequence[int], seconds: float) -> None:
-    """Raise :class:`RecipeError` where these cannot be measured with."""
+    """Raise :class:`RecipeError` if these are out of range."""
     if not batch_sizes or min(batch_sizes) < 1:
         raise RecipeError(f"batch sizes are 1 or more, got {', '.join(map(str, batch_sizes)) or 'none'}")
-    if not 0 < seconds <= LONGEST:
-        raise RecipeError(f"a measurement takes more than 0 and at most {LONGEST:.0f} seconds, got {seconds}")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise RecipeError(f"a measurement takes more than 0 and at most {MAX_SECONDS:.0f} seconds, got {seconds}")
 
 
 def _in_a_process(
     bundle: Bundle, precision: str, batch_sizes: Sequence[int], seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Give what the steps of :func:`_steps` give, taken in a process of its own: memory is never given back whole."""
+    """Yield the results of :func:`_steps`, run in a new process: memory of earlier work is never fully freed."""
     command = [sys.executable, "-m", __name__, str(bundle.path), precision, str(seconds), *map(str, batch_sizes)]
-    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # modules are found there as they are here
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # the same modules are found there
     environment = os.environ | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as said,
@@ -155,7 +155,7 @@ def _in_a_process(
 def _why(said: IO[str], code: int) -> str:
     said.seek(0)
     lines = said.read().strip().splitlines()
-    return lines[-1] if lines and code > 0 else f"its process ended with {code}, perhaps for want of memory"
+    return lines[-1] if lines and code > 0 else f"its process ended with {code}, perhaps out of memory"
 
 
 def _together(bundle: Bundle, precision: str, macs: int, steps: list[dict[str, Any]]) -> Measured:
@@ -180,7 +180,7 @@ def _together(bundle: Bundle, precision: str, macs: int, steps: list[dict[str, A
 
 
 def file_bytes(bundle: Bundle, precision: str) -> int:
-    """Count the bytes on disk of the graph that a precision is computed from."""
+    """Return the size on disk of the graph that a precision is computed from."""
     files = (INT8, INT8_WEIGHTS) if precision == "int8" else (MODEL,)
     return sum((bundle.path / name).stat().st_size for name in files)
 
@@ -192,8 +192,8 @@ def _score(bundle: Bundle, precision: str) -> float | None:
 
 
 def _steps(bundle: Bundle, precision: str, batch_sizes: Sequence[int], seconds: float) -> Iterator[dict[str, Any]]:
-    """Measure one precision, a step at a time, in a process that has done nothing before."""
-    processor()  # loads OpenVINO, which is not the engine's to answer for
+    """Measure one precision step by step, in a process that has done nothing before."""
+    processor()  # loads OpenVINO, whose memory is not the engine's
     before = _peak_memory()
 
     def memory() -> int | None:
@@ -214,8 +214,8 @@ def _steps(bundle: Bundle, precision: str, batch_sizes: Sequence[int], seconds: 
 
 
 def _peak_memory() -> int | None:
-    """Give the most bytes of memory that this process has had so far, or None where the system does not tell."""
-    try:  # not by getrusage: on Linux a process inherits that figure from the one that started it
+    """Return the peak memory of this process in bytes, or ``None`` if the system does not report it."""
+    try:  # not getrusage: on Linux a process inherits that figure from its parent
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
@@ -229,7 +229,7 @@ def _peak_memory() -> int | None:
 
 
 def _main(path: str, precision: str, seconds: str, *batch_sizes: str) -> None:
-    """Print what the steps give, a line of JSON each, for the process that asked."""
+    """Print the result of each step as a line of JSON, for the parent process."""
     for step in _steps(bundles.read(path), precision, [int(each) for each in batch_sizes], float(seconds)):
         sys.stdout.write(json.dumps(step) + "\n")
         sys.stdout.flush()

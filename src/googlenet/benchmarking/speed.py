@@ -1,4 +1,4 @@
-"""How fast an engine is here: one image alone, and many at once. No torch."""
+"""Latency and throughput of an engine on this machine. No torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Engine
 
-CALLS, SECONDS = 5, 0.5  # at least, of what is measured
+MIN_CALLS, SECONDS = 5, 0.5  # of each measurement, at least
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from one prepared image to its answer: the median, and what 95 and 99 of 100 stay under."""
+    """Milliseconds from one preprocessed image to its answer: the 50th, 95th and 99th percentile."""
 
     p50: float
     p95: float
@@ -24,11 +24,11 @@ class Latency:
 
 
 def latency(engine: Engine, seconds: float | None = None) -> Latency:
-    """Measure one image at a time, all cores at work on it."""
+    """Measure one image at a time, with all cores at work on it."""
     image = _noise(engine, 1)
     engine.probabilities(image)  # compiles
     taken: list[float] = []
-    while len(taken) < CALLS or sum(taken) < (seconds or SECONDS):
+    while len(taken) < MIN_CALLS or sum(taken) < (seconds or SECONDS):
         begun = time.perf_counter()
         engine.probabilities(image)
         taken.append(time.perf_counter() - begun)
@@ -36,12 +36,12 @@ def latency(engine: Engine, seconds: float | None = None) -> Latency:
 
 
 def throughput(engine: Engine, batch_size: int, streams: int = 1, seconds: float | None = None) -> float:
-    """Measure images per second in batches, ``streams`` threads asking, as bulk work does with all cores."""
+    """Measure images per second in batches from ``streams`` threads; bulk work has one per core."""
     images = _noise(engine, batch_size)
 
     def ask(until: float) -> int:
         calls = 0
-        while calls < CALLS or time.perf_counter() < until:
+        while calls < MIN_CALLS or time.perf_counter() < until:
             engine.probabilities(images, streams)
             calls += 1
         return calls

@@ -64,7 +64,7 @@ def write_origin(path: Path, origin: Origin) -> None:
     try:
         write_whole(_beside(path), json_text(asdict(origin), indent=2).encode())
     except OSError as error:
-        raise write_error(_beside(path), error) from error
+        raise write_error(path, error) from error
 
 
 def unknown_origin(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.bulk.rows import Row
+from googlenet.dataframes import to_html
 from googlenet.text import printable
 
 
@@ -27,7 +28,7 @@ class Summary:
         self.classes.update(name for name in named if name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BulkReport:
     """What :func:`googlenet.predict` wrote to ``path``, or :func:`googlenet.sort_images` put there.
 
@@ -67,6 +68,12 @@ class BulkReport:
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
         }
+
+    def __repr__(self) -> str:
+        return f"BulkReport({self})"
+
+    def _repr_html_(self) -> str:
+        return to_html(str(self), [{"class": name, "images": count} for name, count in self.counts.items()])
 
     def __str__(self) -> str:
         return f"{printable(str(self.path))}: {self.images:,} images, {self.unreadable:,} could not be read"

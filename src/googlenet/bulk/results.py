@@ -38,6 +38,7 @@ class Results:
         self.path, self.schema, self.lines = path, schema, lines
         self.done: set[str] = set()
         self.summary = Summary()
+        begun = True
         try:
             begun = not lines.is_empty() or (path != lines.path and os.path.exists(path))  # noqa: PTH110 - an odd name
             self.is_known = not (begun and schema.origin) or check_origin(path, schema.origin)
@@ -49,6 +50,8 @@ class Results:
                 write_origin(path, schema.origin)
         except BaseException:
             lines.close()
+            if not begun:  # no empty file stands in the way of the next try
+                lines.path.unlink(missing_ok=True)
             raise
 
     def add(self, source: str, answer: Answer) -> None:

@@ -1,1 +1,1 @@
-"""Files from elsewhere, checked byte by byte before any library reads them. numpy and the standard library only."""
+"""Files of bundles, checked byte by byte before a library reads them. numpy and the standard library only."""

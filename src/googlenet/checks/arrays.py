@@ -1,7 +1,7 @@
-"""Arrays from elsewhere, in safetensors and .npz: types, shapes and sizes are looked at before memory is taken.
+"""Safetensors and .npz files: types, shapes and sizes are checked before memory is allocated.
 
-numpy's own reader takes what an archive promises, unpacks it and evaluates Python literals; here an array is read only
-where it has the name, type and shape that are asked for.
+numpy's own reader trusts the sizes in an archive, unpacks it and evaluates Python literals. Here an array is read only
+if it has the expected name, type and shape.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from googlenet.text import first_few
 
-MAX_HEADER_BYTES = 2**24  # of a safetensors file: the largest network here has a hundredth of it
+MAX_HEADER_BYTES = 2**24  # of a safetensors file; the largest network of the zoo has a hundredth of it
 MAX_MEMBERS = 16  # of an .npz
 MAX_ERROR = 200  # characters
 _NPY = re.compile(
@@ -87,9 +87,9 @@ def _span(entry: Mapping[str, Any]) -> tuple[int, int, str]:
 
 
 def read_npz(content: bytes, wanted: Mapping[str, tuple[str, tuple[int | None, ...], int]]) -> dict[str, NDArray[Any]]:
-    """Read arrays of an .npz by name, each of the types (``"u1"``, ``"f4 f8"``) and shape that are ``wanted`` of it.
+    """Read arrays of an .npz file by name. ``wanted`` has for each its types (``"u1"``, ``"f4 f8"``), shape and limit.
 
-    ``None`` in a shape is any number from 1 to the third of what is wanted. Raises :class:`ValueError`.
+    ``None`` in a shape is any number from 1 to the limit. Raises :class:`ValueError` if an array is another.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -97,7 +97,7 @@ def read_npz(content: bytes, wanted: Mapping[str, tuple[str, tuple[int | None, .
                 raise ValueError(f"it holds more than {MAX_MEMBERS} arrays")
             return {name: _array(archive, name, *of) for name, of in wanted.items()}
     except (KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # RuntimeError: encrypted, or packed as zipfile does not know. Some errors quote the file at length.
+        # RuntimeError: encrypted, or of an unknown compression. Some errors quote the file at length.
         raise ValueError(" ".join(str(error).split())[:MAX_ERROR]) from error
 
 

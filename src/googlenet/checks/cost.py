@@ -1,7 +1,7 @@
-"""What one image costs in an ONNX graph: the values that are held at one time, and the multiply-accumulates.
+"""The cost of one image in an ONNX graph: values in memory at one time, and multiply-accumulates.
 
-A few operators suffice to ask for more memory than any machine has: a small array added to another spreads over both,
-joined with itself thirty times it is 10⁹ times as long. So the shapes are worked out before anything is computed.
+A few operators suffice to need more memory than any machine has: a small array added to another is broadcast over both,
+and concatenated with itself thirty times it is 10⁹ times as long. So all shapes are computed before anything is run.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from numpy.typing import NDArray
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Any]
 
-# Values held at one time: so many, and for each pixel of the image; Xception for small images holds 640 for each.
+# Values in memory at one time: a fixed number, and a number per pixel. Xception for small images needs 640 per pixel.
 SPARE_VALUES, VALUES_A_PIXEL, MAX_VALUES = 2**27, 2**12, 2**30
-# Multiply-accumulates; Inception-ResNet-v2 for small images takes 2.5 million for each pixel.
+# Multiply-accumulates, likewise. Inception-ResNet-v2 for small images needs 2.5 million per pixel.
 SPARE_MACS, MACS_A_PIXEL, MAX_MACS = 2**35, 2**23, 2**44
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one image of ``size`` × ``size`` pixels may cost."""
+    """The most that one image of ``size`` × ``size`` pixels may cost."""
 
     size: int
 
     @property
     def values(self) -> int:
-        """Values that may be held at one time."""
+        """Values in memory at one time, at most."""
         return min(MAX_VALUES, SPARE_VALUES + VALUES_A_PIXEL * self.size**2)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, or comparisons, in all."""
+        """Multiply-accumulates, or comparisons, at most."""
         return min(MAX_MACS, SPARE_MACS + MACS_A_PIXEL * self.size**2)
 
     def check(self, values: int, macs: int) -> None:
-        """Raise :class:`ValueError` where it is more."""
+        """Raise :class:`ValueError` if a cost is more than that."""
         if values > self.values or macs > self.macs:
             raise ValueError(
                 f"would take more for one image than any network of ours: {4 * values:,} bytes and {macs:,} "
@@ -49,7 +49,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Node:
-    """An operator with what goes in: names, and its attributes as plain values."""
+    """An operator: names of its inputs and output, and its attributes as plain values."""
 
     operator: str
     inputs: Sequence[str]
@@ -60,7 +60,7 @@ class Node:
 def check_cost(
     nodes: Sequence[Node], image: tuple[str, Shape], constants: Mapping[str, tuple[Shape, NDArray[Any]]]
 ) -> None:
-    """Raise :class:`ValueError` where the shapes do not fit together, or cost more than a :class:`Budget`.
+    """Raise :class:`ValueError` if shapes do not fit together, or the cost exceeds the :class:`Budget`.
 
     ``image`` is name and shape (1, H, W, C) of the input; ``constants`` are shapes and values.
     """
@@ -84,10 +84,10 @@ def check_cost(
         held -= sum(math.prod(shapes[each]) for each in {*node.inputs} - constants.keys() if last[each] == at)
 
 
-# One function an operator: shapes that go in, attributes, the values of those that are constants → shape and work.
+# One function per operator: input shapes, attributes, values of inputs that are constants → output shape and work.
 
 Given = Sequence[Shape]
-Numbers = Sequence[Any]  # NDArray of a constant, None of all else
+Numbers = Sequence[Any]  # NDArray for a constant, else None
 Result = tuple[Shape, int]
 
 

@@ -1,7 +1,7 @@
-"""Whether an ONNX file is a graph that this project writes, and refers to nothing outside of itself.
+"""Whether an ONNX file is a graph that this project writes, without external data.
 
-What is not on the list is refused: operators, attributes, types of constants, functions, subgraphs, external data.
-``inference.graph`` writes all of it today; earlier versions had their graphs from torch's exporter.
+Operators, attributes, types of constants, functions and subgraphs that are not listed here are refused.
+``exporting.graph`` writes graphs today; those of earlier versions came from torch's exporter.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _MESSAGES = messages({
 })  # fmt: skip
 
 OPSET = 20
-WRITERS = {"googlenet", "pytorch"}  # other texts at that place are the marks of other kinds of files
+WRITERS = {"googlenet", "pytorch"}  # values of producer_name
 OUTPUTS = {"probabilities", "maps", "embeddings"}
-MAX_WINDOW = 4096  # of kernels, strides, padding: as many as the largest image has pixels
-MAX_INDEX = 2**20  # of what constants name as places: sides of maps, axes
-MAX_INDICES = 4096  # numbers of such a constant
+MAX_WINDOW = 4096  # of kernels, strides, padding: the side of the largest image
+MAX_INDEX = 2**20  # of whole numbers in constants: sides of maps, axes
+MAX_INDICES = 4096  # whole numbers in a constant
 MAX_RANK = 6
 _FLOAT, _UINT8, _INT64 = 1, 2, 7  # of TensorProto.DataType
 _DTYPES: dict[int, np.dtype[Any]] = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
 
-# How many inputs a node has, and its attributes.
+# Operator → possible numbers of inputs, and its attributes.
 _OPERATORS: dict[str, tuple[range, str]] = {
     "Add": (range(2, 3), ""),
     "AveragePool": (range(1, 2), "auto_pad ceil_mode count_include_pad dilations kernel_shape pads strides"),
@@ -80,7 +80,7 @@ _OPERATORS: dict[str, tuple[range, str]] = {
     "Unsqueeze": (range(2, 3), ""),
 }
 
-# What an attribute is: its AttributeProto.AttributeType, the field of its value, and the range of its numbers.
+# Attribute → its AttributeProto.AttributeType, the field of its value, and the range of its numbers.
 _FLOATING, _WHOLE, _TEXT, _WHOLES = (1, "f"), (2, "i"), (3, "s"), (7, "ints")
 _FLAG, _AXIS, _POSITIVE = (0, 1), (-MAX_RANK, MAX_RANK), (1, MAX_WINDOW)
 _ATTRIBUTES: dict[str, tuple[tuple[int, str], tuple[int, int]]] = {
@@ -143,7 +143,7 @@ def _constants(graph: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], NDA
 
 
 def _shape(image: Mapping[str, Any]) -> tuple[int, ...]:
-    """Shape of the input, (1, H, W, C): any number of images may come at once."""
+    """Return the shape of the input for one image, (1, H, W, C)."""
     declared = image.get("type", {}).get("tensor_type", {})
     sides = [side.get("dim_value", 0) for side in declared.get("shape", {}).get("dim", ())[1:]]
     if declared.get("elem_type") != _UINT8 or len(sides) != 3 or not all(1 <= side <= MAX_WINDOW for side in sides):
@@ -171,7 +171,7 @@ def _constant(tensor: Mapping[str, Any]) -> tuple[tuple[int, ...], NDArray[Any]]
 
 
 def _check_wiring(graph: Mapping[str, Any], named: Set[str]) -> None:
-    """Each name is given once, before it is used: there are no cycles, and no two readings."""
+    """Check that every name is defined once, before it is used: so there are no cycles, and one way to read it."""
     inputs, outputs = ([each.get("name") for each in graph.get(side, ())] for side in ("input", "output"))
     if len(inputs) != 1 or "probabilities" not in outputs or not OUTPUTS.issuperset(outputs):
         raise ValueError(f"has not one input and the outputs {', '.join(sorted(OUTPUTS))}")
@@ -182,7 +182,7 @@ def _check_wiring(graph: Mapping[str, Any], named: Set[str]) -> None:
             raise ValueError(f"has a node {printable(node.get('name', ''))} that does not follow from those before it")
         there.add(given[0])
     if len(set(outputs)) != len(outputs) or not there.issuperset(outputs):
-        raise ValueError("has an output that no node gives")
+        raise ValueError("has an output that no node computes")
 
 
 def _node(node: Mapping[str, Any]) -> Node:

@@ -1,7 +1,7 @@
 """Whether an int8 graph, OpenVINO's XML and the bytes of its constants, is one that this project writes.
 
-NNCF made it of a graph that ``inference.graph`` wrote. Elements, layer types and attributes that no such graph has are
-refused, and so are document types, entities, and constants beyond the bytes.
+NNCF made it from a graph that ``exporting.graph`` wrote. Elements, layer types and attributes that no such graph has
+are refused, and so are document types, entities, and constants outside of the bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from googlenet.text import printable
 
 MAX_LAYERS = 50_000
 MAX_DEPTH = 64
-MAX_NUMBER = 2**20  # of attributes and of whole constants: places, sides, channels
-MAX_WHOLES = 4096  # numbers of a constant of whole numbers
+MAX_NUMBER = 2**20  # of attributes and of whole numbers in constants
+MAX_WHOLE_NUMBERS = 4096  # in a constant
 MAX_RANK = 8
 
 _DTYPES = {"f32": "<f4", "f16": "<f2", "i64": "<i8", "i32": "<i4", "i8": "i1", "u8": "u1"}
@@ -77,7 +77,7 @@ def check_ir(xml: bytes, weights: bytes) -> None:
 
 
 class _Reader:
-    """Collects layers and edges while expat goes through the text."""
+    """Collects layers and edges while expat parses the text."""
 
     def __init__(self) -> None:
         self.layers: dict[str, _Layer] = {}
@@ -103,7 +103,7 @@ class _Reader:
             self.handlers[name](attributes)
         elif name in _ALLOWED and attributes.keys() <= _ALLOWED[name]:
             return
-        elif "rt_info" not in inside[:-1] or not attributes.keys() <= _DESCRIBING:  # for people: nothing acts on it
+        elif "rt_info" not in inside[:-1] or not attributes.keys() <= _DESCRIBING:  # nothing depends on it
             raise ValueError(f"has an element that no graph of ours has: {printable(name)[:80]}")
 
     def end(self, name: str) -> None:
@@ -135,7 +135,7 @@ class _Reader:
 
 
 def _is_plain(name: str, value: str) -> bool:
-    """Words, or numbers in range. Places of constants are looked at with the bytes."""
+    """Whether a value is words, or numbers in range. Offsets of constants are checked with the bytes."""
     parts = [part.strip() for part in value.split(",")]
     if len(parts) > MAX_RANK:
         return False
@@ -156,7 +156,7 @@ def _is_plain(name: str, value: str) -> bool:
 
 
 def _constant(data: dict[str, str], weights: bytes) -> list[int] | None:
-    """Check a constant; give its numbers where they are whole and few."""
+    """Check a constant. Returns its numbers if they are whole and few."""
     try:
         dtype = np.dtype(_DTYPES[data["element_type"]])
         shape = [int(side) for side in data["shape"].split(",") if side.strip()]
@@ -172,15 +172,15 @@ def _constant(data: dict[str, str], weights: bytes) -> list[int] | None:
         return None
     if dtype.itemsize == 1:
         return None
-    if len(values) > MAX_WHOLES or (np.abs(values.astype(np.float64)) > MAX_NUMBER).any():
+    if len(values) > MAX_WHOLE_NUMBERS or (np.abs(values.astype(np.float64)) > MAX_NUMBER).any():
         raise ValueError("has a constant with whole numbers out of range")
     return [int(value) for value in values]
 
 
 def _is_of_ranks(id_: str, layers: dict[str, _Layer], whole: dict[str, list[int] | None], depth: int = 4) -> bool:
-    """Whether a layer gives a few small numbers: of constants, and of how many sides an array has.
+    """Whether the output of a layer is a few small numbers, made from constants and from ranks of arrays.
 
-    OpenVINO writes so to which shape a bias is spread; it works such layers out while it reads.
+    OpenVINO writes the shape that a bias is broadcast to in this way, and evaluates such layers while it reads.
     """
     layer = layers[id_]
     if layer.type == "Const":

@@ -1,8 +1,8 @@
-"""A strict reader of protocol buffers: bytes and a table of messages → what they hold, and nothing that is not in it.
+"""A strict reader of protocol buffers, for a given table of messages.
 
-Libraries forgive much: a number written longer than needed, a field that comes twice, fields that they do not know.
-What one of them skips another may obey, so all of that is refused here; what is left has one meaning. Nothing is
-copied: contents of type ``bytes`` are views of the file.
+Libraries accept much: a number written longer than needed, a field that comes twice, unknown fields. What one library
+skips another may obey, so all of that is refused here, and a file has one meaning. Nothing is copied: values of type
+``bytes`` are views of the file.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-MAX_FIELDS = 400_000  # of a file: the largest network here has a tenth of them
+MAX_FIELDS = 400_000  # of a file; the largest network of the zoo has a tenth of them
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_WIRE_TYPES = {"int": _VARINT, "float": _FIXED32, "double": _FIXED64}  # all else is of a length
+_WIRE_TYPES = {"int": _VARINT, "float": _FIXED32, "double": _FIXED64}  # all others have a length
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 
 
@@ -29,7 +29,7 @@ Messages = Mapping[str, Mapping[int, Field]]
 
 
 def messages(table: Mapping[str, str]) -> Messages:
-    """Read a table: for each message its fields, ``"1 name text, 2 dims int*, …"``, where * says repeated.
+    """Read a table: for each message its fields, ``"1 name text, 2 dims int*, …"``, where * means repeated.
 
     >>> messages({"Pair": "1 key text, 2 values int*"})["Pair"][2].repeated
     True
@@ -69,7 +69,7 @@ class _Reader:
             key, value_at = self.varint(at, end)
             field = fields.get(key >> 3)
             if field is None:
-                raise ValueError(f"byte {at}: {message} has a field {key >> 3}, which is none of ours")
+                raise ValueError(f"byte {at}: {message} has a field {key >> 3}, which no file of ours has")
             if key & 7 != field.wire_type:
                 raise ValueError(f"byte {at}: {message}.{field.name} is written as another type")
             value, at = self.value(field, value_at, end)

@@ -14,8 +14,8 @@ MIN_CORE_SHARE = 0.8  # of core time; below it the output says that other progra
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("benchmark", short_help="Measure how fast a classifier is here.")(benchmark)
+    """Add the command."""
+    app.command("benchmark", short_help="Measure how fast a classifier is on this machine.")(benchmark)
 
 
 def benchmark(

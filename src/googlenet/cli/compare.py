@@ -16,7 +16,7 @@ PLOT = Path("compare.png")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("compare", short_help="Compare networks: cost, speed, accuracy.")(compare)
 
 
@@ -26,7 +26,7 @@ def compare(
         int | None, typer.Option(min=1, help="Side of the input images in pixels; by default each network's own.")
     ] = None,
     train: Annotated[
-        str | None, typer.Option("--train", metavar="DATA", help="Labelled images to train every network on.")
+        str | None, typer.Option("--train", metavar="DATA", help="Labelled images to train all networks on.")
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="How long to train each network; by default the recipe's epochs.")
@@ -121,7 +121,7 @@ def _number(count: int | None) -> str:
 
 
 def _draw(result: Comparison, path: Path, asked: bool, quiet: bool) -> None:
-    """Draw accuracy against MACs where there was training, latency against parameters elsewhere."""
+    """Draw accuracy against MACs if the networks were trained, else latency against parameters."""
     from googlenet.cli.look import plot
     from googlenet.cli.output import say, warn
 

@@ -8,7 +8,7 @@ import typer
 
 FollowLinks = Annotated[
     bool,
-    typer.Option("--follow-links", help="Follow links out of DATA, and to folders; each file once."),
+    typer.Option("--follow-links", help="Follow links that lead out of a folder, or to folders."),
 ]
 PathColumn = Annotated[
     str | None, typer.Option(metavar="NAME", help="The column of a list that names the images, if it is not 'path'.")

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from googlenet.models.analysis import Analysis, Row
     from googlenet.models.papers import Printed
 
-MAX_COLUMNS = 8  # of widths, before they are written in one
+MAX_COLUMNS = 8  # of widths; more are written into one column
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("table", short_help="Print Table 1 of a network.")(table)
 
 
@@ -67,14 +67,14 @@ def _row(row: Row, analysis: Analysis, printed: Printed) -> dict[str, Any]:
 
 
 def _softmax(analysis: Analysis, printed: Printed) -> dict[str, Any]:
-    """The last row of Table 1. It has no parameters: the network gives logits, the bundle probabilities."""
+    """Return the last row of Table 1, which has no parameters: the network outputs logits, the bundle probabilities."""
     line = _row(analysis.rows[-1], analysis, printed)
     free = dict.fromkeys(line) | {"row": "softmax", "kind": "softmax", "output": line["output"]}
     return free | {"depth": 0, "weights": 0, "params": 0, "macs": 0}
 
 
 def _widths(row: Row) -> dict[str, Any]:
-    """Spread the widths over the paper's columns: the last convolution of a branch, and its reductions."""
+    """Return the widths in the paper's columns: the last convolution of a branch, and its reductions."""
     columns: dict[str, Any] = {}
     for branch, widths in row.widths.items():
         column = f"c{branch}" if branch[0].isdigit() else branch
@@ -156,7 +156,7 @@ def _cells(row: dict[str, Any], analysis: Analysis, printed: Printed) -> list[An
 
 
 def _in_words(widths: dict[str, Any]) -> str:
-    """Write the branches of a module on one line, for networks with more kinds of branches than columns fit."""
+    """Write the branches of a module on one line, for networks with more branches than columns fit."""
     given = {column: width for column, width in widths.items() if width is not None and not column.endswith("_reduce")}
     branches = {column: (widths.get(f"{column}_reduce"), width) for column, width in given.items()}
     return "  ".join(
@@ -195,9 +195,7 @@ def _naive(as_json: bool, as_csv: bool) -> None:
             for m in modules
         ])  # fmt: skip
         return
-    say(
-        "An inception module on 28×28×256 with the widths of (3b); a term is height × width × outputs × kernel × inputs"
-    )
+    say("An inception module on 28×28×256 with the widths of (3b). Terms: height × width × outputs × kernel × inputs")
     for module in modules:
         lines = [(t.branch, t.arithmetic, f"{t.macs:,}") for t in module.terms]
         lines.append(("sum", f"{module.weights:,} weights, {module.channels} channels out", f"{module.macs:,}"))

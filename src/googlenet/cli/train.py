@@ -114,7 +114,7 @@ def _show(bundle: Bundle, data: str, out: Path) -> None:
 
     if (out / UNREADABLE).exists():
         count = sum(1 for _ in csv_rows(out / UNREADABLE)) - 1
-        warn(f"skipped {count} images that could not be read; {out / UNREADABLE} names them")
+        warn(f"images skipped because they could not be read: {count:,}; {out / UNREADABLE} names them")
     main, measured = metrics_for(bundle.card.multi_label)[0], bundle.card.metrics
     score = f"{main.title} {main.format(measured[main.name])}"
     say(f"{bundle.card.name}: {score} on held-out images (epoch {measured['epoch']:.0f})")

@@ -9,8 +9,8 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("verify", short_help="Check that a bundle is whole and answers as it should.")(verify)
+    """Add the command."""
+    app.command("verify", short_help="Check that a bundle is whole and reproduces its stored predictions.")(verify)
 
 
 def verify(
@@ -19,7 +19,7 @@ def verify(
 ) -> None:
     """Example: googlenet verify runs/flowers
 
-    Check that a bundle is whole and gives here the answers it gave where it was made.
+    Check file hashes and weights, and replay stored reference predictions on this machine.
     """
     from googlenet.cli.output import say, show_json
     from googlenet.inference import verify as verification
@@ -34,8 +34,8 @@ def verify(
             "precisions": list(result.precisions),
         })  # fmt: skip
         return
-    say(f"{result.path}: {len(result.files)} files whole ({', '.join(result.files)})")
+    say(f"{result.path}: {len(result.files)} files checked ({', '.join(result.files)})")
     say(f"{result.images} golden images replayed in {result.seconds:.1f} s, largest difference of a probability "
         f"{result.largest_difference:.1e}")  # fmt: skip
     if others := result.precisions[1:]:
-        say(f"replayed in {' and '.join(others)}, too")
+        say(f"also replayed in {' and '.join(others)}")

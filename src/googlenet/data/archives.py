@@ -59,11 +59,10 @@ class Unpacked:
 
 
 _unpacked: dict[tuple[str, int, int], Unpacked] = {}  # by path, size and time: in one process each only once
-_folders: dict[str, str] = {}  # name of an archive as it was given → its folder
 
 
-def unpack(path: str, name: str = "") -> Unpacked:
-    """Unpack an archive; its images are then called ``name/…``. Other files are created empty.
+def unpack(path: str) -> Unpacked:
+    """Unpack the images of an archive. Other files are created empty.
 
     Raises :class:`DataError`: not an archive, damaged, encrypted, a name that leads out of it, or too large.
     """
@@ -77,16 +76,7 @@ def unpack(path: str, name: str = "") -> Unpacked:
         raise DataError(f"{printable(path)} {error.strerror}") from error
     except OSError as error:
         raise DataError(f"{printable(path)} cannot be unpacked: {error.strerror or error}") from error
-    _folders[name or path] = str(_unpacked[key].folder)
     return _unpacked[key]
-
-
-def place_of(source: str) -> str | None:
-    """Return the path of an image in an archive that was unpacked here; ``None`` for any other image."""
-    for name, folder in _folders.items():
-        if source.startswith(f"{name}/"):
-            return folder + source[len(name) :]
-    return None
 
 
 def _unpack(path: str, file: BinaryIO, size: int) -> Unpacked:

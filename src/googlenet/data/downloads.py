@@ -29,7 +29,7 @@ AGENT = "googlenet"
 
 
 def fetch_archive(url: str) -> Unpacked:
-    """Fetch and unpack an archive; its images are then called ``url/…``.
+    """Fetch and unpack an archive.
 
     Raises :class:`DataError`: it cannot be fetched, is too large, or is no archive that is read.
     """
@@ -45,7 +45,7 @@ def fetch_archive(url: str) -> Unpacked:
         except OSError as error:
             raise DataError(f"{printable(url)} could not be fetched: {_reason(error)}") from error
         try:
-            return unpack(str(path), url)
+            return unpack(str(path))
         except DataError as error:
             raise DataError(str(error).replace(str(path), printable(url))) from error
 

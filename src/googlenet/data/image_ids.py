@@ -12,12 +12,15 @@ ROW = "#"  # between a table and the number of a row
 class ImageIds:
     """Images by their ids: paths, addresses, ``photos.zip/a.jpg`` of an archive, ``images.parquet#7`` of a table.
 
-    ``tables`` maps each table that holds the images themselves to its column. ``download``: whether an address
-    (https) may be fetched.
+    Attributes:
+        tables: the column of each table that holds the images themselves.
+        archives: the folder that each archive was unpacked to.
+        download: whether an address (https) may be fetched.
     """
 
     ids: list[str]
     tables: dict[str, str] = field(default_factory=dict)
+    archives: dict[str, str] = field(default_factory=dict)
     download: bool = False
 
 

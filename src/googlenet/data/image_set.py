@@ -54,7 +54,7 @@ class LabelledImage:
         return decode(self.source, channels, at_least=at_least)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageSet:
     """Images of some classes, in an order that does not depend on the machine."""
 
@@ -63,6 +63,9 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"ImageSet({len(self):,} images, {len(self.class_names):,} classes)"
 
     @property
     def labels(self) -> list[tuple[int, ...]]:
@@ -86,7 +89,7 @@ class ImageSet:
         return ImageSet(self.class_names, tuple(item for item in self.items if keep(item)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabelledData:
     """A data set, split into train, val and perhaps test.
 
@@ -103,6 +106,10 @@ class LabelledData:
     made_here: bool
     multi_label: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name or 'not split'} {len(part):,}" for name, part in self.splits.items())
+        return f"LabelledData({printable(self.name)!r}, {splits}, {len(self.class_names):,} classes)"
 
     def __post_init__(self) -> None:
         """Raise :class:`DataError` if an image has not exactly one class but must, or names cannot be stored."""

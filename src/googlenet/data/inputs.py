@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from googlenet.data.addresses import archive_suffix, is_address, is_archive, is_url, refuse_url
-from googlenet.data.archives import Unpacked, unpack
 from googlenet.data.folders import Contents, sort_paths
 from googlenet.data.image_ids import ImageIds
 from googlenet.data.list_lines import SEPARATED, csv_rows
@@ -19,6 +19,9 @@ from googlenet.errors import DataError
 from googlenet.images.kinds import suffix_of
 from googlenet.images.pixels import COLOURS
 from googlenet.text import nearest, printable
+
+if TYPE_CHECKING:
+    from googlenet.data.archives import Unpacked
 
 STDIN = "-"
 TABLE = ".parquet"
@@ -147,13 +150,15 @@ def _below(finder: _Finder, folder: str, name: str | None = None) -> Iterable[st
 
 
 def _in_archive(finder: _Finder, path: str) -> Iterable[str]:
+    from googlenet.data.archives import unpack
+
     return _unpacked(finder, path, unpack(path))
 
 
 def _unpacked(finder: _Finder, archive: str, unpacked: Unpacked) -> Iterable[str]:
     if unpacked.left_out:
         finder.tell(f"{printable(archive)}: left out {unpacked.left_out:,} links or devices in it")
-    folder = str(unpacked.folder)
+    folder = finder.images.archives[archive] = str(unpacked.folder)
     return [archive + path[len(folder) :] for path in _below(finder, folder, archive)]
 
 

@@ -8,7 +8,7 @@ from googlenet.data.folders import notes_of_case
 from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
 from googlenet.data.links import check_links
 from googlenet.data.list_columns import Columns
-from googlenet.data.listing import read_list
+from googlenet.data.listing import BETWEEN_LABELS, read_list
 from googlenet.data.source import DataSource
 from googlenet.data.splits import SPLITS
 from googlenet.errors import DataError
@@ -38,5 +38,10 @@ def open_list(source: DataSource, to_learn: bool) -> LabelledData:
         parts.setdefault(row.split or told.get(row.group or "") or "", []).append(item)
     splits = {name: ImageSet(class_names, tuple(parts[name])) for name in ("", *SPLITS) if name in parts}
     multi_label = source.multi_label or any(len(row.labels) != 1 for row in rows)
+    if multi_label and (unclear := [name for name in class_names if BETWEEN_LABELS in name]):
+        raise DataError(
+            f"{path}: {first_few(unclear)} cannot be one of several labels, because {BETWEEN_LABELS} separates the "
+            "labels of an image in lists and results: rename it"
+        )
     notes += notes_of_case(path, class_names)
     return LabelledData(str(path), class_names, splits, False, multi_label, tuple(notes))

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import BinaryIO, cast
 
 from googlenet.data.addresses import is_address, is_url
-from googlenet.data.archives import place_of
 from googlenet.data.image_ids import ROW, ImageIds, Named
 from googlenet.files import open_regular
 from googlenet.parallel import map_ordered
@@ -32,7 +31,7 @@ def read_images(images: ImageIds, ids: Iterable[str] | None = None) -> Iterator[
         elif elsewhere:
             yield from map_ordered(lambda batch: fetch(batch[0]), each, 1, STREAMS)
         else:
-            yield from map(_on_disk, each)
+            yield from (_on_disk(path, images.archives) for path in each)
 
 
 def _place(id_: str, tables: dict[str, str]) -> tuple[str, bool]:
@@ -41,12 +40,12 @@ def _place(id_: str, tables: dict[str, str]) -> tuple[str, bool]:
     return (table, False) if table in tables else ("", is_address(id_))
 
 
-def _on_disk(path: str) -> str | BinaryIO:
-    unpacked = place_of(path)
-    if unpacked is None:
-        return path
-    with open_regular(unpacked) as file:
-        return Named(file.read(), path)
+def _on_disk(path: str, archives: dict[str, str]) -> str | BinaryIO:
+    for archive, folder in archives.items():
+        if path.startswith(f"{archive}/"):
+            with open_regular(folder + path[len(archive) :]) as file:
+                return Named(file.read(), path)
+    return path
 
 
 def _fetcher(download: bool) -> Callable[[str], BinaryIO | str]:

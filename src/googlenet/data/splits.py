@@ -26,7 +26,7 @@ DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were sp
 RECORD = "split.csv"
 COLUMNS = ("split", "sha256", "name")
 MAX_RECORD_BYTES = 1 << 30  # of ten million images
-AT_ONCE = 256  # images that are hashed between two looks at the clock
+HASH_BATCH = 256  # images that are hashed between two looks at the clock
 REPORT_SECONDS = 10.0
 CHUNK_BYTES = 1 << 20
 THREADS = 8  # more than cores, since reading files is mostly waiting
@@ -153,18 +153,18 @@ def content_hashes(items: Sequence[LabelledImage]) -> list[str]:
         return list(pool.map(_content_hash, items))
 
 
-def hashes_told(
+def hashes_with_progress(
     items: Sequence[LabelledImage],
     hashes: Callable[[Sequence[LabelledImage]], list[str]] = content_hashes,
-    streams: int = AT_ONCE,
+    batch_size: int = HASH_BATCH,
 ) -> list[str]:
-    """Hash images, ``streams`` at a time. If it takes long, progress is printed on stderr."""
+    """Hash images, ``batch_size`` at a time. If it takes long, progress is printed on stderr."""
     found: list[str] = []
     while len(found) < len(items):
         until = time.monotonic() + REPORT_SECONDS
-        with stage(f"hashing {len(items):,} images, to know them again: {len(found):,} done"):
+        with stage(f"hashing {len(items):,} images to recognise them later: {len(found):,} done"):
             while len(found) < len(items) and time.monotonic() < until:
-                found += hashes(items[len(found) : len(found) + streams])
+                found += hashes(items[len(found) : len(found) + batch_size])
     return found
 
 

@@ -38,7 +38,7 @@ class Action:
     why: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cleaned:
     """A clean copy at ``path``, and what was done with every image, which the file ``report`` says, too.
 
@@ -49,6 +49,10 @@ class Cleaned:
     report: Path
     actions: tuple[Action, ...]
     refusal: str | None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count:,} {done}" for done, count in sorted(self.counts().items()))
+        return f"Cleaned({printable(str(self.path))!r}, {counts})"
 
     def counts(self) -> dict[str, int]:
         """How many images were copied, renamed, turned, left out."""

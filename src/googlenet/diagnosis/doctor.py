@@ -61,10 +61,10 @@ def doctor(
         [finding.names for finding in findings.of("leak")]
     """
     report = progress or (lambda what, done, total: None)
-    layout = _open(to_source(data), seed)
+    inventory = _open(to_source(data), seed)
     facts: list[ImageFacts] = []
     found: list[Finding] = []
-    for batch in in_batches(look, layout.entries, BATCH):
+    for batch in in_batches(look, inventory.entries, BATCH):
         for entry, seen in batch:
             if isinstance(seen, ImageFacts):
                 facts.append(seen)
@@ -72,22 +72,22 @@ def doctor(
                 found.append(
                     Finding("unreadable", (printable(entry.name),), str(seen).removeprefix(f"{entry.source} "))
                 )
-        report("reading images", len(facts) + len(found), len(layout.entries))
-    found += [*_of_folders(layout), *_of_classes(layout), *_of_images(facts, image_size), *_of_shapes(facts)]
+        report("reading images", len(facts) + len(found), len(inventory.entries))
+    found += [*_of_folders(inventory), *_of_classes(inventory), *_of_images(facts, image_size), *_of_shapes(facts)]
     found += _of_depths(facts)
     found += [*_copies(facts), *_near_copies(facts, lambda done, total: report("comparing images", done, total))]
     order = list(CHECKS)
     found.sort(key=lambda finding: order.index(finding.kind))
-    splits = Counter(entry.split for entry in layout.entries)
+    splits = Counter(entry.split for entry in inventory.entries)
     return Findings(
         str(data),
-        len(layout.entries),
-        len({name for names in layout.classes.values() for name in names}),
+        len(inventory.entries),
+        len({name for names in inventory.classes.values() for name in names}),
         {split: splits[split] for split in (*SPLITS, "") if splits[split]},
         tuple(found),
         seed,
         tuple(facts),
-        layout.notes,
+        inventory.notes,
     )
 
 
@@ -95,7 +95,7 @@ def doctor(
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _Inventory:
     """``classes`` of each split, including those without images; ``refusal`` is the error that ``train`` would raise.
 
     ``ignored`` maps each file or folder that is not read to the reason.
@@ -108,7 +108,7 @@ class _Layout:
     notes: tuple[str, ...] = ()
 
 
-def _open(source: DataSource, seed: int) -> _Layout:
+def _open(source: DataSource, seed: int) -> _Inventory:
     root = Path(source.data)
     try:
         labelled = open_data(source, seed=seed)
@@ -120,7 +120,7 @@ def _open(source: DataSource, seed: int) -> _Layout:
     entries = list(_entries(labelled, root if is_folder else None))
     classes = dict.fromkeys(labelled.splits, labelled.class_names)
     ignored = _ignored(root, entries, source.follow_links) if is_folder else {}
-    return _Layout(entries, classes, ignored, notes=labelled.notes)
+    return _Inventory(entries, classes, ignored, notes=labelled.notes)
 
 
 def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
@@ -131,7 +131,7 @@ def _entries(labelled: LabelledData, root: Path | None) -> Iterator[Entry]:
             yield Entry(name, source, split, tuple(labelled.class_names[label] for label in item.labels))
 
 
-def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
+def _refused(root: Path, refusal: str, follow_links: bool) -> _Inventory:
     """Read the folders of data that ``train`` refuses. No image is held out then, except those in val/ and test/."""
     splits = [name for name in SPLITS if (root / name).is_dir()] if (root / "train").is_dir() else [""]
     contents = Contents(follow_links=follow_links)
@@ -144,7 +144,7 @@ def _refused(root: Path, refusal: str, follow_links: bool) -> _Layout:
         for path in contents.images[str(root / split / name)]
     ]
     notes = tuple(f"{printable(str(root))}: {note}" for note in contents.notes(str(root)))
-    return _Layout(entries, classes, _ignored(root, entries, follow_links), refusal, notes)
+    return _Inventory(entries, classes, _ignored(root, entries, follow_links), refusal, notes)
 
 
 def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[str, str]:
@@ -162,33 +162,33 @@ def _ignored(root: Path, entries: Iterable[Entry], follow_links: bool) -> dict[s
 # What is wrong.
 
 
-def _of_folders(layout: _Layout) -> Iterator[Finding]:
-    train = layout.classes.get("train", ())
-    filled = {(entry.split, name) for entry in layout.entries for name in entry.classes}
-    if layout.refusal:
-        yield Finding("refused", (), layout.refusal)
-    for split, names in layout.classes.items():
+def _of_folders(inventory: _Inventory) -> Iterator[Finding]:
+    train = inventory.classes.get("train", ())
+    filled = {(entry.split, name) for entry in inventory.entries for name in entry.classes}
+    if inventory.refusal:
+        yield Finding("refused", (), inventory.refusal)
+    for split, names in inventory.classes.items():
         for name in names:
             place = printable(f"{split}/{name}" if split else name)
-            if layout.refusal and (split, name) not in filled:
+            if inventory.refusal and (split, name) not in filled:
                 yield Finding("empty_class", (place,), f"{place} holds no image")
             elif split in ("val", "test") and name not in train:
                 known = printable(", ".join(train))
                 yield Finding("class_mismatch", (place,), f"train has no {printable(name)}, it has {known}")
-    for name, why in layout.ignored.items():
+    for name, why in inventory.ignored.items():
         yield Finding("ignored", (printable(name),), why)
 
 
-def _of_classes(layout: _Layout) -> Iterator[Finding]:
+def _of_classes(inventory: _Inventory) -> Iterator[Finding]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for entry in layout.entries:
+    for entry in inventory.entries:
         counts[entry.split].update(entry.classes)
-    learnt = counts["train"] if "train" in layout.classes else counts[""]
-    names = sorted({name for names in layout.classes.values() for name in names})
+    learnt = counts["train"] if "train" in inventory.classes else counts[""]
+    names = sorted({name for names in inventory.classes.values() for name in names})
     for name in names:
         if 0 < learnt[name] < MIN_CLASS_IMAGES:
             yield Finding("small_class", (printable(name),), f"{learnt[name]} images for training")
-        if "val" in layout.classes and learnt[name] and not counts["val"][name]:
+        if "val" in inventory.classes and learnt[name] and not counts["val"][name]:
             yield Finding("small_class", (printable(name),), "none is held out, so its accuracy cannot be measured")
     if learnt:
         (most, many), (least, few) = learnt.most_common()[0], learnt.most_common()[-1]

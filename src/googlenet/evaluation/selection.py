@@ -10,7 +10,7 @@ from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
 from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage
 from googlenet.data.opening import VAL_FRACTION, find_data, redraw
-from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_told, read_record
+from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_with_progress, read_record
 from googlenet.errors import DataError
 from googlenet.text import first_few, printable
 
@@ -88,7 +88,7 @@ def _record(bundle: Bundle) -> Record | None:
 
 def _by_record(record: Record, found: LabelledData, split: str | None, run: str) -> Selection:
     items = [(given, item) for given, part in found.splits.items() for item in part.items]
-    hashes = hashes_told([item for _, item in items])
+    hashes = hashes_with_progress([item for _, item in items])
     splits = [record.split_of(item, sha, given) for (given, item), sha in zip(items, hashes, strict=True)]
     pairs = list(zip(splits, (item for _, item in items), strict=True))
     name, count = printable(found.name), Counter(splits)

@@ -1,4 +1,4 @@
-"""What is looked at before weights are converted, without PyTorch: the source, and where it is to go."""
+"""Checks before weights are converted: the source, and where it is to go. No PyTorch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from googlenet.models.analysis import minimum_size, too_small
 from googlenet.models.spec import Network
 from googlenet.text import first_few, printable
 
-HUB = "hf:"  # of a source that lies on the Hugging Face Hub
+HUB = "hf:"  # prefix of sources on the Hugging Face Hub
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def check_repository(repo_id: str) -> None:
-    """Raise :class:`WeightsError` where this is no name of a repository on the Hub."""
+    """Raise :class:`WeightsError` unless this is the name of a repository on the Hub."""
     if not _REPOSITORY.fullmatch(repo_id):
-        raise WeightsError(f"{repo_id!r} is no repository of the Hugging Face Hub: write OWNER/NAME")
+        raise WeightsError(f"{repo_id!r} is no name of a repository on the Hugging Face Hub: write OWNER/NAME")
 
 
 def check_source(source: str | Path, download: bool) -> None:
-    """Raise where there is nothing to convert, or what is on the Hub may not be fetched or lacks its extra."""
+    """Raise if a source is an address, or lies on the Hub and may not be downloaded, or the extra is missing."""
     name = str(source)
     if name.startswith(HUB):
         check_repository(name.removeprefix(HUB))
@@ -36,11 +36,11 @@ def check_source(source: str | Path, download: bool) -> None:
             raise WeightsError(f"{name} lies on the Hugging Face Hub: give --download to fetch it from there")
         require("hub", "huggingface_hub")
     elif re.match(r"[A-Za-z]{2,}:/", name):
-        raise WeightsError(f"{printable(name)} is an address, of which weights are not read: download the file first")
+        raise WeightsError(f"{printable(name)} is an address: download the file first")
 
 
 def check_fits(source: str | Path, network: Network, key: str | None) -> None:
-    """Raise :class:`WeightsError` where a file shows by names and shapes alone that it is none of ``network``."""
+    """Raise :class:`WeightsError` if names and shapes in a file show that its weights are not of ``network``."""
     looked = None if str(source).startswith(HUB) else files.look(source)
     if looked is None:
         return
@@ -51,12 +51,12 @@ def check_fits(source: str | Path, network: Network, key: str | None) -> None:
 
 
 def unfit(found: files.Looked | files.WeightsFile, network: Network, error: WeightsError) -> WeightsError:
-    """Return an error that names the file, too, and what of it was lost or not looked into."""
+    """Return the error with the name of the file, and a hint at what is missing or was not opened."""
     return WeightsError(f"{printable(found.path.name)}: {error}{_folded(found, network)}{_beside(found.objects)}")
 
 
 def _folded(found: files.Looked | files.WeightsFile, network: Network) -> str:
-    """Say where an exporter merged the batch normalisation into the convolutions: it cannot be taken out again."""
+    """Return a hint if batch normalisation was folded into the convolutions, which cannot be undone."""
     statistics = any(name.endswith((".running_mean", ".running_var")) for name in found.tensors)
     if found.path.suffix.lower() != ".onnx" or network.norm is None or statistics:
         return ""
@@ -68,7 +68,7 @@ def _folded(found: files.Looked | files.WeightsFile, network: Network) -> str:
 
 
 def _beside(objects: tuple[str, ...]) -> str:
-    """Say what of a file was not looked into, where its weights may have been."""
+    """Return a hint at objects of the file that were not opened, and may hold its weights."""
     modules = [name for name in objects if not name.startswith(("argparse.", "numpy.", "collections."))]
     if not modules:
         return ""
@@ -76,7 +76,7 @@ def _beside(objects: tuple[str, ...]) -> str:
 
 
 def check_free(run: Path) -> None:
-    """Raise :class:`RunError` where something is in the way of a new run, or it cannot be written."""
+    """Raise :class:`RunError` if a new run cannot be written to ``run``, or something is there."""
     check_output_path(run)
     if run.exists() and not run.is_dir():
         raise RunError(f"{printable(str(run))} is a file: --out names a directory for the run")
@@ -85,7 +85,7 @@ def check_free(run: Path) -> None:
 
 
 def check_network(name: str, image_size: int | None) -> None:
-    """Raise :class:`NetworkError` where there is no such network, or it takes no images of that size."""
+    """Raise :class:`NetworkError` if there is no such network, or it takes no images of that size."""
     network = zoo.find(name)
     if image_size is not None and image_size < minimum_size(network):
         raise InputSizeError(f"--image-size {image_size}: {too_small(network, image_size, image_size)}")
@@ -93,17 +93,17 @@ def check_network(name: str, image_size: int | None) -> None:
 
 @dataclass(frozen=True)
 class ClassList:
-    """The classes of a text file, in its order, and the ``encoding`` it was read in."""
+    """The classes of a text file, in order, and the ``encoding`` it was read with."""
 
     names: tuple[str, ...]
     encoding: str = "UTF-8"
 
 
 def read_class_names(path: str | Path) -> ClassList:
-    """Read a text file with one class a line: UTF-8, UTF-16 with a mark, or else Latin-1.
+    """Read a text file with one class per line, in UTF-8, UTF-16 with a byte order mark, or else Latin-1.
 
-    Lines end as files end them, with a line feed, perhaps a carriage return before it; whatever else may be in a name
-    stays. Raises :class:`DataError` when it cannot be read or has no names.
+    Lines end with LF, CR LF or CR; other line separators stay in the name. Raises :class:`DataError` if the file
+    cannot be read or has no names.
     """
     name = printable(str(path))
     try:

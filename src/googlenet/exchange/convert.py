@@ -1,4 +1,4 @@
-"""Weights of other projects → a bundle that ``load``, ``evaluate`` and ``verify`` read."""
+"""``convert``: weights of other projects become a bundle."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from googlenet.text import first_few
 
 GOLDEN_IMAGES = 4
 IMAGENET_CLASSES = 1000
-IMAGENET_LAYOUTS = ("torchvision", "timm", "caffe", "caffe2")  # whose 1000 classes are ImageNet's, in its order
+IMAGENET_LAYOUTS = ("torchvision", "timm", "caffe", "caffe2")  # their 1000 classes are ImageNet's, in its order
 
 _ONE = (1 / 255, 1 / 255, 1 / 255)
 _HALF = (0.5, 0.5, 0.5)
 
-# How the makers of these files fed their networks: mostly pixels of 0 to 255 less a mean.
+# The preprocessing these weights were trained with: mostly pixels from 0 to 255 minus a mean.
 _CAFFE: dict[str, Any] = {"mean": (123 / 255, 117 / 255, 104 / 255), "std": _ONE, "channel_order": "BGR"}
 _BY_LAYOUT: dict[str, dict[str, Any]] = {
     "caffe": _CAFFE,
@@ -49,13 +49,13 @@ _BY_NETWORK: dict[tuple[str, str], dict[str, Any]] = {
     **{(name, "caffe"): _VGG for name in ("vgg11", "vgg16", "vgg19")},
 }
 
-# torchvision's published GoogLeNet and Inception v3 came from TensorFlow and saw (pixel / 255 - 0.5) / 0.5; its modules
-# turn ImageNet's normalisation into that (transform_input), which no state dict tells. The published files are known by
-# how their sha256 begins, which is also in their names.
+# torchvision's published GoogLeNet and Inception v3 came from TensorFlow and take (pixel / 255 - 0.5) / 0.5; its
+# modules convert ImageNet's normalisation into that (transform_input), which is not in the state dict. The published
+# files are recognised by the start of their sha256, which is also in their names.
 _PUBLISHED = ("1378be20", "0cc3c7bd", "1a9a5a14")
 _TRANSFORMED = ("googlenet_torchvision", "inception_v3")
 
-LABELS_5H, OUTPUTS_5H = 1001, 1008  # the list that TensorFlow gives away with inception5h, and its outputs
+LABELS_5H, OUTPUTS_5H = 1001, 1008  # lines of the label list that comes with inception5h, and its outputs
 
 
 def convert(
@@ -69,27 +69,29 @@ def convert(
     key: str | None = None,
     transform_input: bool | None = None,
 ) -> Bundle:
-    """Turn weights of another project into a bundle in the new directory ``out``. No code of the source is run.
+    """Convert weights of another project into a run in the new directory ``out``. No code of the source is run.
 
     Args:
         source: a .pth, .pt, .bin, .ckpt, .pth.tar, .safetensors, .npz, .caffemodel, .onnx, .pb or .index.json file, a
-            folder in the style of timm or the Hugging Face Hub, or ``"hf:OWNER/NAME"``.
+            folder as timm or the Hugging Face Hub writes it, or ``"hf:OWNER/NAME"``.
         out: the directory to write; it must be new or empty.
-        network: the name of the zoo whose weights these are.
-        class_names: the classes in the order of the weights; unless given, what the source or ImageNet says.
-        image_size: side of the images the network sees, in pixels; unless given, what the source or the network says.
-        download: allow ``hf:`` sources to be fetched.
-        key: where in a checkpoint that holds several the weights lie, ``"model_ema"``; unless given, those are taken
-            that fit best, of equals an average (EMA), else the first.
+        network: the network of the zoo whose weights these are.
+        class_names: the classes in the order of the weights; by default those of the source, or of ImageNet.
+        image_size: side of the input images in pixels; by default that of the source, else the network's.
+        download: allow ``hf:`` sources to be downloaded.
+        key: which weights to take from a checkpoint that holds several, such as ``"model_ema"``; by default those
+            that fit best: among equals an average (EMA), else the first.
         transform_input: whether torchvision's GoogLeNet or Inception v3 was built with ``transform_input=True``, as
-            ``weights=`` does; unless given, only its published files are taken to be.
+            ``weights=`` does; by default this is assumed of its published files only.
 
-    What was chosen or assumed is in ``bundle.card.data["notes"]``.
+    ``bundle.card.data["notes"]`` lists what was chosen or assumed.
 
     Raises:
-        WeightsError: the source cannot be read or fetched, or does not fit, every wrong tensor is named; or it holds
-            NaN or infinite values.
-        NetworkError, RunError, MissingExtraError: no such network, ``out`` is in the way, ``hf:`` without its extra.
+        WeightsError: the source cannot be read or downloaded, holds NaN or infinite values, or does not fit: every
+            wrong tensor is named.
+        NetworkError: there is no network of that name.
+        RunError: ``out`` is not empty, or cannot be written.
+        MissingExtraError: ``hf:`` without the hub extra.
 
     ::
 
@@ -104,7 +106,7 @@ def convert(
     check_source(source, download)
     origin, path = _fetched(source, download)
     card, taken = read_weights(path, spec, origin, class_names, image_size, key, transform_input)
-    with torch.random.fork_rng():  # the initial weights, drawn and thrown away, leave the caller's numbers alone
+    with torch.random.fork_rng():  # drawing initial weights must not change the caller's random state
         built = create(taken.network)
     built.load_state_dict(taken.state)
     try:
@@ -122,9 +124,9 @@ def read_weights(
     key: str | None = None,
     transform_input: bool | None = None,
 ) -> tuple[ModelCard, LoadedWeights]:
-    """Read weights of another project for ``network``: what a card says of them, and the tensors.
+    """Read weights of another project for ``network``. Returns a card and the weights.
 
-    ``origin`` is what the card calls them. Raises :class:`WeightsError` as :func:`convert` does.
+    ``origin`` is their name on the card. Raises :class:`WeightsError` as :func:`convert` does.
     """
     return describe(files.read(path), network, origin, class_names, image_size, key, transform_input)
 
@@ -138,7 +140,7 @@ def describe(
     key: str | None = None,
     transform_input: bool | None = None,
 ) -> tuple[ModelCard, LoadedWeights]:
-    """Do as :func:`read_weights` for a file that was read."""
+    """Return a card and the weights of a file that was read; otherwise like :func:`read_weights`."""
     try:
         taken = weights.from_layout(network, found.tensors, key)
     except WeightsError as error:
@@ -159,22 +161,22 @@ def describe(
 
 
 def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:
-    """Give the source a name for the card, and a place on this machine."""
+    """Return the source's name for the card, and its path on this machine."""
     name = str(source)
     if name.startswith(HUB):
         return hub.fetch(name.removeprefix(HUB), download)
     return Path(source).name or name, Path(source)
 
 
-# What the classes are called.
+# Class names.
 
 
 def _class_names(
     given: Sequence[str] | None, found: WeightsFile, taken: LoadedWeights
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the names, and what there is to say of them."""
+    """Return the class names, and notes about them."""
     count = taken.network.num_classes
-    source, names = ("--classes", tuple(given)) if given is not None else _told(found)
+    source, names = ("--classes", tuple(given)) if given is not None else _stated_names(found)
     if names is None:
         return _imagenet(taken) if count == IMAGENET_CLASSES else _numbered(0, count), ()
     notes: tuple[str, ...] = ()
@@ -196,8 +198,8 @@ def _numbered(first: int, end: int) -> tuple[str, ...]:
     return tuple(f"class {number}" for number in range(first, end))
 
 
-def _told(found: WeightsFile) -> tuple[str, tuple[str, ...] | None]:
-    """Give the classes that the source itself names."""
+def _stated_names(found: WeightsFile) -> tuple[str, tuple[str, ...] | None]:
+    """Return where the source states its class names, and the names."""
     if found.card is not None:
         return bundles.CARD, found.card.class_names
     names = _settings(found.config).get("label_names")
@@ -216,13 +218,13 @@ def _imagenet(taken: LoadedWeights) -> tuple[str, ...]:
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
 
 
-# How the network is fed.
+# Preprocessing.
 
 
 def _preprocessing(
     size: int | None, found: WeightsFile, taken: LoadedWeights, transform_input: bool | None
 ) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Give the rule, and what was assumed."""
+    """Return the preprocessing, and notes about what was assumed."""
     if size is not None and size < minimum_size(taken.network):
         raise InputSizeError(f"--image-size {size}: {too_small(taken.network, size, size)}")
     notes: tuple[str, ...] = ()
@@ -244,16 +246,16 @@ def _preprocessing(
 def _fed(
     found: WeightsFile, taken: LoadedWeights, transform_input: bool | None
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Say what of the preprocessing is another one than the network's own, and what of that was assumed."""
+    """Return the preprocessing fields that differ from the network's defaults, and notes about what was assumed."""
     settings = _settings(found.config)
-    told = "mean" in settings or "input_size" in settings
-    may_transform = taken.layout == "torchvision" and taken.network.name in _TRANSFORMED and not told
+    stated = "mean" in settings or "input_size" in settings
+    may_transform = taken.layout == "torchvision" and taken.network.name in _TRANSFORMED and not stated
     if transform_input is not None and not may_transform:
         raise WeightsError(
             f"--transform-input is for weights of torchvision's {' and '.join(_TRANSFORMED)}; these are of "
-            f"{taken.network.name} ({taken.layout}), or come with how they are fed"
+            f"{taken.network.name} ({taken.layout}), or come with a preprocessing of their own"
         )
-    if told:
+    if stated:
         return _from_config(settings, taken.network.in_channels), ()
     if may_transform and taken.network.in_channels == COLOURS:
         return _transformed(found, transform_input)
@@ -269,13 +271,13 @@ def _transformed(found: WeightsFile, transform_input: bool | None) -> tuple[dict
     if published:
         return fed, ("transform_input: yes, as torchvision's published weights have it; --transform-input chooses",)
     return fed, (
-        "transform_input: no, which the weights do not tell; if they were fine-tuned from torchvision's published ones "
-        "it is --transform-input yes",
+        "transform_input: no, by default; if these weights were fine-tuned from torchvision's published ones, give "
+        "--transform-input yes",
     )
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay the two levels of timm's config.json over each other."""
+    """Merge the two levels of timm's config.json."""
     inner = config.get("pretrained_cfg")
     return {**config, **(inner if isinstance(inner, dict) else {})}
 
@@ -299,13 +301,13 @@ def _from_config(settings: Mapping[str, Any], channels: int) -> dict[str, Any]:
             raise ValueError(f"input_size must be 1 to 4096 and crop_pct 0.1 to 1, got {preprocessing}")
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise WeightsError(
-            f"{files.CONFIG} says nothing usable about mean, std, input_size, crop_pct, crop_mode: {error}"
+            f"{files.CONFIG} has no usable mean, std, input_size, crop_pct, crop_mode: {error}"
         ) from error
     return preprocessing
 
 
 def _golden(preprocessing: Preprocessing) -> Pixels:
-    """Draw the images a bundle is checked with; there are no others."""
+    """Draw noise as golden images: there are no real ones."""
     shape = (GOLDEN_IMAGES, preprocessing.size, preprocessing.size, preprocessing.channels)
     pixels: Pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return pixels

@@ -1,7 +1,7 @@
-"""Sets of labelled images that everybody knows, in: torchvision fetches and unpacks, a list says what is what.
+"""``fetch``: well-known data sets. torchvision downloads and unpacks them; a CSV list says what is in them.
 
-torchvision checks the archives against their known checksums, and CIFAR's files, which are pickled, before it opens
-them. What lies in the folder afterwards is ordinary images and a CSV list: reading them takes no torch.
+torchvision checks the archives against their known checksums, and CIFAR's pickled files before it opens them. The
+folder then holds ordinary images and a CSV list, which are read without torch.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class _Source:
-    """A class of torchvision, what to call it with for each of our splits, and how many images there must be.
+    """A class of torchvision, its arguments for each of our splits, and how many images there must be.
 
-    Sizes are told where torchvision takes whatever images it finds: what was cut short is then found out.
+    ``sizes`` are needed where torchvision takes whatever images it finds, to detect an incomplete set.
     """
 
     dataset: Callable[..., Any]
@@ -64,20 +64,20 @@ _SOURCES = {
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
-    """Download a named set, unless it is there, and give the list that ``train`` and ``evaluate`` read.
+    """Download a named data set, unless it is there, and return the list that ``train`` and ``evaluate`` read.
 
-    It goes to ``$GOOGLENET_DATA`` or the user's cache; what was downloaded or put there by hand is taken as it is.
+    It goes to ``$GOOGLENET_DATA`` or the user's cache. Archives that are there already are used.
     The official test images are ``val`` where a set has no official validation images.
 
     Args:
         name: mnist, fashion-mnist, cifar10, cifar100, flowers102, food101, oxford-pets, imagenette or imagenet
             (whose archives must be put into its folder by hand).
-        progress: called with the number of images done and of all, once they are downloaded.
+        progress: called with the number of images done and their total, once they are downloaded.
 
     Raises:
-        DataError: no such set, or a folder of its name is here, which would be taken in its place.
-        FetchError: it could not be downloaded, or what was downloaded is not whole.
-        DiskFullError: no space is left for it.
+        DataError: there is no such set, or a folder of its name is here, which would be used instead.
+        FetchError: the download failed or is incomplete.
+        DiskFullError: the disk is full.
 
     ::
 
@@ -106,7 +106,7 @@ def _dataset(name: str, split: str, folder: Path) -> Any:
     wanted = source.sizes.get(split, len(dataset))
     if len(dataset) != wanted:
         raise FetchError(
-            f"{name} in {folder} is not whole: {len(dataset):,} images of {split} where there should be {wanted:,}; "
+            f"{name} in {folder} is not whole: it has {len(dataset):,} images of {split} and should have {wanted:,}; "
             "delete what was unpacked there and fetch it again"
         )
     return dataset
@@ -125,9 +125,9 @@ def _rows(name: str, parts: dict[str, Any], folder: Path, progress: Progress | N
 
 
 def _file(dataset: Any, index: int, folder: Path) -> tuple[Path, int]:
-    """Say where an image is; one out of an array is written as PNG, which loses nothing."""
+    """Return the path and label of an image. One from an array is written as PNG, without loss."""
     if isinstance(dataset, datasets.OxfordIIITPet):
-        return dataset._images[index], dataset._labels[index]  # it takes no loader that would leave images closed
+        return dataset._images[index], dataset._labels[index]  # without decoding: it takes no loader
     image, label = dataset[index]
     if isinstance(image, Image.Image):
         folder.mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ def _file(dataset: Any, index: int, folder: Path) -> tuple[Path, int]:
 
 
 def _class_names(name: str, dataset: Any) -> list[str]:
-    """Give names in the words that published weights use: the first of several, and for ImageNet no two alike."""
+    """Return the class names that published weights use: the first of several, and unique ones for ImageNet."""
     names = ResNet18_Weights.DEFAULT.meta["categories"] if name == "imagenet" else dataset.classes
     return [each if isinstance(each, str) else each[0] for each in names]
 
@@ -149,7 +149,7 @@ def _errors_of(name: str, folder: Path) -> Iterator[None]:
         yield
     except FetchError:
         raise
-    except Exception as error:  # torchvision and what it stands on raise errors of many families
+    except Exception as error:  # torchvision and its dependencies raise errors of many families
         if isinstance(error, OSError) and isinstance(full := write_error(folder, error), DiskFullError):
             raise full from error
         reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__

@@ -1,14 +1,14 @@
-"""Any file of weights → its tensors by name. Nothing in a file is ever run, and no more is read than a file has.
+"""Files of weights → tensors by name. Nothing in a file is ever run.
 
 .pth .pt .bin .ckpt .tar    PyTorch: a state dict, alone or anywhere inside a checkpoint
 .safetensors .npz           tensors by name
 .caffemodel                 Caffe: LAYER.weight and LAYER.bias
 .onnx                       the initializers
 .pb                         a frozen TensorFlow graph: its constants
-.index.json                 in several files, as the Hugging Face Hub splits them
-a folder                    in the style of timm and the Hugging Face Hub, with config.json
+.index.json                 several files, as the Hugging Face Hub splits them
+a folder                    as timm and the Hugging Face Hub write it, with config.json
 
-A tensor inside dictionaries is called by the keys that lead to it, ``model.conv1.weight``.
+A tensor inside dictionaries is named by the keys that lead to it: ``model.conv1.weight``.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
 _Read = TypeVar("_Read")
 
 CONFIG = "config.json"
-INDEX = ".index.json"  # of weights in several files: "weight_map" says which tensor lies in which
-# What a folder's weights are called, the safest first. The last is a bundle of this project.
+INDEX = ".index.json"  # of weights in several files: "weight_map" maps tensors to files
+# Names of weights in a folder, the safest first. The last is that of a bundle of this project.
 IN_FOLDER = (
     "model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin", f"pytorch_model.bin{INDEX}", bundles.WEIGHTS,
 )  # fmt: skip
 
-MAX_BYTES = 4 * 2**30  # of a file: the largest network of the zoo with all that its training keeps has 2.3 GB
+MAX_BYTES = 4 * 2**30  # of a file: the largest network of the zoo with its optimizer state has 2.3 GB
 MAX_CONFIG_BYTES = 2**24
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file of weights held.
+    """The content of a file of weights.
 
-    Of a folder, ``config`` is its ``config.json``, empty where there is none, and ``card`` its card, where it has one.
-    ``objects`` names what lay beside the tensors and was not read.
+    For a folder, ``config`` is its ``config.json``, empty if there is none, and ``card`` its card, if it has one.
+    ``objects`` names objects beside the tensors, which were not opened.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a file of weights holds, but for the values."""
+    """The content of a file of weights without the values."""
 
     path: Path
     tensors: dict[str, Header] = field(repr=False)
@@ -74,9 +74,9 @@ class Looked:
 
 
 def look(source: str | Path) -> Looked | None:
-    """Read the names and shapes in a file of weights, without PyTorch; ``None`` of the kinds that only tell them whole.
+    """Read names and shapes in a file of weights, without PyTorch. ``None`` for kinds that must be read whole.
 
-    Raises :class:`WeightsError` as :func:`read` does, of what is seen so far.
+    Raises :class:`WeightsError` as :func:`read` does.
     """
     path = _file_of(Path(source))
     found: dict[str, Header] = {}
@@ -94,7 +94,7 @@ def look(source: str | Path) -> Looked | None:
 def read(source: str | Path) -> WeightsFile:
     """Read a file of weights, or a folder that holds one.
 
-    Raises :class:`WeightsError` when it is missing, damaged, too large, of no known kind, or would have to run code.
+    Raises :class:`WeightsError` if it is missing, damaged, too large, of an unknown kind, or would have to run code.
     """
     path = _file_of(Path(source))
     found = _joined(path) if path.name.endswith(INDEX) else _single(path)
@@ -144,7 +144,7 @@ def _kind_of(path: Path) -> Kind:
 
 
 def _opened(path: Path, read: Callable[[BinaryIO], _Read]) -> _Read:
-    """Give what ``read`` makes of a file."""
+    """Return ``read(file)``. Raises :class:`WeightsError` with the name of the file."""
     name = printable(str(path))
     try:
         _check_regular(path, MAX_BYTES)
@@ -167,10 +167,10 @@ def _sha256(file: BinaryIO) -> str:
 
 
 def _check_regular(path: Path, most: int) -> None:
-    """Refuse, before it is opened, what is no file, empty or too large: a pipe would be waited for without end."""
+    """Refuse, before it is opened, what is no file, empty or too large: opening a pipe would block."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError("a pipe or a device, not a file: copy what comes out of it to a file first")
+        raise ValueError("a pipe or a device, not a file: save its content to a file first")
     if not found.st_size:
         raise ValueError("the file is empty: copy it again")
     if found.st_size > most:
@@ -180,7 +180,7 @@ def _check_regular(path: Path, most: int) -> None:
 
 
 def _parts(path: Path) -> list[Path]:
-    """Name the files that weights lie in: those of an index lie beside it, and it may name no others."""
+    """Return the files that weights lie in. An index may only name files beside it."""
     if not path.name.endswith(INDEX):
         return [path]
     index = path

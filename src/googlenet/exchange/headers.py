@@ -1,6 +1,6 @@
-"""The names and shapes in files of weights, read without PyTorch and without their values.
+"""Names and shapes in files of weights, read without PyTorch and without the values.
 
-They show within a second what weights do not fit, before anything large is loaded.
+They show within a second which weights do not fit, before anything large is loaded.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from googlenet.models.shapes import Header
 from googlenet.strict_json import integer
 from googlenet.text import printable
 
-MAX_HEADER_BYTES = 10**8  # of safetensors, as their own library has it
+MAX_HEADER_BYTES = 10**8  # of safetensors, the limit of their own library
 _Each = TypeVar("_Each")
 
 
-Found = tuple[Mapping[str, Header], tuple[str, ...]]  # and what objects lie beside the tensors
+Found = tuple[Mapping[str, Header], tuple[str, ...]]  # and the names of objects beside them
 
 
 def of_torch(file: BinaryIO) -> Found:
-    """Read the headers of a file of ``torch.save``. Raises :class:`ValueError`, as all here do."""
+    """Read the headers of a file of ``torch.save``. Raises :class:`ValueError`, as all functions here do."""
     found = pickles.read_torch(file)
     return found.tensors, found.objects
 
@@ -84,16 +84,16 @@ def _of_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header | Non
 
 
 class DuplicateNameError(ValueError):
-    """Two tensors with one name: which is meant cannot be told."""
+    """Two tensors have the same name."""
 
 
 def sides(shape: Iterable[int]) -> str:
-    """Say how large a tensor is."""
+    """Return a shape as text: 64×3×7×7."""
     return "×".join(map(str, shape)) or "one number"
 
 
 def each_once(found: Iterable[tuple[str, _Each | None]]) -> dict[str, _Each]:
-    """Return by name what was found, but for ``None``. Raises :class:`ValueError` where two have the same name."""
+    """Return values by name, without those that are ``None``. Raises :class:`ValueError` if a name comes twice."""
     by_name: dict[str, _Each] = {}
     for name, each in found:
         if each is None:

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: weights fetched from it, runs made ready for it and sent to it. Only when asked to."""
+"""The Hugging Face Hub: weights are downloaded from it, runs prepared for it and sent to it. Only when asked to."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ IN_RUN = "hub"  # where a run keeps its folder for the Hub, by default
 
 
 def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
-    """Download the weights of a repository, with its config.json. Gives a name with the revision, and the folder.
+    """Download the weights of a repository, with its config.json. Returns a name with the revision, and the folder.
 
-    Raises :class:`WeightsError` when not told to download, or it fails; :class:`MissingExtraError`.
+    Raises :class:`WeightsError` without ``download``, or if it fails; :class:`MissingExtraError` without the hub extra.
     """
     check_source(f"{HUB}{repo_id}", download)
     hub = _client()
@@ -42,7 +42,7 @@ def fetch(repo_id: str, download: bool) -> tuple[str, Path]:
         folder = hub.snapshot_download(repo_id, revision=info.sha, allow_patterns=[wanted, *parts, *beside])
     except WeightsError:
         raise
-    except Exception as error:  # the client and what it stands on raise exceptions of many families
+    except Exception as error:  # the client and its dependencies raise exceptions of many families
         raise WeightsError(f"{HUB}{repo_id} could not be fetched: {_first_line(error)}") from error
     return f"{HUB}{repo_id}@{info.sha}", Path(folder)
 
@@ -85,10 +85,10 @@ def push(run: str | Path, name: str, upload: bool = False, *, folder: str | Path
 
 
 def write_hub_folder(run: str | Path, folder: str | Path | None = None, repo_id: str = "OWNER/NAME") -> Path:
-    """Write what a repository of the Hub holds: the bundle, a model card and, where timm knows the network, its files.
+    """Write the folder of a Hub repository: the bundle, a model card and, where timm has the network, timm's files.
 
-    ``folder`` is beside the bundle unless given; in one written before, README.md is left as it is. Raises
-    :class:`RunError` when another run or something else is there.
+    ``folder`` is by default beside the bundle. An existing README.md is kept. Raises :class:`RunError` if the folder
+    holds another run or anything else.
     """
     bundle = bundles.read(run)
     path = bundle.path.parent / IN_RUN if folder is None else Path(folder)
@@ -106,7 +106,7 @@ def _write(path: Path, contents: Mapping[str, bytes]) -> None:
         raise RunError(f"{path} is a file: --folder names a directory")
     strangers = sorted({entry.name for entry in path.iterdir()} - contents.keys()) if path.is_dir() else []
     if strangers:  # they would be sent along
-        raise RunError(f"{path} holds what is not of this run ({', '.join(strangers[:3])}): choose another --folder")
+        raise RunError(f"{path} holds files of something else ({', '.join(strangers[:3])}): choose another --folder")
     card = path / bundles.CARD
     if card.exists() and card.read_bytes() != contents[bundles.CARD]:
         raise RunError(f"{path} was made of another state of the run: delete it, or choose another --folder")
@@ -123,7 +123,7 @@ def _write(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def readme(bundle: Bundle, repo_id: str, for_timm: bool) -> str:
-    """Give the text of README.md: what the Hub's search reads first, then what people do."""
+    """Return the text of README.md: metadata for the Hub's search, then the model card."""
     card, network = bundle.card, bundle.network
     tags = ["image-classification", "openvino", "onnx", network.name, *(["timm"] if for_timm else [])]
     parts = [
@@ -160,7 +160,7 @@ def _classes(names: tuple[str, ...]) -> list[str]:
 
 
 def _code(name: str) -> str:
-    """Write a name as it is: one that Markdown, HTML or the Hub might take for more than words, as code."""
+    """Write a name as plain words, or as code if Markdown, HTML or the Hub might interpret it."""
     text = printable(name)
     if _WORDS.fullmatch(text):
         return text
@@ -170,7 +170,7 @@ def _code(name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Write prose without any markup of Markdown or HTML in it."""
+    """Escape all markup of Markdown and HTML."""
     return re.sub(r"([\\`*_{}\[\]<>#|!&~$@:])", r"\\\1", printable(text))
 
 

@@ -1,4 +1,4 @@
-"""Files of ``torch.save`` → what they hold, read by hand: no class is imported, no function of the file is called.
+"""Files of ``torch.save``, read without PyTorch: no class is imported, no function of the file is called.
 
 Both formats of ``torch.save`` are read: the zip archive, and the sequence of pickles from before PyTorch 1.6.
 """
@@ -17,16 +17,16 @@ from googlenet.exchange.unpickler import Inert, Loaded, Record, RefusedError, St
 from googlenet.text import printable
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file from before PyTorch 1.6
-_MAX_DEPTH = 64  # dictionaries within each other
-MAX_RATIO = 100  # that an archive's members may be larger than the archive: more is an attack on the memory
-_FREE_BYTES = 2**24  # that may be unpacked at any ratio
+_MAX_DEPTH = 64  # of nested dictionaries
+MAX_RATIO = 100  # unpacked size over size of an archive: more is an attack on the memory
+_FREE_BYTES = 2**24  # may be unpacked at any ratio
 
 
 @dataclass(frozen=True)
 class Pickled:
-    """The tensors of a file by the path to each, the names of what was passed over, and what gives the values.
+    """The tensors of a file by the keys that lead to them, and the names of objects that were not opened.
 
-    ``content`` gives the bytes of a storage, as many as there are, as long as the file is open.
+    ``content`` returns the bytes of a storage, as many as there are, as long as the file is open.
     """
 
     tensors: dict[str, Record]
@@ -35,7 +35,7 @@ class Pickled:
 
 
 def read_torch(file: BinaryIO) -> Pickled:
-    """Read a file of ``torch.save``, but for the values. Raises :class:`ValueError` saying why it cannot be read."""
+    """Read a file of ``torch.save`` without the values. Raises :class:`ValueError` saying why it cannot be read."""
     with explained():
         is_archive = file.read(4) == b"PK\x03\x04"
         file.seek(0)
@@ -44,7 +44,7 @@ def read_torch(file: BinaryIO) -> Pickled:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn whatever a damaged file raises into a :class:`ValueError` that says so."""
+    """Turn any error of a damaged file into a :class:`ValueError` that says so."""
     try:
         yield
     except (RefusedError, MemoryError):
@@ -54,11 +54,11 @@ def explained() -> Iterator[None]:
 
 
 def check_members(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse an archive of ``size`` bytes whose members would unpack to very much more."""
+    """Refuse an archive of ``size`` bytes whose members unpack to far more."""
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > max(MAX_RATIO * size, _FREE_BYTES):
         raise RefusedError(
-            f"its members unpack to {unpacked:,} bytes, more than {MAX_RATIO} times its size: no weights pack like that"
+            f"its members unpack to {unpacked:,} bytes, more than {MAX_RATIO} times its size: these are no weights"
         )
 
 
@@ -108,7 +108,7 @@ def _read_stream(file: BinaryIO) -> Pickled:
     return _collected(found, content)
 
 
-# From what a pickle holds to its tensors.
+# From the content of a pickle to its tensors.
 
 
 def _collected(found: Loaded, content: Callable[[Storage], bytes]) -> Pickled:
@@ -119,7 +119,7 @@ def _collected(found: Loaded, content: Callable[[Storage], bytes]) -> Pickled:
 
 
 def _flat(value: Any) -> dict[str, Record]:
-    """Name every tensor by the keys that lead to it: a.b.c."""
+    """Return every tensor by the keys that lead to it: a.b.c."""
     found: dict[str, Record] = {}
     seen: set[int] = set()
     waiting: list[tuple[tuple[str, ...], Any]] = [((), value)]
@@ -127,10 +127,10 @@ def _flat(value: Any) -> dict[str, Record]:
         path, each = waiting.pop()
         if isinstance(each, Record):
             name = ".".join(path)
-            if found.setdefault(name, each) != each and "<" not in name:  # objects as keys have no names of their own
+            if found.setdefault(name, each) != each and "<" not in name:  # objects as keys have no names
                 raise RefusedError(f"two tensors are called {printable(name)}: save the weights alone")
         elif id(each) not in seen and len(path) < _MAX_DEPTH:
-            seen.add(id(each))  # what is there twice, or within itself, is looked at once
+            seen.add(id(each))  # objects that come twice, or contain themselves, are visited once
             waiting += [((*path, word(key)), inner) for key, inner in reversed(_items(each))]
     return found
 

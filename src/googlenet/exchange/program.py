@@ -1,4 +1,4 @@
-"""A module of ours → a Python file that builds it with PyTorch alone, and loads its weights strictly."""
+"""A network becomes a Python file that builds it with PyTorch alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _INDENT = "    "
 
 
 def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
-    """Return the text of a program whose ``build()`` gives the module that the file ``weights`` beside it fits.
+    """Return a program whose ``build()`` returns the module for the file ``weights`` beside it.
 
-    It is all that is needed: PyTorch, this file, the weights. Its names are ASCII, whatever the classes are called.
+    PyTorch, this file and the weights are all that is needed. The text is ASCII, whatever the class names are.
     """
     preprocessing = card.preprocessing
     stages = "".join(_named(name, module, 2) for name, module in built.named_children())
@@ -41,7 +41,7 @@ def _named(name: str, module: nn.Module, depth: int) -> str:
 
 
 def _source(module: nn.Module, depth: int) -> str:
-    """Write a module as an expression; what is inside of it is a line each."""
+    """Write a module as an expression, with a line for each module inside it."""
     if isinstance(module, (nn.Sequential, Branches)):
         inner = "".join(_named(name, child, depth + 1) for name, child in module.named_children())
         kind = "Branches" if isinstance(module, Branches) else "nn.Sequential"

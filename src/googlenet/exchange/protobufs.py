@@ -1,7 +1,7 @@
 """The few protocol buffer messages that Caffe's and TensorFlow's weights are written in.
 
-The numbers are those of Caffe's ``caffe.proto`` and TensorFlow's ``graph.proto``; every other field of these files is
-skipped, which is what protocol buffers do with fields they are not told of.
+The numbers are those of Caffe's ``caffe.proto`` and TensorFlow's ``graph.proto``. Other fields of these files are
+skipped, as protocol buffers skip unknown fields.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 _Field = descriptor_pb2.FieldDescriptorProto
 
-# message → "field number type"; a star says that it is repeated.
+# message → "field number type"; a star marks repeated fields.
 _MESSAGES = {
     "NetParameter": ("layers 2 V1LayerParameter*", "layer 100 LayerParameter*"),
     "V1LayerParameter": ("name 4 string", "blobs 6 BlobProto*"),
@@ -26,7 +26,7 @@ _MESSAGES = {
     "BlobShape": ("dim 1 int64*",),
     "GraphDef": ("node 1 NodeDef*",),
     "NodeDef": ("name 1 string", "op 2 string", "attr 5 AttrEntry*"),
-    "AttrEntry": ("key 1 string", "value 2 AttrValue"),  # how a map is written
+    "AttrEntry": ("key 1 string", "value 2 AttrValue"),  # an entry of a map
     "AttrValue": ("tensor 8 TensorProto",),
     "TensorProto": ("dtype 1 int32", "tensor_shape 2 TensorShapeProto", "tensor_content 4 bytes", "float_val 5 float*"),
     "TensorShapeProto": ("dim 2 Dim*",),
@@ -44,7 +44,7 @@ _SCALARS = {
 
 
 def parse(message: str, content: bytes) -> Any:
-    """Read ``content`` as a message of the table above. Raises :class:`ValueError` when it is none."""
+    """Read ``content`` as a message of the table above. Raises :class:`ValueError` if it is none."""
     parsed = _classes()[message]()
     try:
         parsed.ParseFromString(content)
@@ -60,7 +60,7 @@ def _classes() -> dict[str, Any]:
         message = file.message_type.add(name=name)
         for field in fields:
             _add_field(message, *field.split())
-    pool = descriptor_pool.DescriptorPool()  # of our own: Caffe or TensorFlow may be imported beside us
+    pool = descriptor_pool.DescriptorPool()  # not the default pool: Caffe or TensorFlow may be imported too
     pool.Add(file)
     found = {name: pool.FindMessageTypeByName(f"weights.{name}") for name in _MESSAGES}
     return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}

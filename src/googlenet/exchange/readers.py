@@ -87,7 +87,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
 
 
 def _protobuf(file: BinaryIO) -> bytes:
-    """Read what may be a protocol buffer: none begins with field number 0, as files that were never written do."""
+    """Read a protocol buffer. None begins with field number 0, as files full of zeros do."""
     if file.read(1) < b"\x08":
         raise ValueError("not the protocol buffer it should be, or cut off")
     file.seek(0)
@@ -112,7 +112,7 @@ _BLOBS_OF_NORM = ("running_mean", "running_var")
 
 
 def _unscaled(blobs: Sequence[Array]) -> list[Array]:
-    """Caffe keeps sums of means and of variances in a BatchNorm layer, and last by what to divide them."""
+    """Caffe stores sums of means and of variances in a BatchNorm layer, and last the divisor."""
     factor = float(blobs[2].item())
     return [blob / blob.dtype.type(factor) if factor else np.zeros_like(blob) for blob in blobs[:2]]
 
@@ -121,7 +121,7 @@ def _blob(name: str, blob: Any) -> Array:
     values = blob.data or blob.double_data
     legacy = not blob.HasField("shape")
     shape = [blob.num, blob.channels, blob.height, blob.width] if legacy else list(blob.shape.dim)
-    # Before blobs had a shape all of them were written as four-dimensional, fully connected ones as (1, 1, O, I).
+    # Blobs without a shape are four-dimensional; those of fully connected layers are (1, 1, O, I).
     if legacy and shape[:2] == [1, 1]:
         shape = shape[2:]
     return _shaped(name, np.array(values, np.float32 if blob.data else np.float64), shape)
@@ -133,12 +133,12 @@ def _read_onnx(file: BinaryIO) -> Found:
     except DecodeError as error:
         raise ValueError("not an ONNX file, or cut off: copy it again") from error
     if model.producer_name == "googlenet":
-        raise ValueError(f"a graph that googlenet wrote, with nothing left to convert: {READY}")
+        raise ValueError(f"a graph that googlenet wrote, which needs no conversion: {READY}")
     graph = model.graph
     turned = {name for node in graph.node for name in _multiplied_from_the_right(node)}
     used = {name for node in graph.node if node.op_type != "Identity" for name in node.input}
     stored = {each.name: each for each in graph.initializer}
-    # Of tensors that are equal PyTorch writes one, the others are called its identity.
+    # PyTorch writes equal tensors once; the others are Identity nodes of it.
     alike = ((node.output[0], node.input[0]) for node in graph.node if node.op_type == "Identity")
     stored |= {name: stored[other] for name, other in alike if other in stored and name not in stored}
     named = (
@@ -154,7 +154,7 @@ def _onnx_headers(file: BinaryIO) -> headers.Found:
 
 
 def _scaled(tensors: dict[str, Array]) -> dict[str, Array]:
-    """Merge what Caffe writes as two layers, a normalisation X and a scale X/sc after it, into one."""
+    """Merge a normalisation X and the scale X/sc after it, which Caffe writes as two layers."""
     for name in [name for name in tensors if name.endswith("/sc.weight")]:
         scale, norm = name.removesuffix(".weight"), name.removesuffix("/sc.weight")
         if {f"{norm}.weight", f"{norm}.bias", f"{scale}.bias"} <= tensors.keys():
@@ -186,13 +186,13 @@ _ONNX_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProt
 
 
 def _multiplied_from_the_right(node: Any) -> list[str]:
-    """Name the weights of a node that are (I, O): x · W, where a linear layer is x · Wᵀ."""
+    """Return the weights of a node that are stored as (I, O): x · W, where a linear layer is x · Wᵀ."""
     transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
     return list(node.input[1:2]) if node.op_type == "MatMul" or (node.op_type == "Gemm" and not transposed) else []
 
 
 def _onnx_name(name: str) -> str:
-    """Undo what converters append.
+    """Remove what converters append to names.
 
     >>> [_onnx_name(name) for name in ("conv1/7x7_s2_w_0", "loss3/classifier_b_0", "conv2d0_w:0", "conv2d0_b/read/_3")]
     ['conv1/7x7_s2.weight', 'loss3/classifier.bias', 'conv2d0_w', 'conv2d0_b']
@@ -204,7 +204,7 @@ def _onnx_name(name: str) -> str:
     )
 
 
-# How Caffe2 calls what a layer has. What it calls the inverse variance is the variance once it is written as ONNX.
+# Caffe2's names of a layer's tensors. Its "inverse variance" is the variance once written as ONNX.
 _ONNX_KINDS = {
     "w": "weight", "b": "bias", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var",
     "s": "weight", "rm": "running_mean", "riv": "running_var",
@@ -218,17 +218,17 @@ def _read_tensorflow(file: BinaryIO) -> Found:
     filled = sum(math.prod(_dims(proto)) for proto in protos.values() if proto and len(proto.float_val) == 1)
     if filled > _MAX_FILLED:
         raise ValueError(
-            f"it has single values that stand for {filled:,}, at most {_MAX_FILLED:,} are allowed: no weights do"
+            f"its single values stand for {filled:,} values, at most {_MAX_FILLED:,} are allowed: these are no weights"
         )
     return each_once((node.name, _constant(node.name, protos[node.name])) for node in constants), ()
 
 
 _DT_FLOAT = 1
-_MAX_FILLED = 10**7  # values that single ones of a file may stand for
+_MAX_FILLED = 10**7  # values that are written as a single one
 
 
 def _tensor_proto(node: Any) -> Any:
-    """Return the value of a constant where it may be weights: not of a shape, an axis or a single number."""
+    """Return the value of a constant that may be weights; ``None`` for a shape, an axis or a single number."""
     proto = next((entry.value.tensor for entry in node.attr if entry.key == "value"), None)
     return None if proto is None or proto.dtype != _DT_FLOAT or not proto.tensor_shape.dim else proto
 
@@ -246,7 +246,7 @@ def _constant(name: str, proto: Any) -> Array | None:
     else:
         values = np.array(proto.float_val, np.float32)
         if len(values) == 1 and min(shape) > 0:
-            values = np.full(math.prod(shape), values[0])  # one value stands for all
+            values = np.full(math.prod(shape), values[0])  # a single value is repeated
     array = _shaped(name, values, shape)
     if array.ndim == 4:
         return np.ascontiguousarray(array.transpose(3, 2, 0, 1))  # (H, W, I, O) → (O, I, H, W)

@@ -1,4 +1,4 @@
-"""Bundles → weights that plain PyTorch, torchvision and timm load."""
+"""``export_weights``: a bundle becomes weights that plain PyTorch, torchvision and timm load."""
 
 from __future__ import annotations
 

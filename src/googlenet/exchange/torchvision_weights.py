@@ -1,4 +1,4 @@
-"""The weights that torchvision publishes: looked for in PyTorch's cache, fetched only when asked to."""
+"""The weights that torchvision publishes: read from PyTorch's cache, downloaded only when asked to."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from googlenet.errors import WeightsError
 from googlenet.models import weights
 from googlenet.models.spec import Network
 
-TORCHVISION = "torchvision"  # the word that stands for them, and the layout they are in
+TORCHVISION = "torchvision"  # the name of these weights, and of their layout
 
 
 def published(network: Network, download: bool) -> Path:
-    """Give the file of torchvision's newest published weights for ``network``, which lies in PyTorch's cache.
+    """Return the file of torchvision's newest published weights for ``network``, in PyTorch's cache.
 
-    Raises :class:`WeightsError` when there are none for it, they are not on this machine and may not be fetched,
-    fetching fails, or the file is damaged (its name begins to tell its sha256).
+    Raises :class:`WeightsError` if there are none, they are not on this machine and may not be downloaded, the
+    download fails, or the file is damaged (the start of its sha256 is in its name).
 
     ::
 

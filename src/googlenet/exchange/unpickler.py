@@ -17,14 +17,14 @@ from typing import Any, ClassVar
 from googlenet.models.shapes import Header
 from googlenet.text import printable
 
-# A kind of storage → what PyTorch calls its numbers, and their bytes.
+# Storage class → dtype of PyTorch, and bytes per number.
 _DTYPES = {
     "FloatStorage": ("float32", 4), "DoubleStorage": ("float64", 8), "HalfStorage": ("float16", 2),
     "BFloat16Storage": ("bfloat16", 2), "LongStorage": ("int64", 8), "IntStorage": ("int32", 4),
     "ShortStorage": ("int16", 2), "CharStorage": ("int8", 1), "ByteStorage": ("uint8", 1), "BoolStorage": ("bool", 1),
 }  # fmt: skip
 
-# Of the standard library, what checkpoints hold beside tensors. Any other name of it is there to run something.
+# What checkpoints hold of the standard library beside tensors. Any other name of it is there to run something.
 _HARMLESS = re.compile(
     r"argparse\.Namespace|types\.SimpleNamespace|(collections|datetime|enum|pathlib|uuid|decimal|fractions)\..*"
     r"|_codecs\.encode|copyreg\.(_reconstructor|__newobj__)|copy_reg\._reconstructor|functools\.partial"
@@ -39,13 +39,13 @@ class RefusedError(ValueError):
 
 
 class Inert:
-    """Stands for an object of any class, or for what any function returned. Keeps the items it was given, no more."""
+    """Stands for an object of any class, or the result of any function. It keeps the items it was given, no more."""
 
     name = ""
     items: dict[Any, Any]
 
     def __init__(self, *arguments: object, **named: object) -> None:
-        """Forget what it is made of."""
+        """Ignore all arguments."""
 
     def __new__(cls, *arguments: object, **named: object) -> Inert:
         """Make one that has items: a pickle may leave out ``__init__``."""
@@ -60,15 +60,15 @@ class Inert:
         self.items[key] = value
 
     def append(self, value: object) -> None:
-        """Forget it."""
+        """Ignore it."""
 
     def extend(self, values: object) -> None:
-        """Forget them."""
+        """Ignore them."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A row of numbers of a file; ``dtype`` is what PyTorch calls them. A tensor looks at it from ``start`` on."""
+    """A sequence of numbers in a file, of PyTorch's ``dtype``. A tensor views it from ``start`` on."""
 
     key: str
     dtype: str
@@ -79,14 +79,14 @@ class Storage:
 
 @dataclass(frozen=True)
 class Record(Header):
-    """A tensor that was not read yet: it begins at ``start`` of its storage."""
+    """A tensor whose values were not read yet. It begins at ``start`` of its storage."""
 
     storage: Storage = field(kw_only=True)
     start: int = field(kw_only=True)
     stride: tuple[int, ...] = field(kw_only=True)
 
     def check_within(self, name: str, count: int) -> None:
-        """Raise :class:`ValueError` where the ``count`` numbers that its storage has do not hold this tensor."""
+        """Raise :class:`ValueError` unless the ``count`` numbers of its storage hold this tensor."""
         last = self.start + sum((side - 1) * step for side, step in zip(self.shape, self.stride, strict=True))
         if self.numel() > count or (self.numel() and last >= count):
             raise RefusedError(
@@ -98,7 +98,7 @@ class Record(Header):
 
 
 class _Call:
-    """A function of this module that a pickle may call; it can neither be looked into nor changed from there."""
+    """A function of this module that a pickle may call, but neither inspect nor change."""
 
     __slots__ = ("_function",)
 
@@ -139,7 +139,7 @@ def _dictionary(pairs: Any = ()) -> Inert:
 
 
 def _key(key: Any) -> Any:
-    """Leave out keys whose hash would have to be computed from what lies within them: that may be deep without end."""
+    """Replace keys whose hash depends on their content, which may be nested without end."""
     return key if isinstance(key, (str, int, float, bytes)) or key is None else Inert()
 
 
@@ -165,7 +165,7 @@ class Loaded:
 
 
 class Unpickler(pickle._Unpickler):
-    """The unpickler of the standard library that is written in Python: its every step can be changed."""
+    """The standard library's unpickler in Python, of which every step can be overridden."""
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
@@ -201,7 +201,7 @@ class Unpickler(pickle._Unpickler):
         kind, storage, key, _, count, *view = pid
         kind = kind.decode() if isinstance(kind, bytes) else kind
         if kind != "storage" or not isinstance(count, int):
-            raise ValueError("it refers to something else than a storage")
+            raise ValueError("it refers to something other than a storage")
         if storage.name not in _DTYPES:
             raise RefusedError(
                 f"it holds numbers of a kind that is not read ({printable(storage.name)}: float8, complex or quantised "
@@ -233,7 +233,7 @@ class Unpickler(pickle._Unpickler):
 
     def _load_bytearray(self) -> None:
         (count,) = struct.unpack("<Q", self.read(8))
-        self.append(self.read(count))  # which is no longer than what there is
+        self.append(self.read(count))  # no more than there is
 
     dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray
     dispatch[pickle.SETITEM[0]] = _load_setitem

@@ -1,1 +1,1 @@
-"""Networks out: an ONNX graph, the files of a bundle, formats for other programs, 8 bits."""
+"""A network becomes an ONNX graph and the files of a bundle; export formats; quantisation."""

@@ -1,4 +1,4 @@
-"""From a trained network to the files of a bundle. Needs torch; the files do not."""
+"""A trained network becomes the files of a bundle. Needs torch; the bundle does not."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from googlenet.preprocessing import Preprocessing
 
 
 class Deployed(nn.Module):
-    """A network as it is shipped: uint8 (N, H, W, C) → probabilities (N, K) and, where they exist, maps.
+    """A network as it is shipped: uint8 (N, H, W, C) → probabilities (N, K) and, where they exist, maps (N, K, h, w).
 
-    The probabilities of an image sum to 1, or, with ``multi_label``, are each class's own.
+    The probabilities of an image sum to 1; with ``multi_label`` they are independent. The maps are the class
+    activation maps: the last layer applied at every place of the last feature map, or that map itself where it has
+    one channel per class. Averaged over (h, w) they are the logits.
 
-    ``maps`` (N, K, h, w) are the class activation maps: the classifier applied at every place of the last
-    feature map, or that map itself where it has one channel a class. Averaged over the places they are the logits.
-
-    ``inference.graph`` writes the same as ONNX; this is what its golden outputs come from.
+    ``exporting.graph`` writes the same as ONNX, and is checked against the outputs of this module.
     """
 
     def __init__(
@@ -62,9 +61,9 @@ class Deployed(nn.Module):
 
 
 def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
-    """Export a network and write it as a bundle. ``golden_inputs`` are a few (N, size, size, C) uint8 images.
+    """Export a network and write it as a bundle. ``golden_inputs`` are a few images, (N, size, size, C) uint8.
 
-    Versions and hashes of the card are filled in here. Raises :class:`WeightsError` where its answers are not finite.
+    Versions and hashes of the card are filled in here. Raises :class:`WeightsError` if the outputs are not finite.
     """
     network = network.cpu().eval()
     deployed = Deployed(network, card.preprocessing, card.temperature, card.multi_label).eval()
@@ -92,9 +91,9 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
 
 
 def write_untrained(path: str | Path, network: Network, size: int) -> Bundle:
-    """Write a network with fresh weights, for images of ``size`` pixels: as fast as a trained one, never right.
+    """Write the bundle of a network with fresh weights, to measure its speed for images of ``size`` pixels.
 
-    The weights are in the graph alone: half of the disk is enough.
+    The weights are in the graph alone, which halves the disk space.
     """
     names = tuple(f"class {number}" for number in range(network.num_classes))
     card = ModelCard(network.name, to_json(network), names, network.preprocessing(size))

@@ -1,7 +1,7 @@
-"""The third reader of the data: a network and its weights become an ONNX graph. No torch.
+"""A network and its weights become an ONNX graph. No torch.
 
-Every node bears the name that its layer has among the weights, so that a viewer shows ``inception_3a.3x3.1.conv``.
-Batch normalisation is folded into the convolutions and dropout is left out: what is written is what is run.
+Every node has the name of its layer in the state dict, so that a viewer shows ``inception_3a.3x3.1.conv``. Batch
+normalisation is folded into the convolutions, and dropout is left out.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def to_onnx(
 ) -> bytes:
     """Write a network as a single ONNX file of any batch size, the class names among its metadata.
 
-    In: ``images`` (N, size, size, C) uint8, normalised inside as ``preprocessing`` says. Out: ``probabilities`` (N, K)
-    and, where they exist, ``maps`` (N, K, h, w), the class activation maps, whose averages over the places are
-    the logits, and ``embeddings`` (N, D), what the last layer decides by.
+    In: ``images`` (N, size, size, C) uint8; the normalisation is inside. Out: ``probabilities`` (N, K) and, where they
+    exist, ``maps`` (N, K, h, w), the class activation maps, which averaged over (h, w) are the logits, and
+    ``embeddings`` (N, D), the input of the last layer.
 
     Args:
         network: the network as data, for images of as many channels C as ``preprocessing`` has means.
-        weights: the arrays of its module's ``state_dict``, by their keys there. Those of the heads may be left out.
-        rule: side of the images, mean, standard deviation and order of the channels.
-        temperature: what the logits are divided by before the softmax, or the sigmoid.
-        class_names: one for each class.
-        multi_label: whether each class has a probability of its own, by the sigmoid, instead of a share of 1.
+        weights: the arrays of its module's ``state_dict``, by their keys. Those of the heads may be left out.
+        preprocessing: side of the images, mean, standard deviation and order of the channels.
+        temperature: the logits are divided by it before the softmax or sigmoid.
+        class_names: one per class.
+        multi_label: independent probabilities (sigmoid) instead of ones that sum to 1 (softmax).
 
     Raises:
         InputSizeError: images of ``preprocessing.size`` pixels are too small for the network.
@@ -60,7 +60,7 @@ def to_onnx(
     """
     if network.in_channels != preprocessing.channels:
         raise NetworkError(
-            f"{network.name} takes images of {network.in_channels} channels, the rule has {preprocessing.channels}"
+            f"{network.name} takes images of {network.in_channels} channels, its preprocessing {preprocessing.channels}"
         )
     graph = Graph(network, weights)
     x, shape = _normalised(preprocessing, graph), (preprocessing.channels, preprocessing.size, preprocessing.size)
@@ -102,7 +102,7 @@ def _normalised(preprocessing: Preprocessing, graph: Graph) -> str:
 
 
 def _maps(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
-    """What is pooled, (N, D, h, w), with the linear layer, if one follows, at every place: (N, K, h, w)."""
+    """Apply the linear layer, if one follows the pooling, to (N, D, h, w) at every place: (N, K, h, w)."""
     fc, classes = graph.network.stages[-1], shape[0]
     if fc.layers == (spec.Linear(),):
         classes = graph.network.num_classes
@@ -115,7 +115,7 @@ def _maps(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
 
 
 def _embeddings(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
-    """What the last layer sees, (N, D, ...), in one row an image: (N, D)."""
+    """Flatten the input of the last layer, (N, D, ...), to one row per image: (N, D)."""
     graph.own("Flatten", EMBEDDINGS, features)
     return helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", math.prod(shape)])
 
@@ -137,13 +137,13 @@ def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: b
 
 def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph: Graph) -> tuple[str, Shape]:
     for number, layer in enumerate(layers):
-        path = at if len(layers) == 1 else f"{at}.{number}"  # as ``build`` names them
+        path = at if len(layers) == 1 else f"{at}.{number}"  # the names of the module's state dict
         x = _WRITE[type(layer)](layer, x, shape, path, graph)
         shape = cost_of([layer], shape, graph.network).shape
     return x, shape
 
 
-# One function a noun: layer, name of its input and the input's shape, its own name, graph → name of its output.
+# One function per layer type: layer, name and shape of its input, its own name, graph → name of its output.
 
 
 def _conv(layer: spec.Conv, x: str, shape: Shape, at: str, graph: Graph) -> str:
@@ -212,7 +212,7 @@ def _linear(layer: spec.Linear, x: str, shape: Shape, at: str, graph: Graph) -> 
 def _lrn(layer: spec.LRN, x: str, shape: Shape, at: str, graph: Graph) -> str:
     if layer.size % 2:
         return graph.node("LRN", at, x, size=layer.size, alpha=layer.alpha, beta=layer.beta, bias=layer.k)
-    # Of an even number of neighbours torch takes the odd one before, the operator after, and engines refuse it.
+    # For an even size torch puts the extra neighbour before, ONNX after, and engines refuse it.
     channels = np.arange(shape[0])
     ahead = channels[None, :] - channels[:, None]
     near = (ahead >= -(layer.size // 2)) & (ahead < layer.size // 2)

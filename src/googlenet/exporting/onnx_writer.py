@@ -20,7 +20,7 @@ INPUT, PROBABILITIES, MAPS, EMBEDDINGS = "images", "probabilities", "maps", "emb
 
 
 class Graph:
-    """What has been written so far, and what it is read from."""
+    """A graph in the making, with the network and the weights that it is made from."""
 
     def __init__(self, network: spec.Network, weights: Weights) -> None:
         self.network = network
@@ -35,7 +35,7 @@ class Graph:
 
     def node(self, operator: str, name: str, *inputs: str, **attributes: Any) -> str:
         """Add a node and return the name of its output, which is its own."""
-        if name in (INPUT, PROBABILITIES, MAPS, EMBEDDINGS):  # a stage may be called so, too
+        if name in (INPUT, PROBABILITIES, MAPS, EMBEDDINGS):  # a stage may have the name of an output
             name += "_"
         return self.own(operator, name, *inputs, **attributes)
 
@@ -49,6 +49,6 @@ class Graph:
         whole = np.issubdtype(value.dtype, np.integer)
         tensor = self.written.initializer.add(name=name, dims=value.shape)
         tensor.data_type = TensorProto.INT64 if whole else TensorProto.FLOAT
-        # Written in place: the helpers of onnx would copy weights of half a gigabyte four times.
+        # Written in place: the helpers of onnx copy the weights, up to half a gigabyte, four times.
         tensor.raw_data = value.astype("<i8" if whole else "<f4").tobytes()
         return name

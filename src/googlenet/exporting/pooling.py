@@ -30,16 +30,16 @@ def write_pool(layer: spec.Pool, x: str, shape: Shape, at: str, graph: Graph) ->
 def _plain_pool(layer: spec.Pool, x: str, shape: Shape, at: str, graph: Graph) -> str:
     assert layer.kernel is not None
     sides, before, strides = shape[1:], layer.padding, pair(layer.stride)
-    # A window larger than the map sees all of it; engines refuse to be told so by a larger kernel.
+    # A window larger than the map covers all of it; engines refuse kernels larger than the map.
     kernel = [min(layer.kernel, side + 2 * before) for side in sides]
-    # Rounding up is written as what the last window reaches beyond the map: engines differ in what they round.
+    # Rounding up is written as padding that the last window reaches into: engines round differently.
     spans = [(pooled_size(layer, side) - 1) * layer.stride + window for side, window in zip(sides, kernel, strict=True)]
     after = [max(0, span - before - side) for span, side in zip(spans, sides, strict=True)]
     if layer.kind == "max":
         return graph.node("MaxPool", at, x, kernel_shape=kernel, strides=strides, pads=[before, before, *after])
     counted = layer.count_padding and before > 0
     if counted and max(after) > before:
-        # The zeros of the padding count, what is beyond them does not: the padding becomes a part of the map.
+        # Zeros of the padding count in averages, what lies beyond does not: so the padding becomes part of the map.
         x = graph.node("Pad", f"{at}.padded", x, graph.constant(f"{at}.pads", np.array(2 * [0, 0, before, before])))
         before, after, counted = 0, [max(0, end - before) for end in after], False
     pads = [before, before, *after]
@@ -49,12 +49,12 @@ def _plain_pool(layer: spec.Pool, x: str, shape: Shape, at: str, graph: Graph) -
 
 
 def _adaptive_windows(size: int, output: int) -> list[tuple[int, int]]:
-    """First place and the one after the last of every window along one side, as torch divides it."""
+    """Return (start, end) of every window along one side, as torch divides it."""
     return [(i * size // output, math.ceil((i + 1) * size / output)) for i in range(output)]
 
 
 def _adaptive_average(output: int, x: str, shape: Shape, at: str, graph: Graph) -> str:
-    """A · x · B: a row of A averages rows of the map, a column of B its columns."""
+    """Write A · x · B: each row of A averages rows of the map, each column of B columns."""
     rows, columns = (_averages(size, output) for size in shape[1:])
     x = graph.node("MatMul", f"{at}.rows", graph.constant(f"{at}.row_windows", rows), x)
     return graph.node("MatMul", at, x, graph.constant(f"{at}.column_windows", columns.T))

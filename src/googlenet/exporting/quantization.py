@@ -1,5 +1,5 @@
-"""A bundle's graph in 8 bits, by NNCF: post-training quantisation (Jacob et al., 2018, *Quantization and training of
-neural networks for efficient integer-arithmetic-only inference*). Needs nncf; the graph it makes does not.
+"""A bundle's graph in 8 bits: post-training quantisation with NNCF (Jacob et al., *Quantization and training of neural
+networks for efficient integer-arithmetic-only inference*, 2018). Needs nncf; the quantised graph does not.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from googlenet.inference.engine import Floats
 from googlenet.inference.graphs import read_graph
 from googlenet.inference.runtime import runtime
 
-SUBSET = 300  # images whose activations say which range each layer needs
-Score = Callable[[Callable[[Pixels], Floats]], float]  # how right what answers (N, S, S, C) with (N, K) is
+CALIBRATION_IMAGES = 300  # the range of each layer comes from their activations
+Score = Callable[[Callable[[Pixels], Floats]], float]  # of a function (N, S, S, C) → (N, K)
 
 
 def in_8_bits(bundle: Bundle, images: Iterable[Pixels], score: Score | None = None) -> dict[str, bytes]:
-    """Quantise a bundle's graph: the files to add to it, by name. ``probabilities`` and ``embeddings`` come out.
+    """Quantise a bundle's graph. Returns the files to add to it, by name; the graph has no ``maps``.
 
     Args:
         bundle: the bundle.
-        images: (S, S, C) uint8, as the network sees them; 300 of them are used. Gone through more than once.
-        score: unless it is left out, layers are given back their floating-point numbers, the most sensitive ones
-            first, until the score is at most 0.005 lower than it was. Each try goes through all that is scored.
+        images: (S, S, C) uint8, preprocessed; 300 of them are used. They are iterated over more than once.
+        score: if given, layers are restored to floating point, the most sensitive ones first, until the score is at
+            most 0.005 below that of the graph before. Each attempt scores all images.
     """
     nncf = _nncf()
     data = nncf.Dataset(images, lambda image: image[None])
     model = _without_maps(read_graph(bundle, MODEL))
     with _quiet(), _signal_stack_restored():
         if score is None:
-            quantised = nncf.quantize(model, data, subset_size=SUBSET)
+            quantised = nncf.quantize(model, data, subset_size=CALIBRATION_IMAGES)
         else:
             quantised = nncf.quantize_with_accuracy_control(
                 model, data, data, lambda compiled, _: (score(_answers(compiled)), None),
-                max_drop=TOLERANCE, subset_size=SUBSET,
+                max_drop=TOLERANCE, subset_size=CALIBRATION_IMAGES,
             )  # fmt: skip
     return _files(quantised)
 
 
 def kept_in_floating_point(bundle: Bundle) -> tuple[str, ...]:
-    """Name the convolutions and linear layers of a quantised graph that are not computed in 8 bits."""
+    """Return the convolutions and linear layers of a quantised graph that are not computed in 8 bits."""
     model = read_graph(bundle, INT8)
     weighted = [node for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]
     return tuple(
@@ -62,7 +62,7 @@ def kept_in_floating_point(bundle: Bundle) -> tuple[str, ...]:
 
 
 def _weights_of(node: Any) -> Any:
-    """Give the constant that a layer's weights are made from: 8-bit numbers are converted and scaled first."""
+    """Return the constant behind a layer's weights: 8-bit numbers are converted and scaled before they are used."""
     weights = node.input_value(1).get_node()
     while weights.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape", "FakeQuantize"):
         weights = weights.input_value(0).get_node()
@@ -70,7 +70,7 @@ def _weights_of(node: Any) -> Any:
 
 
 def _nncf() -> Any:
-    runtime()  # hides the package by which NNCF, like OpenVINO, would report to its makers
+    runtime()  # hides the telemetry package of NNCF and OpenVINO
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
@@ -86,11 +86,11 @@ class _SignalStack(ctypes.Structure):
 
 @contextlib.contextmanager
 def _signal_stack_restored() -> Iterator[None]:
-    """Set the stack that signal handlers run on back to what it was.
+    """Restore the stack that signal handlers run on.
 
-    Each OpenVINO runtime puts one of its own in place and, when it goes, puts back what it found. NNCF makes several,
-    and where they do not go last in, first out, what is put back is freed already: the next signal that Python handles,
-    the end of a child process for one, would crash the interpreter (seen with OpenVINO 2026.4).
+    Each OpenVINO runtime sets its own and, when deleted, restores the one before. NNCF makes several, and unless they
+    are deleted in reverse order the restored stack was freed already: the next signal that Python handles, such as the
+    end of a child process, would crash the interpreter (seen with OpenVINO 2026.4).
     """
     if sys.platform != "linux":
         yield
@@ -108,7 +108,7 @@ def _without_maps(model: Any) -> Any:
     for result in part.get_results():
         if "maps" in result.get_output_tensor(0).get_names():
             part.remove_result(result)
-    return part.clone()  # without what only the maps needed
+    return part.clone()  # without the nodes that only the maps needed
 
 
 def _answers(compiled: Any) -> Callable[[Pixels], Floats]:
@@ -127,6 +127,6 @@ def _files(model: Any) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """NNCF draws bars on stdout, where results go."""
+    """Discard stdout: NNCF draws progress bars there, where results go."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -172,8 +172,8 @@ def open_file(file: BinaryIO, limit: Budget, at_least: int | None, allowed: str 
     except SyntaxError as error:  # which is what Pillow's readers raise
         if kind == "TIFF" and (tags := read_directory(file)) and tags.whole:
             raise UnreadableImageError(
-                f"{limit.name} is a TIFF of {tags.kind()}, which is not read: save it as grey of 8, 16 or 32 bits, as "
-                "RGB of 8 bits, or, for a network of as many channels, one grey page for each"
+                f"{limit.name} is a TIFF of {tags.kind()}, with tags of a kind that is not read: save it anew as grey "
+                "of 8, 16 or 32 bits, as RGB of 8 bits, or, for a network of as many channels, one grey page for each"
             ) from error
         raise
     if at_least:

@@ -1,1 +1,1 @@
-"""Runs a bundle (engine, classifier, pipeline: never torch) and makes one (export: torch)."""
+"""Answers from a bundle: engine, classifier, verify. Never torch."""

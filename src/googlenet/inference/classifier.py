@@ -1,4 +1,4 @@
-"""What ``googlenet.load`` gives: images in, answers out. No torch."""
+"""``googlenet.load``: a classifier that takes images and returns predictions. No torch."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ __all__ = ["BATCH", "Classifier", "Origin", "Prediction", "load"]
 
 @dataclass(frozen=True)
 class Origin:
-    """Which classifier gave an answer: enough to load it again, and to know whether it is still the same."""
+    """Which classifier made a prediction: enough to load it again, and to tell whether it has changed."""
 
     bundle: Path  # absolute
-    identity: str  # of what decides its answers
+    identity: str  # a hash of everything its answers depend on
     precision: str
     threads: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """An answer about one image. ``probabilities`` (K,) follows ``class_names`` and cannot be written to.
+    """The prediction for one image. ``probabilities`` (K,) is in the order of ``class_names`` and read-only.
 
-    They sum to 1; where an image may have several labels each is of its class alone, 0 to 1.
+    The probabilities sum to 1. For a multi-label classifier each is independent, from 0 to 1.
 
-    A prediction is a value: it can be compared, put into sets, copied, pickled and kept without its classifier. Two
-    are equal where images, classes and probabilities are. An open file that was given as the image is not pickled.
+    A prediction is a value: it can be compared, hashed, copied, pickled and kept without its classifier. Two are equal
+    if their images, classes and probabilities are. An open file that was passed as the image is not pickled.
     """
 
     source: ImageSource | None = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
     probabilities: Floats = field(repr=False)
-    thresholds: tuple[float, ...] = field(repr=False)  # of each class where an image may have several labels
+    thresholds: tuple[float, ...] = field(repr=False)  # one per class, for multi-label classifiers only
     origin: Origin = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class Prediction:
         return hash((self.class_names, self.probabilities.tobytes()))
 
     def __copy__(self) -> Prediction:
-        return self  # nothing of it can change
+        return self  # immutable
 
     def __deepcopy__(self, memo: object) -> Prediction:
         return self
@@ -81,25 +81,25 @@ class Prediction:
 
     @property
     def index(self) -> int:
-        """The number of the likeliest class."""
+        """Index of the most likely class."""
         return int(self.probabilities.argmax())
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
+        """The most likely class."""
         return self.class_names[self.index]
 
     @property
     def probability(self) -> float:
-        """Its probability, 0 to 1."""
+        """Probability of the most likely class, 0 to 1."""
         return float(self.probabilities[self.index])
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes it is of, the likeliest first.
+        """The predicted classes, the most likely first.
 
-        The one of ``label``; or, where an image may have several labels, all whose probability is at least the
-        threshold that the card has for them: any number, none too.
+        For a multi-label classifier these are all classes whose probability reaches the threshold on the card: any
+        number, or none. Otherwise it is ``label`` alone.
         """
         if not self.thresholds:
             return (self.label,)
@@ -107,30 +107,30 @@ class Prediction:
         return tuple(self.class_names[i] for i in np.argsort(-self.probabilities, kind="stable") if over[i])
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """Give the ``k`` likeliest classes with their probabilities, the likeliest first; all where there are fewer."""
+        """Return the ``k`` most likely classes and their probabilities, the most likely first, or all if fewer."""
         order = np.argsort(-self.probabilities, kind="stable")[: _whole(k, "top takes a whole number of classes")]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
     def heatmap(self, class_name: str | None = None) -> Floats:
-        """Show where the evidence for a class lies: (H, W) of the image, 0 (none) to 1 (most).
+        """Return where the evidence for a class lies: (H, W) of the image, from 0 (none) to 1 (most).
 
-        The class activation map of Zhou et al. (*Learning deep features for discriminative localization*, 2016) for
-        ``class_name`` (the predicted one unless told). What was cut off is 0. The image is read again, by the
-        classifier that gave the answer; where that is gone, its bundle is loaded again.
+        This is the class activation map of Zhou et al. (*Learning deep features for discriminative localization*,
+        2016) for ``class_name``, by default the predicted class. It is 0 outside of the crop that the network saw. The
+        image is read again by the classifier that made the prediction, or, if that is gone, by its bundle loaded again.
 
-        Raises :class:`ImageError` where the image cannot be read again, :class:`BundleError` where the network has
-        no maps, or the bundle is gone or another one by now.
+        Raises :class:`ImageError` if the image cannot be read again, :class:`BundleError` if the network has no class
+        activation maps, or the bundle is gone or has changed.
         """
         if self.source is None:
             raise UnreadableImageError(
-                "the image came from an open file, which is not kept with a prediction that was pickled: "
-                "call the classifier's heatmap with the image"
+                "the image came from an open file, which is not pickled with its prediction: call heatmap of the "
+                "classifier with the image"
             )
         classifier = _living.get(self.origin) or _loaded_again(self.origin)
         return classifier.heatmap(self.source, self.label if class_name is None else class_name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what ``json.dumps`` takes: the path where there is one, and all classes, the likeliest first.
+        """Return a dictionary for ``json.dumps``: the path where there is one, and all classes, the most likely first.
 
         ::
 
@@ -161,10 +161,10 @@ class Prediction:
 
 
 class Classifier:
-    """A trained classifier, ready to answer. Made by :func:`load`; safe to share between threads.
+    """A trained classifier, made by :func:`load`. It can be shared between threads.
 
-    It works with so many ``threads``; one for each core unless told. Pickled, it is the path of its bundle and its
-    precision: whoever unpickles it must see the same bundle there, which is checked.
+    ``threads`` is the number of threads it computes with, by default one per core. A pickle of it holds the path of
+    the bundle and the precision; the same bundle must be there when it is unpickled, which is checked.
     """
 
     def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None) -> None:
@@ -184,7 +184,7 @@ class Classifier:
 
     @property
     def card(self) -> ModelCard:
-        """What this classifier is, what it takes and how well it does."""
+        """The card of its bundle: classes, preprocessing, metrics."""
         return self.bundle.card
 
     @property
@@ -199,9 +199,9 @@ class Classifier:
     def predict(self, source: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
 
     def predict(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
-        """Classify an image: a path, bytes, an open file, a Pillow image or a uint8 array; or a list of these.
+        """Classify an image, or a list of them: path, bytes, open file, Pillow image or uint8 array (H, W, C).
 
-        Raises :class:`ImageError` when one cannot be read; :meth:`predict_many` goes on with the others.
+        Raises :class:`ImageError` if one cannot be read; :meth:`predict_many` goes on with the others.
 
         ::
 
@@ -213,9 +213,9 @@ class Classifier:
         return self._prediction(source, self.engine.probabilities(self.preprocess(source)[None])[0])
 
     def probabilities(self, sources: Iterable[ImageSource]) -> Floats:
-        """Give the probabilities of images: (N, K) float32, a row an image, in the order of ``class_names``.
+        """Return the probabilities of images: (N, K) float32, one row per image, in the order of ``class_names``.
 
-        Raises :class:`ImageError` when one cannot be read.
+        Raises :class:`ImageError` if one cannot be read.
 
         ::
 
@@ -225,14 +225,15 @@ class Classifier:
         return np.stack(rows) if rows else np.empty((0, len(self.class_names)), np.float32)
 
     def embed(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Floats:
-        """Give what the last layer decides by: (D,) float32 of an image, (N, D) of a list; 1024 of GoogLeNet.
+        """Return the features before the last layer: (D,) float32 for an image, (N, D) for a list.
 
-        Raises :class:`ImageError` when one cannot be read, :class:`BundleError` where the network has no such layer.
+        D is 1024 for GoogLeNet. Raises :class:`ImageError` if an image cannot be read, :class:`BundleError` if the
+        network does not end in a linear layer.
 
         ::
 
             daisy, rose = classifier.embed(["daisy.jpg", "rose.jpg"])
-            alike = daisy @ rose / np.linalg.norm(daisy) / np.linalg.norm(rose)
+            cosine = daisy @ rose / np.linalg.norm(daisy) / np.linalg.norm(rose)
         """
         if not isinstance(source, (list, tuple)):
             self._require_embeddings()
@@ -245,9 +246,9 @@ class Classifier:
     def predict_many(
         self, sources: Iterable[ImageSource], *, batch_size: int = BATCH
     ) -> Iterator[Prediction | ImageError]:
-        """Classify many images, in order and in bounded memory: every core decodes and computes.
+        """Classify many images on all cores, in order and in bounded memory.
 
-        For an image that cannot be read its error is yielded in its place; the rest is delivered.
+        An image that cannot be read yields its error in place of a prediction.
 
         ::
 
@@ -260,9 +261,9 @@ class Classifier:
         )
 
     def embed_many(self, sources: Iterable[ImageSource], *, batch_size: int = BATCH) -> Iterator[Floats | ImageError]:
-        """Give, of many images, what the last layer decides by: (D,) each, 1024 features of GoogLeNet.
+        """Yield the features before the last layer for many images, (D,) each, as :meth:`predict_many` does.
 
-        As :meth:`predict_many` does. Raises :class:`BundleError` where the network has no such layer.
+        Raises :class:`BundleError` if the network does not end in a linear layer.
         """
         self._require_embeddings()
         return (answer for _, answer in self._many(self.engine.embeddings, sources, batch_size))
@@ -270,8 +271,8 @@ class Classifier:
     def _require_embeddings(self) -> None:
         if not self.engine.has_embeddings:
             raise BundleError(
-                f"{self.bundle.path} gives no embeddings: {self.card.name} does not end in a linear layer, or an "
-                "earlier version wrote the bundle"
+                f"{self.bundle.path} has no embeddings: {self.card.name} does not end in a linear layer, or an earlier "
+                "version wrote the bundle"
             )
 
     def _prediction(self, source: ImageSource, probabilities: Floats) -> Prediction:
@@ -292,7 +293,7 @@ class Classifier:
         return load_image(source, self.card.preprocessing)
 
     def heatmap(self, source: ImageSource, class_name: str | None = None) -> Floats:
-        """Show where the evidence for a class lies in an image, as :meth:`Prediction.heatmap` does.
+        """Return where the evidence for a class lies in an image, as :meth:`Prediction.heatmap` does.
 
         ::
 
@@ -315,7 +316,7 @@ def _whole(value: object, what: str) -> int:
     return int(value)
 
 
-# Where what was pickled, or outlived its classifier, finds one again.
+# Predictions that were pickled, or outlived their classifier, find one here.
 
 _living: WeakValueDictionary[Origin, Classifier] = WeakValueDictionary()
 
@@ -328,23 +329,24 @@ def _identity(card: ModelCard) -> str:
 def _load_again(origin: Origin) -> Classifier:
     bundle = bundles.read(origin.bundle)
     if _identity(bundle.card) != origin.identity:
-        raise BundleError(
-            f"{printable(str(origin.bundle))} is another bundle by now: load it, and give it the image again"
-        )
+        raise BundleError(f"{printable(str(origin.bundle))} has changed since: load it, and pass it the image again")
     return Classifier(bundle, origin.precision, origin.threads)
 
 
-_loaded_again = lru_cache(maxsize=1)(_load_again)  # kept, as the heat maps of many predictions may be asked for
+_loaded_again = lru_cache(maxsize=1)(_load_again)  # kept for the heat maps of many predictions
 
 
 def load(path: str | Path, precision: str | None = None) -> Classifier:
-    """Load a trained classifier from a run or a bundle. PyTorch is not needed.
+    """Load a trained classifier. PyTorch is not needed.
 
-    ``precision`` is ``"fp32"``, ``"bf16"`` or ``"int8"``; unless told, the fastest one that this processor has and
-    that was measured to be as right as ``"fp32"``, within 0.5 points (see :func:`googlenet.quantize`).
+    Args:
+        path: a run of ``train``, or a bundle.
+        precision: ``"fp32"``, ``"bf16"`` or ``"int8"``; by default the fastest one this processor supports whose
+            measured accuracy is within 0.5 percentage points of fp32 (see :func:`googlenet.quantize`).
 
-    Raises :class:`BundleError` when there is none, or it is damaged, foreign or too new; :class:`DeviceError` when
-    this processor, or the bundle, lacks the precision.
+    Raises:
+        BundleError: there is no bundle, it is damaged, or of a newer version.
+        DeviceError: the processor or the bundle lacks this precision.
 
     ::
 

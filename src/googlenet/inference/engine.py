@@ -19,24 +19,29 @@ from googlenet.text import printable
 
 Floats = NDArray[np.float32]
 
-# Precision → the capability that a processor must name to be offered it, and what OpenVINO calls the numbers that are
-# not of the graph's own making: an int8 graph keeps a few layers in floating point.
+# Precision → the capability that the processor must have, and the number format of all that the graph does not set by
+# itself: an int8 graph keeps a few layers in floating point.
 _PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8", "f32")}
-_MEASURED = {"score", "latency_ms", "images_per_second"}  # of a precision that may be chosen
-_alone = threading.RLock()  # held by the thread of this process that reads or compiles a graph, or answers first
+_MEASURED = {"score", "latency_ms", "images_per_second"}  # needed of a precision that may be chosen
+_alone = threading.RLock()  # held while a graph is read or compiled, and for the first answer of this process
 _answered = threading.Event()
 
 
 class Engine:
-    """A compiled graph. Safe to share between threads: each thread has an inference request of its own.
+    """A compiled graph. It can be shared between threads: each thread has its own inference request.
 
-    ``precision`` is what it computes in: ``"fp32"``, so that one bundle gives one answer on every processor; another
-    of :func:`precisions`, faster and less exact; or, where the bundle has been quantised, ``"int8"``. ``streams`` in
-    its methods says how many threads ask at a time: all cores work for one alone, each has its own share otherwise.
-    ``cached`` keeps what was compiled in the user's cache directory, for the next process. ``threads`` is how many
-    it may compute with in all where it shares the machine with other processes; one for each core unless told.
+    Args:
+        bundle: the bundle.
+        precision: ``"fp32"``, which answers alike on every processor; another of :func:`precisions`, faster and less
+            exact; or ``"int8"`` where the bundle was quantised.
+        cached: keep the compiled graph in the user's cache directory, for the next process.
+        threads: the number of threads it computes with, by default one per core. Set it where several processes share
+            the machine.
 
-    Raises :class:`DeviceError` where there is no such precision.
+    ``streams`` in its methods is the number of threads that ask at the same time: with one, all cores work on each
+    request; with more, each has its share of the cores.
+
+    Raises :class:`DeviceError` if the precision is not available.
     """
 
     def __init__(
@@ -49,13 +54,13 @@ class Engine:
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
         self.image = (size, size, channels)
-        self._model(self._graph_of("probabilities"))  # what is wrong with it is found out now
+        self._model(self._graph_of("probabilities"))  # raises now if it is damaged
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Engine, (self._bundle, self.precision, self._cached, self._threads)
 
     def probabilities(self, batch: Pixels, streams: int = 1) -> Floats:
-        """(N, size, size, C) uint8 → (N, K): each row sums to 1, or, with several labels, is each class's own."""
+        """(N, size, size, C) uint8 → (N, K). Rows sum to 1, but for multi-label classifiers."""
         return self._infer("probabilities", batch, streams)
 
     @property
@@ -69,11 +74,11 @@ class Engine:
 
     @property
     def has_embeddings(self) -> bool:
-        """Whether the network ends in one linear layer, so that there is something before it."""
+        """Whether the network ends in one linear layer, whose input the embeddings are."""
         return self._has("embeddings")
 
     def embeddings(self, batch: Pixels, streams: int = 1) -> Floats:
-        """(N, size, size, C) uint8 → (N, D): the pooled features that the last layer decides by."""
+        """(N, size, size, C) uint8 → (N, D): the input of the last layer."""
         return self._infer("embeddings", batch, streams)
 
     def _has(self, output: str) -> bool:
@@ -87,14 +92,14 @@ class Engine:
             answer = self._answer(output, batch, streams)
         if len(answer) != len(batch) or not np.isfinite(answer).all():
             where = graph_path(self._bundle, self._graph_of(output))
-            raise BundleError(f"{where} gives no finite {output} for each image: train it again, or get another copy")
+            raise BundleError(f"{where} has no finite {output} for some images: train it again, or get another copy")
         return answer
 
     def _answer(self, output: str, batch: Pixels, streams: int) -> Floats:
         request = self._request(output, streams)
         if not _answered.is_set():
-            # What OpenVINO sets up when it first meets an array waits for Python's lock while it holds one of its own:
-            # two threads that both come first wait for each other for ever (seen with OpenVINO 2026.4).
+            # On its first array OpenVINO waits for Python's lock while holding one of its own: two threads that both
+            # come first deadlock (seen with OpenVINO 2026.4).
             with _alone:
                 answer = _answer(request, batch)
                 _answered.set()
@@ -113,7 +118,7 @@ class Engine:
         with _alone:
             if (output, streams) not in self._compiled:
                 graph = self._graph_of(output)
-                # Only what is asked for is computed: plain prediction does not pay for the maps.
+                # Only this output is computed: plain prediction does not pay for the maps.
                 part = self._model(graph).clone()
                 for result in part.get_results():
                     if output not in result.get_output_tensor(0).get_names():
@@ -126,25 +131,25 @@ class Engine:
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision][1]}
         if streams == 1:
             config["PERFORMANCE_HINT"] = "LATENCY"
-        else:  # a stream for each thread; which core it runs on is the system's to say, for the threads also decode
+        else:  # one stream per thread; not pinned, as these threads decode images too
             config |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
-        if self._threads:  # not pinned: every process would take the first core
+        if self._threads:  # not pinned: every process would pin to the first core
             config |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         if self._cached and (folder := compiled_cache()):
             config["CACHE_DIR"] = str(folder / self._sha256_of(graph))
         return config
 
     def _sha256_of(self, graph: str) -> str:
-        """Name the folder of what is compiled of a graph.
+        """Return the name of the cache folder of a graph.
 
-        OpenVINO tells graphs apart by 64 bits that are easily made alike: in one folder, one bundle could leave there
-        what is later taken for another.
+        OpenVINO identifies graphs by 64 bits, for which collisions are easily made: in a shared folder one bundle could
+        plant a compiled graph that is later loaded for another.
         """
         files = (INT8, INT8_WEIGHTS) if graph == INT8 else (graph,)
         return hashlib.sha256("".join(self._bundle.card.files[name] for name in files).encode()).hexdigest()
 
     def _graph_of(self, output: str) -> str:
-        """Say in which file of the bundle the graph for an output is: maps are not computed in int8."""
+        """Return the file of the bundle that has an output: maps are not computed in int8."""
         return INT8 if self.precision == "int8" and output != "maps" else MODEL
 
     def _model(self, graph: str) -> Any:
@@ -160,22 +165,22 @@ def _answer(request: Any, batch: Pixels) -> Floats:
 
 
 def precisions() -> tuple[str, ...]:
-    """Name what this processor computes any graph in: ``"fp32"``, and ``"bf16"`` where it has instructions for it."""
+    """Return the precisions of this processor: ``"fp32"``, and ``"bf16"`` if it has instructions for it."""
     has = _capabilities()
     return tuple(name for name in ("fp32", "bf16") if _PRECISIONS[name][0] in has)
 
 
 def precisions_for(bundle: Bundle) -> tuple[str, ...]:
-    """Name what this processor computes a bundle in; ``"int8"`` too where it has a quantised graph."""
+    """Return the precisions of a bundle on this processor: with ``"int8"`` if it was quantised."""
     quantised = INT8 in bundle.card.files and _PRECISIONS["int8"][0] in _capabilities()
     return (*precisions(), "int8") if quantised else precisions()
 
 
 def best_precision(bundle: Bundle) -> str:
-    """Choose the fastest precision of this processor that was measured to be as right as ``"fp32"``, within 0.5 points.
+    """Return the fastest precision this CPU supports whose measured accuracy is within 0.5 percentage points of fp32.
 
-    What was not measured (see :func:`googlenet.quantize`) is not chosen, nor what was slower than ``"fp32"``, with one
-    image or with many; of several, the one that answered most images a second.
+    Only precisions that were measured are considered (see :func:`googlenet.quantize`), and only those faster than fp32
+    both for one image and for many. Among several, the one with the most images per second is returned.
     """
     better = _better(bundle.card)
     if not better:
@@ -185,7 +190,7 @@ def best_precision(bundle: Bundle) -> str:
 
 
 def _better(card: ModelCard) -> dict[str, float]:
-    """Give the images a second of precisions that are as right as fp32 and faster."""
+    """Return the images per second of precisions that are as accurate as fp32, and faster."""
     exact = card.precisions.get("fp32", {})
     if not exact.keys() >= _MEASURED:
         return {}
@@ -200,7 +205,7 @@ def _better(card: ModelCard) -> dict[str, float]:
 
 
 def processor() -> str:
-    """Name the processor that an engine runs on."""
+    """Return the name of this processor."""
     return str(runtime().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
@@ -209,7 +214,7 @@ def _capabilities() -> set[str]:
 
 
 def _checked(precision: str, bundle: Bundle) -> str:
-    if precision == "fp32":  # every processor has it: nothing need be asked
+    if precision == "fp32":  # every processor has it
         return precision
     if precision == "int8" and INT8 not in bundle.card.files:
         path = printable(str(bundle.path))

@@ -14,14 +14,14 @@ from googlenet.errors import BundleError
 from googlenet.inference.runtime import runtime
 from googlenet.text import printable
 
-_FREE = ("Constant", "Result", "ShapeOf")  # layers that hold nothing of their own
-SHARED_BUFFERS = 8  # of as many layers or more, the result of one is held at a time
+_FREE = ("Constant", "Result", "ShapeOf")  # layers without a buffer
+SHARED_BUFFERS = 8  # at least so many layers share the memory of one result
 
 
 def read_graph(bundle: Bundle, graph: str) -> Any:
-    """Read one of a bundle's graphs, as an ``openvino.Model``, and hold it against the card.
+    """Read one of a bundle's graphs as an ``openvino.Model``, and check it against the card.
 
-    OpenVINO gets bytes that were checked, and no path: what it reads is what was looked at.
+    OpenVINO gets the very bytes that were checked, and no path. Raises :class:`BundleError`.
     """
     content = bundle.read(graph)
     weights = bundle.read(INT8_WEIGHTS) if graph == INT8 else b""
@@ -58,7 +58,7 @@ def _check_int8(bundle: Bundle, content: bytes, weights: bytes) -> None:
 
 
 def _check_cost(model: Any, bundle: Bundle) -> None:
-    """Hold against a budget what one image costs in a graph of OpenVINO, whose shapes only it knows."""
+    """Check the cost of one image against the budget: OpenVINO alone knows the shapes in its graph."""
     preprocessing = bundle.card.preprocessing
     one = model.clone()
     one.reshape([1, preprocessing.size, preprocessing.size, preprocessing.channels])
@@ -75,7 +75,7 @@ def _check_cost(model: Any, bundle: Bundle) -> None:
 
 
 def _work_of(operation: Any, kind: str) -> int:
-    """Multiply-accumulates, or comparisons, for each value that comes out."""
+    """Return the multiply-accumulates, or comparisons, per output value."""
     if kind in ("Convolution", "GroupConvolution"):
         weights = operation.input(1).get_shape()
         return int(math.prod(weights[2:] if kind == "GroupConvolution" else weights[1:]))
@@ -90,7 +90,7 @@ def outputs_of(model: Any) -> dict[str, Any]:
 
 
 def _check_signature(model: Any, bundle: Bundle, graph: str) -> None:
-    """A graph from elsewhere could declare anything: hold it against its card before it sees an image."""
+    """A graph from elsewhere could declare anything: check its inputs and outputs against the card."""
     preprocessing, classes = bundle.card.preprocessing, len(bundle.card.class_names)
     shape = f"(N, {preprocessing.size}, {preprocessing.size}, {preprocessing.channels})"
     wanted = f"uint8 {shape} in, probabilities (N, {classes}) out"

@@ -13,17 +13,17 @@ from typing import Any
 from googlenet.files import user_cache
 
 MAX_CACHE_BYTES = 2**30  # of compiled graphs
-_CONVERTER = "openvino.tools.ovc"  # converts models of others; a third of the time that importing openvino takes
+_CONVERTER = "openvino.tools.ovc"  # not used here, and a third of the time that importing openvino takes
 
 
 @cache
 def runtime() -> Any:
-    """Give the one OpenVINO runtime of this process, which is never torn down.
+    """Return the one OpenVINO runtime of this process. It is never torn down.
 
-    Without it the last engine to go would unload OpenVINO's plug-in, and the next signal that Python handles, a
+    Otherwise the last engine to be deleted would unload OpenVINO's plug-in, and the next signal that Python handles, a
     Ctrl-C or the end of a child process, would crash the interpreter (seen with OpenVINO 2026.4).
     """
-    # Importing openvino reports the import to its makers, unless its telemetry package is not there.
+    # Importing openvino reports the import to its makers, unless its telemetry package is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     with _without(_CONVERTER):
         import openvino
@@ -33,7 +33,7 @@ def runtime() -> Any:
 
 @contextmanager
 def _without(module: str) -> Iterator[None]:
-    """Let a module seem not to be there while others are imported, which do without; if it was not loaded before."""
+    """Hide a module, unless it is loaded already, while others are imported that work without it."""
     if module in sys.modules:
         yield
         return
@@ -46,10 +46,9 @@ def _without(module: str) -> Iterator[None]:
 
 @cache
 def compiled_cache() -> Path | None:
-    """Give the folder where compiled graphs are kept, or None where it cannot be written.
+    """Return the folder of compiled graphs, or ``None`` if it cannot be written.
 
-    Each graph has a folder in it. OpenVINO names what it keeps there by a hash of the graph, of its own version and
-    of the processor.
+    Each graph has a folder in it. OpenVINO names its files by a hash of the graph, its own version and the processor.
     """
     cache = user_cache()
     if cache is None:
@@ -64,7 +63,7 @@ def compiled_cache() -> Path | None:
 
 
 def tidy(folder: Path) -> None:
-    """Delete what was compiled longest ago, where all of it is more than the cache may hold."""
+    """Delete the oldest files where there are more than ``MAX_CACHE_BYTES``."""
     left = MAX_CACHE_BYTES
     files = [path for path in folder.rglob("*") if path.is_file()]
     for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
@@ -72,5 +71,5 @@ def tidy(folder: Path) -> None:
         if left < 0:
             path.unlink(missing_ok=True)
             if path.parent != folder:
-                with suppress(OSError):  # others are in it
+                with suppress(OSError):  # not empty
                     path.parent.rmdir()

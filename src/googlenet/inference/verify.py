@@ -1,4 +1,4 @@
-"""``verify``: replay the outputs a bundle must give, on the machine where it is now."""
+"""``verify``: whether a bundle is whole, and gives on this machine the answers it gave where it was made."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few, printable
 
 GOLDEN_IMAGES = 4
-TOLERANCE = 1e-4  # of a probability, between PyTorch where it was trained and OpenVINO here
-COARSE = 0.25  # of a probability in fewer bits: the mean over images of what differs most
-MAX_GOLDEN = 64  # images; a bundle of ours has four
+TOLERANCE = 1e-4  # difference of a probability between PyTorch where it was trained and OpenVINO here
+COARSE_TOLERANCE = 0.25  # in bf16 and int8: the largest difference of an image, averaged over images
+MAX_IMAGES = 64  # a bundle of ours has four
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked: files hashed, golden images replayed in ``precisions``, the largest difference in fp32."""
+    """What was checked: ``files`` by their hashes, and ``images`` replayed in ``precisions``.
+
+    ``largest_difference`` is that of a probability in fp32.
+    """
 
     path: Path
     files: tuple[str, ...]
@@ -57,7 +60,7 @@ def verify(path: str | Path) -> Verification:
     bundle = bundles.read(path)
     images, expected = golden(bundle)
     files = sorted(bundle.card.files)
-    for name in files:  # one after another: all at once would be as much memory
+    for name in files:  # one at a time, to save memory
         bundle.read(name)
     _ = bundle.network  # raises where it cannot be built
     _check_weights(bundle)
@@ -65,7 +68,7 @@ def verify(path: str | Path) -> Verification:
     if not difference <= TOLERANCE:
         raise BundleError(
             f"{printable(str(bundle.path))}: a golden probability differs by {difference:.2g}, allowed is "
-            f"{TOLERANCE:g}: this machine does not compute what the bundle was made with"
+            f"{TOLERANCE:g}: this machine does not reproduce the answers of the bundle"
         )
     others = precisions_for(bundle)[1:]
     for precision in others:
@@ -93,19 +96,19 @@ def _check_weights(bundle: Bundle) -> None:
 
 
 def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floats) -> None:
-    """Replay in fewer bits: one answer may turn, but not all of them be others."""
+    """Replay in fewer bits: a few answers may differ, but not most."""
     off = np.abs(Engine(bundle, precision).probabilities(images) - expected).max(axis=1)
-    if not off.mean() <= COARSE:
+    if not off.mean() <= COARSE_TOLERANCE:
         raise BundleError(
             f"{printable(str(bundle.path))}: golden probabilities in {precision} differ by {off.mean():.2g}, allowed "
-            f"is {COARSE:g}: use --precision fp32, or make the 8-bit graph anew with `googlenet quantize`"
+            f"is {COARSE_TOLERANCE:g}: use --precision fp32, or make the int8 graph again with `googlenet quantize`"
         )
 
 
 def golden_inputs(images: ImageSet, preprocessing: Preprocessing) -> Pixels:
-    """Pick a few readable images, spread over the classes, as the network sees them: (N, S, S, C) uint8.
+    """Return a few readable images, spread over the classes and preprocessed: (N, size, size, C) uint8.
 
-    Raises :class:`DataError` where none can be read.
+    Raises :class:`DataError` if none can be read.
     """
     found: list[Pixels] = []
     stride = max(1, len(images) // GOLDEN_IMAGES)
@@ -122,9 +125,9 @@ def golden_inputs(images: ImageSet, preprocessing: Preprocessing) -> Pixels:
 
 
 def golden(bundle: Bundle) -> tuple[Pixels, Floats]:
-    """Read the golden images of a bundle, (N, size, size, C) uint8, and their probabilities (N, K).
+    """Return the golden images of a bundle, (N, size, size, C) uint8, and their probabilities (N, K).
 
-    Raises :class:`BundleError` where there are none, or they are not of these shapes.
+    Raises :class:`BundleError` if there are none, or they have other shapes.
     """
     preprocessing, classes = bundle.card.preprocessing, len(bundle.card.class_names)
     content = bundle.read(GOLDEN)
@@ -132,8 +135,12 @@ def golden(bundle: Bundle) -> tuple[Pixels, Floats]:
         arrays = read_npz(
             content,
             {
-                "images": ("u1", (None, preprocessing.size, preprocessing.size, preprocessing.channels), MAX_GOLDEN),
-                "probabilities": ("f4 f8", (None, classes), MAX_GOLDEN),
+                "images": (
+                    "u1",
+                    (None, preprocessing.size, preprocessing.size, preprocessing.channels),
+                    MAX_IMAGES,
+                ),
+                "probabilities": ("f4 f8", (None, classes), MAX_IMAGES),
             },
         )
         if len(arrays["images"]) != len(arrays["probabilities"]):

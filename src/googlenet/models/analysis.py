@@ -1,10 +1,9 @@
-"""What a network costs: output sizes, parameters and multiply-accumulates, read off the data, without torch.
+"""Output sizes, parameters and multiply-accumulates of a network, computed from its data. No torch.
 
-Conventions. MAC: one multiply-accumulate of a convolution or a linear layer; biases, pooling, normalisation
-and activations count nothing. Weights: the kernels alone. Parameters: weights, biases, and the scale and
-shift of batch normalisation. Depth: layers with weights on the longest path. Activations: the values that all
-convolutions and linear layers put out for one image, summed, whether they are in memory at one time or not; in fp32
-a value is 4 bytes.
+Conventions. MAC: one multiply-accumulate of a convolution or linear layer; biases, pooling, normalisation and ReLU are
+not counted. Weights: the kernels alone. Parameters: weights, biases, and the scale and shift of batch normalisation.
+Depth: layers with weights on the longest path. Activations: the output values of all convolutions and linear layers for
+one image, summed, whether they are in memory at one time or not; 4 bytes each in fp32.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ LARGEST_MINIMUM = 512  # pixels a side; no network of the zoo needs larger image
 
 @dataclass(frozen=True)
 class Row:
-    """One row of Table 1. ``widths`` are the outputs of the convolutions of each branch, in order."""
+    """One row of Table 1. ``widths`` are the output channels of the convolutions of each branch, in order."""
 
     name: str
     kind: str
@@ -67,7 +66,7 @@ class Analysis:
 
     @property
     def activations(self) -> int:
-        """Values that convolutions and linear layers put out for one image at inference."""
+        """Output values of convolutions and linear layers for one image at inference."""
         return sum(row.cost.activations for row in self.rows)
 
     @property
@@ -82,9 +81,9 @@ class Analysis:
 
 
 def analyse(network: Network, size: int | None = None) -> Analysis:
-    """Work out every row of a network's table for square images of ``size`` pixels.
+    """Compute every row of a network's table for square images of ``size`` pixels.
 
-    Raises :class:`InputSizeError` when ``size`` is smaller than the network can take.
+    Raises :class:`InputSizeError` if ``size`` is smaller than the network can take.
 
     >>> from googlenet.models.networks.googlenet import GOOGLENET
     >>> table = analyse(GOOGLENET)
@@ -103,7 +102,7 @@ def analyse(network: Network, size: int | None = None) -> Analysis:
 
 @cache
 def minimum_size(network: Network) -> int:
-    """Find the smallest height and width the network can take, in pixels.
+    """Return the smallest height and width that a network can take, in pixels.
 
     >>> from googlenet.models.networks.googlenet import GOOGLENET
     >>> minimum_size(GOOGLENET)
@@ -115,7 +114,7 @@ def minimum_size(network: Network) -> int:
             _analyse(network, size)
         except InputSizeError:
             continue
-        except NetworkError as error:  # at this size: there are networks that hold together at some sizes only
+        except NetworkError as error:  # at this size; some networks fit together at some sizes only
             wrong = wrong or error
             continue
         return size
@@ -123,7 +122,7 @@ def minimum_size(network: Network) -> int:
 
 
 def too_small(network: Network, height: int, width: int) -> str:
-    """Say that an image of ``height × width`` is too small."""
+    """Return the message that an image of ``height × width`` is too small."""
     least = minimum_size(network)
     return f"{network.name} got {height}×{width} pixels; it takes {least}×{least} or more: enlarge the images"
 
@@ -151,7 +150,7 @@ def _row(stage: Stage, shape: Shape, network: Network) -> Row:
 
 
 def _lead(layers: Sequence[Layer]) -> Layer | None:
-    """Pick the layer that names a row: the one whose type comes first in the table, and of those the last."""
+    """Return the layer that names a row: the last one of the type that comes first in the table."""
     order = list(LAYER_TYPES)
     return min(reversed(layers), key=lambda layer: order.index(type(layer)), default=None)
 
@@ -174,7 +173,7 @@ def _widths(stage: Stage) -> dict[str, tuple[int, ...]]:
 
 
 def _conv_widths(layers: Sequence[Layer]) -> tuple[int, ...]:
-    """List what the convolutions of a branch put out; branches inside it count as one."""
+    """Return the output channels of the convolutions of a branch; branches inside it count as one."""
     widths = []
     for layer in layers:
         if isinstance(layer, (Conv, SeparableConv)) and layer.out is not None:

@@ -20,7 +20,7 @@ from googlenet.preprocessing import Preprocessing
 
 
 class Outputs(NamedTuple):
-    """What a network says in training: ``logits`` (N, K) and, for each auxiliary head, (N, K)."""
+    """The outputs of a network in training: ``logits`` (N, K), and in ``aux`` (N, K) for each auxiliary head."""
 
     logits: Tensor
     aux: tuple[Tensor, ...]
@@ -49,11 +49,11 @@ class ConvNet(nn.Module):
         initialise(self, network.init)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) → logits (N, K). Raises :class:`InputSizeError` when H or W is below the minimum."""
+        """(N, C, H, W) → logits (N, K). Raises :class:`InputSizeError` if H or W is below the minimum."""
         return _logits(self._run(images, self.network.stages))
 
     def forward_with_aux(self, images: Tensor) -> Outputs:
-        """(N, C, H, W) → logits (N, K) and one (N, K) for each auxiliary head, the first head first."""
+        """(N, C, H, W) → logits (N, K), and (N, K) for each auxiliary head, in order."""
         self._check(images)
         heads = []
         x = images
@@ -65,10 +65,10 @@ class ConvNet(nn.Module):
         return Outputs(_logits(x), tuple(heads))
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) → the maps (N, D, h, w) that global average pooling sees."""
+        """(N, C, H, W) → the feature maps (N, D, h, w) before global average pooling."""
         stages = self.network.stages_before_pooling()
         if stages is None:
-            raise NetworkError(f"{self.network.name} has no maps that are averaged to logits")
+            raise NetworkError(f"{self.network.name} has no feature maps that are averaged to logits")
         return self._run(images, stages)
 
     def _run(self, images: Tensor, stages: Sequence[spec.Stage]) -> Tensor:
@@ -83,8 +83,7 @@ class ConvNet(nn.Module):
             got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else f"{images!r:.80}"
             needed = f"(N, {self.network.in_channels}, H, W)"
             raise NetworkError(
-                f"{self.network.name} takes images of floating point, {needed} is needed, got {got}: give one image "
-                "as image[None]"
+                f"{self.network.name} takes floating-point images {needed}, got {got}: pass one image as image[None]"
             )
         channels, height, width = images.shape[1:]
         if channels != self.network.in_channels:
@@ -97,7 +96,7 @@ class ConvNet(nn.Module):
 
 
 def _logits(x: Tensor) -> Tensor:
-    """(N, K, 1, 1), as pooling leaves them, or (N, K) → (N, K)."""
+    """(N, K, 1, 1) after pooling, or (N, K) → (N, K)."""
     return x.flatten(1) if x.shape[2:] == (1, 1) else x
 
 
@@ -126,7 +125,7 @@ def create(
     if aux is not None:
         heads = whole_number(aux)
         if heads is None or not 0 <= heads <= len(network.aux):
-            raise NetworkError(f"aux is how many heads to keep: {network.name} has {len(network.aux)}, got {aux!r:.80}")
+            raise NetworkError(f"aux is the number of heads: {network.name} has {len(network.aux)}, got {aux!r:.80}")
         network = replace(network, aux=network.aux[:heads])
     if dropout is not None:
         network = network.with_dropout(dropout)
@@ -143,7 +142,7 @@ def create(
 
 
 class Normalise(nn.Module):
-    """uint8 pixels, R, G, B → what the network was trained on: (pixel / 255 - mean) / std, perhaps B, G, R."""
+    """Normalises uint8 pixels: (pixel / 255 - mean) / std, in the order B, G, R if the network was trained so."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()

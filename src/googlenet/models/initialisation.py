@@ -14,11 +14,11 @@ from googlenet.text import nearest
 
 
 def initialise(module: nn.Module, how: str) -> None:
-    """Draw fresh weights for every convolution and linear layer of ``module``.
+    """Draw fresh weights for every convolution and linear layer of ``module``, and set the biases.
 
     ``kaiming``: normal with variance 2/fan_out (He et al., 2015), linear layers N(0, 0.01), biases 0.
     ``xavier``: uniform with variance 1/fan_in as in Caffe, biases 0.2, those of the classifiers 0.
-    ``truncated_normal``: normal of standard deviation √(1/fan_in), cut off at two of them, biases 0.
+    ``truncated_normal``: normal with standard deviation √(1/fan_in), truncated at two of them, biases 0.
     """
     if not isinstance(how, str) or how not in _INITS:
         raise NetworkError(f"no initialisation is called {how!r:.80}: {nearest(str(how), _INITS)}")

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 OWN = "googlenet"  # the layout of our own weights.safetensors
 
-# What wrappers put into the names of what they wrap: of several devices, of a compiled module, of one cut in pieces.
+# Prefixes that wrappers put into names: DataParallel, torch.compile, FSDP, activation checkpointing.
 _WRAPPERS = re.compile(r"(?<![^./])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)[./]")
 _AVERAGED = re.compile(r"(?<![a-z])(?:ema|swa|averaged?)(?![a-z])", re.IGNORECASE)
 _UPDATES = "n_averaged"  # how often torch.optim.swa_utils.AveragedModel was updated
-_MAX_PARTS = 24  # of a name, from its end, in which ours is looked for
+_MAX_PARTS = 24  # of a name, from its end, that may be one of ours
 
 
 @dataclass(frozen=True)
 class Match:
-    """What of a file has a place in a network: ``found`` is our key → a name of the file, ``wanted`` → the layout's.
+    """Tensors of a file matched to those of a network.
 
-    ``asked`` names the network that was asked for, ``network`` is it as its makers had it. ``left`` are names of the
-    file beside those found, ``biases`` those to be merged into the running mean of a key.
+    ``found`` maps our key → the name in the file, ``wanted`` our key → the layout's name. ``asked`` is the name of the
+    network that was asked for, ``network`` the same as the makers of these weights had it. ``left`` are other names in
+    the file, ``biases`` those to be merged into the running mean of a key.
     """
 
     asked: str
@@ -46,13 +47,13 @@ class Match:
 
     @property
     def place(self) -> str:
-        """Where the weights lie, as a person would say it."""
+        """Where in the file the weights lie."""
         return self.prefix.rstrip("./")
 
     def state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return what was found by our names."""
+        """Return the tensors found, by our keys."""
         state = {key: tensors[name] for key, name in self.found.items()}
-        for key, name in self.biases.items():  # a constant before a normalisation is less of its mean
+        for key, name in self.biases.items():  # a constant added before a normalisation lowers its mean
             if key in state and state[key].shape == tensors[name].shape:
                 state[key] = state[key].float() - tensors[name].float()
         return state
@@ -63,10 +64,10 @@ class UnfitError(WeightsError):
 
 
 def find_match(network: Network, tensors: Mapping[str, Header | Tensor], key: str | None = None) -> Match:
-    """Find the layout, and the place among ``tensors``, in which most of the network's names are there.
+    """Return the layout, and the place among ``tensors``, that has most of the network's names.
 
-    Of places that are alike the one with shapes that fit is taken, then an average of weights (EMA), then the first.
-    Raises :class:`WeightsError` where there is none of its names.
+    Among equals, fitting shapes decide, then an average of weights (EMA), then the order in the file. Raises
+    :class:`WeightsError` if none of the network's names is there.
     """
     names = _plain_names(tensors, key)
     options = [each for layout in layouts_of(network) for each in _options(network, layout, names)]
@@ -94,7 +95,7 @@ def no_weights_of(network: Network, tensors: Mapping[str, Header | Tensor]) -> U
 
 
 def _plain_names(tensors: Mapping[str, Header | Tensor], key: str | None) -> dict[str, str]:
-    """Names without what wrappers put into them → names of the file; of batch counters none."""
+    """Map names without prefixes of wrappers → names in the file. Batch counters are left out."""
     plain: dict[str, str] = {}
     for name in tensors:
         short = _WRAPPERS.sub("", name)
@@ -112,7 +113,7 @@ def _plain_names(tensors: Mapping[str, Header | Tensor], key: str | None) -> dic
 
 
 def _options(network: Network, layout: str, names: Mapping[str, str]) -> Iterable[Match]:
-    """For every prefix that names of the layout have among ``names``: what lies there."""
+    """Return, for every prefix under which there are names of the layout, what lies there."""
     made = AS_MADE.get((network.name, layout), network)
     wanted = names_in(network, layout, _keys(made))
     ours = {theirs: each for each, theirs in wanted.items()}
@@ -128,7 +129,7 @@ def _options(network: Network, layout: str, names: Mapping[str, str]) -> Iterabl
 def _completed(
     match: Match, names: Mapping[str, str], tensors: Mapping[str, Header | Tensor], notes: list[str]
 ) -> Match:
-    """Add what other names of the file stand for, and which are left."""
+    """Add tensors under other names, and the names that are left."""
     found = {**match.found, **_inside_sequential(match, names)}
     moved = sorted({match.wanted[key].rpartition(".")[0] for key in found.keys() - match.found.keys()})
     notes += [f"took the one layer inside of {first_few(moved)} for it"] if moved else []
@@ -143,7 +144,7 @@ def _completed(
 
 
 def _inside_sequential(match: Match, names: Mapping[str, str]) -> dict[str, str]:
-    """Find a classifier that was put behind a dropout: fc.1.weight for fc.weight, where there is but one such layer."""
+    """Find a classifier wrapped into a Sequential, behind a dropout: fc.1.weight for fc.weight, if it is the one."""
     last = (match.network.stages[-1].name, *(tap.name for tap in match.network.aux))
     found: dict[str, str] = {}
     for key, name in match.wanted.items():
@@ -156,7 +157,7 @@ def _inside_sequential(match: Match, names: Mapping[str, str]) -> dict[str, str]
 
 
 def _biases(match: Match, names: Mapping[str, str]) -> dict[str, str]:
-    """Find biases of convolutions that a normalisation follows, where our network has none: its mean → the bias."""
+    """Find biases of convolutions before a normalisation that our network does not have: its mean → the bias."""
     means = [key for key in match.wanted if key.endswith(".bn.running_mean")]
     convs = {key: f"{key.removesuffix('.bn.running_mean')}.conv.bias" for key in means}
     rules = _rules(match.asked, match.layout)
@@ -165,7 +166,7 @@ def _biases(match: Match, names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _updates(prefix: str, names: Mapping[str, str], tensors: Mapping[str, Header | Tensor]) -> int:
-    """How often the weights at ``prefix`` were averaged, as far as that is told: 0 is never; a header tells nothing."""
+    """Return how often the weights at ``prefix`` were averaged; 0 is never, 1 at least once."""
     counter = tensors[names[prefix + _UPDATES]] if prefix + _UPDATES in names else None
     if counter is not None and counter.numel() == 1 and not counter.is_floating_point():
         return 1 if isinstance(counter, Header) else int(counter)
@@ -175,7 +176,7 @@ def _updates(prefix: str, names: Mapping[str, str], tensors: Mapping[str, Header
 def _choice(
     best: Match, alike: list[str], names: Mapping[str, str], tensors: Mapping[str, Header | Tensor]
 ) -> list[str]:
-    """Say which place was taken, where there were several."""
+    """Return a note on which place was taken, if there were several."""
     others = [place or "the outermost" for place in dict.fromkeys(alike) if place != best.place]
     if not others:
         return []
@@ -195,12 +196,12 @@ def _rules(name: str, layout: str) -> Layout:
 
 
 def layouts_of(network: Network) -> tuple[str, ...]:
-    """Name the layouts a network's weights are known in, our own first."""
+    """Return the layouts of a network's weights, our own first."""
     return (OWN, *LAYOUTS.get(network.name, {}))
 
 
 def names_in(network: Network, layout: str, keys: Iterable[str]) -> dict[str, str]:
-    """Our key → theirs."""
+    """Map our keys → the layout's names."""
     rules = _rules(network.name, layout)
     return {key: _renamed(key, rules) for key in keys}
 

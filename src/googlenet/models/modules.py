@@ -27,7 +27,7 @@ def build_layers(layers: Sequence[spec.Layer], shape: Shape, network: spec.Netwo
 
 
 class Pooling(nn.Module):
-    """Max or average pooling; with a fixed output, adaptive where plain windows would not give it."""
+    """Max or average pooling; with a fixed output, adaptive where plain windows do not give it."""
 
     def __init__(self, layer: spec.Pool) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Dense(nn.Linear):
 
 
 class Branches(nn.ModuleDict):
-    """Modules that see the same input, joined on the channel axis."""
+    """Modules with the same input, whose outputs are concatenated on the channel axis."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, ΣC, H, W)."""
@@ -111,7 +111,7 @@ def _has_bias(norm: spec.BatchNorm | None) -> bool:
 def _finished(
     convs: dict[str, nn.Conv2d], layer: spec.Conv | spec.SeparableConv, norm: spec.BatchNorm | None
 ) -> nn.Module:
-    """Follow convolutions by what follows each of them: normalisation and ReLU."""
+    """Return convolutions followed by normalisation and ReLU, where they have them."""
     unit = nn.Sequential()
     for name, conv in convs.items():
         unit.add_module(name, conv)
@@ -131,7 +131,7 @@ def _lrn(layer: spec.LRN, shape: Shape, network: spec.Network) -> nn.Module:
 
 
 def _relu(layer: spec.ReLU, shape: Shape, network: spec.Network) -> nn.Module:
-    return nn.ReLU()  # not in place: a shortcut may need what came in
+    return nn.ReLU()  # not in place: a shortcut may use the same input
 
 
 def _dropout(layer: spec.Dropout, shape: Shape, network: spec.Network) -> nn.Module:

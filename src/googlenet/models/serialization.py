@@ -72,7 +72,7 @@ def _kinds(part: Any) -> dict[str, Any]:
 
 
 def _is_of(kind: Any, value: Any, most: int) -> bool:
-    """Whether a value is what a field is declared to be, and in range."""
+    """Whether a value is of the type that a field is declared with, and in range."""
     origin, of = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return any(_is_of(each, value, most) for each in of)
@@ -80,7 +80,7 @@ def _is_of(kind: Any, value: Any, most: int) -> bool:
         return value in of
     if origin is tuple and of[-1] is not ...:
         return isinstance(value, tuple) and len(value) == len(of) and all(map(_is_of, of, value, [most] * len(of)))
-    if origin is not None:  # a sequence of one kind
+    if origin is not None:  # a sequence of one type
         return isinstance(value, tuple) and all(_is_of(of[0], each, most) for each in value)
     if kind is float:
         return type(value) in (int, float) and math.isfinite(value) and abs(value) <= most

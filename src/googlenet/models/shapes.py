@@ -13,28 +13,28 @@ from googlenet.models.spec import Network
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a tensor before its values are read. It answers as a tensor of PyTorch does."""
+    """A tensor without its values. It has the attributes of a tensor of PyTorch that are needed here."""
 
     shape: tuple[int, ...]
     is_float: bool = True
 
     @property
     def ndim(self) -> int:
-        """How many axes it has."""
+        """Number of axes."""
         return len(self.shape)
 
     def numel(self) -> int:
-        """How many values it has."""
+        """Number of values."""
         return math.prod(self.shape)
 
     def is_floating_point(self) -> bool:
-        """Whether its values are of floating point."""
+        """Whether its values are floating-point numbers."""
         return self.is_float
 
 
 @cache
 def state_dict_on_meta(network: Network) -> dict[str, Header]:
-    """Every tensor of a network's module by its key in the state dict, in that order.
+    """Return every tensor of a network's module by its key in the state dict, in that order.
 
     >>> from googlenet.models.networks.googlenet import GOOGLENET
     >>> state_dict_on_meta(GOOGLENET)["fc.weight"].shape

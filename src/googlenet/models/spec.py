@@ -59,7 +59,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class AuxTap:
-    """An auxiliary head on the output of stage ``after``. ``weight`` is what its loss counts in training."""
+    """An auxiliary head on the output of stage ``after``. ``weight`` is the weight of its loss in training."""
 
     name: str
     after: str
@@ -74,7 +74,7 @@ class AuxTap:
 class BatchNorm:
     """Batch normalisation after every convolution, which then has no bias (Ioffe & Szegedy, 2015).
 
-    ``bias=True`` leaves the convolutions the biases that the normalisation makes superfluous.
+    ``bias=True`` keeps the biases of the convolutions, which the normalisation makes redundant.
     """
 
     eps: float = 1e-5
@@ -84,10 +84,10 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class Network:
-    """A whole network. A variant is ``dataclasses.replace`` or one of the methods here.
+    """A whole network. Variants are made by ``dataclasses.replace`` and the methods here.
 
-    ``input_size`` (pixels), ``crop_fraction``, ``mean`` and ``std`` (R, G, B on a scale of 0 to 1) are how its makers
-    fed it; ``paper`` is where it comes from and ``differences`` where it departs from it.
+    ``input_size`` (pixels), ``crop_fraction``, ``mean`` and ``std`` (R, G, B on a scale of 0 to 1) are the
+    preprocessing of its authors; ``paper`` is where it was published, ``differences`` are those from the paper.
     """
 
     name: str
@@ -119,22 +119,22 @@ class Network:
                 raise NetworkError(f"head {tap.name!r} sits on stage {tap.after!r}: {nearest(str(tap.after), stages)}")
 
     def change(self, stage: str, layers: Sequence[Layer]) -> Network:
-        """Give one stage other layers."""
+        """Return the network with other layers in one stage."""
         at = self._index(stage)
         return replace(self, stages=(*self.stages[:at], Stage(stage, layers), *self.stages[at + 1 :]))
 
     def insert_after(self, stage: str, new: Stage) -> Network:
-        """Add a stage after the one named."""
+        """Return the network with another stage after the one named."""
         at = self._index(stage) + 1
         return replace(self, stages=(*self.stages[:at], new, *self.stages[at:]))
 
     def remove(self, stage: str) -> Network:
-        """Leave one stage out."""
+        """Return the network without one stage."""
         at = self._index(stage)
         return replace(self, stages=(*self.stages[:at], *self.stages[at + 1 :]))
 
     def through(self, stage: str) -> tuple[Stage, ...]:
-        """The stages up to and including the one named. Raises :class:`NetworkError` where there is none."""
+        """Return the stages up to and including the one named. Raises :class:`NetworkError` if there is none."""
         return tuple(self.stages[: self._index(stage) + 1])
 
     def rewrite(self, change: Callable[[Layer], Layer | None]) -> Network:
@@ -149,9 +149,9 @@ class Network:
         )
 
     def with_dropout(self, p: float) -> Network:
-        """Give every dropout layer outside the heads the probability ``p``.
+        """Return the network with probability ``p`` in every dropout layer outside the heads.
 
-        Raises :class:`NetworkError` where there is none.
+        Raises :class:`NetworkError` if there is none.
         """
         changed = self.rewrite(lambda layer: Dropout(p) if isinstance(layer, Dropout) else layer)
         if not any(isinstance(layer, Dropout) for stage in self.stages for layer in stage.layers):
@@ -161,10 +161,10 @@ class Network:
     def preprocessing(
         self, size: int | None = None, crop_fraction: float | None = None, resize: ResizeMode = "crop"
     ) -> Preprocessing:
-        """Say how an image becomes what this network sees; what is not given is the network's own.
+        """Return the preprocessing of images for this network, by default that of its authors.
 
-        Where its mean and deviation are of R, G and B and it takes grey images, they are weighed as luma is; where it
-        takes other channels, which have none known, they are 0.5 and 0.25.
+        For grey images, mean and standard deviation of R, G and B are combined with the weights of luma. For other
+        channels, whose statistics are unknown, they are 0.5 and 0.25.
 
         >>> [round(value, 3) for value in replace(Network("grey", []), in_channels=1).preprocessing().mean]
         [0.459]
@@ -175,11 +175,11 @@ class Network:
         return Preprocessing(size or self.input_size, crop, mean, std, resize=resize)
 
     def stages_before_pooling(self) -> tuple[Stage, ...] | None:
-        """The stages whose output the class activation maps are made from.
+        """Return the stages whose output the class activation maps are computed from; ``None`` if there are no maps.
 
-        After them comes global average pooling, then one linear layer, which makes the maps of Zhou et al.
-        (*Learning deep features for discriminative localization*, 2016); or nothing, where a convolution already
-        gave one map a class (Lin et al., *Network in network*, 2013, section 3.2). ``None`` for any other ending.
+        After them comes global average pooling, then one linear layer (Zhou et al., *Learning deep features for
+        discriminative localization*, 2016); or nothing, where a convolution has one map per class (Lin et al., *Network
+        in network*, 2013, section 3.2).
         """
         if self._averages_class_maps():
             return tuple(self.stages[:-1])
@@ -229,7 +229,7 @@ GLOBAL_AVERAGE = Pool("avg", output=1)
 
 
 def classifier(dropout: float) -> tuple[Stage, ...]:
-    """Global average pooling instead of fully connected layers, dropout, one linear layer."""
+    """Return the final stages: global average pooling, dropout, one linear layer."""
     return (
         Stage("avgpool", [GLOBAL_AVERAGE]),
         Stage("dropout", [Dropout(dropout)]),
@@ -238,14 +238,14 @@ def classifier(dropout: float) -> tuple[Stage, ...]:
 
 
 def require_network(value: Any) -> Network:
-    """Return a network as it is. Raises :class:`NetworkError` for anything else."""
+    """Return a network unchanged. Raises :class:`NetworkError` for anything else."""
     if not isinstance(value, Network):
-        raise NetworkError(f"a network is a Network (or, where that is said, the name of one), got {value!r:.80}")
+        raise NetworkError(f"a network is a Network, or the name of one of the zoo, got {value!r:.80}")
     return value
 
 
 def from_json(value: Any) -> Any:
-    """Read back what :func:`to_json` gave. Raises :class:`NetworkError` on anything else.
+    """Read what :func:`to_json` returned. Raises :class:`NetworkError` on anything else.
 
     >>> from_json({"Conv": {"out": 64, "kernel": 7, "stride": 2}})
     Conv(out=64, kernel=7, stride=2, padding=None, groups=1, norm=True, relu=True)

@@ -1,9 +1,7 @@
-"""Key maps between this project's weights and those of others. Tensors go in and out unchanged.
+"""Weights of other projects, renamed to ours and back. The tensors themselves are not changed.
 
-A layout is how others name the tensors of one of our networks, as patterns and replacements from our names to
-theirs, applied in order. The way back follows from the names a network has, so that nothing is written twice.
-Nothing here reads a file: a map takes names and tensors that a safe reader gave. Whether they fit is told by names and
-shapes alone, :class:`Header` s, without PyTorch.
+Nothing here reads a file: tensors come from the safe readers of ``exchange``. Whether they fit is decided by names and
+shapes alone (:class:`Header`), without PyTorch.
 """
 
 from __future__ import annotations
@@ -39,17 +37,17 @@ __all__ = [
     "to_layout",
 ]
 
-TIMM_NAMES = {"xception": "legacy_xception"}  # where timm calls a network otherwise
+TIMM_NAMES = {"xception": "legacy_xception"}  # networks that have another name in timm
 TIMM_CROP_MODES = {"crop": "center", "pad": "border", "squash": "squash"}  # Preprocessing.resize → timm's crop_mode
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """Weights that fit. ``layout`` is whose names they had, ``state`` loads into ``create(network)``.
+    """Weights that fit a network. ``layout`` is the one they were in; ``state`` loads into ``create(network)``.
 
-    ``network`` has the number of classes and of input channels of the weights, and no heads where they have none. It is
-    the one asked for as the makers of these weights had it. ``place`` is where in their file the weights lay, and
-    ``notes`` say what was chosen.
+    ``network`` is the one asked for, as the makers of these weights had it: with their number of classes and input
+    channels, and without heads if they have none. ``place`` is where in the file the weights were, ``notes`` say what
+    was chosen.
     """
 
     layout: str
@@ -62,9 +60,9 @@ class LoadedWeights:
 def from_layout(network: Network, tensors: Mapping[str, Tensor], key: str | None = None) -> LoadedWeights:
     """Rename the tensors of another project to ours, whichever of the network's layouts they are in.
 
-    They may lie anywhere among ``tensors``, under a prefix of their own; ``key`` says under which where there are
-    several. Raises :class:`WeightsError` naming every kind of tensor that is unknown, missing, of another shape, or
-    that holds NaN or infinite values.
+    They may lie anywhere among ``tensors``, under a common prefix; ``key`` chooses the prefix if there are several.
+    Raises :class:`WeightsError` naming the tensors that are unknown, missing, of another shape, or hold NaN or infinite
+    values.
 
     >>> from googlenet.models.build import create
     >>> from googlenet.models.zoo import find
@@ -82,15 +80,15 @@ def from_layout(network: Network, tensors: Mapping[str, Tensor], key: str | None
 
 
 def _rounded(state: Mapping[str, Tensor]) -> list[str]:
-    """Say where numbers are finer than those of the network, which are of 32 bits."""
+    """Return a note if weights have more than 32 bits, which are those of the network."""
     finer = {str(tensor.dtype).removeprefix("torch.") for tensor in state.values() if tensor.element_size() > 4}
     return [f"weights of {first_few(sorted(finer))} were rounded to float32"] if finer else []
 
 
 def fit(network: Network, tensors: Mapping[str, Header | Tensor], key: str | None = None) -> tuple[Match, Network]:
-    """Look, at names and shapes alone, where these tensors have their places in ``network``, and what it then is.
+    """Match tensors to ``network`` by names and shapes alone. Returns the match, and the network with these weights.
 
-    Raises :class:`WeightsError` as :func:`take` does, but for values that are not finite.
+    Raises :class:`WeightsError` as :func:`from_layout` does, but does not check values.
     """
     try:
         return _fit(network, tensors, key)
@@ -101,7 +99,7 @@ def fit(network: Network, tensors: Mapping[str, Header | Tensor], key: str | Non
 
 
 def fitting(tensors: Mapping[str, Header | Tensor], key: str | None = None) -> list[str]:
-    """Name the networks of the zoo that have a place for every one of these tensors, and need no others."""
+    """Return the networks of the zoo that have exactly these tensors."""
     names = []
     for name, network in zoo.NETWORKS.items():
         try:
@@ -146,17 +144,17 @@ def _check_not_empty(match: Match, tensors: Mapping[str, Header | Tensor]) -> No
 
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
-    """Raise :class:`WeightsError` naming every tensor that has a NaN or an infinite value as float32."""
+    """Raise :class:`WeightsError` naming the tensors that hold NaN or infinite values as float32."""
     wrong = [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]
     if wrong:
         raise WeightsError(
-            f"{len(wrong)} of {len(tensors)} tensors hold NaN or infinite values, with which nothing can be predicted: "
+            f"{len(wrong)} of {len(tensors)} tensors hold NaN or infinite values, and cannot be used: "
             f"{first_few(wrong)}; take weights from before the training failed"
         )
 
 
 def to_layout(network: Network, state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """Rename our tensors to a layout of others. Raises :class:`WeightsError` where the network has no such layout."""
+    """Rename our tensors to another layout. Raises :class:`WeightsError` if the network is not known in it."""
     if layout not in layouts_of(network):
         raise WeightsError(f"{network.name} has no layout {layout!r}: allowed are {', '.join(layouts_of(network))}")
     names = names_in(network, layout, state)
@@ -164,7 +162,7 @@ def to_layout(network: Network, state: Mapping[str, Tensor], layout: str) -> dic
 
 
 def _adapted(network: Network, known: Mapping[str, Header | Tensor]) -> Network:
-    """Give the network as many classes and input channels as the weights have."""
+    """Return the network with the number of classes and input channels of the weights."""
     first, last = network.stages[0].name, network.stages[-1].name
     weights = {key: tensor for key, tensor in known.items() if key.endswith(".weight") and tensor.ndim > 1}
     classes = [tensor.shape[0] for key, tensor in weights.items() if key.startswith(f"{last}.")]
@@ -178,6 +176,6 @@ def _adapted(network: Network, known: Mapping[str, Header | Tensor]) -> Network:
 
 
 def _without_missing_heads(network: Network, known: Mapping[str, Header | Tensor]) -> Network:
-    """Leave out the heads of which the weights have nothing: they are not needed for answers."""
+    """Return the network without heads of which the weights have nothing; they are not needed for predictions."""
     there = [tap for tap in network.aux if any(key.startswith(f"{tap.name}.") for key in known)]
     return replace(network, aux=there)

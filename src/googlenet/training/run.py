@@ -15,7 +15,7 @@ import torch
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import LabelledImage
-from googlenet.data.splits import AT_ONCE, content_hashes, hashes_told
+from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
 from googlenet.errors import RunError, StoppedError
 from googlenet.images.depth import described as described_range
 from googlenet.stages import stage
@@ -73,7 +73,7 @@ def hashes_together(items: Sequence[LabelledImage]) -> list[str]:
         shares = processes.all_gather(content_hashes(some[processes.rank :: processes.count]))
         return [shares[index % processes.count][index // processes.count] for index in range(len(some))]
 
-    return hashes_told(items, hashes, AT_ONCE * processes.count)
+    return hashes_with_progress(items, hashes, HASH_BATCH * processes.count)
 
 
 def _read_weights(plan: Plan) -> tuple[Plan, transfer.Source | None]:

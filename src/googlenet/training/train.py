@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import DataLike
-from googlenet.data.splits import hashes_told
+from googlenet.data.splits import hashes_with_progress
 from googlenet.errors import DataError, RecipeError, RunError
 from googlenet.extras import TRAINING, require
 from googlenet.machine import explained
@@ -109,7 +109,7 @@ def train(
     if torchrun.is_launched():
         resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
     plan = look(run, recipe, {**settings, "network": network}, weights, resume=resume, overwrite=overwrite)
-    plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_told)
+    plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
     if settings.get("val_fraction") is not None and not resume and not plan.data.made_here:
         raise DataError(
             f"{plan.data.name} names its {' and '.join(plan.data.splits)} images itself: "

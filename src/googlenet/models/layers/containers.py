@@ -38,7 +38,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Parallel(Layer):
-    """Branches that see the same input; their outputs are joined on the channel axis.
+    """Branches with the same input, whose outputs are concatenated on the channel axis.
 
     A branch without layers passes its input on.
     """

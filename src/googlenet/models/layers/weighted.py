@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Conv(Layer):
     """A convolution, the network's normalisation (if it has one) and a ReLU.
 
-    ``out=None`` means the network's number of classes. ``padding=None`` pads by ``kernel // 2`` on every
-    side, which keeps the size at stride 1. ``norm=False`` gives this one a bias instead of the normalisation.
+    ``out=None`` means the network's number of classes. ``padding=None`` pads by ``kernel // 2`` on every side, which
+    keeps the size at stride 1. With ``norm=False`` it has a bias instead of the normalisation.
     """
 
     out: int | None
@@ -46,7 +46,7 @@ class Conv(Layer):
 
 @dataclass(frozen=True)
 class SeparableConv(Layer):
-    """A convolution of each channel on its own (``multiplier`` outputs a channel), then a 1×1 over all.
+    """A convolution of each channel on its own (``multiplier`` outputs per channel), then a 1×1 over all.
 
     The normalisation and the ReLU follow the 1×1 only (Chollet, *Xception*, 2016, section 3).
     """
@@ -115,7 +115,7 @@ def _conv_shape(layer: Conv | SeparableConv, out: int, height: int, width: int, 
 
 
 def _weighted_cost(shape: Shape, weights: int, norm: BatchNorm | None) -> Cost:
-    extra = (1 if norm is None else 2 + norm.bias) * shape[0]  # a bias; or a scale, a shift and perhaps a bias
+    extra = (1 if norm is None else 2 + norm.bias) * shape[0]  # a bias; or scale, shift and perhaps a bias
     return Cost(shape, weights, weights + extra, weights * shape[1] * shape[2], 1, 1, math.prod(shape))
 
 

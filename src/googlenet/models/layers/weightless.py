@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 class Pool(Layer):
     """Max or average pooling.
 
-    ``ceil`` rounds the output size up, as Caffe does. ``count_padding`` lets the zeros of the padding count
-    in averages. ``output`` fixes the output to ``output × output`` whatever comes in: with a ``kernel`` the
-    plain windows are used where they give that size, adaptive windows elsewhere; without one the windows
-    are always adaptive.
+    ``ceil`` rounds the output size up, as Caffe does. ``count_padding`` counts the zeros of the padding in averages.
+    ``output`` fixes the output to ``output × output`` for any input: with a ``kernel`` plain windows are used where
+    they give that size, adaptive windows elsewhere; without one the windows are always adaptive.
     """
 
     kind: Literal["max", "avg"]
@@ -57,12 +56,12 @@ class LRN(Layer):
 
 @dataclass(frozen=True)
 class ReLU(Layer):
-    """A ReLU on its own, where one stands before a convolution instead of after it."""
+    """A ReLU on its own, for one that comes before a convolution instead of after it."""
 
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Zeroes each value with probability ``p`` in training; nothing at inference."""
+    """Sets each value to zero with probability ``p`` in training; does nothing at inference."""
 
     p: float
 
@@ -72,7 +71,7 @@ class Dropout(Layer):
 
 
 def pooled_size(layer: Pool, size: int) -> int:
-    """Count the windows of a pool without fixed output along one side. Below 1: the side is too small."""
+    """Return the number of windows of a pool without fixed output along one side. Below 1 the side is too small."""
     if layer.kernel is None:
         raise NetworkError(f"{layer} has no windows: its output is fixed")
     span = (size + 2 * layer.padding - layer.kernel) / layer.stride
@@ -84,7 +83,7 @@ def pooled_size(layer: Pool, size: int) -> int:
 
 
 def uses_plain_windows(layer: Pool, height: int, width: int) -> bool:
-    """Whether a pool's own windows give its fixed output at this size (else they are adaptive)."""
+    """Whether the plain windows of a pool give its fixed output at this size; otherwise they are adaptive."""
     if layer.output is None:
         return True
     if layer.kernel is None:

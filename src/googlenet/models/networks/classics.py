@@ -1,7 +1,7 @@
 """The forebears and rivals of GoogLeNet: LeNet-5, AlexNet, Network in Network, VGG and ResNet, as data.
 
-The nouns are in ``spec.py``. Where a linear layer follows, the last pool has a fixed ``output``: it keeps the
-map the layer needs at input sizes other than the paper's.
+The layer types are in ``models/layers``. Where a linear layer follows, the last pool has a fixed ``output``: it keeps
+the map that the layer needs at input sizes other than the paper's.
 """
 
 from __future__ import annotations

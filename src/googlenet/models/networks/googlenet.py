@@ -1,6 +1,6 @@
 """GoogLeNet: Table 1 of Szegedy et al., *Going deeper with convolutions* (2014), typed in as data.
 
-The nouns are in ``spec.py``. Every dialect below is the paper's network with something replaced.
+The layer types are in ``models/layers``. Every dialect below is the paper's network with something replaced.
 """
 
 from __future__ import annotations
