@@ -26,7 +26,8 @@ from googlenet.text import printable
 UNCUT_WIDTH = 1_000_000  # cells, if there is no terminal: no line is broken or cut
 REFRESH_SECONDS = 0.1  # between two states of a bar
 MIN_BAR_WIDTH, MAX_BAR_WIDTH = 8, 40  # cells
-COMMAND = " with: googlenet "  # begins a command to copy, at the end of a message
+COMMAND = " with: "  # stands before a command to copy, at the end of a message
+PROGRAM = "googlenet "
 SPELT = str.maketrans(
     {"×": "x", "·": ".", "–": "-", "…": "...", "≈": "~", "→": "->"}
 )  # where the encoding is not Unicode
@@ -94,7 +95,8 @@ def say(text: str = "", *, to: Console | None = None, style: str = "", wrap: boo
 
 def _broken(line: str, width: int) -> str:
     """Break a line between words and indent the rest like its beginning; a command at its end stays whole."""
-    line, colon, command = line.partition(COMMAND)
+    line, before, command = line.partition(COMMAND + PROGRAM)
+    line += before and COMMAND.rstrip()
     indent = " " * (len(line) - len(line.lstrip(" ·")))
     lines = [""]
     for word in re.findall(r"\s*\S+", line):
@@ -102,7 +104,7 @@ def _broken(line: str, width: int) -> str:
             lines.append(indent + word.lstrip())
         else:
             lines[-1] += word
-    return "\n".join(lines) + (COMMAND.replace(": ", ":\n  ") + command if colon else "")
+    return "\n".join(lines) + (f"\n  {PROGRAM}{command}" if before else "")
 
 
 def one_line(parts: Sequence[Part], width: int) -> str:
