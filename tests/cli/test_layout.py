@@ -142,7 +142,7 @@ def test_a_pipe_among_images_is_one_that_cannot_be_read(piped, trained_run, tmp_
     said = "pipe.png is a FIFO, not an image"
     done = run("train", piped, "--out", tmp_path / "run", *TRAIN)
     assert done.returncode == 0, done.stderr
-    assert "left out, because they could not be read: 1" in done.stderr
+    assert "images skipped because they could not be read: 1;" in done.stderr
     assert said in (tmp_path / "run/unreadable.csv").read_text()
     done = run("evaluate", trained_run, piped, "--split", "all")
     assert done.returncode == 0, done.stderr

@@ -36,7 +36,7 @@ def test_train_and_evaluate_take_a_list_and_hold_out_the_same_images(call, colou
         (
             "path,label,split\na.png,cat|dog,train\nb.png,dog,val\n",
             ["--class-balance", "oversample"],
-            "--class-balance oversample draws by class",
+            "--class-balance oversample needs images of one class each",
         ),
         ("path,label\na.png,cat\n", ["--download"], "list.csv is none of the sets that can be fetched"),
     ],
