@@ -102,7 +102,7 @@ def test_wrong_use(tiny, coloured, tmp_path):
         googlenet.compare(["googlnet"])
     with pytest.raises(RecipeError, match="give it with --image-size"):
         googlenet.compare([tiny], data=coloured)
-    with pytest.raises(RecipeError, match="tell the data to train on"):
+    with pytest.raises(RecipeError, match="give the images to train on"):
         googlenet.compare([tiny], minutes=1)
     with pytest.raises(RecipeError, match="minutes = -1"):
         googlenet.compare([tiny], image_size=32, data=coloured, minutes=-1)

@@ -191,7 +191,7 @@ def test_predictions_are_torchvisions_with_and_without_transform_input(tmp_path,
     if not transform:
         code, _, err = call(*arguments, "--out", tmp_path / "assumed")
         assert code == 0
-        assert err.startswith("transform_input: no, which the weights do not tell; if they were fine-tuned from")
+        assert err.startswith("transform_input: no, by default; if these weights were fine-tuned from")
         assert (
             googlenet.load(tmp_path / "assumed").card.preprocessing
             == googlenet.load(tmp_path / "run").card.preprocessing

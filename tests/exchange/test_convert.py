@@ -429,7 +429,7 @@ def test_predict_on_a_converted_run_as_csv(call, torchvision_run, image):
         (["a.pth", "--network", "lenet5", "--out", "a.pth"], 1, "a.pth is a file"),
         (["a.pth", "--network", "lenet5", "--out", "run", "--classes", "no.txt"], 2, "no.txt cannot be read"),
         (["hf:me/it", "--network", "lenet5", "--out", "run"], 2, "give --download to fetch it"),
-        (["hf:me", "--network", "lenet5", "--out", "run"], 2, "'me' is no repository"),
+        (["hf:me", "--network", "lenet5", "--out", "run"], 2, "'me' is no name of a repository"),
         (
             ["RUN", "--to", "caffe", "--out", "run"],
             2,

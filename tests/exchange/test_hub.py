@@ -232,7 +232,7 @@ def test_a_readme_that_was_edited_is_kept_and_nothing_strange_is_sent(run, tmp_p
     assert hub.write_hub_folder(run) == folder
     assert (folder / "README.md").read_text() == "license: mit"
     (folder / "diary.txt").touch()
-    with pytest.raises(RunError, match=r"holds what is not of this run \(diary.txt\): choose another --folder"):
+    with pytest.raises(RunError, match=r"holds files of something else \(diary.txt\): choose another --folder"):
         hub.write_hub_folder(run)
     (folder / "diary.txt").unlink()
     (folder / CARD).write_text("{}")
@@ -241,6 +241,6 @@ def test_a_readme_that_was_edited_is_kept_and_nothing_strange_is_sent(run, tmp_p
     with pytest.raises(RunError, match="is a file: --folder names a directory"):
         hub.write_hub_folder(run, folder / "README.md")
     for name in ("flowers", "me/my flowers", "../x", "me/a/b", "hf:me/a"):
-        with pytest.raises(WeightsError, match="is no repository of the Hugging Face Hub: write OWNER/NAME"):
+        with pytest.raises(WeightsError, match="is no name of a repository on the Hugging Face Hub: write OWNER/NAME"):
             hub.push(run, name, folder=tmp_path / "unwritten")
     assert not (tmp_path / "unwritten").exists()

@@ -38,8 +38,8 @@ from googlenet.models.spec import (
 )
 from googlenet.preprocessing import Preprocessing
 
-EVERY_NOUN = Network(
-    "every_noun",
+EVERY_LAYER_TYPE = Network(
+    "every_layer_type",
     stages=[
         Stage("stem", [Conv(8, (3, 5), stride=2, padding=(0, 2)), LRN(3, alpha=0.5, k=2.0), LRN(4, alpha=0.5)]),
         Stage("separable", [SeparableConv(12, (3, 1), multiplier=2), ReLU(), SeparableConv(12, 5, relu=False)]),
@@ -152,16 +152,16 @@ def assert_engines_agree_with_torch(network, preprocessing, path, temperature=1.
 
 @pytest.mark.parametrize("size", [32, 33, 47])
 @pytest.mark.parametrize("norm", [BatchNorm(eps=0.01), BatchNorm(bias=True), None], ids=["norm", "both", "biases"])
-def test_every_noun_used_in_unusual_ways(norm, size, tmp_path):
-    assert_engines_agree_with_torch(replace(EVERY_NOUN, norm=norm), Preprocessing(size), tmp_path)
+def test_every_layer_type_used_in_unusual_ways(norm, size, tmp_path):
+    assert_engines_agree_with_torch(replace(EVERY_LAYER_TYPE, norm=norm), Preprocessing(size), tmp_path)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_several_labels_have_probabilities_of_their_own(temperature, tmp_path):
     preprocessing, images = Preprocessing(32), images_of(32)
-    module = used(EVERY_NOUN, 32)
-    thresholds = (0.5,) * EVERY_NOUN.num_classes
-    card = card_of(EVERY_NOUN, preprocessing, temperature, multi_label=True, thresholds=thresholds)
+    module = used(EVERY_LAYER_TYPE, 32)
+    thresholds = (0.5,) * EVERY_LAYER_TYPE.num_classes
+    card = card_of(EVERY_LAYER_TYPE, preprocessing, temperature, multi_label=True, thresholds=thresholds)
     bundle = write_bundle(tmp_path / "bundle", module, card, images)
     assert googlenet.verify(bundle.path).largest_difference <= 1e-4
     expected = (logits_of(module, preprocessing, images) / temperature).sigmoid().numpy()
@@ -179,7 +179,7 @@ def test_a_network_that_averages_one_map_a_class(size, tmp_path):
     assert assert_engines_agree_with_torch(NETWORK_IN_NETWORK, Preprocessing(size), tmp_path).has_maps
 
 
-@pytest.mark.parametrize("network", [EVERY_NOUN, NETWORK_IN_NETWORK], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [EVERY_LAYER_TYPE, NETWORK_IN_NETWORK], ids=lambda network: network.name)
 def test_mean_deviation_order_and_temperature_are_in_the_graph(network, tmp_path):
     preprocessing = Preprocessing(32, mean=(0.1, 0.5, 0.9), std=(0.9, 0.5, 0.2), channel_order="BGR")
     assert_engines_agree_with_torch(network, preprocessing, tmp_path, temperature=2.5)
@@ -223,7 +223,7 @@ def test_every_kind_of_pool_gives_what_torch_gives(size, tmp_path):
 
 
 def test_the_graph_is_readable():
-    content = to_onnx(EVERY_NOUN, arrays(create(EVERY_NOUN)), Preprocessing(32), 1.0, ["a", "b"])
+    content = to_onnx(EVERY_LAYER_TYPE, arrays(create(EVERY_LAYER_TYPE)), Preprocessing(32), 1.0, ["a", "b"])
     model = onnx.load_from_string(content)
     names = [node.name for node in model.graph.node]
     assert len(names) == len(set(names))
@@ -235,8 +235,8 @@ def test_the_graph_is_readable():
 
 
 def test_heads_are_not_needed():
-    weights = {name: array for name, array in arrays(create(EVERY_NOUN)).items() if not name.startswith("side.")}
-    assert to_onnx(EVERY_NOUN, weights, Preprocessing(32), 1.0, ["a"])
+    weights = {name: array for name, array in arrays(create(EVERY_LAYER_TYPE)).items() if not name.startswith("side.")}
+    assert to_onnx(EVERY_LAYER_TYPE, weights, Preprocessing(32), 1.0, ["a"])
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ def test_an_open_file_is_not_pickled_and_its_heat_map_says_so(classifier, photo)
     assert prediction.heatmap().shape == (40, 48)
     again = through_pickle(prediction)
     assert again == prediction
-    with pytest.raises(UnreadableImageError, match=r"an open file, which is not kept.*call the classifier's heatmap"):
+    with pytest.raises(
+        UnreadableImageError, match=r"an open file, which is not pickled.*call heatmap of the classifier"
+    ):
         again.heatmap()
     np.testing.assert_array_equal(classifier.heatmap(photo), prediction.heatmap())
     np.testing.assert_array_equal(classifier.heatmap(photo, "blue"), prediction.heatmap("blue"))

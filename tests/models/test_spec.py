@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from googlenet.errors import InputSizeError, NetworkError
+from googlenet.exporting.graph import _WRITE
 from googlenet.models.analysis import analyse, minimum_size
 from googlenet.models.build import create
+from googlenet.models.layers.base import Layer
+from googlenet.models.layers.containers import LAYER_TYPES
+from googlenet.models.modules import _BUILD
 from googlenet.models.networks.googlenet import GOOGLENET, GOOGLENET_BN, inception
 from googlenet.models.spec import (
     LRN,
@@ -27,9 +31,9 @@ from googlenet.models.spec import (
 )
 from googlenet.models.zoo import NETWORKS
 
-# One of every noun, used in ways GoogLeNet does not use them.
-EVERY_NOUN = Network(
-    "every_noun",
+# Every layer type, used in ways GoogLeNet does not use it.
+EVERY_LAYER_TYPE = Network(
+    "every_layer_type",
     stages=[
         Stage("stem", [Conv(8, (3, 5), stride=2), LRN()]),
         Stage("separable", [SeparableConv(12, 3, multiplier=2)]),
@@ -46,7 +50,13 @@ EVERY_NOUN = Network(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("network", [EVERY_NOUN, replace(EVERY_NOUN, norm=None)], ids=["normalised", "biases"])
+def test_no_table_lacks_a_layer_type():
+    assert set(Layer.__subclasses__()) == set(LAYER_TYPES) == set(_BUILD) == set(_WRITE)
+
+
+@pytest.mark.parametrize(
+    "network", [EVERY_LAYER_TYPE, replace(EVERY_LAYER_TYPE, norm=None)], ids=["normalised", "biases"]
+)
 def test_analysis_counts_what_the_interpreter_builds(network):
     built = create(network, num_classes=7)
     table = analyse(network)
@@ -67,7 +77,7 @@ def test_residual_adds_its_shortcut_and_scales_its_body():
     torch.testing.assert_close(built(x), 1.5 * x)
 
 
-@pytest.mark.parametrize("network", [*NETWORKS.values(), EVERY_NOUN], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*NETWORKS.values(), EVERY_LAYER_TYPE], ids=lambda network: network.name)
 def test_a_network_survives_json(network):
     assert from_json(json.loads(json.dumps(to_json(network)))) == network
 

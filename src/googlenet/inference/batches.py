@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
 
-from googlenet.errors import ImageError
+from googlenet.errors import GoogLeNetError, ImageError
 from googlenet.images.decode import ImageSource, Pixels
 from googlenet.inference.engine import Floats
 from googlenet.parallel import cores, map_ordered, result_or_error
@@ -54,3 +55,10 @@ def all_read(answers: Iterable[Answer | ImageError]) -> Iterator[Answer]:
         if isinstance(answer, ImageError):
             raise answer
         yield answer
+
+
+def whole_count(value: object, what: str) -> int:
+    """Return a whole number of at least 1. Raises :class:`GoogLeNetError`, which begins with ``what``, for others."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise GoogLeNetError(f"{what}, 1 or more, got {value!r}")
+    return int(value)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 from weakref import WeakValueDictionary
@@ -20,7 +19,7 @@ from googlenet.card import ModelCard
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.resize import load_image
-from googlenet.inference.batches import BATCH, all_read, answer_many
+from googlenet.inference.batches import BATCH, all_read, answer_many, whole_count
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.inference.heatmaps import lay_over
 from googlenet.inference.sources import comparable, picklable
@@ -108,7 +107,7 @@ class Prediction:
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Return the ``k`` most likely classes and their probabilities, the most likely first, or all if fewer."""
-        order = np.argsort(-self.probabilities, kind="stable")[: _whole(k, "top takes a whole number of classes")]
+        order = np.argsort(-self.probabilities, kind="stable")[: whole_count(k, "top takes a whole number of classes")]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
     def heatmap(self, class_name: str | None = None) -> Floats:
@@ -283,7 +282,7 @@ class Classifier:
     ) -> Iterator[tuple[ImageSource, Floats | ImageError]]:
         if isinstance(sources, (str, bytes, os.PathLike)) or not isinstance(sources, Iterable):
             raise GoogLeNetError(f"many images are a list of them, got {type(sources).__name__}: for one, call predict")
-        batch_size = _whole(batch_size, "batch_size is a whole number of images")
+        batch_size = whole_count(batch_size, "batch_size is a whole number of images")
         return answer_many(self.preprocess, infer, sources, batch_size, self.threads)
 
     def preprocess(self, source: ImageSource) -> Pixels:
@@ -308,12 +307,6 @@ class Classifier:
         evidence = evidence / max(float(evidence.max()), 1e-12)
         height, width = decode(source, self.card.preprocessing.channels).shape[:2]
         return lay_over(evidence, width, height, self.card.preprocessing)
-
-
-def _whole(value: object, what: str) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise GoogLeNetError(f"{what}, 1 or more, got {value!r}")
-    return int(value)
 
 
 # Predictions that were pickled, or outlived their classifier, find one here.

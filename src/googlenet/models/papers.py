@@ -1,6 +1,6 @@
-"""What the papers print about their networks, row by row, and where print and network part ways.
+"""The figures that papers print about their networks, row by row, and where they differ from the networks.
 
-The figures are the papers' own, as printed; what is true is worked out from the networks' data.
+Printed figures are quoted from the papers; exact ones are computed from the networks' data.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _nothing() -> list[str]:
 
 @dataclass(frozen=True)
 class Printed:
-    """What a paper prints. ``total`` is what it says of the whole, ``remarks`` where it and the network part ways."""
+    """The figures a paper prints. ``total`` is what it says of the whole network, ``remarks`` explain differences."""
 
     rows: Rows = field(default_factory=dict)
     total: str = ""
@@ -35,7 +35,7 @@ class Printed:
 
 
 def find(network: Network, size: int) -> Printed:
-    """Find what is printed about a network: nothing at another input size, or where the paper prints nothing.
+    """Return what is printed about a network: nothing at another input size, or if the paper has no figures.
 
     >>> find(googlenet.GOOGLENET, 224).rows["inception_3a"]["params"]
     '159K'
@@ -44,7 +44,7 @@ def find(network: Network, size: int) -> Printed:
 
 
 def claims(names: Collection[str]) -> list[str]:
-    """Hold what is often said of GoogLeNet's size against what is true, for those of ``names`` it is said of.
+    """Compare common statements about GoogLeNet's size with the exact figures, for networks among ``names``.
 
     >>> claims(["googlenet", "alexnet"])
     ["said: 1/12 of AlexNet's parameters; true: 1/8.7 (6,998,552 against 60,965,224)"]

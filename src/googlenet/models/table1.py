@@ -1,4 +1,4 @@
-"""What Table 1 of the paper prints, and where it is wrong. Data, and the figures that explain it.
+"""The printed figures of Table 1 of the paper, and the computations that explain its errors.
 
 Szegedy et al., *Going deeper with convolutions*, 2014, Table 1; the module arithmetic is that of section 4.
 """
@@ -89,7 +89,7 @@ class ModuleCost:
 
 
 def naive_against_reduced() -> list[ModuleCost]:
-    """Work out what 1×1 reductions save on a 28×28×256 input with the widths of inception (3b).
+    """Return the cost of an inception module with and without 1×1 reductions: 28×28×256 input, widths of (3b).
 
     >>> [module.macs for module in naive_against_reduced()]
     [854196224, 867041280, 304267264]
