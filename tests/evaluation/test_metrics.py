@@ -67,6 +67,8 @@ def test_metrics_have_no_other_attributes_and_survive_pickling():
         _ = measured.top3
     assert pickle.loads(pickle.dumps(measured)) == copy.deepcopy(measured) == measured
     assert measured != measure(LABELS[::-1], PROBABILITIES, ("ant", "bee", "cow"))
+    assert measured != "top-1 66.67%, top-5 100.00%, 6 images"
+    assert len({measured, copy.deepcopy(measured)}) == 1
 
 
 @pytest.mark.parametrize("classes", [3, 30, 60])

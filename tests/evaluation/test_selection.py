@@ -188,3 +188,21 @@ def test_runs_of_version_0_1_0_are_measured_as_ever(trained_run, photos, tmp_pat
     assert (result.split, result.images) == ("val", by_name)
     assert "held out by their names, as 0.1.0 did" in result.notes[0]
     assert measured(run, photos, split="train") == ("train", 120 - by_name, 0)
+
+
+def test_images_that_cannot_be_read_are_named_and_none_at_all_is_an_error(trained_run, tmp_path):
+    broken = foreign(tmp_path / "broken", red=1, blue=1)
+    (broken / "red" / "000.png").write_bytes(b"no image")
+    result = googlenet.evaluate(trained_run, broken)
+    assert (result.images, list(result.unreadable)) == (2, ["red/000.png"])
+    (broken / "blue" / "000.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"broken: none of the 2 images of all could be read$"):
+        googlenet.evaluate(trained_run, broken)
+
+
+def test_a_folder_without_images_and_a_split_that_is_not_there(trained_run, photos, tmp_path):
+    (tmp_path / "empty" / "red").mkdir(parents=True)
+    with pytest.raises(DataError, match="empty"):
+        googlenet.evaluate(trained_run, tmp_path / "empty")
+    with pytest.raises(DataError, match=r"photos has no split 'test'; it has train, val and all$"):
+        googlenet.evaluate(trained_run, photos, split="test")

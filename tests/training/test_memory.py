@@ -17,7 +17,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 given_back = faults()
-assert memory.keep_freed()
+assert memory.disable_malloc_trim()
 faults()
 print(given_back, faults())
 """

@@ -162,7 +162,7 @@ def test_renamed_images_keep_their_split_and_order(train, own, finished):
 def test_the_split_of_a_run_is_the_recorded_one_whatever_would_be_drawn_now(train, own, finished, monkeypatch):
     run, moved = own
     cut(run)
-    monkeypatch.setattr("googlenet.data.image_set.draw", lambda items, *_: ["train"] * len(items))
+    monkeypatch.setattr("googlenet.data.opening.draw", lambda items, *_: ["train"] * len(items))
     train(moved, run, resume=True)
     assert_same_weights(run, finished / "run")
 

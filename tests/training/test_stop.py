@@ -63,7 +63,7 @@ def test_a_signal_clears_all_away_and_says_how_to_go_on(call, coloured, tmp_path
     assert left_behind(tmp_path) == []
     assert (tmp_path / "run").exists() == goes_on
     if goes_on:
-        assert last.endswith(f"whole, continue with: googlenet train {coloured} --out run --resume")
+        assert last.endswith(f"intact, continue with: googlenet train {coloured} --out run --resume")
         code, _, err = call("train", coloured, "--out", tmp_path / "run", "--resume")
         assert code == 0, err
 
