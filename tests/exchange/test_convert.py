@@ -332,7 +332,7 @@ def test_grey_weights_become_a_run_that_takes_grey_images(tmp_path, call):
     preprocessing = googlenet.convert(folder, tmp_path / "told", network="lenet5").card.preprocessing
     assert (preprocessing.mean, preprocessing.std, preprocessing.channels) == ((0.2,), (0.4,), 1)
     (folder / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.2] * 3, "std": [0.4] * 3}}))
-    with pytest.raises(WeightsError, match="mean needs 1 numbers, one a channel, got"):
+    with pytest.raises(WeightsError, match="mean needs 1 numbers, one per channel, got"):
         googlenet.convert(folder, tmp_path / "wrong", network="lenet5")
     card = tmp_path / "run/bundle/card.json"
     fields = json.loads(card.read_text()) | {"preprocessing": {"size": 32, **IMAGENET}}
