@@ -178,5 +178,5 @@ def test_a_card_says_how_an_image_becomes_square_and_an_old_one_crops() -> None:
     assert ModelCard.from_json(card.to_json()).preprocessing.resize == "pad"
     without = card.to_json().replace(',\n    "resize": "pad"', "")
     assert ModelCard.from_json(without).preprocessing.resize == "crop"
-    with pytest.raises(BundleError, match="fit must be crop, pad, squash"):
+    with pytest.raises(BundleError, match="resize must be crop, pad, squash"):
         ModelCard.from_json(card.to_json().replace('"pad"', '"stretch"'))
