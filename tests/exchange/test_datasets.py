@@ -23,6 +23,7 @@ import googlenet
 from googlenet.data.datasets import NAMED, folder_of
 from googlenet.data.opening import open_data
 from googlenet.errors import DataError, FetchError
+from googlenet.exchange import datasets as fetching
 
 FLOWERS = datasets.Flowers102._file_dict
 
@@ -60,7 +61,7 @@ def image(path, colour="red"):
 
 
 def test_every_name_has_a_source_and_says_where_it_is_looked_for(tmp_path):
-    assert tuple(datasets._SOURCES) == NAMED
+    assert tuple(fetching._SOURCES) == NAMED
     for name in NAMED:
         with pytest.raises(DataError) as caught:
             open_data(name)
@@ -192,8 +193,8 @@ def test_imagenettes_classes_have_the_names_that_published_weights_have(monkeypa
     from torchvision.models import GoogLeNet_Weights
 
     write_imagenette()
-    tiny = dataclasses.replace(datasets._SOURCES["imagenette"], sizes={"train": 10, "val": 10})
-    monkeypatch.setitem(datasets._SOURCES, "imagenette", tiny)
+    tiny = dataclasses.replace(fetching._SOURCES["imagenette"], sizes={"train": 10, "val": 10})
+    monkeypatch.setitem(fetching._SOURCES, "imagenette", tiny)
     googlenet.fetch("imagenette")
     data = open_data("imagenette")
     assert len(data.class_names) == 10
@@ -245,8 +246,8 @@ def test_imagenet_that_was_unpacked_there_has_the_names_that_published_weights_h
     for path in (f"{split}/{wnid}/1.JPEG" for split in ("train", "val") for wnid in wnids):
         image(folder / path)
     torch.save(({wnid: (wnid,) for wnid in wnids}, []), folder / "meta.bin")
-    tiny = dataclasses.replace(datasets._SOURCES["imagenet"], sizes={})
-    monkeypatch.setitem(datasets._SOURCES, "imagenet", tiny)
+    tiny = dataclasses.replace(fetching._SOURCES["imagenet"], sizes={})
+    monkeypatch.setitem(fetching._SOURCES, "imagenet", tiny)
     googlenet.fetch("imagenet")
     data = open_data("imagenet")
     assert data.class_names == ("goldfish", "tench")
