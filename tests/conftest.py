@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -42,6 +43,11 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 def without_stages(stderr: str) -> str:
     """What a command said on stderr, without the stages that it names on a slow machine."""
     return "".join(line for line in stderr.splitlines(keepends=True) if not line.endswith(" ...\n"))
+
+
+# A shell that runs the tests in the background ignores Ctrl-C, and every process that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
