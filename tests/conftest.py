@@ -18,6 +18,7 @@ from PIL import Image
 import googlenet
 from googlenet import stages
 from googlenet.cli import main
+from googlenet.images import budget
 from googlenet.models.networks.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Network, Pool, Stage, classifier
 
@@ -144,7 +145,12 @@ def call(capsys):
         out, err = capsys.readouterr()
         return stopped.value.code, out, err
 
-    return run
+    megapixels = os.environ.get(budget.VARIABLE)
+    yield run
+    # --max-megapixels stands in the environment, for the processes that a command starts: not for the next test.
+    os.environ.pop(budget.VARIABLE, None)
+    if megapixels is not None:
+        os.environ[budget.VARIABLE] = megapixels
 
 
 @pytest.fixture(scope="session")
