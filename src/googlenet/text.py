@@ -22,6 +22,8 @@ _COMPUTED = r"[=+\-@\t\r\n＝＋－＠]"  # the beginning of a cell that some sp
 _FORMULA, _FORMULA_PATH = re.compile(f"'*{_COMPUTED}"), re.compile(rf"(\./)*{_COMPUTED}")
 _NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 
+BETWEEN_LABELS = "|"  # in CSV, where a field is one text: of lists and of results
+
 
 def printable(text: str) -> str:
     r"""Return a text on one line, without anything that a terminal would obey or could not show.

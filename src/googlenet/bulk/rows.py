@@ -16,6 +16,7 @@ from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
 from googlenet.strict_json import integer
 from googlenet.text import (
+    BETWEEN_LABELS,
     csv_line,
     escape_surrogates,
     from_no_formula,
@@ -25,7 +26,6 @@ from googlenet.text import (
     no_formula_path,
 )
 
-BETWEEN_LABELS = "|"  # in CSV, where a field is one text, as in lists
 DECIMALS = 6  # of a probability
 MAX_ROW_BYTES = 1 << 20
 

@@ -8,11 +8,11 @@ from googlenet.data.folders import notes_of_case
 from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
 from googlenet.data.links import check_links
 from googlenet.data.list_columns import Columns
-from googlenet.data.listing import BETWEEN_LABELS, read_list
+from googlenet.data.listing import read_list
 from googlenet.data.source import DataSource
 from googlenet.data.splits import SPLITS
 from googlenet.errors import DataError
-from googlenet.text import first_few
+from googlenet.text import BETWEEN_LABELS, first_few
 
 
 def open_list(source: DataSource, to_learn: bool) -> LabelledData:

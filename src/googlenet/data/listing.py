@@ -1,4 +1,4 @@
-"""Lists of labelled images, CSV or JSONL → checked rows. Only names are kept; what is wrong is said with its line."""
+"""Lists of labelled images, CSV or JSONL → checked rows. Only names are kept; errors name the line."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ from googlenet.data.list_lines import SEPARATED, csv_rows, example_of, list_line
 from googlenet.data.splits import SPLITS
 from googlenet.errors import DataError
 from googlenet.images.kinds import suffix_of
-from googlenet.text import first_few, from_no_formula, nearest, printable
-
-BETWEEN_LABELS = "|"  # in CSV, where a field is one text
+from googlenet.text import BETWEEN_LABELS, first_few, from_no_formula, nearest, printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,9 @@ from googlenet.errors import DataError, ImageError
 from googlenet.files import fitting_name, open_regular, sibling, write_error
 from googlenet.images.decode import decode
 from googlenet.parallel import in_batches
-from googlenet.text import csv_line, json_text, no_formula, no_formula_path, printable
+from googlenet.text import BETWEEN_LABELS, csv_line, json_text, no_formula, no_formula_path, printable
 
 LIST = ".csv"
-BETWEEN_LABELS = "|"  # in a list, where an image has several
 JPEG_QUALITY = 95
 
 
