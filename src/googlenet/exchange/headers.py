@@ -21,6 +21,7 @@ from googlenet.strict_json import integer
 from googlenet.text import printable
 
 MAX_HEADER_BYTES = 10**8  # of safetensors, the limit of their own library
+READY = "predict, evaluate, train --weights and convert --to take its run as it is"  # what to do with a run instead
 _Each = TypeVar("_Each")
 
 
