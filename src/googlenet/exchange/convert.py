@@ -161,6 +161,16 @@ def describe(
     return card, taken
 
 
+def describe_body(found: WeightsFile, network: Network) -> tuple[Preprocessing, LoadedWeights]:
+    """Return how images are fed, and the weights of a file that holds a part of ``network``, such as all but its head.
+
+    Raises :class:`WeightsError` where nothing is of this network.
+    """
+    taken = weights.body_from_layout(network, found.tensors)
+    preprocessing, notes = _preprocessing(None, found, taken, None)
+    return preprocessing, replace(taken, notes=(*taken.notes, *notes))
+
+
 def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:
     """Return the source's name for the card, and its path on this machine."""
     name = str(source)

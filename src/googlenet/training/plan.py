@@ -52,9 +52,9 @@ class Plan:
     options: RunOptions = field(default_factory=lambda: RunOptions())
     begun: float = 0.0
 
-    def with_weights(self, card: ModelCard | None, origin: dict[str, Any]) -> Plan:
-        """Return the plan with weights that were read, and with what only reading published ones tells."""
-        recipe, network, preprocessing = _inherited(self.recipe, self.network, card, origin)
+    def with_weights(self, fed: Preprocessing | None, origin: dict[str, Any]) -> Plan:
+        """Return the plan with weights that were read, which tells how their images are ``fed``."""
+        recipe, network, preprocessing = _inherited(self.recipe, self.network, fed, origin)
         preprocessing = replace(
             preprocessing, value_range=self.preprocessing.value_range, color_profiles=self.preprocessing.color_profiles
         )
@@ -111,13 +111,13 @@ def look(
     else:
         before, channels = {}, None
         card = None if weights is None else inherit.card_of(weights)
-        origin = None if weights is None else {"source": str(weights), **inherit.normalization(card)}
+        origin = None if weights is None else {"source": str(weights), **inherit.normalization(_fed(card))}
         settings, network = _new(recipe, overrides, asked, weights, card)
         if "in_channels" not in settings.model_fields_set:
-            channels = inherit.channels_of(weights, card, asked)
+            channels = inherit.channels_of(weights, card, network)
             settings = settings.model_copy(update={"in_channels": channels} if channels else {})
     _check_freeze(settings, origin)
-    settings, network, preprocessing = _inherited(settings, network, card, origin)
+    settings, network, preprocessing = _inherited(settings, network, _fed(card), origin)
     _check_divisible(settings, torchrun.world_size())
     if not resume and torchrun.is_first_process():
         directory.check_free(run, overwrite)
@@ -135,8 +135,9 @@ def _new(
     network = asked
     if network is None and card is not None:
         network = from_json(card.network)
-    elif network is None and weights is not None and inherit.is_published(weights):
-        network = zoo.find(inherit.TORCHVISION_NETWORK)
+    elif network is None and weights is not None:
+        published = inherit.is_published(weights)
+        network = zoo.find(inherit.TORCHVISION_NETWORK) if published else inherit.network_of(weights)
     overrides = {**overrides, "network": network.name if isinstance(network, Network) else network}
     if isinstance(recipe, Recipe):
         settings = recipe.override(**overrides)
@@ -147,12 +148,16 @@ def _new(
 
 
 def _inherited(
-    recipe: Recipe, network: Network, card: ModelCard | None, origin: Mapping[str, Any] | None
+    recipe: Recipe, network: Network, fed: Preprocessing | None, origin: Mapping[str, Any] | None
 ) -> tuple[Recipe, Network, Preprocessing]:
-    """Inherit from the weights what the recipe leaves open."""
-    recipe = inherit.inherit_image_size(recipe, card)
+    """Inherit from the weights, and how their images are ``fed``, what the recipe leaves open."""
+    recipe = inherit.inherit_image_size(recipe, fed)
     network = replace(inherit.drop_heads_on_frozen_stages(network, recipe.freeze), in_channels=recipe.in_channels)
     return recipe, network, inherit.inherit_normalization(_preprocessing(recipe, network), origin or {})
+
+
+def _fed(card: ModelCard | None) -> Preprocessing | None:
+    return None if card is None else card.preprocessing
 
 
 def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:

@@ -20,7 +20,7 @@ from googlenet.errors import RunError, StoppedError
 from googlenet.images.depth import described as described_range
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
-from googlenet.training import directory, distributed, memory, torchrun, transfer
+from googlenet.training import directory, distributed, memory, sources, torchrun
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.directory import CHECKPOINTS, LOG, SETTINGS
@@ -76,12 +76,12 @@ def hashes_together(items: Sequence[LabelledImage]) -> list[str]:
     return hashes_with_progress(items, hashes, HASH_BATCH * processes.count)
 
 
-def _read_weights(plan: Plan) -> tuple[Plan, transfer.Source | None]:
+def _read_weights(plan: Plan) -> tuple[Plan, sources.Source | None]:
     if plan.weights is None or plan.resume:
         return plan, None
     with stage(f"reading {plan.weights}"):
-        source = transfer.open_source(plan.weights, plan.asked, plan.options.download)
-    return plan.with_weights(source.card, source.record()), source
+        source = sources.open_source(plan.weights, plan.asked, plan.options.download)
+    return plan.with_weights(source.preprocessing, source.record()), source
 
 
 def _open_directory(plan: Plan) -> None:
