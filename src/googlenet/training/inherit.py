@@ -91,7 +91,7 @@ def inherit_image_size(recipe: Recipe, preprocessing: Preprocessing | None) -> R
 
 def network_of(weights: str | Path) -> Network | None:
     """Return the network of the zoo that a file's weights are of, by names and shapes alone; ``None`` if unknown."""
-    names = layouts.nearest_networks(_headers(Path(weights)))
+    names = layouts.nearest_networks(headers_of(Path(weights)))
     return zoo.find(names[0]) if len(names) == 1 else None
 
 
@@ -102,13 +102,13 @@ def channels_of(weights: str | Path | None, card: ModelCard | None, network: str
     if card is not None:
         return card.preprocessing.channels
     try:
-        match, fitted = layouts.fit(zoo.resolve(network), _headers(Path(weights)))
+        match, fitted = layouts.fit(zoo.resolve(network), headers_of(Path(weights)))
     except ValueError:  # loading will tell what fits
         return None
     return None if match.layout == layouts.OWN else fitted.in_channels
 
 
-def _headers(path: Path) -> Mapping[str, Header]:
+def headers_of(path: Path) -> Mapping[str, Header]:
     """Read names and shapes; none where the file must be read whole for them, or cannot be read, which is told then."""
     found: dict[str, Header] = {}
     try:

@@ -16,11 +16,12 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
-from googlenet.errors import RunError, StoppedError
+from googlenet.errors import RunError, StoppedError, WeightsError
 from googlenet.images.depth import described as described_range
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
-from googlenet.training import directory, distributed, memory, sources, torchrun
+from googlenet.text import printable
+from googlenet.training import directory, distributed, memory, sources, speed_trial, torchrun
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.directory import CHECKPOINTS, LOG, SETTINGS
@@ -31,6 +32,7 @@ from googlenet.training.plan import Plan
 from googlenet.training.progress import EpochResult
 from googlenet.training.setup import choose_device, make_network, make_trainer, with_precision
 from googlenet.training.ship import draw_curve, rehearse, ship, write_log
+from googlenet.training.speed import Speed
 from googlenet.training.trainer import Trainer
 
 T = TypeVar("T")
@@ -60,6 +62,12 @@ def train(plan: Plan) -> Bundle:
     return bundles.read(plan.run)
 
 
+def measure() -> Speed:
+    """Measure how fast this machine trains."""
+    memory.disable_malloc_trim()
+    return speed_trial.measure()
+
+
 def broadcast_from_first(device: str, value: T) -> T:
     """Join the other processes that torchrun started, and return what the first one has."""
     return distributed.join(choose_device(device)).broadcast(value)
@@ -81,6 +89,12 @@ def _read_weights(plan: Plan) -> tuple[Plan, sources.Source | None]:
         return plan, None
     with stage(f"reading {plan.weights}"):
         source = sources.open_source(plan.weights, plan.asked, plan.options.download)
+    expected = (plan.origin or {}).get("sha256", source.sha256)
+    if source.sha256 != expected:
+        raise WeightsError(
+            f"{printable(source.name)} is not what the run to repeat was trained from any more: give --weights, or put "
+            "back what was there"
+        )
     return plan.with_weights(source.preprocessing, source.record()), source
 
 
