@@ -65,27 +65,31 @@ class FusedBranches(Branches):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, ΣC, H, W)."""
-        units = {name: unit for name, branch in self.items() if (unit := _pointwise_unit(branch))}
-        if len(units) < 2 or not _fits(x) or not all(unit[1].training for unit in units.values()):
+        units = {name: layers for name, branch in self.items() if (layers := _pointwise_unit(branch))}
+        norms = [norm for _, norm in units.values()]
+        if len(units) < 2 or not _fits(x) or not all(norm.training for norm in norms):
             return super().forward(x)
-        weight = torch.cat([unit[0].weight.bfloat16() for unit in units.values()])
-        begun = _norm_relu(pointwise(x, weight), [unit[1] for unit in units.values()])
-        done = dict(zip(units, begun, strict=True))
+        weight = torch.cat([convolution.weight.bfloat16() for convolution, _ in units.values()])
+        begun = dict(zip(units, _norm_relu(pointwise(x, weight), norms), strict=True))
+        outputs = []
         for name, branch in self.items():
-            if name not in units:
-                done[name] = branch(x)
-            elif branch is not units[name]:
-                for layer in list(branch)[1:]:
-                    done[name] = layer(done[name])
-        return torch.cat([done[name] for name in self], dim=1)
+            if name not in begun:
+                outputs.append(branch(x))
+            else:
+                rest = branch[1:] if type(branch) is nn.Sequential else nn.Sequential()
+                outputs.append(rest(begun[name]))
+        return torch.cat(outputs, dim=1)
 
 
-def _pointwise_unit(branch: nn.Module) -> FusedUnit | None:
+def _pointwise_unit(branch: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
     """Return what a branch begins with, if that is a plain 1×1 convolution with normalization and a ReLU."""
     first = branch[0] if type(branch) is nn.Sequential else branch
-    if not isinstance(first, FusedUnit) or len(first) != 3 or not is_plain(first[0]):
+    if not isinstance(first, FusedUnit) or len(first) != 3:
         return None
-    return first if first[0].kernel_size == (1, 1) else None
+    convolution, norm = first[0], first[1]
+    if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+        return None
+    return (convolution, norm) if is_plain(convolution) and convolution.kernel_size == (1, 1) else None
 
 
 class FusedMaxPooling(Pooling):
@@ -201,8 +205,8 @@ def _check(enough: int) -> None:
 
 
 def _rows(gradient: Tensor) -> tuple[Tensor, int]:
-    """Return a gradient whose channels lie together, and the values from row to row: a branch's is part of wider ones."""
-    count, channels, height, width = gradient.shape
+    """Return a gradient whose channels lie together, and how far apart its rows are: those of a branch are wider."""
+    _, channels, height, width = gradient.shape
     apart = gradient.stride(3) if width > 1 else gradient.stride(2) if height > 1 else gradient.stride(0)
     expected = (height * width * apart, 1, width * apart, apart)
     lies = all(

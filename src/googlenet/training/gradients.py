@@ -19,6 +19,7 @@ def use_matmul_weight_gradients(module: nn.Module) -> None:
 
 
 def is_plain(layer: nn.Conv2d) -> bool:
+    """Whether a convolution has stride 1, no bias, and an output as large as its input."""
     (height, width), (down, across) = layer.kernel_size, layer.stride
     return (
         layer.bias is None
@@ -56,6 +57,7 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def computes_in_bf16(x: Tensor) -> bool:
+    """Whether convolutions of ``x`` are in bf16 on a CPU."""
     return (
         x.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")

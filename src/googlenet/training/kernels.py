@@ -1,4 +1,4 @@
-"""The kernels of ``kernels.c``: compiled once by the C compiler of this machine, in about a second, where it has one."""
+"""The kernels of ``kernels.c``: compiled once, in a second, by a C compiler if there is one."""
 
 from __future__ import annotations
 

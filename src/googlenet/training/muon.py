@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 MATRIX_LR = 10.0  # the learning rate of matrices, as a multiple of that of all other parameters
 MOMENTUM = 0.95
@@ -33,6 +33,10 @@ class Muon(AdamW):
 
     def __init__(self, params: Any, lr: float, weight_decay: float = 0.0) -> None:
         super().__init__(params, lr=lr, weight_decay=weight_decay, fused=True)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state. AdamW's own looks for a count of steps in that of every parameter: matrices have none."""
+        Optimizer.__setstate__(self, state)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -78,18 +82,29 @@ def _matrix(tensor: Tensor) -> Tensor:
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Bring the singular values of (B, m, n) close to 1, by Newton-Schulz steps in bf16 on the shorter side.
+    """Bring the singular values of (B, m, n) close to 1, by Newton-Schulz steps in bf16.
+
+    The steps are those of the shorter side's Gram matrix G = X Xᵀ: X becomes (a + b G + c G²) X in each, so that the
+    long side is multiplied twice in all, not twice a step.
 
     >>> orthogonalise(torch.diag(torch.tensor([3.0, 1.0]))[None]).shape
     torch.Size([1, 2, 2])
     """
-    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
     x = (x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).bfloat16()
     a, b, c = COEFFICIENTS
-    for _ in range(STEPS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if matrices.shape[1] > matrices.shape[2] else x
+    gram = x @ x.mT
+    unit = a * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    product = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
+    factor = product
+    for _ in range(STEPS - 1):
+        gram = factor @ (gram @ factor)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
+        product = factor @ product
+    x = product @ x
+    orthogonal: Tensor = x.mT if tall else x
+    return orthogonal
 
 
 def matrices_of(network: nn.Module) -> Iterator[Tensor]:
