@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # The settings that are options here, in the order of the help. A setting is declared in training/recipe.py, or
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
-    "network", "epochs", "minutes", "image_size", "batch_size", "lr", "resize", "in_channels", "class_balance",
-    "freeze", "val_fraction", "test_fraction", "seed", "precision",
+    "network", "epochs", "minutes", "image_size", "batch_size", "lr", "resize", "in_channels", "mirror",
+    "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
 )  # fmt: skip
 RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
 
@@ -117,7 +117,9 @@ def _show(bundle: Bundle, data: str, out: Path) -> None:
         warn(f"images skipped because they could not be read: {count:,}; {out / UNREADABLE} names them")
     main, measured = metrics_for(bundle.card.multi_label)[0], bundle.card.metrics
     score = f"{main.title} {main.format(measured[main.name])}"
-    say(f"{bundle.card.name}: {score} on held-out images (epoch {measured['epoch']:.0f})")
+    gain = measured.get("mirror_gain")
+    mirror = f", of which mirror images {100 * gain:+.2f} points" if gain is not None else ""
+    say(f"{bundle.card.name}: {score}{mirror} on held-out images (epoch {measured['epoch']:.0f})")
     curve = f"   learning curve: {out / CURVE}" if (out / CURVE).exists() else ""
     say(f"bundle: {bundle.path}{curve}")
     say_command("next:", "googlenet", "predict", out, "IMAGE")

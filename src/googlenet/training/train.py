@@ -61,6 +61,7 @@ def train(
         epochs, minutes: how long to train: passes over the training images, or minutes of wall time with everything
             included. Two runs by minutes differ, because their speeds do.
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
+        mirror: answer with the mean of the probabilities of an image and its mirror image, in validation, too.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
         batch_size, precision: images per step over all processes, and the number format to compute in.
         optimizer, lr, momentum, nesterov, weight_decay: the optimizer and its highest learning rate.
