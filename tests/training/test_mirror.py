@@ -80,6 +80,6 @@ def test_in_8_bits_the_mean_is_exact(mirrored, tmp_path):
 def test_the_command_says_what_it_gained(call, mirrored):
     code, out, err = call("train", "digits", "--out", mirrored, "--mirror", "--resume")
     assert code == 0, err
-    assert re.search(r"top-1 \d\d\.\d\d%, of which mirror images [+-]\d+\.\d\d points", out), out
+    assert re.search(r"top-1 \d\d\.\d\d% \(mirror images: [+-]\d+\.\d\d points of top-1\) on held-out", out), out
     code, _, err = call("train", "digits", "--out", mirrored, "--no-mirror", "--resume")
     assert (code, "--mirror False (it has True)" in err) == (1, True)

@@ -21,9 +21,9 @@ def answer_views(network: ConvNet, images: Tensor, recipe: Recipe) -> Tensor:
 class HeldOutScore:
     """Metrics of the mean answer over the views, and with ``mirror`` what it gains over the image alone."""
 
-    def __init__(self, task: Task, recipe: Recipe) -> None:
+    def __init__(self, task: Task, recipe: Recipe, metric: str) -> None:
         self.task = task
-        self.merged = MetricAccumulator(task)
+        self.merged = MetricAccumulator(task, metric)
         self.alone = MetricAccumulator(task) if recipe.mirror else None
 
     def add(self, views: Tensor, targets: Tensor) -> None:
