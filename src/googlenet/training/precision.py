@@ -12,6 +12,7 @@ import torch
 from googlenet.inference.engine import precisions
 from googlenet.models.build import ConvNet
 from googlenet.preprocessing import Preprocessing
+from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.objective import Objective
 from googlenet.training.task import OneLabel
@@ -48,6 +49,7 @@ def seconds_of_a_step(network: ConvNet, preprocessing: Preprocessing, count: int
         memory_format=torch.channels_last
     )
     use_matmul_weight_gradients(objective)
+    use_fused_layers(objective)
     formats = (torch.float32, torch.bfloat16) if "bf16" in precisions() else (torch.float32,)
     return _compare(objective, count, preprocessing.size, formats)
 
