@@ -130,7 +130,7 @@ def look(
             channels = inherit.channels_of(weights, card, network)
             settings = settings.model_copy(update={"in_channels": channels} if channels else {})
     if not (open_weights and recipe in (None, AUTO)):
-        check_freeze(settings.freeze, origin)
+        check_freeze(settings, origin)
     settings, network, preprocessing = _inherited(settings, network, _fed(card), origin)
     _check_divisible(settings, torchrun.world_size())
     if not resume and torchrun.is_first_process():
@@ -230,11 +230,11 @@ def _check_divisible(recipe: Recipe, count: int) -> None:
         )
 
 
-def check_freeze(freeze: str | None, origin: dict[str, Any] | None) -> None:
+def check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
     """Raise :class:`RecipeError` where stages are to be frozen, and there are no weights to keep."""
-    if freeze is not None and origin is None:
+    if recipe.freeze is not None and origin is None:
         raise RecipeError(
-            f"--freeze {freeze} without --weights would keep random weights: name pretrained --weights, or "
+            f"--freeze {recipe.freeze} without --weights would keep random weights: name pretrained --weights, or "
             "leave --freeze out"
         )
 
