@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torchvision
@@ -490,6 +491,17 @@ def test_weights_that_are_not_finite_are_refused_before_any_work(trained_run, sh
     with pytest.raises((WeightsError, BundleError), match=says):
         googlenet.train(shapes, tmp_path / "out", weights=path, network=None if kind == "run" else tiny)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_must_be_read_whole_brings_its_network_too(caffe_onnx, shapes, tmp_path, capsys):
+    onnx.save(caffe_onnx, tmp_path / "caffe.onnx")
+    bundle = googlenet.train(
+        shapes, tmp_path / "run", weights=tmp_path / "caffe.onnx", freeze="inception_5a", epochs=1, batch_size=8,
+        image_size=32,
+    )  # fmt: skip
+    assert bundle.card.name == "googlenet"
+    assert bundle.card.preprocessing.channel_order == "BGR"
+    assert "conv1 to inception_5b" in capsys.readouterr().err
 
 
 def test_a_body_in_others_layout_brings_its_network_and_how_it_is_fed(shapes, tmp_path, capsys):

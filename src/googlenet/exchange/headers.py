@@ -105,6 +105,7 @@ def each_once(found: Iterable[tuple[str, _Each | None]]) -> dict[str, _Each]:
     return by_name
 
 
+WHOLE = (".caffemodel", ".onnx", ".pb")  # kinds of files that must be read whole for names and shapes
 READERS: dict[str, Callable[[BinaryIO], Found]] = {
     **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt", ".tar"), of_torch),
     ".safetensors": of_safetensors,

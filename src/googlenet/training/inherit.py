@@ -95,6 +95,13 @@ def network_of(weights: str | Path) -> Network | None:
     return zoo.find(names[0]) if len(names) == 1 else None
 
 
+def must_be_read(weights: str | Path | None) -> bool:
+    """Whether these weights are a file of a kind that does not tell its network before it is read whole."""
+    if not isinstance(weights, str | os.PathLike):
+        return False
+    return Path(weights).suffix.lower() in headers.WHOLE and Path(weights).is_file()
+
+
 def channels_of(weights: str | Path | None, card: ModelCard | None, network: str | Network) -> int | None:
     """Return the channels of the images that weights are for, where that is known; ``None`` elsewhere."""
     if weights is None or is_published(weights):

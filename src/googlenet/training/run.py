@@ -18,6 +18,7 @@ from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
 from googlenet.errors import RunError, StoppedError, WeightsError
 from googlenet.images.depth import described as described_range
+from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
 from googlenet.text import printable
@@ -66,6 +67,12 @@ def measure() -> Speed:
     """Measure how fast this machine trains."""
     memory.disable_malloc_trim()
     return speed_trial.measure()
+
+
+def network_of(weights: str | Path) -> Network | None:
+    """Return the network of a file of weights that must be read whole."""
+    with stage(f"reading {weights}"):
+        return sources.network_of(weights)
 
 
 def broadcast_from_first(device: str, value: T) -> T:

@@ -88,6 +88,12 @@ def open_source(source: str | Path, network: str | Network | None = None, downlo
     return Source(str(source), bundle.card.files[bundles.WEIGHTS], tensors_of(bundle), card)
 
 
+def network_of(path: str | Path) -> Network | None:
+    """Read a file of weights whole, and return the network of the zoo that they are of; ``None`` if unknown."""
+    names = nearest_networks(files.read(path).tensors)
+    return zoo.find(names[0]) if len(names) == 1 else None
+
+
 def _of_file(name: str, found: files.WeightsFile, asked: Network | None) -> Source:
     """Rename the tensors of a file for a network, as :func:`googlenet.convert` does, or as many as fit."""
     names = nearest_networks(found.tensors) if asked is None else []

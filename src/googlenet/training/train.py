@@ -17,7 +17,7 @@ from googlenet.extras import TRAINING, require
 from googlenet.machine import explained
 from googlenet.models.spec import Network
 from googlenet.stages import stage
-from googlenet.training import directory, torchrun
+from googlenet.training import directory, inherit, torchrun
 from googlenet.training.choosing import Request, carry_out, decide
 from googlenet.training.data import look_at_data
 from googlenet.training.directory import SETTINGS
@@ -116,6 +116,8 @@ def train(
     settings, run_options = split_options(options)
     if torchrun.is_launched():
         resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
+    if network is None and not resume and inherit.must_be_read(weights):
+        network = _work().network_of(weights)
     asked = {**settings, "network": network}
     plan = look(run, recipe, asked, weights, resume=resume, overwrite=overwrite)
     plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
