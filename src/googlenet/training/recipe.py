@@ -154,8 +154,8 @@ class Recipe(Settings):
         default=VAL_FRACTION,
         gt=0,
         lt=1,
-        description="Share of each class held out to choose the best epoch, where DATA does not name held-out images; of "
-        "2,000 or more, half also calibrate and report.",
+        description="Share of each class held out to choose the best epoch, where DATA does not name held-out images. "
+        "Of 2,000 images or more, half choose it, a quarter calibrates, and a quarter is kept for `evaluate`.",
     )
     test_fraction: float = Field(
         default=0.0, ge=0, lt=1, description="Share of each class kept for `evaluate`, unused in training."
