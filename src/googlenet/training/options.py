@@ -69,6 +69,7 @@ class TrainOptions(TypedDict, total=False):
     in_channels: int | None
     resize: ResizeMode | None
     batch_size: int | None
+    accumulate: int | None
     precision: Literal["auto", "fp32", "bf16"] | None
     optimizer: str | None
     lr: float | None

@@ -29,7 +29,7 @@ from googlenet.training.distributed import Processes
 from googlenet.training.estimate import estimate_validation
 from googlenet.training.plan import Plan
 from googlenet.training.progress import EpochResult
-from googlenet.training.setup import choose_device, make_network, make_trainer, with_precision
+from googlenet.training.setup import choose_device, make_network, make_trainer, with_parts_that_fit, with_precision
 from googlenet.training.ship import draw_curve, rehearse, ship, write_log
 from googlenet.training.trainer import Trainer
 
@@ -49,6 +49,7 @@ def train(plan: Plan) -> Bundle:
             network = make_network(plan, source, processes.is_first)
         plan = with_precision(plan, network, processes, device)
         if not plan.resume:
+            plan = with_parts_that_fit(plan, network, processes, device)
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
         if processes.is_first:
             _open_directory(plan)

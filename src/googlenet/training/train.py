@@ -64,7 +64,8 @@ def train(
             that chooses the best epoch, which is what the bundle is made of.
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
-        batch_size, precision: images per step over all processes, and the number format to compute in.
+        batch_size, accumulate, precision: images per step over all processes, in how many parts they are taken one
+            after another, and the number format to compute in. Where memory is short, a new run takes more parts.
         optimizer, lr, momentum, nesterov, weight_decay: the optimizer and its highest learning rate.
         schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
         lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
