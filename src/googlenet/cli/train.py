@@ -20,7 +20,7 @@ RECIPE_OPTIONS = (
     "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "accumulate", "lr", "resize",
     "in_channels", "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
 )  # fmt: skip
-RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
+RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "log")
 
 
 def register(app: typer.Typer) -> None:

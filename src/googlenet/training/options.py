@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from googlenet.errors import DeviceError, RecipeError
 from googlenet.parallel import cores
 from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest
+from googlenet.training.callbacks import check_callbacks, require_logger
 from googlenet.training.recipe import Augmentation, BestBy, Recipe
 from googlenet.training.settings import Settings, plain
 
@@ -41,6 +42,13 @@ class RunOptions(Settings):
     )
     download: bool = Field(
         default=False, description="Allow the published weights that `weights` names to be downloaded."
+    )
+    log: Literal["tensorboard", "mlflow", "wandb"] | None = Field(
+        default=None,
+        description="Log to TensorBoard, MLflow or Weights & Biases as well, in OUT; log.csv is written anyway.",
+    )
+    callbacks: Annotated[Sequence[Any], AfterValidator(check_callbacks)] = Field(
+        default=(), description="Objects whose on_step and on_epoch are called with a StepResult and an EpochResult."
     )
 
     @model_validator(mode="after")
@@ -97,6 +105,8 @@ class TrainOptions(TypedDict, total=False):
     on_bad_image: Literal["skip", "stop"] | None
     checkpoint_minutes: float | None
     download: bool | None
+    log: Literal["tensorboard", "mlflow", "wandb"] | None
+    callbacks: Sequence[Any] | None
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOptions]:
@@ -105,6 +115,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOption
     Raises:
         RecipeError: an unknown name, or a wrong value.
         DeviceError: a device that does not exist, or that this machine does not have.
+        MissingExtraError: what ``log`` needs is not installed.
     """
     known = {**Recipe.model_fields, **RunOptions.model_fields}
     for name in options:
@@ -113,6 +124,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOption
     of_machine = {name: plain(value) for name, value in options.items() if name in RunOptions.model_fields}
     run_options = RunOptions(**{name: value for name, value in of_machine.items() if value is not None})
     check_device(run_options.device)
+    require_logger(run_options.log)
     return {name: value for name, value in options.items() if name in Recipe.model_fields}, run_options
 
 

@@ -83,9 +83,13 @@ def train(
             weight, and may differ when a run is resumed.
         on_bad_image: ``"skip"`` an image that cannot be read, or ``"stop"``.
         checkpoint_minutes: minutes between checkpoints within an epoch; each epoch ends with one.
+        log: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``: log there as well.
+        callbacks: objects with ``on_step``, called with a :class:`googlenet.StepResult` after every step, or
+            ``on_epoch``, called with a :class:`googlenet.EpochResult` after every validation, or both. Where one
+            raises, the run is saved and stops.
         download: allow the weights that ``"torchvision"`` stands for to be downloaded.
 
-    All options after ``overwrite`` but the last five are settings of the recipe, which :class:`googlenet.Recipe`
+    All options after ``overwrite`` but the last seven are settings of the recipe, which :class:`googlenet.Recipe`
     describes with their units, ranges and defaults; ``None`` keeps the recipe's value.
 
     Images that are skipped, or read otherwise than the list says, are named on stderr.
@@ -97,6 +101,7 @@ def train(
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
         WeightsError, BundleError: ``weights`` cannot be read or do not fit; before any work is done.
         StoppedError: Ctrl-C, SIGTERM or a closed terminal, after a checkpoint was written.
+        CallbackError: a callback, or the logger, failed; the run is saved.
         MachineError: the machine refused memory, open files, processes or a place to write.
         NonFiniteLossError: the loss became NaN or infinite; it names the images.
         DiskFullError: a checkpoint could not be written; the one before is intact.
