@@ -35,7 +35,7 @@ from googlenet.images.decode import Pixels
 from googlenet.images.resize import make_square, read, resize_and_crop
 from googlenet.preprocessing import Preprocessing
 from googlenet.training.augment import augment, smallest_side
-from googlenet.training.recipe import Augmentation
+from googlenet.training.augmentation import Augmentation
 from googlenet.training.task import Task
 
 _STOPPING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}

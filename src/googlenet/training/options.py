@@ -14,7 +14,8 @@ from googlenet.errors import DeviceError, RecipeError
 from googlenet.parallel import cores
 from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest
-from googlenet.training.recipe import Augmentation, Recipe
+from googlenet.training.augmentation import Augmentation
+from googlenet.training.recipe import Recipe
 from googlenet.training.settings import Settings, plain
 
 DEVICES = ("cpu", "cuda", "mps")
