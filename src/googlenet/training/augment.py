@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
-from googlenet.errors import RecipeError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import Box, crop_and_resize
-from googlenet.text import printable
 from googlenet.training import transforms
 from googlenet.training.augmentation import Augmentation
+from googlenet.training.function import Function, apply_function
 from googlenet.training.transforms import Random, random_sides
 
 MAX_TRIES = 10  # to draw a crop that lies inside the image
 Change = Callable[[Pixels, Augmentation, Random], Pixels]
-Function = Callable[[Pixels, Random], Pixels]  # of a user
 
 
 def augment(pixels: Pixels, side: int, how: Augmentation, random: Random, function: Function | None = None) -> Pixels:
@@ -59,17 +55,6 @@ def _crop(width: int, height: int, how: Augmentation, random: Random) -> Box:
     high = min(height, width / how.crop_ratio[0])
     left, top = (width - wide) / 2, (height - high) / 2
     return left, top, left + wide, top + high
-
-
-def apply_function(function: Function, pixels: Pixels, random: Random) -> Pixels:
-    """Call a function of the user's. Raises :class:`RecipeError` where it does not return an image as it got it."""
-    changed = function(pixels.copy(), random)
-    if not isinstance(changed, np.ndarray) or changed.dtype != np.uint8 or changed.shape != pixels.shape:
-        got = f"{changed.dtype} {changed.shape}" if isinstance(changed, np.ndarray) else type(changed).__name__
-        raise RecipeError(
-            f"the augment function returned {printable(got)}: it should return an array of uint8 {pixels.shape}"
-        )
-    return changed
 
 
 def _applies(setting: str, probability: float, random: Random) -> bool:

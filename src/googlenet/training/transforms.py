@@ -105,11 +105,11 @@ def rand_augment(pixels: Pixels, how: Augmentation, random: Random) -> Pixels:
 
 def _by_torchvision(pixels: Pixels, policy: v2.Transform, random: Random) -> Pixels:
     image = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0])
-    changed = _drawn_from(random, lambda: policy(image))
+    changed = drawn_from(random, lambda: policy(image))
     return np.atleast_3d(np.asarray(changed))
 
 
-def _drawn_from(random: Random, change: Callable[[], Any]) -> Any:
+def drawn_from(random: Random, change: Callable[[], Any]) -> Any:
     """Call a function that draws from PyTorch's global generator, and make it draw from ``random``."""
     seed = int(random.integers(2**62))
     with torch.random.fork_rng(devices=[]):
@@ -124,7 +124,7 @@ def _drawn_from(random: Random, change: Callable[[], Any]) -> Any:
 def photometric_distort(pixels: Pixels, how: Augmentation, random: Random) -> Pixels:
     """Change brightness, contrast, saturation and hue (Howard, 2013), as torchvision does."""
     distort = v2.RandomPhotometricDistort(p=how.photometric_prob)
-    distorted: Tensor = _drawn_from(random, lambda: distort(torch.from_numpy(pixels.copy()).permute(2, 0, 1)))
+    distorted: Tensor = drawn_from(random, lambda: distort(torch.from_numpy(pixels.copy()).permute(2, 0, 1)))
     return distorted.permute(1, 2, 0).numpy()
 
 
