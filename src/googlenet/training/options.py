@@ -15,7 +15,7 @@ from googlenet.parallel import cores
 from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest
 from googlenet.training.augmentation import Augmentation
-from googlenet.training.recipe import Recipe
+from googlenet.training.recipe import BestBy, Recipe
 from googlenet.training.settings import Settings, plain
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -65,6 +65,8 @@ class TrainOptions(TypedDict, total=False):
 
     epochs: int | None
     minutes: float | None
+    patience: int | None
+    best_by: BestBy | None
     image_size: int | None
     crop_fraction: float | None
     initial_size: float | None
