@@ -72,5 +72,7 @@ def _option(model: type[Settings], name: str, show_default: bool) -> inspect.Par
     if isinstance(annotation, type) and issubclass(annotation, Table):  # by name, on the command line
         annotation = str
     kind: Any = annotation if default is not None else annotation | None
-    option = typer.Option(f"--{name.replace('_', '-')}", help=help_of(field).replace("`", ""))
+    flag = name.replace("_", "-")
+    names = f"--{flag}/--no-{flag}" if field.annotation is bool else f"--{flag}"
+    option = typer.Option(names, help=help_of(field).replace("`", ""))
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
