@@ -21,6 +21,7 @@ def augment(pixels: Pixels, side: int, how: Augmentation, random: Random, functi
 
     Raises :class:`RecipeError` where that function returns anything else.
 
+    >>> import numpy as np
     >>> augment(np.zeros((30, 50, 3), np.uint8), 24, Augmentation(), np.random.default_rng(0)).shape
     (24, 24, 3)
     """
