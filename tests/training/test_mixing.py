@@ -7,11 +7,18 @@ import torch
 from googlenet.training.augmentation import Augmentation
 from googlenet.training.loading import Batch
 from googlenet.training.losses import binary_cross_entropy, cross_entropy
-from googlenet.training.mixing import mix
+from googlenet.training.mixing import mix as mix_batch
+from googlenet.training.progress import Progress
+from googlenet.training.recipe import Recipe
 from googlenet.training.task import OneLabel, SeveralLabels
 
 SIDE, N = 32, 6
 MIXUP, CUTMIX = Augmentation(mixup_prob=1.0, mixup_alpha=1.0), Augmentation(cutmix_prob=1.0)
+
+
+def mix(batch, how, classes, place, share):
+    seed, epoch, number = place
+    return mix_batch(batch, Recipe(seed=seed, augmentation=how), classes, Progress(epoch, number), share)
 
 
 def batch_of(labels, task):

@@ -10,6 +10,8 @@ from torchvision.transforms import v2
 
 from googlenet.training.augmentation import Augmentation
 from googlenet.training.loading import Batch
+from googlenet.training.progress import Progress
+from googlenet.training.recipe import Recipe
 from googlenet.training.transforms import drawn_from
 
 MIXING = 1  # keeps these random numbers apart from those of the order and of single images
@@ -21,7 +23,7 @@ MIXES: dict[str, Callable[[Augmentation, int], v2.Transform]] = {
 }
 
 
-def mix(batch: Batch, how: Augmentation, classes: int, place: tuple[int, int, int], share: float) -> Batch:
+def mix(batch: Batch, recipe: Recipe, classes: int, at: Progress, share: float) -> Batch:
     """Mix each image of a step with the one before it, at random; all of a step in the same proportion.
 
     Labels of a mixed step are (N, K) in place of class numbers (N,): each class by its share. Where images have several
@@ -29,12 +31,13 @@ def mix(batch: Batch, how: Augmentation, classes: int, place: tuple[int, int, in
 
     Args:
         batch: the images of a step, (N, C, S, S).
-        how: the settings.
+        recipe: its augmentation and its seed.
         classes: K, the number of classes.
-        place: seed, epoch and batch, which decide alone.
+        at: the epoch and the batch, which decide with the seed alone.
         share: how much of the run is over, 0 to 1.
     """
-    random = np.random.default_rng(np.random.SeedSequence(place, spawn_key=(MIXING,)))
+    random = np.random.default_rng(np.random.SeedSequence((recipe.seed, at.epoch, at.batch), spawn_key=(MIXING,)))
+    how = recipe.augmentation
     name = _drawn(how, share, random)
     if name is None or len(batch.labels) < 2:
         return batch

@@ -229,12 +229,10 @@ class Trainer:
 
     def _step(self, batch: Batch, count: int) -> float:
         """Train on a batch, of which all processes together could read ``count`` images. Returns its loss."""
-        share = self.budget.share(self.progress)
-        lr = self._learning_rate(share)
+        batch = mix(batch, self.recipe, self.task.classes, self.progress, self.budget.share(self.progress))
+        lr = self.learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
-        place = (self.recipe.seed, self.progress.epoch, self.progress.batch)
-        batch = mix(batch, self.recipe.augmentation, self.task.classes, place, share)
         labels = self.fabric.to_device(batch.labels)
         n, images = len(labels), batch.images
         if not n:  # only the other processes have images
