@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import AfterValidator, Field, model_validator
@@ -14,8 +14,9 @@ from googlenet.errors import DeviceError, RecipeError
 from googlenet.parallel import cores
 from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest
+from googlenet.training.augmentation import Augmentation
 from googlenet.training.callbacks import check_callbacks, require_logger
-from googlenet.training.recipe import Augmentation, BestBy, Recipe
+from googlenet.training.recipe import BestBy, Recipe
 from googlenet.training.settings import Settings, plain
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -23,7 +24,7 @@ MIN_MAX_WORKERS, MAX_WORKERS_PER_CORE = 8, 4
 
 
 class RunOptions(Settings):
-    """How a run uses the machine. None of it changes what is learnt, but for which images are left out."""
+    """How a run uses the machine. Only ``on_bad_image`` and ``augment`` change what is learnt."""
 
     device: str = Field(
         default="auto", description="Where to compute: auto, cpu, cuda or mps; auto takes a GPU if there is one."
@@ -49,6 +50,11 @@ class RunOptions(Settings):
     )
     callbacks: Annotated[Sequence[Any], AfterValidator(check_callbacks)] = Field(
         default=(), description="Objects whose on_step and on_epoch are called with a StepResult and an EpochResult."
+    )
+    augment: Callable[[Any, Any], Any] | None = Field(
+        default=None,
+        description="A function of your own, called last with each training image, (H, W, C) uint8, and a "
+        "numpy.random.Generator; it returns an image of the same shape and type.",
     )
 
     @model_validator(mode="after")
@@ -99,7 +105,7 @@ class TrainOptions(TypedDict, total=False):
     test_fraction: float | None
     seed: int | None
     class_balance: Literal["none", "weighted_loss", "oversample"] | None
-    augmentation: Augmentation | Mapping[str, Any] | None
+    augmentation: Augmentation | Mapping[str, Any] | str | None
     device: Literal["auto", "cpu", "cuda", "mps"] | None
     workers: int | None
     on_bad_image: Literal["skip", "stop"] | None
@@ -107,6 +113,7 @@ class TrainOptions(TypedDict, total=False):
     download: bool | None
     log: Literal["tensorboard", "mlflow", "wandb"] | None
     callbacks: Sequence[Any] | None
+    augment: Callable[[Any, Any], Any] | None
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOptions]:
