@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
+from googlenet.data.roles import described
 from googlenet.metrics import METRICS
 from googlenet.terminal import Bar, Part, console, duration, one_line
 from googlenet.terminal import say as say_line
@@ -50,6 +51,7 @@ class Display:
             f"{len(val):,} held out"
         )
         self._classes(trainer)
+        self._print(described(trainer.data))
         unseen = [name for name, count in val.counts().items() if not count]
         if unseen:
             names = first_few(unseen)
@@ -100,6 +102,8 @@ class Display:
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
         first, *others = (f"{METRICS[name].title} {METRICS[name].format(score)}" for name, score in result.val.items())
         rest = [(score, 4) for score in others] + [(f"{result.images_per_second:,.0f} images/s", 5)]
+        if result.mirror_gain is not None:
+            rest.insert(0, (f"mirror images {100 * result.mirror_gain:+.2f}", 4))
         self._print_parts([(f"epoch {self._epoch(result.epoch, 3)}", 0), (f"loss {result.loss:.3f}", 3),
                            (f"({heads})", 6), (f"val loss {result.val_loss:.3f}", 2), (first, 1), *rest])  # fmt: skip
         if result.waiting > MAX_WAITING_SHARE and result.seconds > PLAIN_SECONDS:
@@ -115,6 +119,15 @@ class Display:
     def warn(self, message: str) -> None:
         """Print a warning."""
         self._print(message, "yellow")
+
+    def end(self, trainer: Trainer) -> None:
+        """Say why a run ends before its time, if it does."""
+        best = trainer.state.best
+        if best and trainer.is_out_of_patience and not trainer.budget.is_over(trainer.progress):
+            stale = trainer.progress.stale_epochs(trainer.state.metric)
+            title = METRICS[trainer.state.metric].title
+            epochs = "an epoch" if stale == 1 else f"{stale} epochs"
+            self._print(f"ended early: no better {title} for {epochs}; the best was epoch {best.epoch}")
 
     def place(self, progress: Progress) -> str:
         """Return where a run stands, for people."""

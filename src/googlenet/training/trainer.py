@@ -21,8 +21,11 @@ from googlenet.training.budget import Budget, Epochs, Minutes
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.choices import SCHEDULES
 from googlenet.training.distributed import Processes, synchronise
+from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.loading import Batch, BatchSampler, ImageDataset, default_workers, loader
+from googlenet.training.microbatches import accumulate_gradients, parts_of
+from googlenet.training.mixing import mix
 from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.optimizer import make_optimizer
 from googlenet.training.options import RunOptions
@@ -30,6 +33,7 @@ from googlenet.training.progress import Callback, EpochResult, Progress
 from googlenet.training.recipe import Recipe
 from googlenet.training.state import RunState
 from googlenet.training.task import MetricAccumulator, task_of
+from googlenet.training.views import HeldOutScore, answer_views
 
 CHANCE_TOLERANCE = 0.005  # a head whose loss is within 0.5 % of chance is reported as not learning
 MIN_STEPS = 10  # in an epoch, before a head is reported
@@ -65,8 +69,8 @@ class Trainer:
         self.objective, self.optimizer = fabric.setup(objective, make_optimizer(network, recipe))
         average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
         self.state = RunState(
-            network, average, self.optimizer.optimizer, recipe, self.task.metrics[0].name, identity, processes,
-            MetricAccumulator(self.task).thresholds(),
+            network, average, self.optimizer.optimizer, recipe, recipe.best_by or self.task.metrics[0].name, identity,
+            processes, MetricAccumulator(self.task).thresholds(),
         )  # fmt: skip
         self._make_loaders()
 
@@ -79,6 +83,7 @@ class Trainer:
         use_matmul_weight_gradients(objective)
         if self.processes.count > 1:
             synchronise(objective, self.fabric.device)
+        use_fused_layers(objective)
         return objective
 
     def _make_loaders(self) -> None:
@@ -90,7 +95,7 @@ class Trainer:
         self.batches = BatchSampler(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
         steps = len(self.batches)
         self.budget: Budget = Epochs(recipe.epochs, steps) if recipe.minutes is None else Minutes(recipe.minutes)
-        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation)
+        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation, self.options.augment)
         self.train_loader = loader(train, self.batches, self.task, workers)
         val = ImageDataset(data.val, preprocessing, recipe.seed, None)
         in_order = BatchSampler(
@@ -126,8 +131,15 @@ class Trainer:
         del self.train_loader, self.val_loader
 
     def _is_finished(self) -> bool:
-        """Whether no step is left, and the last ones are validated."""
-        return self.budget.is_over(self.progress) and self.state.best is not None and not self.progress.seen
+        """Whether no step is left, or no epoch was better for a while, and the last steps are validated."""
+        over = self.budget.is_over(self.progress) or self.is_out_of_patience
+        return over and self.state.best is not None and not self.progress.seen
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether the recipe's ``patience`` ends the run."""
+        patience = self.recipe.patience
+        return patience is not None and self.progress.stale_epochs(self.state.metric) >= patience
 
     def _close_epoch(self, callback: Callback, checkpoints: Checkpoints) -> bool:
         """Validate and save. Returns ``False`` when asked to stop: a resumed run then validates again."""
@@ -218,22 +230,22 @@ class Trainer:
 
     def _step(self, batch: Batch, count: int) -> float:
         """Train on a batch, of which all processes together could read ``count`` images. Returns its loss."""
-        lr = self._learning_rate(self.budget.share(self.progress))
+        batch = mix(batch, self.recipe, self.task.classes, self.progress, self.budget.share(self.progress))
+        lr = self.learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
-        labels = self.fabric.to_device(batch.labels)
-        n, images = len(labels), batch.images
-        if not n:  # only the other processes have images
+        images, labels = batch.images, batch.labels
+        if not len(labels):  # only the other processes have images
             images = images.new_empty(0, self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
-        losses = self.objective(self.fabric.to_device(images), labels)
-        numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
-        correct = self.task.correct(losses.logits, labels)
-        *sums, correct_of_all = self.processes.all_reduce(*(n * x if n else 0.0 for x in numbers), correct)
+        self.optimizer.zero_grad(set_to_none=True)
+        here = accumulate_gradients(
+            self.fabric, self.objective, self.task, images, labels, parts_of(self.recipe, count, self.processes.count),
+            # Gradients are averaged over the processes: each counts by its share of the images.
+            lambda n: self.processes.count * n / count,
+        )  # fmt: skip
+        *sums, correct_of_all = self.processes.all_reduce(*here)
         if not all(map(math.isfinite, sums)):
             raise self._non_finite("the loss", self._names(batch, self.data.train.items))
-        self.optimizer.zero_grad(set_to_none=True)
-        # Gradients are averaged over the processes: each counts by its share of the images.
-        self.fabric.backward(losses.total * (self.processes.count * n / count))
         self.optimizer.step()
         self.progress.count(sums, int(correct_of_all), count)
         return sums[0] / count
@@ -250,43 +262,44 @@ class Trainer:
         validated = self._validate(callback)
         if validated is None:
             return None
-        val_loss, val = validated
+        val_loss, val, mirror_gain = validated
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
         lr = self._learning_rate(self.budget.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
         train = {self.task.train_metric: progress.correct / seen}
         result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), train, val_loss, val, speed, progress.seconds,
-                             progress.waiting / max(progress.seconds, 1e-9))  # fmt: skip
+                             progress.waiting / max(progress.seconds, 1e-9), mirror_gain)  # fmt: skip
         self.state.progress = progress.close_epoch(result)
         return result
 
     @torch.no_grad()
-    def _validate(self, callback: Callback) -> tuple[float, dict[str, float]] | None:
-        """Return loss and metrics of the held-out images; ``None`` when asked to stop."""
+    def _validate(self, callback: Callback) -> tuple[float, dict[str, float], float | None] | None:
+        """Return loss, metrics and gain by mirror images of the held-out images; ``None`` when asked to stop."""
         network = self.best_network.eval()
-        loss, seen, metrics = 0.0, 0, MetricAccumulator(self.task)
+        loss, seen, score = 0.0, 0, HeldOutScore(self.task, self.recipe, self.state.metric)
         for batch in self.val_loader:
             if self._agree(callback):
                 return None
             count, _ = self._readable(batch, self.data.val.items, callback)
-            logits, labels = self._answer(network, batch)
-            for theirs in self.processes.all_gather((logits, labels)):
-                metrics.add(*theirs)
+            views, labels = self._answer(network, batch)
+            logits = self.task.merge(views)
+            for theirs in self.processes.all_gather((views, labels)):
+                score.add(*theirs)
             (total,) = self.processes.all_reduce(len(labels) * self.task.loss(logits, labels).item())
             loss, seen = loss + total, seen + count
             if not math.isfinite(loss):
                 raise self._non_finite("the loss in validation", self._names(batch, self.data.val.items))
-        self.state.thresholds = metrics.thresholds()
-        return loss / max(seen, 1), metrics.metrics()
+        self.state.thresholds, metrics = score.thresholds(), score.metrics()
+        return loss / max(seen, 1), metrics, score.mirror_gain(metrics)
 
     def _answer(self, network: ConvNet, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits and targets of the images of a batch that could be read, on the CPU."""
+        """Return logits (V, N, K) and targets of the images of a batch that could be read, on the CPU."""
         if not batch.indices:
-            return torch.zeros(0, len(self.data.class_names)), batch.labels
+            return torch.zeros(1 + self.recipe.mirror, 0, len(self.data.class_names)), batch.labels
         with self.fabric.autocast():
-            logits = network(self.normalise(self.fabric.to_device(batch.images)))
-        return logits.float().cpu(), batch.labels
+            views = answer_views(network, self.normalise(self.fabric.to_device(batch.images)), self.recipe)
+        return views.cpu(), batch.labels
 
     @property
     def learning_rate(self) -> float:
