@@ -39,7 +39,10 @@ def test_2000_splits_hold_the_true_class_as_often_as_stated(method):
         inside = conformal.sets(stated[drawn[known:]], limit, method)
         held.append(inside[np.arange(new), labels[drawn[known:]]].mean())
     expected = np.ceil((known + 1) * level) / (known + 1)  # (vovk 2012: the mean of a beta distribution)
-    assert np.mean(held) == pytest.approx(expected, abs=0.005)
+    if method == "lac":
+        assert np.mean(held) == pytest.approx(expected, abs=0.005)
+    else:  # each set has the most probable class, whether it needs it or not
+        assert expected - 0.005 < np.mean(held) < expected + 0.05
 
 
 def test_too_few_images_are_refused_with_the_number_that_is_needed():
