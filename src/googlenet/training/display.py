@@ -116,6 +116,15 @@ class Display:
         """Print a warning."""
         self._print(message, "yellow")
 
+    def end(self, trainer: Trainer) -> None:
+        """Say why a run ends before its time, if it does."""
+        best = trainer.state.best
+        if best and trainer.is_out_of_patience and not trainer.budget.is_over(trainer.progress):
+            stale = trainer.progress.stale_epochs(trainer.state.metric)
+            title = METRICS[trainer.state.metric].title
+            epochs = "an epoch" if stale == 1 else f"{stale} epochs"
+            self._print(f"ended early: no better {title} for {epochs}; the best was epoch {best.epoch}")
+
     def place(self, progress: Progress) -> str:
         """Return where a run stands, for people."""
         if self.minutes is None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from googlenet import former
 from googlenet.errors import CheckpointError
-from googlenet.metrics import METRICS
+from googlenet.metrics import LOSS, METRICS
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class EpochResult:
     images_per_second: float
     seconds: float
     waiting: float
+
+    def score(self, metric: str) -> float:
+        """Return a metric of the held-out images, or their loss."""
+        return self.val_loss if metric == LOSS.name else self.val[metric]
 
     def to_row(self) -> dict[str, Any]:
         """Return one level of names: ``val_top1`` for what ``val`` calls ``top1``."""
@@ -90,7 +94,16 @@ class Progress:
     def best(self, metric: str) -> EpochResult | None:
         """Return the epoch with the best ``metric``, the latest among equals."""
         there = (row for row in self.history if row.epoch > self.lost)
-        return max(there, key=lambda row: (METRICS[metric].key(row.val[metric]), row.epoch), default=None)
+        return max(there, key=lambda row: (METRICS[metric].key(row.score(metric)), row.epoch), default=None)
+
+    def stale_epochs(self, metric: str) -> int:
+        """Return for how many epochs, up to the last validated one, ``metric`` has not become better."""
+        best = self.best(metric)
+        if best is None:
+            return 0
+        return self.history[-1].epoch - min(
+            row.epoch for row in self.history if row.score(metric) == best.score(metric)
+        )
 
     @property
     def is_validated(self) -> bool:

@@ -130,14 +130,14 @@ class MetricAccumulator:
     """Computes the metrics of a task while the held-out images go by.
 
     A metric that is a mean over images is summed batch by batch; all answers are kept only where another metric, or
-    thresholds, need them.
+    thresholds, need them. ``also`` names a metric that is computed although it is not always logged.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, also: str = "") -> None:
         self.task = task
-        logged = [metric for metric in task.metrics if metric.logged]
-        self.sums = {metric: 0.0 for metric in logged if metric.over == "images"}
-        self.rest = [metric for metric in logged if metric.over == "data"]
+        self.logged = [metric for metric in task.metrics if metric.logged or metric.name == also]
+        self.sums = {metric: 0.0 for metric in self.logged if metric.over == "images"}
+        self.rest = [metric for metric in self.logged if metric.over == "data"]
         self.keeps = bool(self.rest)
         self.seen = 0
         self.targets: list[Any] = []
@@ -162,7 +162,7 @@ class MetricAccumulator:
         """Return the metrics by name, the main one first."""
         values = {metric.name: total / max(self.seen, 1) for metric, total in self.sums.items()}
         values |= {metric.name: metric(*self._kept()) for metric in self.rest}
-        return {metric.name: values[metric.name] for metric in self.task.metrics if metric.logged}
+        return {metric.name: values[metric.name] for metric in self.logged}
 
     def thresholds(self) -> tuple[float, ...]:
         """Return the thresholds of the classes: see :meth:`Task.thresholds`."""

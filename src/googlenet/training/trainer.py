@@ -65,8 +65,8 @@ class Trainer:
         self.objective, self.optimizer = fabric.setup(objective, make_optimizer(network, recipe))
         average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
         self.state = RunState(
-            network, average, self.optimizer.optimizer, recipe, self.task.metrics[0].name, identity, processes,
-            MetricAccumulator(self.task).thresholds(),
+            network, average, self.optimizer.optimizer, recipe, recipe.best_by or self.task.metrics[0].name, identity,
+            processes, MetricAccumulator(self.task).thresholds(),
         )  # fmt: skip
         self._make_loaders()
 
@@ -126,8 +126,15 @@ class Trainer:
         del self.train_loader, self.val_loader
 
     def _is_finished(self) -> bool:
-        """Whether no step is left, and the last ones are validated."""
-        return self.budget.is_over(self.progress) and self.state.best is not None and not self.progress.seen
+        """Whether no step is left, or no epoch was better for a while, and the last steps are validated."""
+        over = self.budget.is_over(self.progress) or self.is_out_of_patience
+        return over and self.state.best is not None and not self.progress.seen
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether the recipe's ``patience`` ends the run."""
+        patience = self.recipe.patience
+        return patience is not None and self.progress.stale_epochs(self.state.metric) >= patience
 
     def _close_epoch(self, callback: Callback, checkpoints: Checkpoints) -> bool:
         """Validate and save. Returns ``False`` when asked to stop: a resumed run then validates again."""
@@ -265,7 +272,7 @@ class Trainer:
     def _validate(self, callback: Callback) -> tuple[float, dict[str, float]] | None:
         """Return loss and metrics of the held-out images; ``None`` when asked to stop."""
         network = self.best_network.eval()
-        loss, seen, metrics = 0.0, 0, MetricAccumulator(self.task)
+        loss, seen, metrics = 0.0, 0, MetricAccumulator(self.task, self.state.metric)
         for batch in self.val_loader:
             if self._agree(callback):
                 return None
