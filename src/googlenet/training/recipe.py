@@ -168,10 +168,11 @@ class Recipe(Settings):
         default=VAL_FRACTION,
         gt=0,
         lt=1,
-        description="Share of each class held out to choose the best epoch, where DATA does not name held-out images.",
+        description="Share of each class held out to choose the best epoch, where DATA does not name held-out images; of "
+        "2,000 or more, half also calibrate and report.",
     )
     test_fraction: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of each class kept for `evaluate --split test`, unused in training."
+        default=0.0, ge=0, lt=1, description="Share of each class kept for `evaluate`, unused in training."
     )
     seed: int = Field(
         default=0,
