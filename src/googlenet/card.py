@@ -19,7 +19,7 @@ from googlenet.preprocessing import Preprocessing, preprocessing_from_json
 from googlenet.strict_json import check_keys, is_number, is_table, is_whole, keys_of, parse_json
 from googlenet.text import json_text
 
-FORMAT = 5  # raised when earlier code could not read a new bundle
+FORMAT = 6  # raised when earlier code could not read a new bundle
 SEALED = 4  # since this format the card holds its own sha256
 MAX_CLASSES = 100_000
 MAX_NAME = 1024  # characters of a class, a network, a file, a version
@@ -45,6 +45,11 @@ class ModelCard:
     programs that are exported apply it. ``calibration`` has the number of these ``images``, and their ``log_loss`` and
     ``log_loss_uncalibrated``; it is empty where nothing was fitted.
 
+    With ``mirror`` the graph runs each image and its mirror image, and answers with the mean of their probabilities;
+    the temperature then divides the logits that this mean has.
+    ``metrics`` are of that, and ``metrics["mirror_gain"]`` is how much better the main one is than without, as a
+    fraction of 1.
+
     With ``multi_label`` an image may have several classes or none: each class has its own probability, and a class
     is predicted where that reaches the class's threshold, 0 to 1 (``thresholds``).
     """
@@ -58,6 +63,7 @@ class ModelCard:
     measured_on: str = ""
     temperature: float | tuple[float, ...] = 1.0
     calibration: dict[str, float] = field(default_factory=dict, repr=False)
+    mirror: bool = False
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
     data: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -65,6 +71,11 @@ class ModelCard:
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, str] = field(default_factory=dict, repr=False)
     format: int = FORMAT
+
+    @property
+    def views(self) -> int:
+        """How many images the network sees for each one: 2 with ``mirror``."""
+        return 2 if self.mirror else 1
 
     def to_json(self) -> str:
         """Return the text of ``card.json``. Since format 4 its last line is the sha256 of the rest."""
@@ -150,6 +161,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "metrics": lambda value: is_table(value) and all(map(is_number, value.values())),
     "measured_on": _is_name,
     "calibration": lambda value: is_table(value) and all(map(is_number, value.values())),
+    "mirror": lambda value: isinstance(value, bool),
     "data": lambda value: is_table(value) and isinstance(value.get("name", ""), str),
     "recipe": lambda value: (
         is_table(value)

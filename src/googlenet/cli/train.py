@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
     "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "lr", "resize", "in_channels",
-    "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
+    "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
 )  # fmt: skip
 RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
 
@@ -119,6 +119,8 @@ def _show(bundle: Bundle, data: str, out: Path) -> None:
     chosen = bundle.card.recipe.get("best_by") or main.name
     key = {main.name: main.name, chosen: "val_loss" if chosen == LOSS.name else chosen}
     score = ", ".join(f"{METRICS[name].title} {METRICS[name].format(measured[at])}" for name, at in key.items())
+    if "mirror_gain" in measured:
+        score += f" (mirror images: {100 * measured['mirror_gain']:+.2f} points of {main.title})"
     say(f"{bundle.card.name}: {score} on held-out images (epoch {measured['epoch']:.0f})")
     curve = f"   learning curve: {out / CURVE}" if (out / CURVE).exists() else ""
     say(f"bundle: {bundle.path}{curve}")

@@ -14,6 +14,7 @@ import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
 from googlenet.errors import NetworkError
+from googlenet.exporting import views
 from googlenet.exporting.onnx_writer import (
     EMBEDDINGS,
     INPUT,
@@ -31,14 +32,17 @@ from googlenet.models.layers.weighted import padding_of
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 
+Temperature = float | tuple[float, ...]
+
 
 def to_onnx(
     network: spec.Network,
     weights: Weights,
     preprocessing: Preprocessing,
-    temperature: float,
+    temperature: Temperature,
     class_names: Sequence[str],
     multi_label: bool = False,
+    mirror: bool = False,
 ) -> bytes:
     """Write a network as a single ONNX file of any batch size, the class names among its metadata.
 
@@ -50,9 +54,11 @@ def to_onnx(
         network: the network as data, for images of as many channels C as ``preprocessing`` has means.
         weights: the arrays of its module's ``state_dict``, by their keys. Those of the heads may be left out.
         preprocessing: side of the images, mean, standard deviation and order of the channels.
-        temperature: the logits are divided by it before the softmax or sigmoid.
+        temperature: the logits are divided by it before the softmax or sigmoid; with ``multi_label`` it may be one
+            for each class. With ``mirror`` these are the logits of the mean, so that no answer changes.
         class_names: one per class.
         multi_label: independent probabilities (sigmoid) instead of ones that sum to 1 (softmax).
+        mirror: answer with the mean of each image's and its mirror image's outputs; maps are mirrored back before.
 
     Raises:
         InputSizeError: images of ``preprocessing.size`` pixels are too small for the network.
@@ -63,20 +69,22 @@ def to_onnx(
             f"{network.name} takes images of {network.in_channels} channels, its preprocessing {preprocessing.channels}"
         )
     graph = Graph(network, weights)
-    x, shape = _normalised(preprocessing, graph), (preprocessing.channels, preprocessing.size, preprocessing.size)
+    images = views.stacked(preprocessing.size, graph) if mirror else INPUT
+    x = _normalised(images, preprocessing, graph)
+    shape: Shape = (preprocessing.channels, preprocessing.size, preprocessing.size)
     before = network.stages_before_pooling()
     also = []
     for at, stage in enumerate(network.stages):
         if before is not None and at == len(before):
-            also.append(_maps(x, shape, graph))
+            also.append(_maps(x, shape, mirror, graph))
         if at == len(network.stages) - 1 and stage.layers == (spec.Linear(),):
-            also.append(_embeddings(x, shape, graph))
+            also.append(_embeddings(x, shape, mirror, graph))
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
-    images = helper.make_tensor_value_info(
-        INPUT, TensorProto.UINT8, ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
-    )
-    graph.written.input.append(images)
-    probabilities = _probabilities(x, shape, temperature, multi_label, graph)
+    taken: list[str | int] = ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
+    graph.written.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, taken))
+    if shape[1:] != (1, 1):
+        raise NetworkError(f"{network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
+    probabilities = _probabilities(x, shape[0], temperature, multi_label, mirror, graph)
     graph.written.output.extend([probabilities, *also])
     helper.set_model_props(graph.model, {"class_names": "\n".join(map(_one_line, class_names))})
     content: bytes = graph.model.SerializeToString()
@@ -87,12 +95,12 @@ def _one_line(name: str) -> str:
     return name if len(name.splitlines()) < 2 else printable(name)
 
 
-def _normalised(preprocessing: Preprocessing, graph: Graph) -> str:
+def _normalised(images: str, preprocessing: Preprocessing, graph: Graph) -> str:
     """(N, H, W, C) uint8 → (N, C, H, W) float, the same arithmetic as ``build.Normalise``."""
     mean, std = (
         np.array(values, np.float32).reshape(1, -1, 1, 1) * 255 for values in (preprocessing.mean, preprocessing.std)
     )
-    x = graph.node("Transpose", "images.channels_first", INPUT, perm=[0, 3, 1, 2])
+    x = graph.node("Transpose", "images.channels_first", images, perm=[0, 3, 1, 2])
     x = graph.node("Cast", "images.float", x, to=TensorProto.FLOAT)
     x = graph.node("Sub", "images.centred", x, graph.constant("images.mean", mean))
     x = graph.node("Div", "images.normalised", x, graph.constant("images.std", std))
@@ -101,38 +109,46 @@ def _normalised(preprocessing: Preprocessing, graph: Graph) -> str:
     return x
 
 
-def _maps(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
+def _maps(features: str, shape: Shape, mirror: bool, graph: Graph) -> ValueInfoProto:
     """Apply the linear layer, if one follows the pooling, to (N, D, h, w) at every place: (N, K, h, w)."""
-    fc, classes = graph.network.stages[-1], shape[0]
-    if fc.layers == (spec.Linear(),):
-        classes = graph.network.num_classes
-        places = graph.constant("maps.places", np.array([2, 3]))
-        kernel = graph.node("Unsqueeze", "maps.kernel", f"{fc.name}.weight", places)  # (K, D) → (K, D, 1, 1)
-        graph.own("Conv", MAPS, features, kernel, f"{fc.name}.bias")
-    else:
-        graph.own("Identity", MAPS, features)
-    return helper.make_tensor_value_info(MAPS, TensorProto.FLOAT, ["batch", classes, *shape[1:]])
+    fc, maps = graph.network.stages[-1], (graph.network.num_classes, *shape[1:])
+    if fc.layers != (spec.Linear(),):
+        return views.output(graph, MAPS, shape, mirror, "Identity", features)
+    places = graph.constant("maps.places", np.array([2, 3]))
+    kernel = graph.node("Unsqueeze", "maps.kernel", f"{fc.name}.weight", places)  # (K, D) → (K, D, 1, 1)
+    return views.output(graph, MAPS, maps, mirror, "Conv", features, kernel, f"{fc.name}.bias")
 
 
-def _embeddings(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
+def _embeddings(features: str, shape: Shape, mirror: bool, graph: Graph) -> ValueInfoProto:
     """Flatten the input of the last layer, (N, D, ...), to one row per image: (N, D)."""
-    graph.own("Flatten", EMBEDDINGS, features)
-    return helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", math.prod(shape)])
+    return views.output(graph, EMBEDDINGS, (math.prod(shape),), mirror, "Flatten", features)
 
 
-def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: bool, graph: Graph) -> ValueInfoProto:
+def _probabilities(
+    logits: str, classes: int, temperature: Temperature, multi_label: bool, mirror: bool, graph: Graph
+) -> ValueInfoProto:
     """(N, K, 1, 1) or (N, K) → (N, K)."""
-    if shape[1:] != (1, 1):
-        raise NetworkError(f"{graph.network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
+    answer: tuple[str, dict[str, int]] = ("Sigmoid", {}) if multi_label else ("Softmax", {"axis": 1})
     x = graph.node("Flatten", "probabilities.logits", logits)
-    if temperature != 1:
-        divisor = graph.constant("probabilities.temperature", np.array(temperature))
-        x = graph.node("Div", "probabilities.calibrated", x, divisor)
-    if multi_label:
-        graph.own("Sigmoid", PROBABILITIES, x)
-    else:
-        graph.own("Softmax", PROBABILITIES, x, axis=1)
-    return helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", shape[0]])
+    divisors = np.atleast_1d(np.array(temperature))
+    if (divisors == 1).all():
+        return views.output(graph, PROBABILITIES, (classes,), mirror, answer[0], x, **answer[1])
+    if mirror:
+        of_views = graph.node(answer[0], f"{PROBABILITIES}.of_views", x, **answer[1])
+        views.mean(of_views, f"{PROBABILITIES}.uncalibrated", (classes,), graph)
+        x = _logits_of(f"{PROBABILITIES}.uncalibrated", multi_label, graph)
+    divisor = graph.constant(f"{PROBABILITIES}.temperature", divisors)
+    x = graph.node("Div", f"{PROBABILITIES}.calibrated", x, divisor)
+    return views.output(graph, PROBABILITIES, (classes,), False, answer[0], x, **answer[1])
+
+
+def _logits_of(probabilities: str, multi_label: bool, graph: Graph) -> str:
+    """Return log p, or log p - log(1 - p) of independent probabilities: (N, K) → (N, K)."""
+    logs = graph.node("Log", "probabilities.logs", probabilities)
+    if not multi_label:
+        return logs
+    rest = graph.node("Sub", "probabilities.rest", graph.constant("probabilities.one", np.array(1.0)), probabilities)
+    return graph.node("Sub", "probabilities.log_odds", logs, graph.node("Log", "probabilities.rest_logs", rest))
 
 
 def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph: Graph) -> tuple[str, Shape]:

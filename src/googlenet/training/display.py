@@ -102,6 +102,8 @@ class Display:
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
         first, *others = (f"{METRICS[name].title} {METRICS[name].format(score)}" for name, score in result.val.items())
         rest = [(score, 4) for score in others] + [(f"{result.images_per_second:,.0f} images/s", 5)]
+        if result.mirror_gain is not None:
+            rest.insert(0, (f"mirror images {100 * result.mirror_gain:+.2f}", 4))
         self._print_parts([(f"epoch {self._epoch(result.epoch, 3)}", 0), (f"loss {result.loss:.3f}", 3),
                            (f"({heads})", 6), (f"val loss {result.val_loss:.3f}", 2), (first, 1), *rest])  # fmt: skip
         if result.waiting > MAX_WAITING_SHARE and result.seconds > PLAIN_SECONDS:

@@ -63,6 +63,7 @@ class TrainOptions(TypedDict, total=False):
     best_by: BestBy | None
     image_size: int | None
     crop_fraction: float | None
+    mirror: bool | None
     initial_size: float | None
     growth_fraction: float | None
     max_batches_per_step: int | None

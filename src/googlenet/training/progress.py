@@ -15,7 +15,8 @@ class EpochResult:
     """A row of the log: one epoch, or all epochs since the previous row where not every one is validated.
 
     Losses are means over it; ``head_losses`` are unweighted, the main one first. ``train`` and ``val`` are metrics by
-    name, fractions of 1. ``waiting`` is the share of ``seconds`` spent waiting for images.
+    name, fractions of 1. ``waiting`` is the share of ``seconds`` spent waiting for images. ``mirror_gain`` is how much
+    better the main metric is with mirror images, where the recipe asks for them.
     """
 
     epoch: int
@@ -28,17 +29,18 @@ class EpochResult:
     images_per_second: float
     seconds: float
     waiting: float
+    mirror_gain: float | None = None
 
     def score(self, metric: str) -> float:
         """Return a metric of the held-out images, or their loss."""
         return self.val_loss if metric == LOSS.name else self.val[metric]
 
     def to_row(self) -> dict[str, Any]:
-        """Return one level of names: ``val_top1`` for what ``val`` calls ``top1``."""
+        """Return one level of names: ``val_top1`` for what ``val`` calls ``top1``; without what was not measured."""
         row: dict[str, Any] = {}
         for name, value in asdict(self).items():
             row |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-        return row
+        return {name: value for name, value in row.items() if value is not None}
 
 
 @dataclass

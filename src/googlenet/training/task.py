@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from googlenet.data.image_set import LabelledData
 from googlenet.evaluation.metrics import best_thresholds
@@ -51,6 +52,10 @@ class Task(Protocol):
         """Return (N, K) probabilities."""
         ...
 
+    def merge(self, views: Tensor) -> Tensor:
+        """Return the logits (N, K) whose probabilities are the means of those of (V, N, K) logits."""
+        ...
+
     def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
         """Return for each class the probability from which on it is named; () where one class is named."""
         ...
@@ -87,6 +92,10 @@ class OneLabel:
         """Return the softmax, in double precision: float32 would make equals of the least probable classes."""
         return logits.double().softmax(1)
 
+    def merge(self, views: Tensor) -> Tensor:
+        """Return logarithms of the mean probabilities; one view as it is."""
+        return views[0] if len(views) == 1 else views.log_softmax(2).logsumexp(0) - math.log(len(views))
+
     def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
         """Return (): the most probable class is named."""
         return ()
@@ -120,6 +129,10 @@ class SeveralLabels:
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the sigmoid of each class."""
         return torch.sigmoid(logits.float())
+
+    def merge(self, views: Tensor) -> Tensor:
+        """Return log(p / (1 - p)) of the mean probabilities p; one view as it is."""
+        return views[0] if len(views) == 1 else logsigmoid(views).logsumexp(0) - logsigmoid(-views).logsumexp(0)
 
     def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
         """Return for each class the threshold of its highest F1."""

@@ -63,6 +63,7 @@ def train(
         patience, best_by: end after so many epochs in a row without a better one; the metric of the held-out images
             that chooses the best epoch, which is what the bundle is made of.
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
+        mirror: answer with the mean of the probabilities of an image and its mirror image, in validation, too.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
         batch_size, precision: images per step over all processes, and the number format to compute in.
         optimizer, lr, momentum, nesterov, weight_decay: the optimizer and its highest learning rate.

@@ -30,6 +30,7 @@ from googlenet.training.progress import Callback, EpochResult, Progress
 from googlenet.training.recipe import Recipe
 from googlenet.training.state import RunState
 from googlenet.training.task import MetricAccumulator, task_of
+from googlenet.training.views import HeldOutScore, answer_views
 
 CHANCE_TOLERANCE = 0.005  # a head whose loss is within 0.5 % of chance is reported as not learning
 MIN_STEPS = 10  # in an epoch, before a head is reported
@@ -257,43 +258,44 @@ class Trainer:
         validated = self._validate(callback)
         if validated is None:
             return None
-        val_loss, val = validated
+        val_loss, val, mirror_gain = validated
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
         lr = self._learning_rate(self.budget.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
         train = {self.task.train_metric: progress.correct / seen}
         result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), train, val_loss, val, speed, progress.seconds,
-                             progress.waiting / max(progress.seconds, 1e-9))  # fmt: skip
+                             progress.waiting / max(progress.seconds, 1e-9), mirror_gain)  # fmt: skip
         self.state.progress = progress.close_epoch(result)
         return result
 
     @torch.no_grad()
-    def _validate(self, callback: Callback) -> tuple[float, dict[str, float]] | None:
-        """Return loss and metrics of the held-out images; ``None`` when asked to stop."""
+    def _validate(self, callback: Callback) -> tuple[float, dict[str, float], float | None] | None:
+        """Return loss, metrics and gain by mirror images of the held-out images; ``None`` when asked to stop."""
         network = self.best_network.eval()
-        loss, seen, metrics = 0.0, 0, MetricAccumulator(self.task, self.state.metric)
+        loss, seen, score = 0.0, 0, HeldOutScore(self.task, self.recipe, self.state.metric)
         for batch in self.val_loader:
             if self._agree(callback):
                 return None
             count, _ = self._readable(batch, self.data.val.items, callback)
-            logits, labels = self._answer(network, batch)
-            for theirs in self.processes.all_gather((logits, labels)):
-                metrics.add(*theirs)
+            views, labels = self._answer(network, batch)
+            logits = self.task.merge(views)
+            for theirs in self.processes.all_gather((views, labels)):
+                score.add(*theirs)
             (total,) = self.processes.all_reduce(len(labels) * self.task.loss(logits, labels).item())
             loss, seen = loss + total, seen + count
             if not math.isfinite(loss):
                 raise self._non_finite("the loss in validation", self._names(batch, self.data.val.items))
-        self.state.thresholds = metrics.thresholds()
-        return loss / max(seen, 1), metrics.metrics()
+        self.state.thresholds, metrics = score.thresholds(), score.metrics()
+        return loss / max(seen, 1), metrics, score.mirror_gain(metrics)
 
     def _answer(self, network: ConvNet, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits and targets of the images of a batch that could be read, on the CPU."""
+        """Return logits (V, N, K) and targets of the images of a batch that could be read, on the CPU."""
         if not batch.indices:
-            return torch.zeros(0, len(self.data.class_names)), batch.labels
+            return torch.zeros(1 + self.recipe.mirror, 0, len(self.data.class_names)), batch.labels
         with self.fabric.autocast():
-            logits = network(self.normalise(self.fabric.to_device(batch.images)))
-        return logits.float().cpu(), batch.labels
+            views = answer_views(network, self.normalise(self.fabric.to_device(batch.images)), self.recipe)
+        return views.cpu(), batch.labels
 
     @property
     def learning_rate(self) -> float:
