@@ -21,6 +21,7 @@ from googlenet.training.budget import Budget, Epochs, Minutes
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.choices import SCHEDULES
 from googlenet.training.distributed import Processes, synchronise
+from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.loading import Batch, BatchSampler, ImageDataset, default_workers, loader
 from googlenet.training.objective import Objective, balancing_weights
@@ -80,6 +81,7 @@ class Trainer:
         use_matmul_weight_gradients(objective)
         if self.processes.count > 1:
             synchronise(objective, self.fabric.device)
+        use_fused_layers(objective)
         return objective
 
     def _make_loaders(self) -> None:
