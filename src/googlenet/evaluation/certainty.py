@@ -69,11 +69,10 @@ def _truth(labels: Sequence[tuple[int, ...]], count: int, multi_label: bool) -> 
 def certainty_of(answers: HeldOutAnswers) -> tuple[Temperature, Certainty]:
     """Fit the temperature, and return with it the calibrated scores of the images. Of fewer than 10, nothing useful."""
     found = choose_temperature(answers.probabilities, answers.truth)
-    scores = {}
+    scores, after = {}, calibrated(answers.probabilities, found.value)
     if answers.truth.ndim == 1:
-        after = calibrated(answers.probabilities, found.value)
         scores = {name: np.sort(conformal.scores(after, answers.truth, name)) for name in conformal.METHODS}
-    detector = None if answers.embeddings is None else Detector.fit(answers.embeddings)
+    detector = None if answers.embeddings is None else Detector.fit(answers.embeddings, after)
     return found, Certainty(scores, detector)
 
 
