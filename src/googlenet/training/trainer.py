@@ -24,6 +24,7 @@ from googlenet.training.distributed import Processes, synchronise
 from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.loading import Batch, BatchSampler, ImageDataset, default_workers, loader
+from googlenet.training.mixing import mix
 from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.optimizer import make_optimizer
 from googlenet.training.options import RunOptions
@@ -93,7 +94,7 @@ class Trainer:
         self.batches = BatchSampler(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
         steps = len(self.batches)
         self.budget: Budget = Epochs(recipe.epochs, steps) if recipe.minutes is None else Minutes(recipe.minutes)
-        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation)
+        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation, self.options.augment)
         self.train_loader = loader(train, self.batches, self.task, workers)
         val = ImageDataset(data.val, preprocessing, recipe.seed, None)
         in_order = BatchSampler(
@@ -228,7 +229,8 @@ class Trainer:
 
     def _step(self, batch: Batch, count: int) -> float:
         """Train on a batch, of which all processes together could read ``count`` images. Returns its loss."""
-        lr = self._learning_rate(self.budget.share(self.progress))
+        batch = mix(batch, self.recipe, self.task.classes, self.progress, self.budget.share(self.progress))
+        lr = self.learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         labels = self.fabric.to_device(batch.labels)
