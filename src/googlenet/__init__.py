@@ -51,13 +51,16 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.augmented import AugmentedImages
     from googlenet.training.pretrained import create
     from googlenet.training.recipe import Recipe
+    from googlenet.training.sheet import augment
     from googlenet.training.train import train
 
 # name → the module that defines it
 _PUBLIC = {
     "Analysis": "models.analysis",
+    "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
@@ -78,6 +81,7 @@ _PUBLIC = {
     "Recipe": "training.recipe",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
+    "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
@@ -105,6 +109,7 @@ _PUBLIC = {
 __all__ = [
     "NETWORKS",
     "Analysis",
+    "AugmentedImages",
     "Benchmark",
     "BulkReport",
     "Bundle",
@@ -124,6 +129,7 @@ __all__ = [
     "Recipe",
     "Verification",
     "analyse",
+    "augment",
     "benchmark",
     "clean",
     "compare",
