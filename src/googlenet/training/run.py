@@ -23,6 +23,7 @@ from googlenet.stopping import CODE, stop_signals
 from googlenet.training import directory, distributed, memory, torchrun, transfer
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.deepening import with_phases
 from googlenet.training.directory import CHECKPOINTS, LOG, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
@@ -48,6 +49,7 @@ def train(plan: Plan) -> Bundle:
         with stage(f"building {plan.network.name}"):
             network = make_network(plan, source, processes.is_first)
         plan = with_precision(plan, network, processes, device)
+        plan = with_phases(plan, network, processes, device)
         if not plan.resume:
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
         if processes.is_first:
@@ -138,7 +140,8 @@ class _Recorder:
     """Keeps the log on disk up to date, passes everything on to the display, and stops after a signal."""
 
     def __init__(self, display: Display, run: Path, trainer: Trainer, caught: list[int]) -> None:
-        self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
+        self.step, self.maps = display.step, display.maps
+        self.unreadable, self.warn = display.unreadable, display.warn
         self.display, self.run, self.trainer, self.caught = display, run, trainer, caught
 
     def epoch(self, result: EpochResult) -> None:
