@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from googlenet.metrics import METRICS, ONE_LABEL, SEVERAL_LABELS, metrics_for
+from googlenet.metrics import METRICS, SEVERAL_LABELS, metrics_for
 
 
 @pytest.fixture
@@ -21,6 +21,27 @@ def test_top_k_is_what_scikit_learn_computes(answers):
     for k in (1, 5):
         expected = oracle.top_k_accuracy_score(truth, probabilities, k=k, labels=np.arange(12))
         assert METRICS[f"top{k}"](truth, probabilities) == pytest.approx(expected)
+
+
+def test_metrics_of_classes_are_what_scikit_learn_computes(answers):
+    truth, several, probabilities = answers
+    probabilities = probabilities.astype(float)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
+    expected = {
+        "balanced_accuracy": oracle.balanced_accuracy_score(truth, predicted),
+        "macro_f1": oracle.f1_score(truth, predicted, average="macro"),
+        "loss": oracle.log_loss(truth, probabilities),
+    }
+    assert {name: METRICS[name](truth, probabilities) for name in expected} == pytest.approx(expected)
+    each = [oracle.log_loss(several[:, k], probabilities[:, k]) for k in range(12)]
+    assert METRICS["loss"](several, probabilities) == pytest.approx(np.mean(each))
+
+
+def test_a_class_without_images_does_not_count_and_a_certain_mistake_is_finite():
+    probabilities = np.eye(12)[[0, 1, 1]]
+    assert METRICS["balanced_accuracy"](np.array([0, 0, 1]), probabilities) == 0.75
+    assert 200 < METRICS["loss"](np.array([0, 0, 1]), probabilities) < 300
 
 
 def test_metrics_of_several_labels_are_what_scikit_learn_computes(answers):
@@ -40,7 +61,7 @@ def test_a_metric_over_images_is_the_mean_of_its_batches(answers):
     one, several, probabilities = answers
     thresholds = np.full(12, 0.5)
     for metric in (m for m in METRICS.values() if m.over == "images"):
-        truth = one if metric in ONE_LABEL else several
+        truth = several if metric in SEVERAL_LABELS else one
         parts = [metric.function(truth[at : at + 7], probabilities[at : at + 7], thresholds) for at in range(0, 200, 7)]
         assert np.concatenate(parts).mean() == pytest.approx(metric(truth, probabilities, thresholds))
 

@@ -19,7 +19,7 @@ from googlenet.preprocessing import Preprocessing, preprocessing_from_json
 from googlenet.strict_json import check_keys, is_number, is_table, is_whole, keys_of, parse_json
 from googlenet.text import json_text
 
-FORMAT = 5  # raised when earlier code could not read a new bundle
+FORMAT = 6  # raised when earlier code could not read a new bundle
 SEALED = 4  # since this format the card holds its own sha256
 MAX_CLASSES = 100_000
 MAX_NAME = 1024  # characters of a class, a network, a file, a version
@@ -43,6 +43,10 @@ class ModelCard:
     ``temperature`` divides the logits before the softmax or sigmoid. It is 1 until a classifier is calibrated, which no
     command does yet; graphs and programs that are exported apply it.
 
+    With ``mirror`` the graph runs each image and its mirror image, and answers with the mean of their probabilities.
+    ``metrics`` are of that, and ``metrics["mirror_gain"]`` is how much better the main one is than without, as a
+    fraction of 1.
+
     With ``multi_label`` an image may have several classes or none: each class has its own probability, and a class
     is predicted where that reaches the class's threshold, 0 to 1 (``thresholds``).
     """
@@ -55,6 +59,7 @@ class ModelCard:
     precisions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     measured_on: str = ""
     temperature: float = 1.0
+    mirror: bool = False
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
     data: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -62,6 +67,11 @@ class ModelCard:
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, str] = field(default_factory=dict, repr=False)
     format: int = FORMAT
+
+    @property
+    def views(self) -> int:
+        """How many images the network sees for each one: 2 with ``mirror``."""
+        return 2 if self.mirror else 1
 
     def to_json(self) -> str:
         """Return the text of ``card.json``. Since format 4 its last line is the sha256 of the rest."""
@@ -145,6 +155,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "metrics": lambda value: is_table(value) and all(map(is_number, value.values())),
     "measured_on": _is_name,
     "temperature": lambda value: is_number(value) and value > 0,
+    "mirror": lambda value: isinstance(value, bool),
     "data": lambda value: is_table(value) and isinstance(value.get("name", ""), str),
     "recipe": lambda value: (
         is_table(value)

@@ -93,19 +93,43 @@ def _micro_f1(truth: Truth, probabilities: Floats, thresholds: Floats) -> float:
     return float(metrics.f1_score(truth.ravel(), (probabilities >= thresholds).ravel(), zero_division=0))
 
 
+def _balanced_accuracy(truth: Truth, probabilities: Floats, _: Floats) -> float:
+    right = probabilities.argmax(axis=1) == truth
+    images = np.bincount(truth, minlength=probabilities.shape[1])
+    recalls = np.bincount(truth, right, minlength=len(images)) / np.maximum(images, 1)
+    return float(recalls[images > 0].mean())
+
+
 def _macro_f1(truth: Truth, probabilities: Floats, thresholds: Floats) -> float:
     from sklearn import metrics
 
+    if truth.ndim == 1:
+        return float(metrics.f1_score(truth, probabilities.argmax(axis=1), average="macro", zero_division=0))
     named = probabilities >= thresholds
     concerned = truth.any(axis=0) | named.any(axis=0)
     each = [metrics.f1_score(truth[:, k], named[:, k], zero_division=0) for k in range(truth.shape[1])]
     return mean_defined(np.where(concerned, each, np.nan))
 
 
+def _log_loss(truth: Truth, probabilities: Floats, _: Floats) -> NDArray[np.float64]:
+    """Cross-entropy of each image in nats, (N,): with several labels the binary one, mean over labels."""
+    tiny = np.finfo(np.float64).tiny  # a probability of 0 would be an infinite loss
+    if truth.ndim == 1:
+        return np.asarray(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], tiny)))
+    of_truth = np.where(truth, probabilities, 1 - probabilities)
+    return np.asarray(-np.log(np.maximum(of_truth, tiny)).mean(axis=1))
+
+
+# the mean over the classes or labels that any image has or was given; in training, at thresholds of 0.5
+MACRO_F1 = Metric("macro_f1", "macro F1", "higher", "fraction", "data", _macro_f1, logged=False)
+
 # The first of each table is the one that the best epoch is chosen by and precisions are compared by.
 ONE_LABEL = (
     Metric("top1", "top-1", "higher", "fraction", "images", _in_top(1)),
     Metric("top5", "top-5", "higher", "fraction", "images", _in_top(5)),
+    # the mean, over the classes that any image has, of the share of their images that are answered right
+    Metric("balanced_accuracy", "balanced accuracy", "higher", "fraction", "data", _balanced_accuracy, logged=False),
+    MACRO_F1,
 )
 SEVERAL_LABELS = (
     # the mean, over the labels that any image has, of the area under precision over recall
@@ -114,17 +138,18 @@ SEVERAL_LABELS = (
     Metric("exact", "exact match", "higher", "fraction", "images", _exact),
     # every label of every image counts alike
     Metric("micro_f1", "micro F1", "higher", "fraction", "data", _micro_f1, logged=False),
-    # the mean over the labels that any image has or was given
-    Metric("macro_f1", "macro F1", "higher", "fraction", "data", _macro_f1, logged=False),
+    MACRO_F1,
 )
-METRICS = {metric.name: metric for metric in (*ONE_LABEL, *SEVERAL_LABELS)}
+# What training minimises, without label smoothing: ``val_loss`` of the log on held-out images.
+LOSS = Metric("loss", "loss", "lower", "", "images", _log_loss, logged=False)
+METRICS = {metric.name: metric for metric in (*ONE_LABEL, *SEVERAL_LABELS, LOSS)}
 
 
 def metrics_for(multi_label: bool) -> tuple[Metric, ...]:
     """Return the metrics of a classifier, the main one first.
 
     >>> [metric.title for metric in metrics_for(multi_label=False)]
-    ['top-1', 'top-5']
+    ['top-1', 'top-5', 'balanced accuracy', 'macro F1']
     """
     return SEVERAL_LABELS if multi_label else ONE_LABEL
 

@@ -261,3 +261,36 @@ def test_what_cannot_be_written_is_said(network, size, error, says):
 def test_writing_takes_no_torch():
     code = "import sys, googlenet.exporting.graph; assert not {'torch', 'torchvision', 'openvino'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("network", [EVERY_LAYER_TYPE, NETWORK_IN_NETWORK, FLAT], ids=lambda network: network.name)
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_mirror_images_are_averaged_in_the_graph(network, multi_label, tmp_path):
+    preprocessing, images = Preprocessing(33), images_of(33)  # an odd side has a column that stays where it is
+    module = used(network, 33)
+    thresholds = (0.5,) * network.num_classes if multi_label else ()
+    written = {
+        mirror: write_bundle(
+            tmp_path / f"mirror {mirror}",
+            module,
+            card_of(network, preprocessing, 2.0, multi_label=multi_label, thresholds=thresholds, mirror=mirror),
+            images,
+        )
+        for mirror in (False, True)
+    }
+    assert googlenet.verify(written[True].path).largest_difference <= 1e-4
+    onnx.checker.check_model(onnx.load_from_string(written[True].read("model.onnx")), full_check=True)
+    alone, both = (googlenet.load(written[mirror].path).engine for mirror in (False, True))
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    for count in (3, 1):
+        expected = (alone.probabilities(images[:count]) + alone.probabilities(mirrored[:count])) / 2
+        for answers in (onnx_runtime(written[True])(images[:count])[0], both.probabilities(images[:count])):
+            np.testing.assert_allclose(answers, expected, atol=1e-5)
+        assert not np.allclose(expected, alone.probabilities(images[:count]), atol=1e-3)
+    if both.has_embeddings:
+        expected = (alone.embeddings(images) + alone.embeddings(mirrored)) / 2
+        np.testing.assert_allclose(both.embeddings(images), expected, atol=1e-4)
+    if both.has_maps:
+        expected = (alone.maps(images) + alone.maps(mirrored)[:, :, :, ::-1]) / 2
+        np.testing.assert_allclose(both.maps(images), expected, atol=1e-4)
+        np.testing.assert_allclose(both.maps(mirrored), both.maps(images)[:, :, :, ::-1], atol=1e-4)

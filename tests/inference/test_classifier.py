@@ -251,7 +251,7 @@ def test_a_damaged_or_missing_file_is_named(copy, name, how):
     [
         (lambda card: "no table", "names no format"),
         (lambda card: [], "names no format"),
-        (lambda card: card | {"format": 99}, "format 99, this version reads up to 5: pip install --upgrade"),
+        (lambda card: card | {"format": 99}, "format 99, this version reads up to 6: pip install --upgrade"),
         (
             lambda card: {k: v for k, v in card.items() if k != "class_names"},
             r"damaged: class_names is missing$",

@@ -77,7 +77,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A network in every precision on this machine. ``macs`` is per image; ``score_is`` is ``top1`` or ``map``.
+    """A network in every precision on this machine. ``macs`` is per image, its mirror image included where the
+    classifier answers with it; ``score_is`` is ``top1`` or ``map``.
 
     Decoding is not counted. Other programs lower every figure but the peak, which is the best of many short
     measurements.
@@ -109,7 +110,7 @@ def measure(
     for precision in asked:
         Engine(bundle, precision)  # raises before anything is measured
     card, report = bundle.card, progress or (lambda done, total: None)
-    macs = analyse(bundle.network, card.preprocessing.size).macs
+    macs = card.views * analyse(bundle.network, card.preprocessing.size).macs
     each, measured = STEPS + len(batch_sizes), []
     for number, precision in enumerate(asked):
         steps: list[dict[str, Any]] = []

@@ -192,6 +192,15 @@ def _gather(given: Given, attributes: Attributes, numbers: Numbers) -> Result:
     return (*given[0][:at], *given[1], *given[0][at + 1 :]), 0
 
 
+def _reshape(given: Given, attributes: Attributes, numbers: Numbers) -> Result:
+    sides = [int(side) for side in numbers[1].flat]
+    if sides.count(-1) == 1:  # which makes up the rest
+        sides[sides.index(-1)] = math.prod(given[0]) // -math.prod(sides)
+    if min(sides) < 1 or math.prod(sides) != math.prod(given[0]):
+        raise ValueError("not as many values")
+    return tuple(sides), 0
+
+
 def _unsqueeze(given: Given, attributes: Attributes, numbers: Numbers) -> Result:
     rank = len(given[0]) + numbers[1].size
     places = {_axis(axis, rank) for axis in numbers[1].flat}
@@ -234,6 +243,7 @@ _SHAPES: dict[str, Callable[[Given, Attributes, Numbers], Result]] = {
     "LRN": _lrn,
     "MatMul": _matmul,
     "Pad": _pad,
+    "Reshape": _reshape,
     "Slice": _slice,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,

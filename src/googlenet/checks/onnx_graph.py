@@ -72,6 +72,7 @@ _OPERATORS: dict[str, tuple[range, str]] = {
     "ReduceMax": (range(2, 3), "keepdims noop_with_empty_axes"),
     "ReduceMean": (range(2, 3), "keepdims noop_with_empty_axes"),
     "Relu": (range(1, 2), ""),
+    "Reshape": (range(2, 3), ""),
     "Sigmoid": (range(1, 2), ""),
     "Slice": (range(4, 5), ""),
     "Softmax": (range(1, 2), "axis"),

@@ -69,5 +69,7 @@ def _option(model: type[Settings], name: str, show_default: bool) -> inspect.Par
     field = model.model_fields[name]
     default = field.default if show_default else None
     kind: Any = field.annotation if default is not None else field.annotation | None  # type: ignore[operator]
-    option = typer.Option(f"--{name.replace('_', '-')}", help=help_of(field).replace("`", ""))
+    flag = name.replace("_", "-")
+    names = f"--{flag}/--no-{flag}" if field.annotation is bool else f"--{flag}"
+    option = typer.Option(names, help=help_of(field).replace("`", ""))
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # The settings that are options here, in the order of the help. A setting is declared in training/recipe.py, or
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
-    "network", "epochs", "minutes", "image_size", "batch_size", "lr", "resize", "in_channels", "class_balance",
-    "freeze", "val_fraction", "test_fraction", "seed", "precision",
+    "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "lr", "resize", "in_channels",
+    "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
 )  # fmt: skip
 RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
 
@@ -109,14 +109,18 @@ def train(
 def _show(bundle: Bundle, data: str, out: Path) -> None:
     from googlenet.cli.output import say, say_command, warn
     from googlenet.data.list_lines import csv_rows
-    from googlenet.metrics import metrics_for
+    from googlenet.metrics import LOSS, METRICS, metrics_for
     from googlenet.training.directory import CURVE, UNREADABLE
 
     if (out / UNREADABLE).exists():
         count = sum(1 for _ in csv_rows(out / UNREADABLE)) - 1
         warn(f"images skipped because they could not be read: {count:,}; {out / UNREADABLE} names them")
     main, measured = metrics_for(bundle.card.multi_label)[0], bundle.card.metrics
-    score = f"{main.title} {main.format(measured[main.name])}"
+    chosen = bundle.card.recipe.get("best_by") or main.name
+    key = {main.name: main.name, chosen: "val_loss" if chosen == LOSS.name else chosen}
+    score = ", ".join(f"{METRICS[name].title} {METRICS[name].format(measured[at])}" for name, at in key.items())
+    if "mirror_gain" in measured:
+        score += f" (mirror images: {100 * measured['mirror_gain']:+.2f} points of {main.title})"
     say(f"{bundle.card.name}: {score} on held-out images (epoch {measured['epoch']:.0f})")
     curve = f"   learning curve: {out / CURVE}" if (out / CURVE).exists() else ""
     say(f"bundle: {bundle.path}{curve}")

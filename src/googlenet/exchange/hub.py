@@ -200,6 +200,7 @@ def _input(bundle: Bundle) -> list[str]:
         f"and the centre {preprocessing.size} × {preprocessing.size} cut out. `model.onnx` takes them as uint8 "
         f"(N, H, W, {preprocessing.channels}); it holds the normalisation (mean {_numbers(preprocessing.mean)}, "
         f"standard deviation {_numbers(preprocessing.std)} on a scale of 0 to 1).",
+        *(["", "Its answer is the mean over an image and its mirror image."] if bundle.card.mirror else []),
         "",
     ]
 

@@ -30,6 +30,7 @@ def program_of(built: ConvNet, card: ModelCard, weights: str) -> str:
         size=preprocessing.size, resized_side=preprocessing.resized_side, resize=preprocessing.resize,
         mean=preprocessing.mean, std=preprocessing.std, order=preprocessing.channel_order,
         temperature=card.temperature,
+        mirror=card.mirror,
         answers="sigmoid, one of each class" if card.multi_label else "softmax",
         classes="".join(f"{_INDENT}{name!a},\n" for name in card.class_names),
         stages=stages,
@@ -92,6 +93,7 @@ SIZE, RESIZED_SIDE, RESIZE = {size}, {resized_side}, {resize!r}
 MEAN, STD = {mean!r}, {std!r}  # of R, G, B from 0 to 1: (pixel / 255 - MEAN) / STD
 ORDER = {order!r}  # of the channels after that
 TEMPERATURE = {temperature!r}  # probabilities are of logits / TEMPERATURE: {answers}
+MIRROR = {mirror}  # whether probabilities are the means of those of images and of images.flip(3)
 CLASSES = (
 {classes})
 

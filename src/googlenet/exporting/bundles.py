@@ -28,23 +28,38 @@ class Deployed(nn.Module):
 
     The probabilities of an image sum to 1; with ``multi_label`` they are independent. The maps are the class
     activation maps: the last layer applied at every place of the last feature map, or that map itself where it has
-    one channel per class. Averaged over (h, w) they are the logits.
+    one channel per class. Averaged over (h, w) they are the logits. With ``mirror`` both are means over an image and
+    its mirror image, whose maps are mirrored back.
 
     ``exporting.graph`` writes the same as ONNX, and is checked against the outputs of this module.
     """
 
     def __init__(
-        self, network: ConvNet, preprocessing: Preprocessing, temperature: float, multi_label: bool = False
+        self,
+        network: ConvNet,
+        preprocessing: Preprocessing,
+        temperature: float,
+        multi_label: bool = False,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.temperature = temperature
         self.multi_label = multi_label
+        self.mirror = mirror
         self.normalise = Normalise(preprocessing)
         self.has_maps = network.network.stages_before_pooling() is not None
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, H, W, C) uint8 → (probabilities,) or (probabilities, maps)."""
+        outputs = self._of_one_view(images)
+        if not self.mirror:
+            return outputs
+        mirrored = self._of_one_view(images.flip(2))
+        back = (each.flip(3) if each.ndim == 4 else each for each in mirrored)
+        return tuple((one + other) / 2 for one, other in zip(outputs, back, strict=True))
+
+    def _of_one_view(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self.normalise(images.permute(0, 3, 1, 2))
         if not self.has_maps:
             return (self._probabilities(self.network(x)),)
@@ -66,7 +81,7 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
     Versions and hashes of the card are filled in here. Raises :class:`WeightsError` if the outputs are not finite.
     """
     network = network.cpu().eval()
-    deployed = Deployed(network, card.preprocessing, card.temperature, card.multi_label).eval()
+    deployed = Deployed(network, card.preprocessing, card.temperature, card.multi_label, card.mirror).eval()
     with torch.inference_mode():
         outputs = deployed(torch.from_numpy(golden_inputs))
     if not all(output.isfinite().all() for output in outputs):
@@ -81,7 +96,7 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
     preprocessing, names = card.preprocessing, card.class_names
     files = {
-        MODEL: to_onnx(network.network, arrays, preprocessing, card.temperature, names, card.multi_label),
+        MODEL: to_onnx(network.network, arrays, preprocessing, card.temperature, names, card.multi_label, card.mirror),
         WEIGHTS: save_tensors(state),
         GOLDEN: golden.getvalue(),
     }

@@ -14,6 +14,7 @@ import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
 from googlenet.errors import NetworkError
+from googlenet.exporting import views
 from googlenet.exporting.onnx_writer import (
     EMBEDDINGS,
     INPUT,
@@ -39,6 +40,7 @@ def to_onnx(
     temperature: float,
     class_names: Sequence[str],
     multi_label: bool = False,
+    mirror: bool = False,
 ) -> bytes:
     """Write a network as a single ONNX file of any batch size, the class names among its metadata.
 
@@ -53,6 +55,7 @@ def to_onnx(
         temperature: the logits are divided by it before the softmax or sigmoid.
         class_names: one per class.
         multi_label: independent probabilities (sigmoid) instead of ones that sum to 1 (softmax).
+        mirror: answer with the mean of each image's and its mirror image's outputs; maps are mirrored back before.
 
     Raises:
         InputSizeError: images of ``preprocessing.size`` pixels are too small for the network.
@@ -63,20 +66,22 @@ def to_onnx(
             f"{network.name} takes images of {network.in_channels} channels, its preprocessing {preprocessing.channels}"
         )
     graph = Graph(network, weights)
-    x, shape = _normalised(preprocessing, graph), (preprocessing.channels, preprocessing.size, preprocessing.size)
+    images = views.stacked(preprocessing.size, graph) if mirror else INPUT
+    x = _normalised(images, preprocessing, graph)
+    shape: Shape = (preprocessing.channels, preprocessing.size, preprocessing.size)
     before = network.stages_before_pooling()
     also = []
     for at, stage in enumerate(network.stages):
         if before is not None and at == len(before):
-            also.append(_maps(x, shape, graph))
+            also.append(_maps(x, shape, mirror, graph))
         if at == len(network.stages) - 1 and stage.layers == (spec.Linear(),):
-            also.append(_embeddings(x, shape, graph))
+            also.append(_embeddings(x, shape, mirror, graph))
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
-    images = helper.make_tensor_value_info(
-        INPUT, TensorProto.UINT8, ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
-    )
-    graph.written.input.append(images)
-    probabilities = _probabilities(x, shape, temperature, multi_label, graph)
+    taken: list[str | int] = ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
+    graph.written.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, taken))
+    x = _calibrated_logits(x, shape, temperature, graph)
+    operator, axis = ("Sigmoid", {}) if multi_label else ("Softmax", {"axis": 1})
+    probabilities = views.output(graph, PROBABILITIES, shape[:1], mirror, operator, x, **axis)
     graph.written.output.extend([probabilities, *also])
     helper.set_model_props(graph.model, {"class_names": "\n".join(map(_one_line, class_names))})
     content: bytes = graph.model.SerializeToString()
@@ -89,7 +94,10 @@ def stage_to_onnx(network: spec.Network, weights: Weights, preprocessing: Prepro
     In: ``images`` (N, size, size, C) uint8. Out: what ``stage`` puts out, channels last: (N, h, w, D).
     """
     graph = Graph(network, weights)
-    x, shape = _normalised(preprocessing, graph), (preprocessing.channels, preprocessing.size, preprocessing.size)
+    x, shape = (
+        _normalised(INPUT, preprocessing, graph),
+        (preprocessing.channels, preprocessing.size, preprocessing.size),
+    )
     for each in network.through(stage):
         x, shape = _sequence(each.layers, x, shape, each.name, graph)
     graph.own("Transpose", MAPS, x, perm=[0, 2, 3, 1])
@@ -105,12 +113,12 @@ def _one_line(name: str) -> str:
     return name if len(name.splitlines()) < 2 else printable(name)
 
 
-def _normalised(preprocessing: Preprocessing, graph: Graph) -> str:
+def _normalised(images: str, preprocessing: Preprocessing, graph: Graph) -> str:
     """(N, H, W, C) uint8 → (N, C, H, W) float, the same arithmetic as ``build.Normalise``."""
     mean, std = (
         np.array(values, np.float32).reshape(1, -1, 1, 1) * 255 for values in (preprocessing.mean, preprocessing.std)
     )
-    x = graph.node("Transpose", "images.channels_first", INPUT, perm=[0, 3, 1, 2])
+    x = graph.node("Transpose", "images.channels_first", images, perm=[0, 3, 1, 2])
     x = graph.node("Cast", "images.float", x, to=TensorProto.FLOAT)
     x = graph.node("Sub", "images.centred", x, graph.constant("images.mean", mean))
     x = graph.node("Div", "images.normalised", x, graph.constant("images.std", std))
@@ -119,38 +127,31 @@ def _normalised(preprocessing: Preprocessing, graph: Graph) -> str:
     return x
 
 
-def _maps(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
+def _maps(features: str, shape: Shape, mirror: bool, graph: Graph) -> ValueInfoProto:
     """Apply the linear layer, if one follows the pooling, to (N, D, h, w) at every place: (N, K, h, w)."""
-    fc, classes = graph.network.stages[-1], shape[0]
-    if fc.layers == (spec.Linear(),):
-        classes = graph.network.num_classes
-        places = graph.constant("maps.places", np.array([2, 3]))
-        kernel = graph.node("Unsqueeze", "maps.kernel", f"{fc.name}.weight", places)  # (K, D) → (K, D, 1, 1)
-        graph.own("Conv", MAPS, features, kernel, f"{fc.name}.bias")
-    else:
-        graph.own("Identity", MAPS, features)
-    return helper.make_tensor_value_info(MAPS, TensorProto.FLOAT, ["batch", classes, *shape[1:]])
+    fc, maps = graph.network.stages[-1], (graph.network.num_classes, *shape[1:])
+    if fc.layers != (spec.Linear(),):
+        return views.output(graph, MAPS, shape, mirror, "Identity", features)
+    places = graph.constant("maps.places", np.array([2, 3]))
+    kernel = graph.node("Unsqueeze", "maps.kernel", f"{fc.name}.weight", places)  # (K, D) → (K, D, 1, 1)
+    return views.output(graph, MAPS, maps, mirror, "Conv", features, kernel, f"{fc.name}.bias")
 
 
-def _embeddings(features: str, shape: Shape, graph: Graph) -> ValueInfoProto:
+def _embeddings(features: str, shape: Shape, mirror: bool, graph: Graph) -> ValueInfoProto:
     """Flatten the input of the last layer, (N, D, ...), to one row per image: (N, D)."""
-    graph.own("Flatten", EMBEDDINGS, features)
-    return helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", math.prod(shape)])
+    return views.output(graph, EMBEDDINGS, (math.prod(shape),), mirror, "Flatten", features)
 
 
-def _probabilities(logits: str, shape: Shape, temperature: float, multi_label: bool, graph: Graph) -> ValueInfoProto:
-    """(N, K, 1, 1) or (N, K) → (N, K)."""
+def _calibrated_logits(logits: str, shape: Shape, temperature: float, graph: Graph) -> str:
+    """(N, K, 1, 1) or (N, K) → (N, K), divided by the temperature."""
     if shape[1:] != (1, 1):
         raise NetworkError(f"{graph.network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
     x = graph.node("Flatten", "probabilities.logits", logits)
-    if temperature != 1:
-        divisor = graph.constant("probabilities.temperature", np.array(temperature))
-        x = graph.node("Div", "probabilities.calibrated", x, divisor)
-    if multi_label:
-        graph.own("Sigmoid", PROBABILITIES, x)
-    else:
-        graph.own("Softmax", PROBABILITIES, x, axis=1)
-    return helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", shape[0]])
+    if temperature == 1:
+        return x
+    return graph.node(
+        "Div", "probabilities.calibrated", x, graph.constant("probabilities.temperature", np.array(temperature))
+    )
 
 
 def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph: Graph) -> tuple[str, Shape]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
 from googlenet.card import TOLERANCE
+from googlenet.exporting.onnx_writer import EMBEDDINGS, PROBABILITIES
 from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Floats
 from googlenet.inference.graphs import read_graph
@@ -39,13 +40,15 @@ def in_8_bits(bundle: Bundle, images: Iterable[Pixels], score: Score | None = No
     nncf = _nncf()
     data = nncf.Dataset(images, lambda image: image[None])
     model = _without_maps(read_graph(bundle, MODEL))
+    # NNCF would round the probabilities of each view to 8 bits before their mean is taken.
+    means = nncf.IgnoredScope(names=[PROBABILITIES, EMBEDDINGS] if bundle.card.mirror else [], validate=False)
     with _quiet(), _signal_stack_restored():
         if score is None:
-            quantised = nncf.quantize(model, data, subset_size=CALIBRATION_IMAGES)
+            quantised = nncf.quantize(model, data, subset_size=CALIBRATION_IMAGES, ignored_scope=means)
         else:
             quantised = nncf.quantize_with_accuracy_control(
                 model, data, data, lambda compiled, _: (score(_answers(compiled)), None),
-                max_drop=TOLERANCE, subset_size=CALIBRATION_IMAGES,
+                max_drop=TOLERANCE, subset_size=CALIBRATION_IMAGES, ignored_scope=means,
             )  # fmt: skip
     return _files(quantised)
 

@@ -14,7 +14,7 @@ from googlenet.training.budget import Minutes
 from googlenet.training.frozen import FrozenStages
 from googlenet.training.learning import Learning
 from googlenet.training.loading import Batch, SampleKey, default_workers
-from googlenet.training.maps import HELD_OUT, MapCache
+from googlenet.training.maps import HELD_OUT, MIRRORED, MapCache
 from googlenet.training.progress import Callback
 
 MIN_VIEWS_LEFT = 3  # a run by minutes computes another view only where there is time for so many
@@ -38,13 +38,14 @@ class CachedMaps:
         cache = self.cache = self.cache or self._make(folder)
         next_view = progress.epoch - progress.phase_start
         known = [*progress.maps]
-        wanted = [HELD_OUT, *known] + ([str(next_view)] if next_view < cache.views and self._have_time(known) else [])
+        held_out = (HELD_OUT, MIRRORED) if learning.recipe.mirror else (HELD_OUT,)
+        wanted = [*held_out, *known] + ([str(next_view)] if next_view < cache.views and self._have_time(known) else [])
         for name in dict.fromkeys(wanted):
             began = time.perf_counter()
 
             def seen(batch: Batch, done: int, count: int, name: str = name) -> bool:
                 callback.maps(name, done, count)
-                return watch(batch, "val" if name == HELD_OUT else "train")
+                return watch(batch, maps.split_of(name))
 
             if not cache.ensure(name, progress, seen, callback.warn):
                 return False
@@ -78,6 +79,16 @@ class CachedMaps:
         learning.progress.seconds = time.perf_counter() - began
         return True
 
+    def forget_first_classifier(self) -> None:
+        """Undo :meth:`fit_first_classifier`."""
+        learning = self.learning
+        layer = linear.last_layer(learning.network)
+        assert layer is not None
+        for network in {learning.network, learning.best_network}:
+            linear.set_last_layer(network, torch.zeros_like(layer.weight), torch.zeros_like(layer.bias))
+        progress = learning.progress
+        progress.sums, progress.correct, progress.seen, progress.seconds = [], 0, 0, 0.0
+
     def clear(self) -> None:
         """Delete the maps."""
         if self.cache:
@@ -107,7 +118,7 @@ class CachedMaps:
         """Whether another view pays in the time that is left of the phase."""
         learning = self.learning
         share = learning.budget.share(learning.progress)
-        if not isinstance(learning.budget, Minutes) or len(known) < 2 or not share:
+        if not isinstance(learning.budget, Minutes) or not any(map(str.isdecimal, known)) or not share:
             return True
         left = learning.progress.elapsed / share * (learning.phase.end - share)
         return left > MIN_VIEWS_LEFT * self.seconds
@@ -116,12 +127,13 @@ class CachedMaps:
         cache, progress = self.cache, self.learning.progress
         assert cache is not None
         at = progress.epoch - progress.phase_start if view is None else view
-        count = sum(name != HELD_OUT for name in cache.maps)
+        count = sum(maps.split_of(name) == "train" for name in cache.maps)
+        held_out = (HELD_OUT, MIRRORED) if self.learning.recipe.mirror and view is None else (HELD_OUT,)
 
-        def name(key: SampleKey) -> str:
-            return HELD_OUT if split == "val" else str((at + key.before) % count)
+        def names(key: SampleKey) -> tuple[str, ...]:
+            return held_out if split == "val" else (str((at + key.before) % count),)
 
-        return cache.batches(keys, split, name, progress.unreadable)
+        return cache.batches(keys, split, names, progress.unreadable)
 
     @torch.no_grad()
     def _embeddings(self, split: str) -> tuple[Tensor, Tensor]:

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OptimizerChoice:
-    """``torch_name`` is the class in ``torch.optim``; ``arguments`` makes its arguments but for ``lr``."""
+    """``torch_name`` is the class in ``torch.optim``; ``arguments`` makes its arguments but for ``lr``.
+
+    Where ``orthogonal``, that class is for the parameters which :class:`~googlenet.training.muon.Muon` leaves to it.
+    """
 
     torch_name: str
     arguments: Callable[[Recipe], dict[str, Any]]
+    orthogonal: bool = False
 
 
 OPTIMIZERS = {
@@ -24,6 +28,7 @@ OPTIMIZERS = {
         "SGD", lambda recipe: {"momentum": recipe.momentum, "nesterov": recipe.nesterov and recipe.momentum > 0}
     ),
     "adamw": OptimizerChoice("AdamW", lambda recipe: {"fused": True}),
+    "muon": OptimizerChoice("AdamW", lambda recipe: {}, orthogonal=True),
 }
 
 

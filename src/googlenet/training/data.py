@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from googlenet.data.depths import common_range
 from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage
@@ -15,11 +15,12 @@ from googlenet.data.splits import BY_NAME, DRAWN, RECORD, Record, Recorded, read
 from googlenet.errors import CheckpointError, DataError, RecipeError
 from googlenet.images.decode import COLOURS
 from googlenet.inference.verify import golden_inputs
+from googlenet.metrics import LOSS, metrics_for
 from googlenet.preprocessing import Preprocessing
 from googlenet.stages import stage
 from googlenet.text import escape_surrogates, first_few, printable
 from googlenet.training.plan import Plan
-from googlenet.training.recipe import Recipe
+from googlenet.training.recipe import BestBy, Recipe
 
 Hashes = Callable[[Sequence[LabelledImage]], list[str]]
 
@@ -38,6 +39,7 @@ def look_at_data(plan: Plan, data: DataLike, hashes: Hashes) -> Plan:
             images = open_data(data, seed=recipe.seed, val_fraction=recipe.val_fraction,
                                test_fraction=recipe.test_fraction, channels=plan.preprocessing.channels)  # fmt: skip
         _check_balance(recipe, images)
+        _check_best_by(recipe, images)
         described = _describe(images)
         if plan.resume:
             _check_same_data(plan.run, plan.before["data"], described)
@@ -74,6 +76,17 @@ def _check_balance(recipe: Recipe, data: LabelledData) -> None:
         raise RecipeError(
             f"--class-balance oversample needs images of one class each: those of {data.name} have several or none; "
             "use --class-balance weighted_loss or none"
+        )
+
+
+def _check_best_by(recipe: Recipe, data: LabelledData) -> None:
+    measured = [*(metric.name for metric in metrics_for(data.multi_label)), LOSS.name]
+    allowed = [name for name in get_args(BestBy) if name in measured]
+    if recipe.best_by is not None and recipe.best_by not in allowed:
+        kind = "have several labels or none" if data.multi_label else "are of one class each"
+        raise RecipeError(
+            f"--best-by {recipe.best_by} is not measured where images {kind}, as in {data.name}: allowed are "
+            f"{', '.join(allowed)}"
         )
 
 

@@ -17,6 +17,8 @@ from googlenet.stages import stage
 from googlenet.training.display import say
 from googlenet.training.distributed import Processes
 from googlenet.training.frozen import maps_shape
+from googlenet.training.fused import use_fused_layers
+from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.maps import bytes_of
 from googlenet.training.objective import Objective
 from googlenet.training.plan import Plan
@@ -92,6 +94,7 @@ def _with_room(recipe: Recipe, plan: Plan, network: ConvNet, frozen: str, proces
         return recipe.model_copy(update={"cached_views": 0})
     shape = maps_shape(network, plan.preprocessing, frozen)
     view, held_out = (bytes_of((len(part), *shape)) for part in (plan.data.train, plan.data.val))
+    held_out *= 1 + recipe.mirror
     room = _room(plan)
     views = max(0, min(recipe.cached_views, int((room - held_out) // view)))
     needed = f"maps after {frozen} take {view / GIB:.2g} GiB a view, and there is room for {max(0, room) / GIB:.2g} GiB"
@@ -119,6 +122,8 @@ def _step_seconds(network: ConvNet, plan: Plan, device: str) -> float:
             copy.deepcopy(network), plan.preprocessing, 0.0, OneLabel(network.network.num_classes)
         ).to(device)
         objective.to(memory_format=torch.channels_last)
+        use_matmul_weight_gradients(objective)
+        use_fused_layers(objective)
         images = torch.randint(0, 256, (TRIAL_IMAGES, network.network.in_channels, size, size), dtype=torch.uint8)
         labels = torch.zeros(TRIAL_IMAGES, dtype=torch.long).to(device)
         for _ in range(TRIALS):

@@ -11,7 +11,7 @@ from googlenet.metrics import METRICS
 from googlenet.terminal import Bar, Part, console, duration, one_line
 from googlenet.terminal import say as say_line
 from googlenet.text import first_few
-from googlenet.training.maps import HELD_OUT
+from googlenet.training.maps import split_of
 from googlenet.training.progress import EpochResult, Progress
 from googlenet.training.recipe import Recipe
 from googlenet.training.trainer import Trainer
@@ -97,7 +97,7 @@ class Display:
 
     def maps(self, view: str, done: int, count: int) -> None:
         """Update the bar while maps of frozen stages are computed."""
-        what = "the held-out images" if view == HELD_OUT else f"view {int(view) + 1}"
+        what = f"view {int(view) + 1}" if split_of(view) == "train" else "the held-out images"
         self.bar.step(done, count, [(f"maps of {what}", 1), (f"{done:,}/{count:,} images", 4)])
 
     def epoch(self, result: EpochResult) -> None:
@@ -112,6 +112,8 @@ class Display:
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
         first, *others = (f"{METRICS[name].title} {METRICS[name].format(score)}" for name, score in result.val.items())
         rest = [(score, 4) for score in others] + [(f"{result.images_per_second:,.0f} images/s", 5)]
+        if result.mirror_gain is not None:
+            rest.insert(0, (f"mirror images {100 * result.mirror_gain:+.2f}", 4))
         self._print_parts([(f"epoch {self._epoch(result.epoch, 3)}", 0), (f"loss {result.loss:.3f}", 3),
                            (f"({heads})", 6), (f"val loss {result.val_loss:.3f}", 2), (first, 1), *rest])  # fmt: skip
         if result.waiting > MAX_WAITING_SHARE and result.seconds > PLAIN_SECONDS:
@@ -127,6 +129,15 @@ class Display:
     def warn(self, message: str) -> None:
         """Print a warning."""
         self._print(message, "yellow")
+
+    def end(self, trainer: Trainer) -> None:
+        """Say why a run ends before its time, if it does."""
+        best = trainer.state.best
+        if best and trainer.is_out_of_patience and not trainer.budget.is_over(trainer.progress):
+            stale = trainer.progress.stale_epochs(trainer.state.metric)
+            title = METRICS[trainer.state.metric].title
+            epochs = "an epoch" if stale == 1 else f"{stale} epochs"
+            self._print(f"ended early: no better {title} for {epochs}; the best was epoch {best.epoch}")
 
     def place(self, progress: Progress) -> str:
         """Return where a run stands, for people."""

@@ -11,6 +11,7 @@ from googlenet.models.build import ConvNet
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.loading import Batch, SampleKey
 from googlenet.training.trainer import Trainer
+from googlenet.training.views import answer_views
 
 PROBE_IMAGES = 32  # held-out images that are read and run
 SAVES_AT_THE_END = 3  # the first checkpoint has no optimizer state yet, and the last is followed by the best weights
@@ -42,5 +43,5 @@ def _validation_seconds(trainer: Trainer) -> float:
 def _seconds_to_run(trainer: Trainer, network: ConvNet, images: Tensor) -> float:
     begun = time.perf_counter()
     with trainer.fabric.autocast():
-        network(trainer.normalise(images)).sum().item()
+        answer_views(network, trainer.normalise(images), trainer.recipe).sum().item()
     return time.perf_counter() - begun

@@ -15,6 +15,7 @@ from googlenet.training.averaging import WeightAverage
 from googlenet.training.budget import Budget, Epochs, Minutes
 from googlenet.training.choices import SCHEDULES
 from googlenet.training.distributed import Processes, synchronise
+from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.loading import BatchSampler, ImageDataset, default_workers, loader
 from googlenet.training.objective import Objective, balancing_weights
@@ -55,8 +56,8 @@ class Learning:
         self.phases = phases_of(recipe if processes.count == 1 else recipe.model_copy(update={"cached_views": 0}))
         average = self._learn_in(self.phases[0])
         self.state = RunState(
-            network, average, self.optimizer.optimizer, recipe, self.task.metrics[0].name, identity, processes,
-            MetricAccumulator(self.task).thresholds(), self.enter,
+            network, average, self.optimizer.optimizer, recipe, recipe.best_by or self.task.metrics[0].name, identity,
+            processes, MetricAccumulator(self.task).thresholds(), self.enter,
         )  # fmt: skip
         self._make_loaders()
 
@@ -95,6 +96,7 @@ class Learning:
         use_matmul_weight_gradients(objective)
         if self.processes.count > 1:
             synchronise(objective, self.fabric.device)
+        use_fused_layers(objective)
         return objective
 
     def _make_loaders(self) -> None:

@@ -28,7 +28,7 @@ from googlenet.training.recipe import Recipe
 from googlenet.training.task import Task
 
 PREFIX = "maps-"  # of the files
-HELD_OUT = "held-out"
+HELD_OUT, MIRRORED = "held-out", "held-out-mirrored"
 BLOCK = 16  # images computed at once
 HASHED_BYTES = 1 << 24  # at a time
 
@@ -94,12 +94,13 @@ class MapCache:
         self,
         keys: Iterable[list[SampleKey]],
         split: str,
-        name: Callable[[SampleKey], str],
+        names: Callable[[SampleKey], tuple[str, ...]],
         unreadable: Mapping[str, str],
     ) -> Iterator[Batch]:
-        """Yield batches of maps (N, D, h, w), channels last in memory, in the order of ``keys``.
+        """Yield batches of maps (V · N, D, h, w), channels last in memory, in the order of ``keys``.
 
-        ``name`` tells the view of each; ``unreadable`` names the images that have no maps, with the reasons.
+        ``names`` tells the V views of each, by which the maps are ordered first; ``unreadable`` names the images that
+        have no maps, with the reasons.
         """
         items = self.data.splits[split].items
         for some in keys:
@@ -107,7 +108,9 @@ class MapCache:
             missing = {k.index: unreadable[items[k.index].name] for k in some if items[k.index].name in unreadable}
             labels = self.task.targets([items[key.index].labels for key in there])
             indices = [key.index for key in there]
-            yield Batch(self._gather([name(key) for key in there], indices), labels, indices, missing)
+            views = list(zip(*map(names, there), strict=True))
+            wanted = [name for view in views for name in view]
+            yield Batch(self._gather(wanted, indices * len(views)), labels, indices, missing)
 
     def _gather(self, names: Sequence[str], indices: Sequence[int]) -> Tensor:
         """Return the maps of images, each of its view: (N, D, h, w)."""
@@ -129,15 +132,15 @@ class MapCache:
         self.loaders = {}
 
     def _compute(self, name: str, watch: Watch) -> Tensor | None:
-        split = "val" if name == HELD_OUT else "train"
+        split = split_of(name)
         order, count = self.orders[split], len(self.data.splits[split])
-        order.epoch = 0 if name == HELD_OUT else int(name)
+        order.epoch = int(name) if split == "train" else 0
         maps = self._open(name, count)
         assert maps is not None
         done = 0
         for batch in self.loaders[split]:
             if len(batch.indices):
-                maps[batch.indices] = self.frozen(batch.images)
+                maps[batch.indices] = self.frozen(batch.images.flip(3) if name == MIRRORED else batch.images)
             done += len(batch.indices) + len(batch.unreadable)
             if watch(batch, done, count):
                 return None
@@ -145,8 +148,8 @@ class MapCache:
 
     def _open(self, name: str, fresh: int = 0) -> Tensor | None:
         """Map a file into memory: a ``fresh`` one for so many images, or what is there, if it has the right size."""
-        path, split = self.folder / f"{PREFIX}{name}.bin", "val" if name == HELD_OUT else "train"
-        shape = (len(self.data.splits[split]), *self.frozen.shape)
+        path = self.folder / f"{PREFIX}{name}.bin"
+        shape = (len(self.data.splits[split_of(name)]), *self.frozen.shape)
         size = bytes_of(shape)
         try:
             if fresh:
@@ -156,6 +159,11 @@ class MapCache:
             return torch.from_file(str(path), shared=True, size=size // 2, dtype=self.frozen.dtype).view(shape)
         except OSError as error:
             raise explain(error, path) from error
+
+
+def split_of(name: str) -> str:
+    """Return the split whose maps have this name."""
+    return "val" if name in (HELD_OUT, MIRRORED) else "train"
 
 
 def bytes_of(shape: Sequence[int]) -> int:

@@ -14,7 +14,7 @@ from googlenet.errors import DeviceError, RecipeError
 from googlenet.parallel import cores
 from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest
-from googlenet.training.recipe import Augmentation, Recipe
+from googlenet.training.recipe import Augmentation, BestBy, Recipe
 from googlenet.training.settings import Settings, plain
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -66,8 +66,11 @@ class TrainOptions(TypedDict, total=False):
 
     epochs: int | None
     minutes: float | None
+    patience: int | None
+    best_by: BestBy | None
     image_size: int | None
     crop_fraction: float | None
+    mirror: bool | None
     initial_size: float | None
     growth_fraction: float | None
     max_batches_per_step: int | None

@@ -21,7 +21,7 @@ from googlenet.preprocessing import Preprocessing
 from googlenet.text import escape_surrogates
 from googlenet.training import directory, inherit, torchrun
 from googlenet.training.options import RunOptions
-from googlenet.training.recipe import Recipe, recipe_from_json
+from googlenet.training.recipe import LENGTH, Recipe, recipe_from_json
 from googlenet.training.run_json import READING
 
 
@@ -187,10 +187,10 @@ def _resumed(
 
 
 def _longer(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the epochs or minutes that are more than the run was started with, if it is measured in them."""
-    length = "epochs" if recipe.minutes is None else "minutes"
-    asked = overrides.get(length)
-    return {length: asked} if asked is not None and getattr(recipe, length) < asked < math.inf else {}
+    """Return the epochs, minutes and patience that are more than the run was started with, if it has them."""
+    without = "minutes" if recipe.minutes is None else "epochs"
+    asked = {name: overrides[name] for name in LENGTH if name != without and overrides.get(name) is not None}
+    return {name: value for name, value in asked.items() if (getattr(recipe, name) or math.inf) < value < math.inf}
 
 
 def _differs(recipe: Recipe, name: str, value: Any) -> bool:

@@ -11,6 +11,7 @@ import torch
 from googlenet.inference.engine import precisions
 from googlenet.models.build import ConvNet
 from googlenet.preprocessing import Preprocessing
+from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.objective import Objective
 from googlenet.training.task import OneLabel
@@ -37,6 +38,7 @@ def fastest(network: ConvNet, preprocessing: Preprocessing, batch_size: int, dev
             memory_format=torch.channels_last
         )
         use_matmul_weight_gradients(objective)
+        use_fused_layers(objective)
         exact, fast = _compare(
             objective, min(batch_size, max(2, TRIAL_PIXELS // preprocessing.size**2)), preprocessing.size
         )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from googlenet import former
 from googlenet.errors import CheckpointError
-from googlenet.metrics import METRICS
+from googlenet.metrics import LOSS, METRICS
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class EpochResult:
     """A row of the log: one epoch, or all epochs since the previous row where not every one is validated.
 
     Losses are means over it; ``head_losses`` are unweighted, the main one first. ``train`` and ``val`` are metrics by
-    name, fractions of 1. ``waiting`` is the share of ``seconds`` spent waiting for images.
+    name, fractions of 1. ``waiting`` is the share of ``seconds`` spent waiting for images. ``mirror_gain`` is how much
+    better the main metric is with mirror images, where the recipe asks for them.
     """
 
     epoch: int
@@ -28,13 +29,18 @@ class EpochResult:
     images_per_second: float
     seconds: float
     waiting: float
+    mirror_gain: float | None = None
+
+    def score(self, metric: str) -> float:
+        """Return a metric of the held-out images, or their loss."""
+        return self.val_loss if metric == LOSS.name else self.val[metric]
 
     def to_row(self) -> dict[str, Any]:
-        """Return one level of names: ``val_top1`` for what ``val`` calls ``top1``."""
+        """Return one level of names: ``val_top1`` for what ``val`` calls ``top1``; without what was not measured."""
         row: dict[str, Any] = {}
         for name, value in asdict(self).items():
             row |= {f"{name}_{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-        return row
+        return {name: value for name, value in row.items() if value is not None}
 
 
 @dataclass
@@ -95,7 +101,16 @@ class Progress:
     def best(self, metric: str) -> EpochResult | None:
         """Return the epoch with the best ``metric``, the latest among equals."""
         there = (row for row in self.history if row.epoch > self.lost)
-        return max(there, key=lambda row: (METRICS[metric].key(row.val[metric]), row.epoch), default=None)
+        return max(there, key=lambda row: (METRICS[metric].key(row.score(metric)), row.epoch), default=None)
+
+    def stale_epochs(self, metric: str) -> int:
+        """Return for how many epochs, up to the last validated one, ``metric`` has not become better."""
+        best = self.best(metric)
+        if best is None:
+            return 0
+        return self.history[-1].epoch - min(
+            row.epoch for row in self.history if row.score(metric) == best.score(metric)
+        )
 
     @property
     def is_validated(self) -> bool:

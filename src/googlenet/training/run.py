@@ -125,6 +125,7 @@ def _run(trainer: Trainer, run: Path) -> None:
             raise
         finally:
             trainer.close()
+        display.end(trainer)
     if trainer.processes.is_first:
         directory.write_unreadable(run, trainer.progress.unreadable)
     if not finished:

@@ -73,7 +73,7 @@ def _read_back(bundle: Bundle) -> None:
 
 
 def _sample_epoch(trainer: Trainer) -> EpochResult:
-    scores = {trainer.state.metric: 0.5}
+    scores = {metric.name: 0.5 for metric in trainer.task.metrics}
     losses = (1.0,) * (1 + len(trainer.network.network.aux))
     return EpochResult(1, trainer.recipe.lr, 1.0, losses, scores, 1.0, scores, 1.0, 1.0, 0.0)
 
@@ -87,6 +87,8 @@ def ship(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
     network = trainer.best_network
     checkpoint.restore_module(network, tensors, path)
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
+    if best.mirror_gain is not None:
+        metrics["mirror_gain"] = best.mirror_gain
     card = _card(trainer, described, metrics, tuple(state["thresholds"]))
     draw_curve(run, trainer.progress.history, trainer.state.metric)
     _write_bundle(trainer, run / bundles.IN_RUN, network, card)
@@ -109,6 +111,7 @@ def _card(
         class_names=trainer.data.class_names,
         preprocessing=trainer.preprocessing,
         metrics=metrics,
+        mirror=trainer.recipe.mirror,
         multi_label=trainer.data.multi_label,
         thresholds=thresholds,
         data=described,

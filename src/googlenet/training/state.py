@@ -20,7 +20,7 @@ from googlenet.training.averaging import WeightAverage
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.distributed import Processes
 from googlenet.training.progress import EpochResult, Progress
-from googlenet.training.recipe import Recipe, recipe_from_json
+from googlenet.training.recipe import LENGTH, Recipe, recipe_from_json
 
 Say = Callable[[str], None]
 
@@ -159,7 +159,7 @@ class RunState:
     def _has_recipe(self, recorded: Any) -> bool:
         """Whether a checkpoint is of a run with this recipe. The length may differ: a run may be resumed for longer."""
         try:
-            length = {"epochs": self.recipe.epochs, "minutes": self.recipe.minutes}
+            length = {name: getattr(self.recipe, name) for name in LENGTH}
             return recipe_from_json(recorded).model_copy(update=length).model_dump() == self.recipe.model_dump()
         except (TypeError, RecipeError):
             return False

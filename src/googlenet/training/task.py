@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from googlenet.data.image_set import LabelledData
 from googlenet.evaluation.metrics import best_thresholds
@@ -51,6 +52,10 @@ class Task(Protocol):
         """Return (N, K) probabilities."""
         ...
 
+    def merge(self, views: Tensor) -> Tensor:
+        """Return the logits (N, K) whose probabilities are the means of those of (V, N, K) logits."""
+        ...
+
     def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
         """Return for each class the probability from which on it is named; () where one class is named."""
         ...
@@ -87,6 +92,10 @@ class OneLabel:
         """Return the softmax, in double precision: float32 would make equals of the least probable classes."""
         return logits.double().softmax(1)
 
+    def merge(self, views: Tensor) -> Tensor:
+        """Return logarithms of the mean probabilities; one view as it is."""
+        return views[0] if len(views) == 1 else views.log_softmax(2).logsumexp(0) - math.log(len(views))
+
     def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
         """Return (): the most probable class is named."""
         return ()
@@ -121,6 +130,10 @@ class SeveralLabels:
         """Return the sigmoid of each class."""
         return torch.sigmoid(logits.float())
 
+    def merge(self, views: Tensor) -> Tensor:
+        """Return log(p / (1 - p)) of the mean probabilities p; one view as it is."""
+        return views[0] if len(views) == 1 else logsigmoid(views).logsumexp(0) - logsigmoid(-views).logsumexp(0)
+
     def thresholds(self, targets: Any, probabilities: Any) -> tuple[float, ...]:
         """Return for each class the threshold of its highest F1."""
         return best_thresholds(targets, probabilities)
@@ -130,14 +143,14 @@ class MetricAccumulator:
     """Computes the metrics of a task while the held-out images go by.
 
     A metric that is a mean over images is summed batch by batch; all answers are kept only where another metric, or
-    thresholds, need them.
+    thresholds, need them. ``also`` names a metric that is computed although it is not always logged.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, also: str = "") -> None:
         self.task = task
-        logged = [metric for metric in task.metrics if metric.logged]
-        self.sums = {metric: 0.0 for metric in logged if metric.over == "images"}
-        self.rest = [metric for metric in logged if metric.over == "data"]
+        self.logged = [metric for metric in task.metrics if metric.logged or metric.name == also]
+        self.sums = {metric: 0.0 for metric in self.logged if metric.over == "images"}
+        self.rest = [metric for metric in self.logged if metric.over == "data"]
         self.keeps = bool(self.rest)
         self.seen = 0
         self.targets: list[Any] = []
@@ -162,7 +175,7 @@ class MetricAccumulator:
         """Return the metrics by name, the main one first."""
         values = {metric.name: total / max(self.seen, 1) for metric, total in self.sums.items()}
         values |= {metric.name: metric(*self._kept()) for metric in self.rest}
-        return {metric.name: values[metric.name] for metric in self.task.metrics if metric.logged}
+        return {metric.name: values[metric.name] for metric in self.logged}
 
     def thresholds(self) -> tuple[float, ...]:
         """Return the thresholds of the classes: see :meth:`Task.thresholds`."""

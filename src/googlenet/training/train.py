@@ -55,12 +55,15 @@ def train(
         weights: pretrained weights to start from: a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
             tensor whose name and shape match is loaded; classifiers only where the classes are the same.
         resume: continue from the newest intact checkpoint in ``out``, exactly where it stopped, with the same images
-            wherever they are now. With more ``epochs`` or ``minutes`` than before it trains for longer, even a
+            wherever they are now. With more ``epochs``, ``minutes`` or ``patience`` it trains for longer, even a
             finished run: the learning rate is then that of a run of the new length at the same point.
         overwrite: delete the run in ``out`` first.
         epochs, minutes: how long to train: passes over the training images, or minutes of wall time with everything
             included. Two runs by minutes differ, because their speeds do.
+        patience, best_by: end after so many epochs in a row without a better one; the metric of the held-out images
+            that chooses the best epoch, which is what the bundle is made of.
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
+        mirror: answer with the mean of the probabilities of an image and its mirror image, in validation, too.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
         batch_size, precision: images per step over all processes, and the number format to compute in.
         optimizer, lr, momentum, nesterov, weight_decay: the optimizer and its highest learning rate.

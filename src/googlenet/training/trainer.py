@@ -20,7 +20,7 @@ from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.learning import Learning
 from googlenet.training.loading import Batch
 from googlenet.training.progress import Callback, EpochResult
-from googlenet.training.task import MetricAccumulator
+from googlenet.training.views import HeldOutScore, answer_views
 
 CHANCE_TOLERANCE = 0.005  # a head whose loss is within 0.5 % of chance is reported as not learning
 MIN_STEPS = 10  # in an epoch, before a head is reported
@@ -67,7 +67,10 @@ class Trainer(Learning):
             return False
         if self.progress.history or self.progress.seen or not self.cached.fit_first_classifier():
             return True
-        return self._close_epoch(callback, checkpoints, 0)
+        if self._close_epoch(callback, checkpoints, 0):
+            return True
+        self.cached.forget_first_classifier()  # a resumed run fits it again, and validates it
+        return False
 
     def _next_phase(self) -> None:
         """Begin the phase after this one, from the averaged weights."""
@@ -81,8 +84,15 @@ class Trainer(Learning):
         return self.phase.end < 1 and self.budget.share(self.progress) >= self.phase.end - 1e-9
 
     def _is_finished(self) -> bool:
-        """Whether no step is left, and the last ones are validated."""
-        return self.budget.is_over(self.progress) and self.state.best is not None and not self.progress.seen
+        """Whether no step is left, or no epoch was better for a while, and the last steps are validated."""
+        over = self.budget.is_over(self.progress) or self.is_out_of_patience
+        return over and self.state.best is not None and not self.progress.seen
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether the recipe's ``patience`` ends the run."""
+        patience = self.recipe.patience
+        return patience is not None and self.progress.stale_epochs(self.state.metric) >= patience
 
     def _close_epoch(self, callback: Callback, checkpoints: Checkpoints, number: int | None = None) -> bool:
         """Validate and save. Returns ``False`` when asked to stop: a resumed run then validates again.
@@ -211,47 +221,49 @@ class Trainer(Learning):
         validated = self._validate(callback)
         if validated is None:
             return None
-        val_loss, val = validated
+        val_loss, val, mirror_gain = validated
         seen = max(progress.seen, 1)
         loss, *heads = (total / seen for total in progress.sums or [math.nan] * (1 + len(self.network.network.aux)))
         lr = self._learning_rate(self.budget.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
         train = {self.task.train_metric: progress.correct / seen}
         result = EpochResult(number, lr, loss, tuple(heads), train, val_loss, val, speed, progress.seconds,
-                             progress.waiting / max(progress.seconds, 1e-9))  # fmt: skip
+                             progress.waiting / max(progress.seconds, 1e-9), mirror_gain)  # fmt: skip
         self.state.progress = progress.close_epoch(result)
         return result
 
     @torch.no_grad()
-    def _validate(self, callback: Callback) -> tuple[float, dict[str, float]] | None:
-        """Return loss and metrics of the held-out images; ``None`` when asked to stop."""
+    def _validate(self, callback: Callback) -> tuple[float, dict[str, float], float | None] | None:
+        """Return loss, metrics and gain by mirror images of the held-out images; ``None`` when asked to stop."""
         network = self.best_network.eval()
-        loss, seen, metrics = 0.0, 0, MetricAccumulator(self.task)
+        loss, seen, score = 0.0, 0, HeldOutScore(self.task, self.recipe, self.state.metric)
         for batch in self._batches("val"):
             if self._agree(callback):
                 return None
             count, _ = self._readable(batch, self.data.val.items, callback)
-            logits, labels = self._answer(network, batch)
-            for theirs in self.processes.all_gather((logits, labels)):
-                metrics.add(*theirs)
+            views, labels = self._answer(network, batch)
+            logits = self.task.merge(views)
+            for theirs in self.processes.all_gather((views, labels)):
+                score.add(*theirs)
             (total,) = self.processes.all_reduce(len(labels) * self.task.loss(logits, labels).item())
             loss, seen = loss + total, seen + count
             if not math.isfinite(loss):
                 raise self._non_finite("the loss in validation", self._names(batch, self.data.val.items))
-        self.state.thresholds = metrics.thresholds()
-        return loss / max(seen, 1), metrics.metrics()
+        self.state.thresholds, metrics = score.thresholds(), score.metrics()
+        return loss / max(seen, 1), metrics, score.mirror_gain(metrics)
 
     def _answer(self, network: ConvNet, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits and targets of the images of a batch that could be read, on the CPU."""
+        """Return logits (V, N, K) and targets of the images of a batch that could be read, on the CPU."""
         if not batch.indices:
-            return torch.zeros(0, len(self.data.class_names)), batch.labels
+            return torch.zeros(1 + self.recipe.mirror, 0, len(self.data.class_names)), batch.labels
         with self.fabric.autocast():
             images = self.fabric.to_device(batch.images)
             if self.phase.cached:
-                logits = network.forward_with_aux(images.float(), self.phase.freeze).logits
+                logits = network.forward_with_aux(images.float(), self.phase.freeze).logits.float()
+                views = logits.view(-1, len(batch.indices), logits.shape[1])
             else:
-                logits = network(self.normalise(images))
-        return logits.float().cpu(), batch.labels
+                views = answer_views(network, self.normalise(images), self.recipe)
+        return views.cpu(), batch.labels
 
     def _readable(self, batch: Batch, items: Sequence[LabelledImage], callback: Callback) -> tuple[int, int]:
         """Return how many images all processes together could read, and of how many batches they are.

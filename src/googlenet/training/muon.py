@@ -1,0 +1,114 @@
+"""Muon: momentum whose step is orthogonalised, for the matrices of convolutions; AdamW for everything else.
+
+Jordan et al., *Muon: an optimizer for hidden layers in neural networks*, 2024. ``torch.optim.Muon`` takes matrices
+alone, one by one; here convolutions are matrices too, and those of one shape are orthogonalised together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+MATRIX_LR = 10.0  # the learning rate of matrices, as a multiple of that of all other parameters
+MOMENTUM = 0.95
+STEPS = 3  # of Newton-Schulz
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of each, by Jordan et al.
+
+
+class Muon(AdamW):
+    """AdamW, but for groups with ``orthogonal``: their parameters (C_out, C_in, k, k) get orthogonalised steps.
+
+    A matrix is (C_out, C_in · k · k). Its step is the Nesterov momentum of its gradient with all singular values
+    brought close to 1, times √max(1, rows / columns) and ``MATRIX_LR`` times the learning rate. Weights decay by the
+    plain learning rate, as AdamW's do.
+
+    ::
+
+        optimizer = Muon([{"params": convolutions, "orthogonal": True}, {"params": rest}], lr=0.002)
+    """
+
+    def __init__(self, params: Any, lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr=lr, weight_decay=weight_decay, fused=True)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state. AdamW's own looks for a count of steps in that of every parameter: matrices have none."""
+        Optimizer.__setstate__(self, state)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Do one step with the gradients of all parameters, which it may change."""
+        groups = self.param_groups
+        loss = None
+        self.param_groups = [group for group in groups if not group.get("orthogonal")]
+        try:
+            loss = super().step(closure)
+        finally:
+            self.param_groups = groups
+        for group in groups:
+            if group.get("orthogonal"):
+                self._step_matrices(group)
+        return loss
+
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        weights = [weight for weight in group["params"] if weight.grad is not None]
+        if not weights:
+            return
+        gradients = [weight.grad for weight in weights]
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        torch._foreach_lerp_(gradients, momenta, MOMENTUM)  # Nesterov
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for number, weight in enumerate(weights):
+            by_shape.setdefault(tuple(weight.shape), []).append(number)
+        for numbers in by_shape.values():
+            steps = orthogonalise(torch.stack([_matrix(gradients[number]) for number in numbers]))
+            rows, columns = steps.shape[1:]
+            rate = group["lr"] * MATRIX_LR * max(1.0, rows / columns) ** 0.5
+            for number, each in zip(numbers, steps, strict=True):
+                _matrix(weights[number]).add_(each, alpha=-rate)
+
+
+def _matrix(tensor: Tensor) -> Tensor:
+    """(C_out, C_in, k, k), channels last in memory → a view of it (C_out, k · k · C_in)."""
+    return tensor.permute(0, 2, 3, 1).flatten(1)
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Bring the singular values of (B, m, n) close to 1, by Newton-Schulz steps in bf16.
+
+    The steps are those of the shorter side's Gram matrix G = X Xᵀ: X becomes (a + b G + c G²) X in each, so that the
+    long side is multiplied twice in all, not twice a step.
+
+    >>> orthogonalise(torch.diag(torch.tensor([3.0, 1.0]))[None]).shape
+    torch.Size([1, 2, 2])
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = (x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).bfloat16()
+    a, b, c = COEFFICIENTS
+    gram = x @ x.mT
+    unit = a * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    product = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
+    factor = product
+    for _ in range(STEPS - 1):
+        gram = factor @ (gram @ factor)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
+        product = factor @ product
+    x = product @ x
+    orthogonal: Tensor = x.mT if tall else x
+    return orthogonal
+
+
+def matrices_of(network: nn.Module) -> Iterator[Tensor]:
+    """Yield what is orthogonalised: the weights of all convolutions but depthwise ones."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == 1:
+            yield module.weight
