@@ -43,7 +43,7 @@ class Certainty:
         return content.getvalue()
 
 
-_SCORES: dict[str, ArrayLimits] = {name: ("f4", (None,), MAX_SCORES) for name in METHODS}
+_SCORES: dict[str, ArrayLimits] = dict.fromkeys(METHODS, ("f4", (None,), MAX_SCORES))
 
 
 def read_certainty(bundle: Bundle) -> Certainty | None:
