@@ -91,20 +91,26 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     torch.Size([1, 2, 2])
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
-    x = (x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).bfloat16()
-    a, b, c = COEFFICIENTS
+    x = (matrices.mT if tall else matrices).bfloat16()
     gram = x @ x.mT
-    unit = a * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    product = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
-    factor = product
+    square = gram.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float32).clamp(min=1e-30)[:, None, None]  # |X|² of each
+    gram = (gram / square).bfloat16()
+    product = factor = _factor(gram)
     for _ in range(STEPS - 1):
         gram = factor @ (gram @ factor)
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
+        factor = _factor(gram)
         product = factor @ product
-    x = product @ x
+    x = (product * square.rsqrt()).bfloat16() @ x
     orthogonal: Tensor = x.mT if tall else x
     return orthogonal
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """Return a + b G + c G² of (B, m, m)."""
+    a, b, c = COEFFICIENTS
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 def matrices_of(network: nn.Module) -> Iterator[Tensor]:

@@ -151,7 +151,8 @@ def _inherited(
 ) -> tuple[Recipe, Network, Preprocessing]:
     """Inherit from the weights what the recipe leaves open."""
     recipe = inherit.inherit_image_size(recipe, card)
-    network = replace(inherit.drop_heads_on_frozen_stages(network, recipe.freeze), in_channels=recipe.in_channels)
+    network = replace(network, in_channels=recipe.in_channels, aux=network.aux[: recipe.aux])
+    network = inherit.drop_heads_on_frozen_stages(network, recipe.freeze)
     return recipe, network, inherit.inherit_normalization(_preprocessing(recipe, network), origin or {})
 
 
