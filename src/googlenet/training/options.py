@@ -78,6 +78,7 @@ class TrainOptions(TypedDict, total=False):
     ``None`` stands for the recipe's value, or the default.
     """
 
+    aux: int | None
     epochs: int | None
     minutes: float | None
     patience: int | None

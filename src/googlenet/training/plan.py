@@ -167,9 +167,8 @@ def _inherited(
     """Inherit from the weights, and how their images are ``fed``, what the recipe leaves open."""
     recipe = inherit.inherit_image_size(recipe, fed)
     _check_cache_after(recipe, network)
-    network = replace(
-        inherit.drop_heads_on_frozen_stages(network, recipe.freeze, recipe.unfreeze), in_channels=recipe.in_channels
-    )
+    network = replace(network, in_channels=recipe.in_channels, aux=network.aux[: recipe.aux])
+    network = inherit.drop_heads_on_frozen_stages(network, recipe.freeze, recipe.unfreeze)
     return recipe, network, inherit.inherit_normalization(_preprocessing(recipe, network), origin or {})
 
 
