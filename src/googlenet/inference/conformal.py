@@ -31,7 +31,7 @@ def scores(probabilities: NDArray[Any], labels: NDArray[Any], method: str = "lac
     >>> scores(np.array([[0.7, 0.3]]), np.array([1])).round(2), scores(np.array([[0.7, 0.3]]), np.array([1]), "aps")
     (array([0.7], dtype=float32), array([1.], dtype=float32))
     """
-    return _all_scores(np.asarray(probabilities), method)[np.arange(len(labels)), labels]
+    return np.asarray(_all_scores(np.asarray(probabilities), method)[np.arange(len(labels)), labels])
 
 
 def _all_scores(probabilities: NDArray[Any], method: str) -> NDArray[np.float32]:
