@@ -49,9 +49,11 @@ def without_stages(stderr: str) -> str:
     return "".join(line for line in stderr.splitlines(keepends=True) if not line.endswith(" ...\n"))
 
 
-# A shell that runs the tests in the background ignores Ctrl-C, and every process that a test starts would inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that runs the tests in the background ignores Ctrl-C, nohup ignores SIGHUP, and every process that a test
+# starts would inherit that.
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 
 @pytest.fixture(scope="session")

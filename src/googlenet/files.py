@@ -200,7 +200,7 @@ def check_output_path(path: Path) -> None:
             place = place.parent
         place.stat()  # a link that leads in a circle, or nowhere
         if place != path and not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is no folder")
+            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is not a folder")
         if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
             raise _forbidden(place, path)
     except (OSError, ValueError) as error:

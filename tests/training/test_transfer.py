@@ -274,7 +274,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 
 
 def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(run.Display, "begin", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(StoppedError, match="what was saved before is intact, continue with"):
         train(shapes, tmp_path / "run", weights=trained_run)
     tensors, _ = checkpoint.load(newest(tmp_path / "run"))

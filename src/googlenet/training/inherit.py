@@ -127,11 +127,13 @@ def headers_of(path: Path) -> Mapping[str, Header]:
     return found
 
 
-def drop_heads_on_frozen_stages(network: Network, freeze: str | None) -> Network:
-    """Drop auxiliary heads on frozen stages, which they could not change.
+def drop_heads_on_frozen_stages(network: Network, freeze: str | None, unfreeze: str = "none") -> Network:
+    """Drop auxiliary heads on frozen stages, which they could not change; all where stages are unfrozen by and by.
 
     Raises :class:`NetworkError` where there is no such stage, :class:`RecipeError` where everything is frozen.
     """
+    if unfreeze != "none":
+        network = replace(network, aux=[])
     if freeze is None:
         return network
     frozen = [stage.name for stage in network.through(freeze)]

@@ -41,6 +41,13 @@ class RunOptions(Settings):
     checkpoint_minutes: float = Field(
         default=10.0, gt=0, description="Minutes between checkpoints within an epoch; each epoch ends with one."
     )
+    cache_gib: float | None = Field(
+        default=None,
+        gt=0,
+        le=65_536,
+        description="GiB of disk for maps of frozen stages (`cached_views`), mapped into memory, deleted at the end. "
+        "By default a quarter of the memory, at most half of the free disk space.",
+    )
     download: bool = Field(
         default=False, description="Allow the published weights that `weights` names to be downloaded."
     )
@@ -71,6 +78,7 @@ class TrainOptions(TypedDict, total=False):
     ``None`` stands for the recipe's value, or the default.
     """
 
+    aux: int | None
     epochs: int | None
     minutes: float | None
     patience: int | None
@@ -92,6 +100,10 @@ class TrainOptions(TypedDict, total=False):
     nesterov: bool | None
     lr_decay: float | None
     freeze: str | None
+    unfreeze: Literal["none", "gradual"] | None
+    cached_views: int | None
+    cache_after: str | None
+    cached_share: float | None
     weight_decay: float | None
     schedule: str | None
     warmup: float | None
@@ -110,6 +122,7 @@ class TrainOptions(TypedDict, total=False):
     workers: int | None
     on_bad_image: Literal["skip", "stop"] | None
     checkpoint_minutes: float | None
+    cache_gib: float | None
     download: bool | None
     log: Literal["tensorboard", "mlflow", "wandb"] | None
     callbacks: Sequence[Any] | None

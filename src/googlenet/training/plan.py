@@ -166,7 +166,9 @@ def _inherited(
 ) -> tuple[Recipe, Network, Preprocessing]:
     """Inherit from the weights, and how their images are ``fed``, what the recipe leaves open."""
     recipe = inherit.inherit_image_size(recipe, fed)
-    network = replace(inherit.drop_heads_on_frozen_stages(network, recipe.freeze), in_channels=recipe.in_channels)
+    _check_cache_after(recipe, network)
+    network = replace(network, in_channels=recipe.in_channels, aux=network.aux[: recipe.aux])
+    network = inherit.drop_heads_on_frozen_stages(network, recipe.freeze, recipe.unfreeze)
     return recipe, network, inherit.inherit_normalization(_preprocessing(recipe, network), origin or {})
 
 
@@ -236,6 +238,23 @@ def check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
         raise RecipeError(
             f"--freeze {recipe.freeze} without --weights would keep random weights: name pretrained --weights, or "
             "leave --freeze out"
+        )
+    if recipe.unfreeze != "none" and origin is None:
+        raise RecipeError(
+            f'unfreeze = "{recipe.unfreeze}" without --weights would begin with random stages frozen: name pretrained '
+            "--weights, or set it to none"
+        )
+
+
+def _check_cache_after(recipe: Recipe, network: Network) -> None:
+    """Raise where the stage whose maps are kept is unknown, before the frozen ones, or leaves nothing to learn."""
+    if recipe.unfreeze == "none" or recipe.cache_after is None:
+        return
+    inherit.drop_heads_on_frozen_stages(network, recipe.cache_after)
+    frozen = network.through(recipe.freeze) if recipe.freeze else ()
+    if len(network.through(recipe.cache_after)) < len(frozen):
+        raise RecipeError(
+            f"cache_after = '{recipe.cache_after}' is before --freeze {recipe.freeze}: name that stage or a later one"
         )
 
 

@@ -25,6 +25,7 @@ from googlenet.text import printable
 from googlenet.training import directory, distributed, memory, sources, speed_trial, torchrun
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.deepening import with_phases
 from googlenet.training.directory import CHECKPOINTS, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
@@ -51,6 +52,7 @@ def train(plan: Plan) -> Bundle:
         with stage(f"building {plan.network.name}"):
             network = make_network(plan, source, processes.is_first)
         plan = with_precision(plan, network, processes, device)
+        plan = with_phases(plan, network, processes, device)
         if not plan.resume:
             plan = with_parts_that_fit(plan, network, processes, device)
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))

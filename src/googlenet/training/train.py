@@ -77,7 +77,7 @@ def train(
         schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
         lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
             are left out (with ``weights``).
-        label_smoothing, ema_decay, dropout, init: regularization, and the initial weights.
+        label_smoothing, ema_decay, dropout, init, aux: regularization, the initial weights, and auxiliary heads.
         val_fraction, test_fraction: the share of each class, 0 to 1, held out to choose the best epoch, and the share
             that training never looks at, where ``data`` does not name these images itself.
         seed: decides the initial weights, the order of images, augmentation and the held-out split.

@@ -100,7 +100,8 @@ def for_channels(weight: Tensor, channels: int, std: Sequence[float], new_std: S
 
 
 def freeze_through(built: ConvNet, stage: str | None) -> None:
-    """Freeze every stage up to and including ``stage``: no gradient is computed for them."""
+    """Freeze every stage up to and including ``stage``, and no other: no gradient is computed for them."""
+    built.requires_grad_(True)
     for each in built.network.through(stage) if stage else ():
         built.get_submodule(each.name).requires_grad_(False)
 
