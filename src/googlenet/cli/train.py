@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
     "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "lr", "resize", "in_channels",
-    "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
+    "augmentation", "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
 )  # fmt: skip
 RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
 

@@ -13,7 +13,7 @@ from googlenet.training import linear, maps
 from googlenet.training.budget import Minutes
 from googlenet.training.frozen import FrozenStages
 from googlenet.training.learning import Learning
-from googlenet.training.loading import Batch, SampleKey, default_workers
+from googlenet.training.loading import Batch, SampleKey
 from googlenet.training.maps import HELD_OUT, MIRRORED, MapCache
 from googlenet.training.progress import Callback
 
@@ -103,15 +103,14 @@ class CachedMaps:
 
     def _make(self, folder: Path) -> MapCache:
         learning = self.learning
-        stage, workers = learning.phase.freeze, learning.options.workers
+        stage = learning.phase.freeze
         assert stage is not None
         frozen = FrozenStages(
             learning.network, learning.preprocessing, stage, learning.recipe.precision, learning.fabric.device
         )
-        workers = default_workers() if workers is None else workers
         maps.clear_others(folder, learning.progress.maps)
         return MapCache(
-            frozen, learning.data, learning.preprocessing, learning.recipe, learning.task, workers, folder
+            frozen, learning.data, learning.preprocessing, learning.recipe, learning.task, learning.options, folder
         )  # fmt: skip
 
     def _have_time(self, known: list[str]) -> bool:

@@ -108,7 +108,7 @@ class Learning:
         self.batches = BatchSampler(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
         steps = len(self.batches)
         self.budget: Budget = Epochs(recipe.epochs, steps) if recipe.minutes is None else Minutes(recipe.minutes)
-        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation)
+        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation, self.options.augment)
         self.train_loader = loader(train, self.batches, self.task, workers)
         val = ImageDataset(data.val, preprocessing, recipe.seed, None)
         self.val_batches = BatchSampler(

@@ -22,7 +22,9 @@ from googlenet.data.image_set import ImageSet, LabelledData
 from googlenet.preprocessing import Preprocessing
 from googlenet.training.directory import explain
 from googlenet.training.frozen import FrozenStages
-from googlenet.training.loading import Batch, BatchSampler, ImageDataset, SampleKey, loader
+from googlenet.training.function import Function
+from googlenet.training.loading import Batch, BatchSampler, ImageDataset, SampleKey, default_workers, loader
+from googlenet.training.options import RunOptions
 from googlenet.training.progress import Progress
 from googlenet.training.recipe import Recipe
 from googlenet.training.task import Task
@@ -39,8 +41,10 @@ Watch = Callable[[Batch, int, int], bool]
 class Views(ImageDataset):
     """Images as (C, S, S) uint8: view 0 as in prediction, the others augmented. A key's ``epoch`` is the view."""
 
-    def __init__(self, images: ImageSet, preprocessing: Preprocessing, recipe: Recipe) -> None:
-        super().__init__(images, preprocessing, recipe.seed, recipe.augmentation)
+    def __init__(
+        self, images: ImageSet, preprocessing: Preprocessing, recipe: Recipe, function: Function | None
+    ) -> None:
+        super().__init__(images, preprocessing, recipe.seed, recipe.augmentation, function)
         self.plain = ImageDataset(images, preprocessing, recipe.seed, None)
 
     def __getitem__(self, place: SampleKey) -> tuple[int, tuple[int, ...], Tensor | str]:
@@ -56,14 +60,15 @@ class MapCache:
 
     def __init__(
         self, frozen: FrozenStages, data: LabelledData, preprocessing: Preprocessing, recipe: Recipe, task: Task,
-        workers: int, folder: Path,
+        options: RunOptions, folder: Path,
     ) -> None:  # fmt: skip
         self.frozen, self.data, self.task, self.folder, self.views = frozen, data, task, folder, recipe.cached_views
         self.maps: dict[str, Tensor] = {}
         self.orders: dict[str, BatchSampler] = {}
         self.loaders: dict[str, DataLoader[Any]] = {}
+        workers = default_workers() if options.workers is None else options.workers
         held_out = ImageDataset(data.val, preprocessing, recipe.seed, None)
-        for split, dataset in (("train", Views(data.train, preprocessing, recipe)), ("val", held_out)):
+        for split, dataset in (("train", Views(data.train, preprocessing, recipe, options.augment)), ("val", held_out)):
             count = len(dataset.images)
             order = BatchSampler(count, BLOCK, recipe.seed, False, lambda *_: (preprocessing.size, 1))
             self.orders[split], self.loaders[split] = order, loader(dataset, order, task, workers)

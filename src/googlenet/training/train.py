@@ -20,6 +20,7 @@ from googlenet.stages import stage
 from googlenet.training import directory, torchrun
 from googlenet.training.data import look_at_data
 from googlenet.training.directory import SETTINGS
+from googlenet.training.function import with_function
 from googlenet.training.options import TrainOptions, split_options
 from googlenet.training.plan import look
 from googlenet.training.recipe import Recipe
@@ -76,15 +77,19 @@ def train(
         seed: decides the initial weights, the order of images, augmentation and the held-out split.
         class_balance: what to do about classes of unequal size: ``"none"``, ``"weighted_loss"`` or ``"oversample"``
             (not with several labels).
-        augmentation: random changes of the training images; a table of those settings that change.
+        augmentation: random changes of the training images: ``"photos"``, ``"documents"``, ``"microscopy"``,
+            ``"aerial"`` or ``"none"``, or a table of those settings that change (docs/augmentation.md).
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU if there is one.
         workers: processes that read and augment images. Default: one per core, at most 8. They change no
             weight, and may differ when a run is resumed.
         on_bad_image: ``"skip"`` an image that cannot be read, or ``"stop"``.
         checkpoint_minutes: minutes between checkpoints within an epoch; each epoch ends with one.
         download: allow the weights that ``"torchvision"`` stands for to be downloaded.
+        augment: a function of your own, called last with each training image, (H, W, C) uint8, and a
+            :class:`numpy.random.Generator`; it returns an image of the same shape and type. Its name is recorded; to
+            resume, give it again.
 
-    All options after ``overwrite`` but the last five are settings of the recipe, which :class:`googlenet.Recipe`
+    All options after ``overwrite`` but the last six are settings of the recipe, which :class:`googlenet.Recipe`
     describes with their units, ranges and defaults; ``None`` keeps the recipe's value.
 
     Images that are skipped, or read otherwise than the list says, are named on stderr.
@@ -112,6 +117,7 @@ def train(
     if torchrun.is_launched():
         resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
     plan = look(run, recipe, {**settings, "network": network}, weights, resume=resume, overwrite=overwrite)
+    plan = with_function(plan, run_options.augment, run_options.workers)
     plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
     if settings.get("val_fraction") is not None and not resume and not plan.data.made_here:
         raise DataError(

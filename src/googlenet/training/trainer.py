@@ -19,6 +19,7 @@ from googlenet.training.cached import CachedMaps
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.learning import Learning
 from googlenet.training.loading import Batch
+from googlenet.training.mixing import mix
 from googlenet.training.progress import Callback, EpochResult
 from googlenet.training.views import HeldOutScore, answer_views
 
@@ -189,7 +190,8 @@ class Trainer(Learning):
 
     def _step(self, batch: Batch, count: int) -> float:
         """Train on a batch, of which all processes together could read ``count`` images. Returns its loss."""
-        lr = self._learning_rate(self.budget.share(self.progress))
+        batch = mix(batch, self.recipe, self.task.classes, self.progress, self.budget.share(self.progress))
+        lr = self.learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         labels = self.fabric.to_device(batch.labels)
