@@ -67,8 +67,9 @@ class MapCache:
         self.orders: dict[str, BatchSampler] = {}
         self.loaders: dict[str, DataLoader[Any]] = {}
         workers = default_workers() if options.workers is None else options.workers
+        train = Views(data.train, preprocessing, recipe, options.augment)
         held_out = ImageDataset(data.val, preprocessing, recipe.seed, None)
-        for split, dataset in (("train", Views(data.train, preprocessing, recipe, options.augment)), ("val", held_out)):
+        for split, dataset in (("train", train), ("val", held_out)):
             count = len(dataset.images)
             order = BatchSampler(count, BLOCK, recipe.seed, False, lambda *_: (preprocessing.size, 1))
             self.orders[split], self.loaders[split] = order, loader(dataset, order, task, workers)

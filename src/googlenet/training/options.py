@@ -78,6 +78,7 @@ class TrainOptions(TypedDict, total=False):
     ``None`` stands for the recipe's value, or the default.
     """
 
+    aux: int | None
     epochs: int | None
     minutes: float | None
     patience: int | None
@@ -151,12 +152,13 @@ def check_device(device: str) -> None:
     """Raise :class:`DeviceError` where there is no such device, as far as that is known without PyTorch."""
     if device not in ("auto", *DEVICES):
         raise DeviceError(f"no device is called {device!r}: allowed are auto, {', '.join(DEVICES)}")
-    usable = [name for name in DEVICES if name not in _absent_devices()]
+    usable = [name for name in DEVICES if name not in absent_devices()]
     if device not in ("auto", *usable):
         raise DeviceError(f"this machine has no {device}: it has {', '.join(usable)}; --device auto takes the best")
 
 
-def _absent_devices() -> set[str]:
+def absent_devices() -> set[str]:
+    """Return the devices that this machine does not have, as far as that is known without PyTorch."""
     absent = set() if sys.platform == "darwin" else {"mps"}
     nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvhost-ctrl", "/dev/nvmap", "/dev/kfd")
     without_driver = sys.platform == "linux" and not any(map(os.path.exists, nodes))

@@ -40,6 +40,11 @@ class Recipe(Settings):
     network: str = Field(
         default="googlenet_bn", description="Name of the network to train; `googlenet.list_networks()` lists them."
     )
+    aux: int | None = Field(
+        default=None,
+        ge=0,
+        description="Auxiliary heads to train with, at most: 0 for none. By default all that the network has.",
+    )
     epochs: int = Field(default=15, ge=1, le=MAX_EPOCHS, description="Passes over the training images.")
     minutes: float | None = Field(
         default=None,
