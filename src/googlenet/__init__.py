@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
     from googlenet.training.augmented import AugmentedImages
+    from googlenet.training.callbacks import StepResult
     from googlenet.training.pretrained import create
+    from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
     from googlenet.training.sheet import augment
     from googlenet.training.train import train
@@ -68,6 +70,7 @@ _PUBLIC = {
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
     "DataSource": "data.source",
+    "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
@@ -79,6 +82,7 @@ _PUBLIC = {
     "Precisions": "benchmarking.precisions",
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
+    "StepResult": "training.callbacks",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
     "augment": "training.sheet",
@@ -117,6 +121,7 @@ __all__ = [
     "Comparison",
     "ConvNet",
     "DataSource",
+    "EpochResult",
     "Evaluation",
     "Findings",
     "GoogLeNetError",
@@ -127,6 +132,7 @@ __all__ = [
     "Precisions",
     "Prediction",
     "Recipe",
+    "StepResult",
     "Verification",
     "analyse",
     "augment",
