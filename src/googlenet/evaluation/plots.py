@@ -167,10 +167,11 @@ def draw_augmented(
 ) -> None:
     """Draw what a network sees of images in training.
 
-    A row is (label, original, a view for each heading); below are ``mixed`` images with the share of each label.
+    A row is (label, original, a view for each heading); below are ``mixed`` images with the share of each label, as
+    many as fit into a row.
     """
-    columns = 1 + len(headings)
-    below = -(-len(mixed) // columns)
+    columns, below = 1 + len(headings), min(1, len(mixed))
+    mixed = mixed[:columns]
     names = [name for name, _, _ in rows] + [name for _, shares in mixed for name in shares]
     labels = Labels(names, MAX_CAPTION_WIDTH)
     title = "\n".join(textwrap.wrap(f"augmentation: {settings}", 17 * columns))
