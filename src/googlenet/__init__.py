@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
     from googlenet.training.callbacks import StepResult
+    from googlenet.training.folds import CrossValidation, cross_validate
     from googlenet.training.pretrained import create
     from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
@@ -66,6 +67,7 @@ _PUBLIC = {
     "Classifier": "inference.classifier",
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
+    "CrossValidation": "training.folds",
     "DataSource": "data.source",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
@@ -87,6 +89,7 @@ _PUBLIC = {
     "compare": "benchmarking.compare",
     "convert": "exchange.convert",
     "create": "training.pretrained",
+    "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
@@ -115,6 +118,7 @@ __all__ = [
     "Classifier",
     "Comparison",
     "ConvNet",
+    "CrossValidation",
     "DataSource",
     "EpochResult",
     "Evaluation",
@@ -135,6 +139,7 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "cross_validate",
     "doctor",
     "evaluate",
     "export",
