@@ -45,6 +45,10 @@ def validate(tiny):
     return partial(googlenet.cross_validate, network=tiny, folds=2, batch_size=8, epochs=1, precision="fp32", workers=0)
 
 
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+
+
 class Failing:
     def on_epoch(self, result):
         raise ValueError
@@ -70,12 +74,10 @@ def test_folds_are_trained_resumed_and_become_one_bundle(validate, coloured, tmp
     theirs = [each.probabilities(images) for each in members]
     np.testing.assert_allclose(classifier.probabilities(images), np.mean(theirs, axis=0), atol=1e-6)
     assert not np.allclose(*theirs, atol=1e-3)  # they are two classifiers
-    np.testing.assert_allclose(
-        classifier.embeddings(images), np.concatenate([each.embeddings(images) for each in members], axis=1), atol=1e-5
-    )
-    pixels = classifier.engine.maps(np.zeros((1, 32, 32, 3), np.uint8))
-    mean = np.mean([each.engine.maps(np.zeros((1, 32, 32, 3), np.uint8)) for each in members], axis=0)
-    np.testing.assert_allclose(pixels, mean, atol=1e-4)
+    pixels, engine, others = noise(), classifier.engine, [each.engine for each in members]
+    np.testing.assert_allclose(engine.maps(pixels), np.mean([e.maps(pixels) for e in others], axis=0), atol=1e-4)
+    embeddings = np.concatenate([each.embeddings(pixels) for each in others], axis=1)
+    np.testing.assert_allclose(engine.embeddings(pixels), embeddings, atol=1e-4)
     assert googlenet.verify(out).largest_difference < 1e-5
     with pytest.raises(DataError, match="was trained on all 36 images"):  # no image is left to judge it by
         googlenet.evaluate(out, coloured)

@@ -156,7 +156,7 @@ def _begin(out: Path, parts: list[LabelledData], resume: bool, overwrite: bool) 
     """Make the directory, or recognise the one that is there."""
     check_output_path(out)
     there = sorted(out.iterdir()) if out.is_dir() else []
-    ours = {"folds": len(parts), "images": parts[0].split("all").fingerprint()}
+    ours = {"fold_count": len(parts), "images": parts[0].split("all").fingerprint()}
     if there and not (out / FOLDS).exists():
         raise RunError(f"{printable(str(out))} is not empty and holds no folds: choose another --out")
     if resume:
@@ -182,7 +182,7 @@ def _finish(out: Path, part: LabelledData) -> CrossValidation:
     from googlenet.exporting.ensemble import write_ensemble
 
     begun = parse_json((out / FOLDS).read_text("utf-8"))
-    members = [bundles.read(out / f"fold-{number}") for number in range(1, begun["folds"] + 1)]
+    members = [bundles.read(out / f"fold-{number}") for number in range(1, begun["fold_count"] + 1)]
     scores = tuple({k: v for k, v in each.card.metrics.items() if k != "epoch"} for each in members)
     held_out = [each.card.data["val"] / (each.card.data["train"] + each.card.data["val"]) for each in members]
     metrics = {name: _interval([each[name] for each in scores], fmean(held_out)) for name in scores[0]}
