@@ -78,10 +78,11 @@ def evaluate(
 
     look.check_plot(plot)
     look.check_plot(sheet, "--sheet")
-    from googlenet.evaluation.answers import check_table
+    if mistakes is not None or answers is not None:
+        from googlenet.evaluation.answers import check_table
 
-    check_table("--mistakes", mistakes, (".csv",))
-    check_table("--answers", answers)
+        check_table("--mistakes", mistakes, (".csv",))
+        check_table("--answers", answers)
     if against is not None:
         bundle.read(against)
     card = bundle.read(run).card

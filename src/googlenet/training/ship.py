@@ -102,7 +102,11 @@ def _intervals(trainer: Trainer, best: EpochResult) -> dict[str, dict[str, float
     items = [item for item in trainer.data.val.items if item.name not in trainer.progress.unreadable]
     if any(item.group is not None for item in items) or not items:
         return {}
-    shares = [METRICS[name] for name in best.val if name in METRICS and METRICS[name].over == "images" and METRICS[name].unit == "fraction"]
+    shares = [
+        METRICS[name]
+        for name in best.val
+        if name in METRICS and METRICS[name].over == "images" and METRICS[name].unit == "fraction"
+    ]
     found = {each.name: wilson(round(best.val[each.name] * len(items)), len(items)).to_dict() for each in shares}
     return {name: {end: each[end] for end in ("low", "high", "n")} for name, each in found.items()}
 
