@@ -100,7 +100,7 @@ def test_the_command_writes_a_list_that_trains_once_its_labels_are_corrected(
         writer.writeheader()
         writer.writerows(row | {"label": row["predicted"]} for row in rows)  # the colours that they have
     bundle = googlenet.train(files["mistakes.csv"], tmp_path / "run", network=tiny, epochs=1, batch_size=4)
-    assert bundle.class_names == ("blue", "green", "red")
+    assert bundle.card.class_names == ("blue", "green", "red")
     again = googlenet.evaluate(trained_run, files["mistakes.csv"])
     assert (again.metrics.top1, again.mistakes) == (1, ())
 
