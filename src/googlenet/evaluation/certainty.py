@@ -47,11 +47,7 @@ def held_out_answers(bundle: Bundle, items: Sequence[LabelledImage], limit: int 
     answers = answer_many(
         lambda source: load_image(source, bundle.card.preprocessing), infer, [item.source for item in some], BATCH
     )
-    read = [
-        (item.labels, row)
-        for item, (_, row) in zip(some, answers, strict=True)
-        if not isinstance(row, ImageError)
-    ]
+    read = [(item.labels, row) for item, (_, row) in zip(some, answers, strict=True) if not isinstance(row, ImageError)]
     rows = np.stack([row for _, row in read]) if read else np.empty((0, count), np.float32)
     truth = _truth([labels for labels, _ in read], count, bundle.card.multi_label)
     return HeldOutAnswers(rows[:, :count], truth, rows[:, count:] if rows.shape[1] > count else None)
