@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 
 import googlenet
 from googlenet import bundle as bundles
+from googlenet.card import ModelCard
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.evaluation.calibration import logits_of
 
@@ -125,4 +126,44 @@ def test_the_card_refuses_a_temperature_that_is_none(run):
         fields = json.loads(card.to_json()) | {"temperature": wrong, "format": 3}
         fields.pop("sha256")
         with pytest.raises(BundleError, match="temperature must be a number above 0"):
-            googlenet.ModelCard.from_json(json.dumps(fields))
+            ModelCard.from_json(json.dumps(fields))
+
+
+def test_predict_names_sets_and_unknown_images(run, call, tmp_path):
+    image = sorted((run.parent / "photos").rglob("*.png"))[0]
+    code, out, err = call("predict", run, image, "--sets", "0.9", "--unknown", "0.1", "--json")
+    assert code == 0
+    assert "the set of an image holds its true class in at least 90 % of cases, on average over images" in err
+    (row,) = json.loads(out)
+    assert list(row) == ["path", "error", "class", "probability", "set_0.9", "unknown_0.1"]
+    prediction = googlenet.load(run).predict(image)
+    assert tuple(row["set_0.9"]) == prediction.set(0.9)
+    assert row["unknown_0.1"] is (prediction.p_value <= 0.1)
+    code, out, _ = call("predict", run, image, "--sets", "0.9", "--unknown", "0.1")
+    assert [word in out for word in ("set 0.9", "unknown", "blue")] == [True] * 3
+    code, out, _ = call("predict", run, image, "--csv", "--unknown", "0.1")
+    assert out.splitlines()[1].endswith((",true", ",false"))
+    code, _, err = call("predict", run, image, "--out", tmp_path / "rows.parquet", "--sets", "0.9", "--unknown", "0.1")
+    assert code == 0, err
+    import pyarrow.parquet as pq
+
+    (stored,) = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert stored["set_0.9"] == row["set_0.9"]
+    assert stored["unknown_0.1"] is row["unknown_0.1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--sets", "0.99"), "sets at 99 % need 99 held-out images for calibration, the classifier has 24"),
+        (("--sets", "90"), "the level of sets is between 0 and 1, got 90"),
+        (("--unknown", "0.01"), "a rate of 1 % needs 198 held-out images"),
+        (("--unknown", "5"), "the rate of false alarms is between 0 and 1, got 5"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_in_one_line(run, call, options, says):
+    image = next((run.parent / "photos").rglob("*.png"))
+    code, out, err = call("predict", run, image, *options)
+    assert code in (1, 2)
+    assert says in err
+    assert not out

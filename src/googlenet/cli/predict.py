@@ -272,9 +272,8 @@ def _show_json(job: Job, rows: Iterable[Row]) -> None:
 
 def _show_table(job: Job, rows: Iterable[Row]) -> None:
     """Print a table: the most probable classes side by side, or any number of labels in one cell."""
-    from googlenet.cli.output import show_table
-
     from googlenet.bulk.rows import SET, UNKNOWN
+    from googlenet.cli.output import show_table
 
     read = [row for row in rows if not row["error"]]
     if not read:

@@ -43,7 +43,7 @@ class Certainty:
         return content.getvalue()
 
 
-_SCORES: dict[str, ArrayLimits] = {name: ("f4", (None,), MAX_SCORES) for name in METHODS}
+_SCORES: dict[str, ArrayLimits] = dict.fromkeys(METHODS, ("f4", (None,), MAX_SCORES))
 
 
 def read_certainty(bundle: Bundle) -> Certainty | None:
@@ -93,15 +93,15 @@ def check_rate(bundle: Bundle, rate: float) -> None:
     certainty = read_certainty(bundle)
     if certainty is None or certainty.detector is None:
         raise BundleError(
-            f"{printable(str(bundle.path))} cannot tell unknown images: train it with this version, a network that ends "
-            f"in a linear layer, and {2 * conformal.images_needed(1 - FALSE_ALARMS)} held-out images for a rate of 5 %"
+            f"{printable(str(bundle.path))} cannot tell unknown images: train it with this version, a network that "
+            f"ends in a linear layer, and {2 * conformal.images_needed(1 - FALSE_ALARMS)} held-out images for 5 %"
         )
     known = len(certainty.detector.known)
     if rate * (known + 1) < 1 - 1e-9:
         raise GoogLeNetError(
-            f"a rate of {100 * rate:.4g} % needs {2 * conformal.images_needed(1 - rate):,} held-out images, half of which "
-            f"say how unusual known images are; the classifier has {known:,} of these: ask for {100 / (known + 1):.2g} % "
-            "or more"
+            f"a rate of {100 * rate:.4g} % needs {2 * conformal.images_needed(1 - rate):,} held-out images, half of "
+            f"which say how unusual known images are; the classifier has {known:,} of these: ask for "
+            f"{100 / (known + 1):.2g} % or more"
         )
 
 

@@ -16,8 +16,8 @@ from googlenet.errors import GoogLeNetError
 
 METHODS = ("lac", "aps")
 GUARANTEE = (
-    "the set of an image holds its true class in at least {level:.4g} % of cases, on average over images that come from "
-    "where the {images:,} held-out images came from"
+    "the set of an image holds its true class in at least {level:.4g} % of cases, on average over images that come "
+    "from where the {images:,} held-out images came from"
 )
 
 
@@ -57,8 +57,9 @@ def limit(calibration: NDArray[Any], level: float) -> float:
     rank = _rank(len(calibration), level)
     if rank > len(calibration):
         raise GoogLeNetError(
-            f"sets at {100 * level:.4g} % need {images_needed(level):,} held-out images for calibration, the classifier "
-            f"has {len(calibration):,}: ask for at most {100 * highest_level(len(calibration)):.4g} %, or hold out more"
+            f"sets at {100 * level:.4g} % need {images_needed(level):,} held-out images for calibration, the "
+            f"classifier has {len(calibration):,}: ask for at most {100 * highest_level(len(calibration)):.4g} %, or "
+            "hold out more"
         )
     return float(np.partition(np.asarray(calibration), rank - 1)[rank - 1])
 
