@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from googlenet.errors import DeviceError, RecipeError
 from googlenet.parallel import cores
 from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest
 from googlenet.training.augmentation import Augmentation
+from googlenet.training.callbacks import check_callbacks, require_logger
 from googlenet.training.recipe import BestBy, Recipe
 from googlenet.training.settings import Settings, plain
 
@@ -42,6 +43,13 @@ class RunOptions(Settings):
     )
     download: bool = Field(
         default=False, description="Allow the published weights that `weights` names to be downloaded."
+    )
+    log: Literal["tensorboard", "mlflow", "wandb"] | None = Field(
+        default=None,
+        description="Log to TensorBoard, MLflow or Weights & Biases as well, in OUT; log.csv is written anyway.",
+    )
+    callbacks: Annotated[Sequence[Any], AfterValidator(check_callbacks)] = Field(
+        default=(), description="Objects whose on_step and on_epoch are called with a StepResult and an EpochResult."
     )
     augment: Callable[[Any, Any], Any] | None = Field(
         default=None,
@@ -76,6 +84,7 @@ class TrainOptions(TypedDict, total=False):
     in_channels: int | None
     resize: ResizeMode | None
     batch_size: int | None
+    accumulate: int | None
     precision: Literal["auto", "fp32", "bf16"] | None
     optimizer: str | None
     lr: float | None
@@ -102,6 +111,8 @@ class TrainOptions(TypedDict, total=False):
     on_bad_image: Literal["skip", "stop"] | None
     checkpoint_minutes: float | None
     download: bool | None
+    log: Literal["tensorboard", "mlflow", "wandb"] | None
+    callbacks: Sequence[Any] | None
     augment: Callable[[Any, Any], Any] | None
 
 
@@ -111,6 +122,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOption
     Raises:
         RecipeError: an unknown name, or a wrong value.
         DeviceError: a device that does not exist, or that this machine does not have.
+        MissingExtraError: what ``log`` needs is not installed.
     """
     known = {**Recipe.model_fields, **RunOptions.model_fields}
     for name in options:
@@ -119,6 +131,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOption
     of_machine = {name: plain(value) for name, value in options.items() if name in RunOptions.model_fields}
     run_options = RunOptions(**{name: value for name, value in of_machine.items() if value is not None})
     check_device(run_options.device)
+    require_logger(run_options.log)
     return {name: value for name, value in options.items() if name in Recipe.model_fields}, run_options
 
 

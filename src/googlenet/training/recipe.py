@@ -102,6 +102,13 @@ class Recipe(Settings):
     batch_size: int = Field(
         default=64, ge=2, le=MAX_BATCH_SIZE, description="Images per step, over all processes together."
     )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_BATCH_SIZE // 2,
+        description="Parts that a batch is split into, whose gradients are added: a step needs less memory, and learns "
+        "the same but for batch normalization, which sees one part. More where memory is short.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="Number format to compute in; auto tries those of the device and takes the fastest."
     )
@@ -180,6 +187,15 @@ class Recipe(Settings):
     def _augmentation_suits_the_channels(self) -> Recipe:
         if message := unsupported(self.augmentation, self.in_channels):
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _two_images_a_part(self) -> Recipe:
+        if self.accumulate > self.batch_size // 2:
+            raise ValueError(
+                f"accumulate = {self.accumulate} leaves less than two images of batch_size = {self.batch_size} in a "
+                f"part: it should be 1 to {self.batch_size // 2}"
+            )
         return self
 
     @model_validator(mode="after")
