@@ -147,13 +147,13 @@ def choose_temperature(probabilities: NDArray[Any], truth: NDArray[Any]) -> Temp
 def _losses(logits: Floats, truth: NDArray[Any]) -> Floats:
     """Return the log loss of each image (N,), or of each image and label (N, K)."""
     if truth.ndim == 2:
-        return np.logaddexp(0, np.where(truth, -logits, logits))
-    return -_log_softmax(logits)[np.arange(len(truth)), truth]
+        return np.asarray(np.logaddexp(0, np.where(truth, -logits, logits)))
+    return np.asarray(-_log_softmax(logits)[np.arange(len(truth)), truth])
 
 
 def _log_softmax(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def _sigmoid(x: Any) -> Floats:
