@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from googlenet.bundle import CERTAINTY, Bundle
+from googlenet.bundle import CERTAINTY, Bundle, PackedBundle
 from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.inference import conformal
@@ -51,7 +51,8 @@ def read_certainty(bundle: Bundle) -> Certainty | None:
 
     Raises :class:`BundleError` if it is damaged, altered, or holds other arrays than ours.
     """
-    if CERTAINTY not in bundle.card.files:
+    is_here = CERTAINTY in (bundle.files if isinstance(bundle, PackedBundle) else bundle.card.files)
+    if not is_here:
         return None
     content = bundle.read(CERTAINTY)
     try:
