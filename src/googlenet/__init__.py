@@ -51,15 +51,18 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.pretrained import create
     from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
+    from googlenet.training.sheet import augment
     from googlenet.training.train import train
 
 # name → the module that defines it
 _PUBLIC = {
     "Analysis": "models.analysis",
+    "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
@@ -82,6 +85,7 @@ _PUBLIC = {
     "StepResult": "training.callbacks",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
+    "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
@@ -109,6 +113,7 @@ _PUBLIC = {
 __all__ = [
     "NETWORKS",
     "Analysis",
+    "AugmentedImages",
     "Benchmark",
     "BulkReport",
     "Bundle",
@@ -130,6 +135,7 @@ __all__ = [
     "StepResult",
     "Verification",
     "analyse",
+    "augment",
     "benchmark",
     "clean",
     "compare",

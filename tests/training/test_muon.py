@@ -15,19 +15,21 @@ def test_a_matrix_comes_close_to_the_nearest_orthogonal_one(shape):
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     values = torch.linspace(0.3, 1.0, min(shape))
-    step = orthogonalise(100 * (left * values @ right)[None])[0].float()
+    step = orthogonalise([100 * (left * values @ right)])[0].float()
     assert torch.linalg.svdvals(step).min() > 0.6
     assert torch.linalg.svdvals(step).max() < 1.3
     polar = left @ right
     assert torch.cosine_similarity(step.flatten(), polar.flatten(), dim=0) > 0.97
 
 
-def test_matrices_orthogonalised_together_are_those_orthogonalised_alone():
+def test_matrices_of_many_shapes_are_orthogonalised_as_they_are_alone():
     torch.manual_seed(0)
-    some = torch.randn(3, 16, 40)
-    together = orthogonalise(some)
+    some = [torch.randn(shape) for shape in [(16, 40), (70, 40), (16, 100), (130, 140), (16, 40)]]
+    together = orthogonalise([*some, torch.zeros(4, 9)])
+    assert not together.pop().any()
     for one, step in zip(some, together, strict=True):
-        assert torch.allclose(orthogonalise(one[None])[0].float(), step.float(), atol=0.02)
+        assert step.shape == one.shape
+        assert torch.allclose(orthogonalise([one])[0].float(), step.float(), atol=0.02)
 
 
 def steps_of(optimizer, parameters, gradients):

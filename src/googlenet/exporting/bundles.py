@@ -47,6 +47,7 @@ class Deployed(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
+        self.temperature: Tensor
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
         self.multi_label = multi_label
         self.mirror = mirror

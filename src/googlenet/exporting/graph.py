@@ -91,6 +91,27 @@ def to_onnx(
     return content
 
 
+def stage_to_onnx(network: spec.Network, weights: Weights, preprocessing: Preprocessing, stage: str) -> bytes:
+    """Write the first stages of a network, up to ``stage``, as a single ONNX file of any batch size.
+
+    In: ``images`` (N, size, size, C) uint8. Out: what ``stage`` puts out, channels last: (N, h, w, D).
+    """
+    graph = Graph(network, weights)
+    x, shape = (
+        _normalised(INPUT, preprocessing, graph),
+        (preprocessing.channels, preprocessing.size, preprocessing.size),
+    )
+    for each in network.through(stage):
+        x, shape = _sequence(each.layers, x, shape, each.name, graph)
+    graph.own("Transpose", MAPS, x, perm=[0, 2, 3, 1])
+    size: list[str | int] = ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
+    graph.written.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, size))
+    maps = helper.make_tensor_value_info(MAPS, TensorProto.FLOAT, ["batch", *shape[1:], shape[0]])
+    graph.written.output.append(maps)
+    content: bytes = graph.model.SerializeToString()
+    return content
+
+
 def _one_line(name: str) -> str:
     return name if len(name.splitlines()) < 2 else printable(name)
 

@@ -196,7 +196,7 @@ class Classifier:
     def predict(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
         """Classify an image, or a list of them: path, bytes, open file, Pillow image or uint8 array (H, W, C).
 
-        Raises :class:`ImageError` if one cannot be read; :meth:`predict_many` goes on with the others.
+        Raises :class:`ImageError` if one cannot be read; :meth:`predict_many` continues with the others.
 
         ::
 

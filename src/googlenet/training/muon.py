@@ -1,12 +1,12 @@
 """Muon: momentum whose step is orthogonalised, for the matrices of convolutions; AdamW for everything else.
 
 Jordan et al., *Muon: an optimizer for hidden layers in neural networks*, 2024. ``torch.optim.Muon`` takes matrices
-alone, one by one; here convolutions are matrices too, and those of one shape are orthogonalised together.
+alone, one by one; here convolutions are matrices too, and most of the work is done for many of them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.optim import AdamW, Optimizer
 MATRIX_LR = 10.0  # the learning rate of matrices, as a multiple of that of all other parameters
 MOMENTUM = 0.95
 STEPS = 3  # of Newton-Schulz
+SIDE_STEP = 64  # Gram matrices are filled up to multiples of it: few sizes, large batches
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of each, by Jordan et al.
 
 
@@ -65,15 +66,9 @@ class Muon(AdamW):
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         torch._foreach_lerp_(gradients, momenta, MOMENTUM)  # Nesterov
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for number, weight in enumerate(weights):
-            by_shape.setdefault(tuple(weight.shape), []).append(number)
-        for numbers in by_shape.values():
-            steps = orthogonalise(torch.stack([_matrix(gradients[number]) for number in numbers]))
-            rows, columns = steps.shape[1:]
-            rate = group["lr"] * MATRIX_LR * max(1.0, rows / columns) ** 0.5
-            for number, each in zip(numbers, steps, strict=True):
-                _matrix(weights[number]).add_(each, alpha=-rate)
+        for weight, step in zip(weights, orthogonalise([_matrix(each) for each in gradients]), strict=True):
+            rows, columns = step.shape
+            _matrix(weight).add_(step, alpha=-group["lr"] * MATRIX_LR * max(1.0, rows / columns) ** 0.5)
 
 
 def _matrix(tensor: Tensor) -> Tensor:
@@ -81,30 +76,53 @@ def _matrix(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 2, 3, 1).flatten(1)
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
-    """Bring the singular values of (B, m, n) close to 1, by Newton-Schulz steps in bf16.
+def orthogonalise(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Bring the singular values of matrices (m, n) close to 1, by Newton-Schulz steps in bf16.
 
-    The steps are those of the shorter side's Gram matrix G = X Xᵀ: X becomes (a + b G + c G²) X in each, so that the
-    long side is multiplied twice in all, not twice a step.
+    The steps are those of the Gram matrix G = X Xᵀ of the shorter side: X becomes (a + b G + c G²) X in each, so that
+    the long side is multiplied twice in all, not twice a step. Gram matrices of about one size are one batched product,
+    filled up with zeros.
 
-    >>> orthogonalise(torch.diag(torch.tensor([3.0, 1.0]))[None]).shape
-    torch.Size([1, 2, 2])
+    >>> orthogonalise([torch.diag(torch.tensor([3.0, 1.0]))])[0].shape
+    torch.Size([2, 2])
     """
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
-    x = (x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).bfloat16()
-    a, b, c = COEFFICIENTS
-    gram = x @ x.mT
-    unit = a * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    product = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
-    factor = product
+    wide = [(matrix.mT if _is_tall(matrix) else matrix).bfloat16() for matrix in matrices]
+    grams = [x @ x.mT for x in wide]
+    by_side: dict[int, list[int]] = {}
+    for number, gram in enumerate(grams):
+        by_side.setdefault(-(-len(gram) // SIDE_STEP) * SIDE_STEP, []).append(number)
+    for side, numbers in by_side.items():
+        stack = grams[numbers[0]].new_zeros(len(numbers), side, side)
+        for place, number in zip(stack, numbers, strict=True):
+            place[: len(grams[number]), : len(grams[number])] = grams[number]
+        for product, number in zip(_products(stack), numbers, strict=True):
+            m = len(grams[number])
+            wide[number] = product[:m, :m] @ wide[number]
+    return [x.mT if _is_tall(matrix) else x for x, matrix in zip(wide, matrices, strict=True)]
+
+
+def _is_tall(matrix: Tensor) -> bool:
+    return matrix.shape[0] > matrix.shape[1]
+
+
+def _products(grams: Tensor) -> Tensor:
+    """Return (B, m, m): what to multiply each X by, whose X Xᵀ is given, for all steps together."""
+    square = grams.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float32).clamp(min=1e-30)[:, None, None]  # |X|²
+    gram = (grams / square).bfloat16()
+    product = factor = _factor(gram)
     for _ in range(STEPS - 1):
         gram = factor @ (gram @ factor)
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + unit
+        factor = _factor(gram)
         product = factor @ product
-    x = product @ x
-    orthogonal: Tensor = x.mT if tall else x
-    return orthogonal
+    return (product * square.rsqrt()).bfloat16()
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """Return a + b G + c G² of (B, m, m)."""
+    a, b, c = COEFFICIENTS
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 def matrices_of(network: nn.Module) -> Iterator[Tensor]:
