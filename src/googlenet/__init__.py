@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.callbacks import StepResult
     from googlenet.training.pretrained import create
+    from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
     from googlenet.training.train import train
 
@@ -65,6 +67,7 @@ _PUBLIC = {
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
     "DataSource": "data.source",
+    "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
@@ -76,6 +79,7 @@ _PUBLIC = {
     "Precisions": "benchmarking.precisions",
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
+    "StepResult": "training.callbacks",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
     "benchmark": "benchmarking.benchmark",
@@ -112,6 +116,7 @@ __all__ = [
     "Comparison",
     "ConvNet",
     "DataSource",
+    "EpochResult",
     "Evaluation",
     "Findings",
     "GoogLeNetError",
@@ -122,6 +127,7 @@ __all__ = [
     "Precisions",
     "Prediction",
     "Recipe",
+    "StepResult",
     "Verification",
     "analyse",
     "benchmark",

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 # The settings that are options here, in the order of the help. A setting is declared in training/recipe.py, or
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
-    "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "lr", "resize", "in_channels",
-    "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
+    "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "accumulate", "lr", "resize",
+    "in_channels", "augmentation", "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed",
+    "precision",
 )  # fmt: skip
-RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
+RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "log")
 
 
 def register(app: typer.Typer) -> None:

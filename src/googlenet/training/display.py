@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
+from googlenet.data.roles import described
 from googlenet.metrics import METRICS
 from googlenet.terminal import Bar, Part, console, duration, one_line
 from googlenet.terminal import say as say_line
@@ -50,6 +51,7 @@ class Display:
             f"{len(val):,} held out"
         )
         self._classes(trainer)
+        self._print(described(trainer.data))
         unseen = [name for name, count in val.counts().items() if not count]
         if unseen:
             names = first_few(unseen)

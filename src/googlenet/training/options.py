@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from googlenet.errors import DeviceError, RecipeError
 from googlenet.parallel import cores
 from googlenet.preprocessing import ResizeMode
 from googlenet.text import nearest
-from googlenet.training.recipe import Augmentation, BestBy, Recipe
+from googlenet.training.augmentation import Augmentation
+from googlenet.training.callbacks import check_callbacks, require_logger
+from googlenet.training.recipe import BestBy, Recipe
 from googlenet.training.settings import Settings, plain
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -22,7 +24,7 @@ MIN_MAX_WORKERS, MAX_WORKERS_PER_CORE = 8, 4
 
 
 class RunOptions(Settings):
-    """How a run uses the machine. None of it changes what is learnt, but for which images are left out."""
+    """How a run uses the machine. Only ``on_bad_image`` and ``augment`` change what is learnt."""
 
     device: str = Field(
         default="auto", description="Where to compute: auto, cpu, cuda or mps; auto takes a GPU if there is one."
@@ -41,6 +43,18 @@ class RunOptions(Settings):
     )
     download: bool = Field(
         default=False, description="Allow the published weights that `weights` names to be downloaded."
+    )
+    log: Literal["tensorboard", "mlflow", "wandb"] | None = Field(
+        default=None,
+        description="Log to TensorBoard, MLflow or Weights & Biases as well, in OUT; log.csv is written anyway.",
+    )
+    callbacks: Annotated[Sequence[Any], AfterValidator(check_callbacks)] = Field(
+        default=(), description="Objects whose on_step and on_epoch are called with a StepResult and an EpochResult."
+    )
+    augment: Callable[[Any, Any], Any] | None = Field(
+        default=None,
+        description="A function of your own, called last with each training image, (H, W, C) uint8, and a "
+        "numpy.random.Generator; it returns an image of the same shape and type.",
     )
 
     @model_validator(mode="after")
@@ -71,6 +85,7 @@ class TrainOptions(TypedDict, total=False):
     in_channels: int | None
     resize: ResizeMode | None
     batch_size: int | None
+    accumulate: int | None
     precision: Literal["auto", "fp32", "bf16"] | None
     optimizer: str | None
     lr: float | None
@@ -91,12 +106,15 @@ class TrainOptions(TypedDict, total=False):
     test_fraction: float | None
     seed: int | None
     class_balance: Literal["none", "weighted_loss", "oversample"] | None
-    augmentation: Augmentation | Mapping[str, Any] | None
+    augmentation: Augmentation | Mapping[str, Any] | str | None
     device: Literal["auto", "cpu", "cuda", "mps"] | None
     workers: int | None
     on_bad_image: Literal["skip", "stop"] | None
     checkpoint_minutes: float | None
     download: bool | None
+    log: Literal["tensorboard", "mlflow", "wandb"] | None
+    callbacks: Sequence[Any] | None
+    augment: Callable[[Any, Any], Any] | None
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOptions]:
@@ -105,6 +123,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOption
     Raises:
         RecipeError: an unknown name, or a wrong value.
         DeviceError: a device that does not exist, or that this machine does not have.
+        MissingExtraError: what ``log`` needs is not installed.
     """
     known = {**Recipe.model_fields, **RunOptions.model_fields}
     for name in options:
@@ -113,6 +132,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], RunOption
     of_machine = {name: plain(value) for name, value in options.items() if name in RunOptions.model_fields}
     run_options = RunOptions(**{name: value for name, value in of_machine.items() if value is not None})
     check_device(run_options.device)
+    require_logger(run_options.log)
     return {name: value for name, value in options.items() if name in Recipe.model_fields}, run_options
 
 

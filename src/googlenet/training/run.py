@@ -16,21 +16,21 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
-from googlenet.errors import RunError, StoppedError
+from googlenet.errors import CallbackError, RunError, StoppedError
 from googlenet.images.depth import described as described_range
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
 from googlenet.training import directory, distributed, memory, torchrun, transfer
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.directory import CHECKPOINTS, LOG, SETTINGS
+from googlenet.training.directory import CHECKPOINTS, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
 from googlenet.training.estimate import estimate_validation
 from googlenet.training.plan import Plan
-from googlenet.training.progress import EpochResult
-from googlenet.training.setup import choose_device, make_network, make_trainer, with_precision
-from googlenet.training.ship import draw_curve, rehearse, ship, write_log
+from googlenet.training.recorder import Recorder
+from googlenet.training.setup import choose_device, make_network, make_trainer, with_parts_that_fit, with_precision
+from googlenet.training.ship import draw_curve, rehearse, ship
 from googlenet.training.trainer import Trainer
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ def train(plan: Plan) -> Bundle:
             network = make_network(plan, source, processes.is_first)
         plan = with_precision(plan, network, processes, device)
         if not plan.resume:
+            plan = with_parts_that_fit(plan, network, processes, device)
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
         if processes.is_first:
             _open_directory(plan)
@@ -111,7 +112,7 @@ def _train(plan: Plan, trainer: Trainer, has_source: bool) -> None:
 def _run(trainer: Trainer, run: Path) -> None:
     with Display(trainer.recipe, quiet=not trainer.processes.is_first) as display, _signals() as caught:
         display.begin(trainer)
-        callback = _Recorder(display, run, trainer, caught)
+        callback = Recorder(display, run, trainer, caught)
         try:
             finished = trainer.run(callback, Checkpoints(run / CHECKPOINTS))
         except RuntimeError as error:
@@ -123,32 +124,20 @@ def _run(trainer: Trainer, run: Path) -> None:
             raise
         finally:
             trainer.close()
+            callback.close()
         display.end(trainer)
     if trainer.processes.is_first:
         directory.write_unreadable(run, trainer.progress.unreadable)
-    if not finished:
+    command, failure = _command(trainer.data.name, run), callback.failure()
+    if failure or not finished:
         if trainer.processes.is_first:
             draw_curve(run, trainer.progress.history, trainer.state.metric)
+        if failure:
+            raise CallbackError(f"{failure}; the run is saved, continue with: {command}") from failure.__cause__
         raise StoppedError(
-            f"stopped in {display.place(trainer.progress)}, saved; continue with: {_command(trainer.data.name, run)}",
+            f"stopped in {display.place(trainer.progress)}, saved; continue with: {command}",
             CODE + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
         )
-
-
-class _Recorder:
-    """Keeps the log on disk up to date, passes everything on to the display, and stops after a signal."""
-
-    def __init__(self, display: Display, run: Path, trainer: Trainer, caught: list[int]) -> None:
-        self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
-        self.display, self.run, self.trainer, self.caught = display, run, trainer, caught
-
-    def epoch(self, result: EpochResult) -> None:
-        self.display.epoch(result)
-        if self.trainer.processes.is_first:
-            write_log(self.run / LOG, self.trainer.progress.history)
-
-    def should_stop(self) -> bool:
-        return bool(self.caught)
 
 
 def _show_notes(plan: Plan, processes: Processes) -> None:

@@ -20,6 +20,7 @@ from googlenet.stages import stage
 from googlenet.training import directory, torchrun
 from googlenet.training.data import look_at_data
 from googlenet.training.directory import SETTINGS
+from googlenet.training.function import with_function
 from googlenet.training.options import TrainOptions, split_options
 from googlenet.training.plan import look
 from googlenet.training.recipe import Recipe
@@ -65,7 +66,8 @@ def train(
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
         mirror: answer with the mean of the probabilities of an image and its mirror image, in validation, too.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
-        batch_size, precision: images per step over all processes, and the number format to compute in.
+        batch_size, accumulate, precision: images per step over all processes, in how many parts they are taken one
+            after another, and the number format to compute in. Where memory is short, a new run takes more parts.
         optimizer, lr, momentum, nesterov, weight_decay: the optimizer and its highest learning rate.
         schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
         lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
@@ -76,15 +78,23 @@ def train(
         seed: decides the initial weights, the order of images, augmentation and the held-out split.
         class_balance: what to do about classes of unequal size: ``"none"``, ``"weighted_loss"`` or ``"oversample"``
             (not with several labels).
-        augmentation: random changes of the training images; a table of those settings that change.
+        augmentation: random changes of the training images: ``"photos"``, ``"documents"``, ``"microscopy"``,
+            ``"aerial"`` or ``"none"``, or a table of those settings that change (docs/augmentation.md).
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU if there is one.
         workers: processes that read and augment images. Default: one per core, at most 8. They change no
             weight, and may differ when a run is resumed.
         on_bad_image: ``"skip"`` an image that cannot be read, or ``"stop"``.
         checkpoint_minutes: minutes between checkpoints within an epoch; each epoch ends with one.
+        log: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``: log there as well.
+        callbacks: objects with ``on_step``, called with a :class:`googlenet.StepResult` after every step, or
+            ``on_epoch``, called with a :class:`googlenet.EpochResult` after every validation, or both. Where one
+            raises, the run is saved and stops.
         download: allow the weights that ``"torchvision"`` stands for to be downloaded.
+        augment: a function of your own, called last with each training image, (H, W, C) uint8, and a
+            :class:`numpy.random.Generator`; it returns an image of the same shape and type. Its name is recorded; to
+            resume, give it again.
 
-    All options after ``overwrite`` but the last five are settings of the recipe, which :class:`googlenet.Recipe`
+    All options after ``overwrite`` but the last eight are settings of the recipe, which :class:`googlenet.Recipe`
     describes with their units, ranges and defaults; ``None`` keeps the recipe's value.
 
     Images that are skipped, or read otherwise than the list says, are named on stderr.
@@ -96,6 +106,7 @@ def train(
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
         WeightsError, BundleError: ``weights`` cannot be read or do not fit; before any work is done.
         StoppedError: Ctrl-C, SIGTERM or a closed terminal, after a checkpoint was written.
+        CallbackError: a callback, or the logger, failed; the run is saved.
         MachineError: the machine refused memory, open files, processes or a place to write.
         NonFiniteLossError: the loss became NaN or infinite; it names the images.
         DiskFullError: a checkpoint could not be written; the one before is intact.
@@ -112,6 +123,7 @@ def train(
     if torchrun.is_launched():
         resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
     plan = look(run, recipe, {**settings, "network": network}, weights, resume=resume, overwrite=overwrite)
+    plan = with_function(plan, run_options.augment, run_options.workers)
     plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
     if settings.get("val_fraction") is not None and not resume and not plan.data.made_here:
         raise DataError(

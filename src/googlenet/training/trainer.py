@@ -24,6 +24,8 @@ from googlenet.training.distributed import Processes, synchronise
 from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.loading import Batch, BatchSampler, ImageDataset, default_workers, loader
+from googlenet.training.microbatches import accumulate_gradients, parts_of
+from googlenet.training.mixing import mix
 from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.optimizer import make_optimizer
 from googlenet.training.options import RunOptions
@@ -93,7 +95,7 @@ class Trainer:
         self.batches = BatchSampler(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
         steps = len(self.batches)
         self.budget: Budget = Epochs(recipe.epochs, steps) if recipe.minutes is None else Minutes(recipe.minutes)
-        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation)
+        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation, self.options.augment)
         self.train_loader = loader(train, self.batches, self.task, workers)
         val = ImageDataset(data.val, preprocessing, recipe.seed, None)
         in_order = BatchSampler(
@@ -228,22 +230,22 @@ class Trainer:
 
     def _step(self, batch: Batch, count: int) -> float:
         """Train on a batch, of which all processes together could read ``count`` images. Returns its loss."""
-        lr = self._learning_rate(self.budget.share(self.progress))
+        batch = mix(batch, self.recipe, self.task.classes, self.progress, self.budget.share(self.progress))
+        lr = self.learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
-        labels = self.fabric.to_device(batch.labels)
-        n, images = len(labels), batch.images
-        if not n:  # only the other processes have images
+        images, labels = batch.images, batch.labels
+        if not len(labels):  # only the other processes have images
             images = images.new_empty(0, self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
-        losses = self.objective(self.fabric.to_device(images), labels)
-        numbers: list[float] = [losses.total.item(), *losses.parts.tolist()]
-        correct = self.task.correct(losses.logits, labels)
-        *sums, correct_of_all = self.processes.all_reduce(*(n * x if n else 0.0 for x in numbers), correct)
+        self.optimizer.zero_grad(set_to_none=True)
+        here = accumulate_gradients(
+            self.fabric, self.objective, self.task, images, labels, parts_of(self.recipe, count, self.processes.count),
+            # Gradients are averaged over the processes: each counts by its share of the images.
+            lambda n: self.processes.count * n / count,
+        )  # fmt: skip
+        *sums, correct_of_all = self.processes.all_reduce(*here)
         if not all(map(math.isfinite, sums)):
             raise self._non_finite("the loss", self._names(batch, self.data.train.items))
-        self.optimizer.zero_grad(set_to_none=True)
-        # Gradients are averaged over the processes: each counts by its share of the images.
-        self.fabric.backward(losses.total * (self.processes.count * n / count))
         self.optimizer.step()
         self.progress.count(sums, int(correct_of_all), count)
         return sums[0] / count
