@@ -15,7 +15,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from googlenet.images.decode import Pixels
-from googlenet.images.resize import MID_GREY, Box, crop_and_resize
+from googlenet.images.resampling import Box
+from googlenet.images.resize import MID_GREY, crop_and_resize
 from googlenet.training.recipe import Augmentation, Span
 
 MAX_TRIES = 10  # to draw a crop that lies inside the image
