@@ -1,49 +1,96 @@
-"""Accuracy after the same wall time: torchvision's GoogLeNet as its users train it, and ``googlenet train --minutes``.
+"""Accuracy after the same wall time: ``googlenet train --minutes``, and what others reach on the same data.
 
-    python benchmarks/time_to_accuracy.py DATA [--seconds 400] [--seeds 3] [--only ours|torchvision] [--json]
+    python benchmarks/time_to_accuracy.py DATA [--seconds 400] [--size 64] [--seeds 3] [--recipe small]
+        [--before benchmarks/small_adamw.toml] [--weights RUN] [--only ours before torchvision ultralytics]
+        [--ultralytics PYTHON] [--json]
 
-DATA is a folder with train/ and val/. Each run is a process of its own, one after the other. Its time runs from its
-start to the accuracy on all of val/, and includes reading, evaluation and, for ours, writing the bundle. Both use
-64 px.
+DATA is a folder with train/ and val/. Each run is a process of its own, in turns. Its time runs from its start to the
+accuracy on all of val/, and includes reading, evaluation and, for ours, writing the bundle. All have the same size.
 
-torchvision: torch's default memory layout, fp32, both auxiliary heads, batches of 64 from a DataLoader with two
-workers, random crops with padding and flips, SGD with momentum 0.9 and a one-cycle schedule up to 0.05 over the time.
-Ours: the recipe for small images.
+    python benchmarks/time_to_accuracy.py cifar10-mini
+    python benchmarks/time_to_accuracy.py trash --size 224 --seconds 540 --recipe photos.toml
+
+ours, before: ``--recipe``, and the recipe of an earlier version, ``--before``; both with ``--weights``, where given.
+torchvision: its GoogLeNet in torch's default memory layout, fp32, both auxiliary heads, batches of 64 (32 from 128 px
+on) from a DataLoader with two workers, random crops with padding and flips, SGD with momentum 0.9 and a one-cycle
+schedule up to 0.05 over the time.
+ultralytics: yolo11n-cls from scratch with its own settings and ``time=``, by the Python of an environment that has it
+(it is no part of this project: AGPL); left out where there is none. With ``--weights`` only ours are compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-SIZE, BATCH = 64, 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BEFORE = Path(__file__).with_name("small_adamw.toml")
+ULTRALYTICS = """
+import sys
+from ultralytics import YOLO
+data, size, seconds, seed, folder = sys.argv[1:]
+model = YOLO("yolo11n-cls.yaml")
+model.train(data=data, imgsz=int(size), time=float(seconds) / 3600, seed=int(seed), device="cpu", workers=2,
+            pretrained=False, project=folder, verbose=False, plots=False)
+print(model.val(project=folder, plots=False).top1)
+"""
+
+Run = Callable[[argparse.Namespace, int], float]  # returns the accuracy of a seed
 
 
-def ours(data: Path, seconds: float, seed: int) -> float:
+def ours(given: argparse.Namespace, seed: int, recipe: str | Path | None = None) -> float:
     """Train with the command line, and read the accuracy from the card."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "googlenet", "train", str(data), "--out", f"{folder}/run", "--image-size",
-                   str(SIZE), "--recipe", "small", "--minutes", str(seconds / 60), "--seed", str(seed)]  # fmt: skip
-        subprocess.run(command, check=True)
+        command = [sys.executable, "-m", "googlenet", "train", str(given.data), "--out", f"{folder}/run",
+                   "--image-size", str(given.size), "--recipe", str(recipe or given.recipe),
+                   "--minutes", str(given.seconds / 60), "--seed", str(seed)]  # fmt: skip
+        command += ["--weights", given.weights] if given.weights else []
+        subprocess.run(command, check=True, stdout=sys.stderr)
         card = json.loads(Path(folder, "run", "bundle", "card.json").read_text("utf-8"))
     return float(card["metrics"]["top1"])
 
 
-def theirs(data: Path, seconds: float, seed: int) -> float:
+def before(given: argparse.Namespace, seed: int) -> float:
+    """Train with the recipe of an earlier version."""
+    return ours(given, seed, given.before)
+
+
+def torchvision(given: argparse.Namespace, seed: int) -> float:
     """Run this file as a process that trains torchvision's network."""
-    command = [sys.executable, __file__, str(data), "--seconds", str(seconds), "--torchvision-seed", str(seed)]
+    command = [sys.executable, __file__, str(given.data), "--seconds", str(given.seconds), "--size", str(given.size),
+               "--torchvision-seed", str(seed)]  # fmt: skip
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.split()[-1])
 
 
-def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> float:
+def ultralytics(given: argparse.Namespace, seed: int) -> float:
+    """Train yolo11n-cls with the Python of an environment that has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [str(given.data.resolve()), str(given.size), str(given.seconds), str(seed), folder]
+        command = [given.ultralytics, "-c", ULTRALYTICS, *arguments]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder)
+    return float(done.stdout.split()[-1])
+
+
+RUNS: dict[str, Run] = {"torchvision": torchvision, "ultralytics": ultralytics, "before": before, "ours": ours}
+
+
+def has_ultralytics(python: str) -> bool:
+    """Whether a Python can train with Ultralytics."""
+    if python == sys.executable:
+        return importlib.util.find_spec("ultralytics") is not None
+    return not subprocess.run([python, "-c", "import ultralytics"], capture_output=True, check=False).returncode
+
+
+def train_torchvision(given: argparse.Namespace, seed: int, begun: float) -> float:
     """Train until only the time for the evaluation is left."""
     import torch
     import torchvision
@@ -52,12 +99,13 @@ def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> fl
     from torchvision import transforms as t
 
     torch.manual_seed(seed)
+    data, size, batch = given.data, given.size, 64 if given.size < 128 else 32
     finish = [t.ToTensor(), t.Normalize(MEAN, STD)]
-    augment = t.Compose([t.Resize(SIZE), t.RandomCrop(SIZE, padding=SIZE // 8), t.RandomHorizontalFlip(), *finish])
+    augment = t.Compose([t.Resize(size), t.RandomCrop(size, padding=size // 8), t.RandomHorizontalFlip(), *finish])
     train = torchvision.datasets.ImageFolder(data / "train", augment)
-    val = torchvision.datasets.ImageFolder(data / "val", t.Compose([t.Resize(SIZE), t.CenterCrop(SIZE), *finish]))
-    batches = DataLoader(train, BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
-    tests = DataLoader(val, BATCH, num_workers=2, persistent_workers=True)
+    val = torchvision.datasets.ImageFolder(data / "val", t.Compose([t.Resize(size), t.CenterCrop(size), *finish]))
+    batches = DataLoader(train, batch, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+    tests = DataLoader(val, batch, num_workers=2, persistent_workers=True)
     model = torchvision.models.googlenet(num_classes=len(train.classes), aux_logits=True, init_weights=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=10_001, pct_start=0.3)
@@ -75,7 +123,7 @@ def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> fl
 
     before = time.monotonic()
     evaluate()
-    for_training = seconds - (time.monotonic() - before) - 1
+    for_training = given.seconds - (time.monotonic() - before) - 1
     epochs = 0.0
     while True:
         model.train()
@@ -90,33 +138,47 @@ def train_torchvision(data: Path, seconds: float, seed: int, begun: float) -> fl
             epochs += 1 / len(batches)
 
 
+def compared(given: argparse.Namespace) -> list[str]:
+    """Return who takes part."""
+    names = given.only or (["before", "ours"] if given.weights else list(RUNS))
+    if "ultralytics" in names and not has_ultralytics(given.ultralytics):
+        print("ultralytics is not installed: left out; --ultralytics PYTHON names one that has it", file=sys.stderr)
+        names = [name for name in names if name != "ultralytics"]
+    return names
+
+
 def main() -> None:
-    """Run both for every seed and print a table."""
+    """Run all for every seed and print a table."""
     begun = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seconds", type=float, default=400)
+    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", choices=("ours", "torchvision"))
+    parser.add_argument("--recipe", default="small")
+    parser.add_argument("--before", type=Path, default=BEFORE)
+    parser.add_argument("--weights")
+    parser.add_argument("--only", nargs="+", choices=tuple(RUNS))
+    parser.add_argument("--ultralytics", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--torchvision-seed", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.torchvision_seed is not None:
-        print(train_torchvision(given.data, given.seconds, given.torchvision_seed, begun))
+        print(train_torchvision(given, given.torchvision_seed, begun))
         return
-    runners = {"torchvision": theirs, "ours": ours}
     rows = []
+    names = compared(given)
     for seed in range(given.seeds):
-        for who in [given.only] if given.only else runners:
+        for who in names:
             started = time.monotonic()
-            accuracy = runners[who](given.data, given.seconds, seed)
+            accuracy = RUNS[who](given, seed)
             rows.append({"who": who, "seed": seed, "top1": accuracy, "seconds": time.monotonic() - started})
             if not given.json:
                 print(f"{who:<12} seed {seed}   top-1 {accuracy:.2%}   {rows[-1]['seconds']:.0f} s", flush=True)
     if given.json:
         print(json.dumps(rows, indent=2))
         return
-    for who in dict.fromkeys(row["who"] for row in rows):
+    for who in names:
         print(f"{who:<12} mean {statistics.mean(row['top1'] for row in rows if row['who'] == who):.2%}")
 
 

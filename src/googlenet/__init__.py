@@ -51,13 +51,18 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.augmented import AugmentedImages
+    from googlenet.training.callbacks import StepResult
     from googlenet.training.pretrained import create
+    from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
+    from googlenet.training.sheet import augment
     from googlenet.training.train import train
 
 # name → the module that defines it
 _PUBLIC = {
     "Analysis": "models.analysis",
+    "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
@@ -65,6 +70,7 @@ _PUBLIC = {
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
     "DataSource": "data.source",
+    "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
@@ -76,8 +82,10 @@ _PUBLIC = {
     "Precisions": "benchmarking.precisions",
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
+    "StepResult": "training.callbacks",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
+    "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
@@ -105,6 +113,7 @@ _PUBLIC = {
 __all__ = [
     "NETWORKS",
     "Analysis",
+    "AugmentedImages",
     "Benchmark",
     "BulkReport",
     "Bundle",
@@ -112,6 +121,7 @@ __all__ = [
     "Comparison",
     "ConvNet",
     "DataSource",
+    "EpochResult",
     "Evaluation",
     "Findings",
     "GoogLeNetError",
@@ -122,8 +132,10 @@ __all__ = [
     "Precisions",
     "Prediction",
     "Recipe",
+    "StepResult",
     "Verification",
     "analyse",
+    "augment",
     "benchmark",
     "clean",
     "compare",

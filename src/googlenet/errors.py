@@ -82,6 +82,10 @@ class DiskFullError(RunError):
     """No space is left on the disk. What was saved before is intact."""
 
 
+class CallbackError(RunError):
+    """A callback of the caller's, or a logger, failed; its error is the ``__cause__``. The run was saved."""
+
+
 class NonFiniteLossError(GoogLeNetError):
     """The loss became NaN or infinite. ``files`` are the images of that batch."""
 

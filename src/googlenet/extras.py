@@ -11,10 +11,14 @@ TRAINING = ("torch", "torchvision", "lightning_fabric", "pydantic", "safetensors
 
 _EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "imagehash", "nncf", "google", "tomli"), "train") | {
     "huggingface_hub": "hub",
+    "mlflow": "mlflow",
     "pandas": "pandas",
     "pi_heif": "heic",
     "pyarrow": "parquet",
+    "pytorch_lightning": "log",
     "ray": "ray",
+    "tensorboard": "log",
+    "wandb": "wandb",
 }  # package → the extra that installs it
 
 

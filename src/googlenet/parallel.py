@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,14 @@ Source = TypeVar("Source")
 Result = TypeVar("Result")
 
 PREFETCH = 2  # batches per thread that are started before the oldest result is needed
+
+
+def start_method() -> str | None:
+    """Return how processes are started: as the program has set it, else by fork where that is safe."""
+    import multiprocessing
+
+    told = multiprocessing.get_start_method(allow_none=True)
+    return told or ("fork" if sys.platform == "linux" else None)
 
 
 def cores() -> int:

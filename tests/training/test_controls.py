@@ -1,10 +1,11 @@
-"""Controls of a run: when it ends early, and what chooses its best epoch."""
+"""Controls of a run: when it ends early, what chooses its best epoch, batches in parts where memory is short."""
 
 from __future__ import annotations
 
 import csv
 import os
 import signal
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 import googlenet
-from googlenet.errors import RecipeError, RunError, StoppedError
+from googlenet.errors import MachineError, RecipeError, RunError, StoppedError
 from googlenet.metrics import METRICS
-from googlenet.training import run
+from googlenet.training import microbatches, run
 from googlenet.training.progress import EpochResult, Progress
+from googlenet.training.setup import make_fabric
 
 
 @pytest.fixture
@@ -103,3 +105,56 @@ def test_a_metric_that_is_not_measured_is_refused_before_any_work(train, coloure
     code, _, err = call("train", coloured, "--out", tmp_path / "run", "--best-by", "accuracy")
     assert code == 2
     assert "balanced_accuracy" in err
+
+
+def test_a_batch_in_parts_learns_what_the_whole_batch_learns(tiny, coloured, tmp_path):
+    """Up to rounding, where no batch normalization sees the parts."""
+    plain = replace(tiny, norm=None, name="plain")
+    train = partial(googlenet.train, coloured, network=plain, epochs=1, batch_size=10, lr=0.01, precision="fp32",
+                    optimizer="sgd", dropout=0.0, ema_decay=0.0, workers=0)  # fmt: skip
+    whole, parts = train(tmp_path / "whole"), train(tmp_path / "parts", accumulate=3)
+    weights = [load_file(bundle.path / "weights.safetensors") for bundle in (whole, parts)]
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-4, atol=1e-5)
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])  # it was in parts
+    assert parts.card.recipe["accumulate"] == 3
+
+
+def test_where_memory_is_short_a_batch_is_taken_in_parts_which_is_recorded(
+    train, coloured, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(microbatches, "free_bytes", lambda device: 900_000)
+    bundle = train(coloured, tmp_path / "run", epochs=1, batch_size=16)
+    parts = bundle.card.recipe["accumulate"]
+    assert parts in (2, 4, 8)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"memory is short: each batch of 16 is taken in {parts} parts" in said
+    monkeypatch.undo()  # a resumed run keeps its parts
+    assert train(coloured, tmp_path / "run", resume=True, epochs=2, batch_size=16).card.recipe["accumulate"] == parts
+    monkeypatch.setattr(microbatches, "free_bytes", lambda device: 1000)
+    with pytest.raises(MachineError, match="not enough memory"):
+        train(coloured, tmp_path / "none", epochs=1, batch_size=16)
+    assert not (tmp_path / "none").exists()
+
+
+def test_memory_that_is_refused_in_the_trial_step_halves_the_part(tiny, monkeypatch):
+    step, tried = microbatches._step, []
+
+    def refusing(objective, size, fabric, images):
+        tried.append(images)
+        if images > 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        step(objective, size, fabric, images)
+
+    monkeypatch.setattr(microbatches, "_step", refusing)
+    monkeypatch.setattr(microbatches, "free_bytes", lambda device: None)
+    fabric, preprocessing = make_fabric("cpu", "fp32"), tiny.preprocessing(32)
+    network = googlenet.create(tiny, num_classes=3)
+    recipe = googlenet.Recipe(batch_size=32)
+    assert microbatches.fit_into_memory(recipe, network, preprocessing, fabric, processes=1) == 4
+    assert tried[2:] == [32, 16, 8]
+
+
+def test_fewer_than_two_images_in_a_part_are_refused(train, coloured, tmp_path):
+    with pytest.raises(RecipeError, match=r"accumulate = 5 leaves less than two images .* should be 1 to 4"):
+        train(coloured, tmp_path / "run", accumulate=5)

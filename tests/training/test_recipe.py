@@ -78,7 +78,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         "unknown key 'epoch', did you mean 'epochs'?",
         "lr = -1: should be greater than 0",
         "batch_size = 'many'",
-        "optimizer = 'adam': should be 'sgd' or 'adamw'",
+        "optimizer = 'adam': should be 'sgd', 'adamw' or 'muon'",
         "unknown key 'augmentation.hflop_prob', did you mean 'hflip_prob'",
         "augmentation.hflip_prob = 2.0: should be less than or equal to 1",
         "the first must not be above the second",

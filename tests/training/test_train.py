@@ -107,8 +107,8 @@ GROWING = {"initial_size": 0.5, "growth_fraction": 0.6, "max_batches_per_step": 
 
 @pytest.mark.parametrize(
     ("step", "changes"),
-    [(1, {"optimizer": "sgd"}), (3, {}), (6, {}), (2, GROWING), (7, GROWING)],
-    ids=["1-sgd", "3", "6", "2-growing", "7-growing"],
+    [(1, {"optimizer": "sgd"}), (3, {"optimizer": "muon", "aux": 0}), (6, {}), (2, GROWING), (7, GROWING)],
+    ids=["1-sgd", "3-muon", "6", "2-growing", "7-growing"],
 )
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
     train, coloured, tmp_path, monkeypatch, step, changes
@@ -127,6 +127,7 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
     timing = re.compile(r"(,[^,\n]+){3}$", re.M)  # images per second, seconds and waiting differ, nothing else may
     logs = [timing.sub("", (tmp_path / name / "log.csv").read_text()) for name in ("whole", "cut")]
     assert logs[0] == logs[1]
+    assert ("loss_aux1" in logs[0]) == (changes.get("aux") != 0)
 
 
 def test_a_network_that_learns_nothing_is_said_so_with_what_to_try(train, tiny, coloured, tmp_path, capsys):

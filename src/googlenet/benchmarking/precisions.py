@@ -61,7 +61,7 @@ def quantize(run: str | Path, data: DataLike | None = None, *, progress: Report 
         googlenet.quantize("runs/flowers").bundle.card.precisions["int8"]["score"]
     """
     bundle = bundles.read(run)
-    selection = select_images(bundle, data)
+    selection = select_images(bundle, data, to_choose=True)
     held_out = _Prepared(Classifier(bundle, "fp32"), selection.images.items)
     exact = _score(bundle, selection, "fp32", progress)
     from googlenet.exporting.quantization import in_8_bits, kept_in_floating_point
@@ -90,7 +90,7 @@ def measure_precisions(run: str | Path, data: DataLike | None = None, *, progres
         googlenet.measure_precisions("runs/flowers").bundle.card.precisions["fp32"]["latency_ms"]
     """
     bundle = bundles.read(run)
-    selection = select_images(bundle, data)
+    selection = select_images(bundle, data, to_choose=True)
     kept: tuple[str, ...] = ()
     if INT8 in bundle.card.files:
         from googlenet.exporting.quantization import kept_in_floating_point

@@ -124,7 +124,7 @@ class Worker:
             first, last = map(printable, (part.ids[0], part.ids[-1]))
             raise ClusterError(
                 f"{MAX_ATTEMPTS} workers died of the images from {first} to {last}: look for what is wrong with one, "
-                "or for more memory; the same command with --resume goes on"
+                "or for more memory; the same command with --resume continues"
             )
         content = pa.array([encoded(self._rows(part), self.job.schema)], pa.large_binary())
         return pa.table({"number": batch["number"], "content": content})
@@ -254,7 +254,7 @@ def _our_error(error: Exception) -> GoogLeNetError:
     cause = getattr(error, "cause", error)
     if isinstance(cause, GoogLeNetError):
         return cause
-    return ClusterError(f"the cluster stopped working: {_line(cause)}; the same command with --resume goes on")
+    return ClusterError(f"the cluster stopped working: {_line(cause)}; the same command with --resume continues")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -33,7 +33,8 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="val (held out in training), test, train or all; by default, the images RUN was not trained on."
+            help="val, calibrate, test (the roles of images held out in training), train or all; by default, images "
+            "that had no part in training."
         ),
     ] = None,
     precision: Annotated[

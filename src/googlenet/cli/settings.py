@@ -64,11 +64,14 @@ def _with_options(command: Callable[..., None], options: Options, before: str) -
 
 
 def _option(model: type[Settings], name: str, show_default: bool) -> inspect.Parameter:
-    from googlenet.training.settings import help_of
+    from googlenet.training.settings import Table, help_of
 
     field = model.model_fields[name]
     default = field.default if show_default else None
-    kind: Any = field.annotation if default is not None else field.annotation | None  # type: ignore[operator]
+    annotation: Any = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Table):  # by name, on the command line
+        annotation = str
+    kind: Any = annotation if default is not None else annotation | None
     flag = name.replace("_", "-")
     names = f"--{flag}/--no-{flag}" if field.annotation is bool else f"--{flag}"
     option = typer.Option(names, help=help_of(field).replace("`", ""))

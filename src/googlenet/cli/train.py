@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 # The settings that are options here, in the order of the help. A setting is declared in training/recipe.py, or
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
-    "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "lr", "resize", "in_channels",
-    "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed", "precision",
+    "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "accumulate", "lr", "resize",
+    "in_channels", "augmentation", "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed",
+    "precision",
 )  # fmt: skip
-RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes")
+RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "log")
 
 
 def register(app: typer.Typer) -> None:
@@ -48,13 +49,17 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="default, small, finetune (the default with --weights), digits, notes, paper, or a TOML file. Options "
-            "that are not given are as in the recipe."
+            help="auto (the default) chooses by the images, this machine and --minutes, and says what and why; or "
+            "default, small, finetune, digits, notes, paper, a TOML file, or a run, whose recipe is used again. "
+            "Options that are given replace its settings."
         ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Pretrained weights to start from: a run, a bundle, a .safetensors file, or torchvision."),
+        typer.Option(
+            help="Pretrained weights to start from: a run, a bundle, a file that convert reads, or torchvision; auto "
+            "(the default where the recipe is chosen) takes what is on this machine and fits; none starts from scratch."
+        ),
     ] = None,
     resume: Annotated[
         bool,

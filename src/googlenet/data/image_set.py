@@ -91,7 +91,7 @@ class ImageSet:
 
 @dataclass(frozen=True, repr=False)
 class LabelledData:
-    """A data set, split into train, val and perhaps test.
+    """A data set, split into train, val, and perhaps calibrate and test: see :mod:`googlenet.data.roles`.
 
     Attributes:
         splits: the images of each split; those that are not split yet (see :func:`find_data`) under ``""``.
@@ -139,7 +139,7 @@ class LabelledData:
         return self.splits["val"]
 
     def split(self, name: str) -> ImageSet:
-        """Return ``"train"``, ``"val"``, ``"test"`` if there is one, or ``"all"`` of them."""
+        """Return ``"train"``, ``"val"``, ``"calibrate"`` or ``"test"`` if there is one, or ``"all"`` of them."""
         if name == "all":
             return ImageSet(self.class_names, tuple(i for part in self.splits.values() for i in part.items))
         if name not in self.splits:

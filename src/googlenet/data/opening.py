@@ -15,8 +15,9 @@ from googlenet.data.image_set import DataLike, ImageSet, LabelledData
 from googlenet.data.labelled_list import open_list
 from googlenet.data.list_lines import LISTS, LISTS_TEXT
 from googlenet.data.one_form import in_one_form
+from googlenet.data.roles import divide
 from googlenet.data.source import DataSource, to_source
-from googlenet.data.splits import SPLITS, draw, draw_by_name
+from googlenet.data.splits import RECORDED, draw, draw_by_name
 from googlenet.errors import DataError
 from googlenet.images.pixels import COLOURS
 from googlenet.text import first_few
@@ -40,7 +41,8 @@ def open_data(
     folder goes before a set of its name. A :class:`~googlenet.data.source.DataSource` also says how it is read.
 
     Where no ``val`` is given, ``val_fraction`` of each class is held out, and ``test_fraction`` kept apart, by a hash
-    of ``seed`` and of the name of each file (or group): see :func:`~googlenet.data.splits.draw`. In a folder, ``.npy``
+    of ``seed`` and of the name of each file (or group): see :func:`~googlenet.data.splits.draw`. Where these are many,
+    they are divided so that each has one role: see :func:`~googlenet.data.roles.divide`. In a folder, ``.npy``
     files are images only for other ``channels`` than 1 and 3.
 
     Whatever else a folder contains is left out and named in ``notes``. Links are followed if they lead to files, or to
@@ -75,8 +77,7 @@ def open_data(
             f"--test-fraction {test_fraction:g} is for data that does not; leave it out"
         )
     if pool is not None:
-        fractions = {"test": test_fraction, "val": val_fraction}
-        found = _split_pool(found, pool, draw(found.splits[pool].items, seed, fractions))
+        found = _split_pool(found, pool, _drawn(found, pool, seed, val_fraction, test_fraction))
     _require_both_sides(found)
     return found
 
@@ -90,15 +91,29 @@ def find_data(data: DataLike, channels: int = COLOURS) -> LabelledData:
     return data if isinstance(data, LabelledData) else _find(to_source(data), channels, to_learn=False)
 
 
-def redraw(data: LabelledData, seed: int, val_fraction: float, test_fraction: float | None) -> LabelledData:
-    """Split what :func:`find_data` returned as a run was split; by name only if ``test_fraction`` is ``None``."""
+def redraw(
+    data: LabelledData, seed: int, val_fraction: float, test_fraction: float | None, *, divided: bool = False
+) -> LabelledData:
+    """Split what :func:`find_data` returned as a run was split; by name only if ``test_fraction`` is ``None``.
+
+    ``divided``: whether its held-out images had one role each.
+    """
     pool = _pool(data)
     if pool is None:
         return data
     items = data.splits[pool].items
     if test_fraction is None:
         return _split_pool(data, pool, draw_by_name(items, seed, val_fraction))
-    return _split_pool(data, pool, draw(items, seed, {"test": test_fraction, "val": val_fraction}))
+    return _split_pool(data, pool, _drawn(data, pool, seed, val_fraction, test_fraction, divided))
+
+
+def _drawn(
+    data: LabelledData, pool: str, seed: int, val_fraction: float, test_fraction: float, divided: bool = True
+) -> list[str]:
+    """Return the split of each image of ``pool``."""
+    items = data.splits[pool].items
+    drawn = draw(items, seed, {"test": test_fraction, "val": val_fraction})
+    return divide(items, drawn, seed, has_test=bool(test_fraction) or "test" in data.splits) if divided else drawn
 
 
 def _pool(data: LabelledData) -> str | None:
@@ -115,7 +130,7 @@ def _split_pool(data: LabelledData, pool: str, drawn: Sequence[str]) -> Labelled
         splits.setdefault(split, []).append(item)
     for name in mixed:  # the order of a list
         splits[name].sort(key=lambda item: item.name)
-    order = [name for name in SPLITS if name in splits or name != "test"]
+    order = [name for name in RECORDED if name in splits or name in ("train", "val")]
     parts = {name: ImageSet(data.class_names, tuple(splits.get(name, ()))) for name in order}
     return replace(data, splits=parts, made_here=True)
 

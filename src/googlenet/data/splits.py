@@ -21,7 +21,8 @@ from googlenet.text import csv_line, escape_surrogates, from_no_formula_path, no
 if TYPE_CHECKING:
     from googlenet.data.image_set import LabelledImage
 
-SPLITS = ("train", "val", "test")  # for training, to choose the best epoch, never used in training
+SPLITS = ("train", "val", "test")  # what DATA may say itself: for training, to choose the best epoch, to report
+RECORDED = ("train", "val", "calibrate", "test")  # the splits of a run: see googlenet.data.roles
 DRAWN, BY_NAME = "drawn within each class", "by file name"  # how images were split, on cards; by file name in 0.1.0
 RECORD = "split.csv"
 COLUMNS = ("split", "sha256", "name")
@@ -240,12 +241,12 @@ class Record:
         """Return the split of an image in the run; ``None`` if the run has no such image.
 
         If copies of it are in several splits, those with its name count, then the one in the split that DATA has
-        ``given``; otherwise train before val before test.
+        ``given``; otherwise the first of ``RECORDED``.
         """
         same = self._by_hash.get(sha256, []) if sha256 else []
         name = escape_surrogates(item.name)
         splits = {row.split for row in same if row.name == name} or {row.split for row in same}
-        return given if given in splits else next((split for split in SPLITS if split in splits), None)
+        return given if given in splits else next((split for split in RECORDED if split in splits), None)
 
     def order(
         self, items: Sequence[tuple[str, LabelledImage]], hashes: Sequence[str]

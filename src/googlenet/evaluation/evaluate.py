@@ -27,9 +27,10 @@ class Evaluation:
     """How good a classifier is, and on which images that was measured.
 
     ``metrics`` are :class:`MultiLabelMetrics` where an image may have several labels, or none. ``images`` counts the
-    images of ``split``: ``"val"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"``, which leaves out the
-    ``left_out`` images that the run was trained on. ``unreadable`` has the names of images that could not be read,
-    with the reasons. ``notes`` explain, a sentence each, how the images were chosen and read.
+    images of ``split``: ``"val"``, ``"calibrate"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"``, which leaves
+    out the ``left_out`` images that the run was trained on, chosen or calibrated by. ``unreadable`` has the names of
+    images that could not be read, with the reasons. ``notes`` explain, a sentence each, how the images were chosen and
+    read.
     """
 
     metrics: Metrics | MultiLabelMetrics
@@ -87,9 +88,10 @@ def evaluate(
         run: a run of ``train``, or a bundle.
         data: labelled images as ``train`` takes them; one class or one image is enough. By default, the data that
             the run was trained on.
-        split: ``"val"``, ``"test"``, ``"train"`` or ``"all"``. By default, of the data that the run was trained on,
-            the images that it held out (``"val"``), and of other data every image that it was not trained on. A run
-            recognises its images by their content, whatever their names; a bundle without its run does not.
+        split: ``"val"``, ``"calibrate"``, ``"test"``, ``"train"`` or ``"all"``. By default, of the data that the run
+            was trained on, the images kept to report (``"test"``; where there are none, those held out, ``"val"``),
+            and of other data every image that it was neither trained on nor chosen nor calibrated by. A run recognises
+            its images by their content, whatever their names; a bundle without its run does not.
         precision: the precision to compute in, as :func:`googlenet.load` takes it.
         progress: called with the number of images measured so far, and of all images.
 

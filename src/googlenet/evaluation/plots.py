@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,6 +156,54 @@ def draw_pairs(pairs: Sequence[tuple[str, Sequence[tuple[str, Pixels]]]], path: 
                 axes.axis("off")
         if labels.numbered:
             figure.supxlabel(labels.note(path).strip(), fontsize=7)
+
+
+def draw_augmented(
+    rows: Sequence[tuple[str, Pixels, Sequence[Pixels]]],
+    headings: Sequence[str],
+    mixed: Sequence[tuple[Pixels, dict[str, float]]],
+    settings: str,
+    path: Path,
+) -> None:
+    """Draw what a network sees of images in training.
+
+    A row is (label, original, a view for each heading); below are ``mixed`` images with the share of each label.
+    """
+    columns = 1 + len(headings)
+    below = -(-len(mixed) // columns)
+    names = [name for name, _, _ in rows] + [name for _, shares in mixed for name in shares]
+    labels = Labels(names, MAX_CAPTION_WIDTH)
+    title = "\n".join(textwrap.wrap(f"augmentation: {settings}", 17 * columns))
+    heights = [1.32] * len(rows) + [1.62] * below
+    size = (1.32 * columns + 0.9, sum(heights) + 0.5 + 0.2 * title.count("\n"))
+    with figure_at(path, labels, figsize=size) as figure:
+        grid = figure.subplots(len(rows) + below, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+        for axes in grid.ravel():
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for line, (name, original, views) in zip(grid, rows, strict=False):
+            line[0].set_ylabel("\n".join(_lines(labels[name], MAX_CAPTION_WIDTH // 2)), fontsize=9)
+            for axes, pixels in zip(line, (original, *views), strict=True):
+                _show_channels(axes, pixels)
+        for axes, heading in zip(grid[0], ("original", *headings), strict=True):
+            axes.set_title(heading, fontsize=9, color=BLUE if heading == "original" else "black")
+        for axes, (pixels, shares) in zip(grid[len(rows) :].ravel(), mixed, strict=False):
+            _show_channels(axes, pixels)
+            largest = sorted(shares.items(), key=lambda share: -share[1])[:MAX_CAPTION_LINES]
+            axes.set_title(
+                "\n".join(f"{share:.0%} {labels[name]}" for name, share in largest), fontsize=8, color=ORANGE
+            )
+        if mixed:
+            grid[len(rows)][0].set_ylabel("mixed", fontsize=9, color=ORANGE)
+        figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+        if labels.numbered:
+            figure.supxlabel(labels.note(path).strip(), fontsize=9)
+
+
+def _show_channels(axes: Axes, pixels: Pixels) -> None:
+    """Show the first three channels as colours, or one channel as grey."""
+    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, 0]
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if shown.shape[0] < 64 else None)
 
 
 def _lines(text: str, letters: int) -> Iterator[str]:

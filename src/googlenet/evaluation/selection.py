@@ -10,7 +10,7 @@ from googlenet.bundle import IN_RUN, Bundle
 from googlenet.card import ModelCard
 from googlenet.data.image_set import DataLike, ImageSet, LabelledData, LabelledImage
 from googlenet.data.opening import VAL_FRACTION, find_data, redraw
-from googlenet.data.splits import BY_NAME, RECORD, SPLITS, Record, hashes_with_progress, read_record
+from googlenet.data.splits import BY_NAME, RECORD, RECORDED, Record, hashes_with_progress, read_record
 from googlenet.errors import DataError
 from googlenet.text import first_few, printable
 
@@ -21,8 +21,9 @@ UNSEEN = "unseen"  # images that the run was not trained on, where not all of DA
 class Selection:
     """Images to measure a classifier on, with its own class numbers.
 
-    ``split`` is ``"train"``, ``"val"``, ``"test"``, ``"all"`` or ``"unseen"``; ``left_out`` is the number of images
-    that are not measured because the classifier was trained on them; ``notes`` explain the choice, a line each.
+    ``split`` is ``"train"``, ``"val"``, ``"calibrate"``, ``"test"``, ``"all"`` or ``"unseen"``; ``left_out`` is the
+    number of images that are not measured because the classifier was trained on them, chosen or calibrated by them;
+    ``notes`` explain the choice, a line each.
     """
 
     images: ImageSet
@@ -32,29 +33,34 @@ class Selection:
     notes: tuple[str, ...]
 
 
-def select_images(bundle: Bundle, data: DataLike | None = None, split: str | None = None) -> Selection:
+def select_images(
+    bundle: Bundle, data: DataLike | None = None, split: str | None = None, *, to_choose: bool = False
+) -> Selection:
     """Return the images of ``data`` to measure a bundle on: those of ``split``, or, by default, what is fair.
 
-    By default these are, of the data that the run was trained on, the images that it held out (``"val"``), and of
-    other data every image that it was not trained on; images are recognised by their content. ``data`` is by default
-    what the run was trained on.
+    By default these are, of the data that the run was trained on, the images kept to report (``"test"``; those that it
+    held out, ``"val"``, where there are none), and of other data every image that it was neither trained on nor chosen
+    nor calibrated by. Images are recognised by their content. ``data`` is by default what the run was trained on.
+
+    ``to_choose``: the figures will decide something, such as a precision, so that they may not be reported later:
+    ``"val"`` is taken although there are images to report on.
 
     Raises:
         DataError: there are no such images, they have classes or several labels that the classifier does not know, or
             the record of the run was changed.
     """
     if data is not None:
-        return _select(bundle, data, split)
+        return _select(bundle, data, split, to_choose)
     name, run = bundle.card.data.get("name"), printable(str(bundle.path))
     if name is None:
         raise DataError(f"{run} does not record what it was trained on: name the labelled images")
     try:
-        return _select(bundle, name, split)
+        return _select(bundle, name, split, to_choose)
     except DataError as error:
         raise DataError(f"{error} ({run} was trained on it: name the labelled images where they are now)") from error
 
 
-def _select(bundle: Bundle, data: DataLike, split: str | None) -> Selection:
+def _select(bundle: Bundle, data: DataLike, split: str | None, to_choose: bool) -> Selection:
     found = find_data(data, bundle.card.preprocessing.channels)
     run = printable(str(bundle.path.parent if bundle.path.name == IN_RUN else bundle.path))
     if found.multi_label and not bundle.card.multi_label:
@@ -66,9 +72,10 @@ def _select(bundle: Bundle, data: DataLike, split: str | None) -> Selection:
         raise DataError(f"{printable(found.name)} has no images: give labelled images to measure on")
     record = None if split == "all" else _record(bundle)
     if record is not None:
-        selection = _by_record(record, found, split, run)
+        known = _Known(record, found, run)
+        selection = known.fair(to_choose) if split is None else known.named(split)
     elif split is None:
-        selection = _without_record(bundle.card, found, run)
+        selection = _without_record(bundle.card, found, run, to_choose)
     else:
         selection = _named(found if split in (*found.splits, "all") else _redrawn(bundle.card, found), split)
     return replace(
@@ -86,44 +93,82 @@ def _record(bundle: Bundle) -> Record | None:
     return Record(read_record(path, sha256))
 
 
-def _by_record(record: Record, found: LabelledData, split: str | None, run: str) -> Selection:
-    items = [(given, item) for given, part in found.splits.items() for item in part.items]
-    hashes = hashes_with_progress([item for _, item in items])
-    splits = [record.split_of(item, sha, given) for (given, item), sha in zip(items, hashes, strict=True)]
-    pairs = list(zip(splits, (item for _, item in items), strict=True))
-    name, count = printable(found.name), Counter(splits)
-    if split is not None and (count[None] == 0 or split not in found.splits):
-        if not count[split]:
-            there = ", ".join(each for each in SPLITS if count[each])
-            raise DataError(f"{name} has no split {split!r}; it has {there + ' and ' if there else ''}all")
-        return _made(found, split, (item for each, item in pairs if each == split))
-    if split is not None:
-        trained_on = sum(each == "train" for each, (given, _) in zip(splits, items, strict=True) if given == split)
-        note = f"{run} was trained on {trained_on:,} of the images of {split} in {name}"
-        return replace(_named(found, split), notes=(note,) if trained_on and split != "train" else ())
-    if count[None] == 0 and count["train"] and count["val"]:
-        note = f"measured on the {count['val']:,} images of {name} that {run} held out of its training"
-        return _made(found, "val", (item for each, item in pairs if each == "val"), note)
-    left = [item for each, item in pairs if each != "train"]
-    if not left:
-        raise DataError(
-            f"{run} was trained on all {len(items):,} images of {name}, so they cannot show how good it is: "
-            "give other images, or measure these with --split all"
-        )
-    if len(left) == len(items):
-        note = f"measured on all {len(left):,} images of {name}: {run} was trained on none of them"
-        return _made(found, "all", left, note)
-    note = f"measured on {len(left):,} images of {name}; {count['train']:,} that {run} was trained on are left out"
-    return _made(found, UNSEEN, left, note, count["train"])
+class _Known:
+    """The images of DATA with their splits in the run, recognised by content; ``None`` for those it does not know."""
+
+    def __init__(self, record: Record, found: LabelledData, run: str) -> None:
+        self.found, self.run, self.name = found, run, printable(found.name)
+        self.items = [(given, item) for given, part in found.splits.items() for item in part.items]
+        hashes = hashes_with_progress([item for _, item in self.items])
+        self.splits = [record.split_of(item, sha, given) for (given, item), sha in zip(self.items, hashes, strict=True)]
+        self.count = Counter(self.splits)
+        self.reports = any(row.split == "test" for row in record.rows)
+
+    def named(self, split: str) -> Selection:
+        """Return the split that the user named: the run's, or DATA's own where not all of DATA is in the run."""
+        if self.count[None] == 0 or split not in self.found.splits:
+            if not self.count[split]:
+                there = ", ".join(each for each in RECORDED if self.count[each])
+                raise DataError(f"{self.name} has no split {split!r}; it has {there + ' and ' if there else ''}all")
+            return self._made(split, {split})
+        trained_on = sum(each == "train" for each, (given, _) in zip(self.splits, self.items, strict=True)
+                         if given == split)  # fmt: skip
+        note = f"{self.run} was trained on {trained_on:,} of the images of {split} in {self.name}"
+        return replace(_named(self.found, split), notes=(note,) if trained_on and split != "train" else ())
+
+    def fair(self, to_choose: bool) -> Selection:
+        """Return what the classifier was not trained on and, where that leaves any, not chosen or calibrated by."""
+        count, held_out = self.count, "test" if self.reports and not to_choose else "val"
+        if count[None] == 0 and count["train"] and count[held_out]:
+            return self._made(held_out, {held_out}, _note(count[held_out], self.name, self.run, held_out, to_choose))
+        if len(self.items) == count["train"]:
+            raise DataError(
+                f"{self.run} was trained on all {len(self.items):,} images of {self.name}, so they cannot show how "
+                "good it is: give other images, or measure these with --split all"
+            )
+        if count[None] == len(self.items):
+            note = f"measured on all {count[None]:,} images of {self.name}: {self.run} was trained on none of them"
+            return self._made("all", {None}, note)
+        return self._unseen(to_choose)
+
+    def _unseen(self, to_choose: bool) -> Selection:
+        count, used = self.count, {"val", "calibrate"}
+        fresh = {None, "test"}
+        if to_choose or not self.reports or not any(count[each] for each in fresh):
+            fresh |= used
+        left = sum(count[each] for each in fresh)
+        chosen = sum(count[each] for each in used - fresh)
+        parts = [f"{count['train']:,} that {self.run} was trained on"] if count["train"] or not chosen else []
+        parts += [f"{chosen:,} that it was chosen or calibrated by"] if chosen else []
+        note = f"measured on {left:,} images of {self.name}; {' and '.join(parts)} are left out"
+        if not count["train"] and not chosen:
+            note = f"measured on all {left:,} images of {self.name}: {self.run} was trained on none of them"
+        return self._made(UNSEEN if left < len(self.items) else "all", fresh, note, len(self.items) - left)
+
+    def _made(self, split: str, of: set[str | None], note: str = "", left_out: int = 0) -> Selection:
+        chosen = (item for each, (_, item) in zip(self.splits, self.items, strict=True) if each in of)
+        return _made(self.found, split, chosen, note, left_out)
 
 
-def _without_record(card: ModelCard, found: LabelledData, run: str) -> Selection:
+def _note(count: int, name: str, run: str, split: str, to_choose: bool) -> str:
+    """Say what is measured of the data that the run was trained on."""
+    held_out = f"measured on the {count:,} images of {name} that {run} "
+    if split == "test":
+        return held_out + "kept to report how good it is"
+    chosen = "" if to_choose else "; its best epoch was chosen by them, so the figures are slightly too good"
+    return f"{held_out}held out of its training{chosen}"
+
+
+def _without_record(card: ModelCard, found: LabelledData, run: str, to_choose: bool) -> Selection:
     """Choose images where it is not recorded which ones the run was trained on."""
     split, name = _redrawn(card, found), printable(found.name)
     held_out = len(split.splits.get("val", ()))
     why = ""
     if card.data.get("fingerprint") == split.split("all").fingerprint():
-        why = f"that {run} held out of its training"
+        reports = "test" if split.splits.get("test") and not to_choose else "val"
+        if split.splits.get(reports):
+            note = _note(len(split.splits[reports]), name, run, reports, to_choose)
+            return replace(_named(split, reports), notes=(note,))
     elif "val" in found.splits:
         why = f"in its val; the images that {run} was trained on are not recorded"
     elif card.data.get("split") == BY_NAME:
@@ -138,7 +183,8 @@ def _redrawn(card: ModelCard, found: LabelledData) -> LabelledData:
     """Split as the run did, where DATA itself does not say what is held out."""
     recipe = card.recipe
     test_fraction = None if card.data.get("split") == BY_NAME else recipe.get("test_fraction", 0.0)
-    return redraw(found, recipe.get("seed", 0), recipe.get("val_fraction", VAL_FRACTION), test_fraction)
+    val_fraction, divided = recipe.get("val_fraction", VAL_FRACTION), "calibrate" in card.data
+    return redraw(found, recipe.get("seed", 0), val_fraction, test_fraction, divided=divided)
 
 
 def _named(data: LabelledData, split: str) -> Selection:

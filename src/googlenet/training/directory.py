@@ -21,7 +21,8 @@ from googlenet.training.run_json import read_run_json
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
 TRIAL = ".trial-"  # folders in there, for the rehearsal before the first epoch
-_CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, CHECKPOINTS, bundles.IN_RUN)
+TENSORBOARD, MLFLOW, WANDB = "tensorboard", "mlruns", "wandb"  # folders of loggers
+_CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, TENSORBOARD, MLFLOW, WANDB, CHECKPOINTS, bundles.IN_RUN)
 
 
 def check_free(run: Path, overwrite: bool) -> None:

@@ -33,9 +33,11 @@ from googlenet.data.image_set import ImageSet
 from googlenet.errors import ImageError, MachineError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import make_square, read, resize_and_crop
+from googlenet.parallel import start_method
 from googlenet.preprocessing import Preprocessing
 from googlenet.training.augment import augment, smallest_side
-from googlenet.training.recipe import Augmentation
+from googlenet.training.augmentation import Augmentation
+from googlenet.training.function import Function
 from googlenet.training.task import Task
 
 _STOPPING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
@@ -151,9 +153,15 @@ class ImageDataset(Dataset[Any]):
     """Images as (C, S, S) uint8: augmented in training, otherwise resized and cropped as in prediction."""
 
     def __init__(
-        self, images: ImageSet, preprocessing: Preprocessing, seed: int, augmentation: Augmentation | None
+        self,
+        images: ImageSet,
+        preprocessing: Preprocessing,
+        seed: int,
+        augmentation: Augmentation | None,
+        function: Function | None = None,
     ) -> None:
         self.images, self.preprocessing, self.seed, self.augmentation = images, preprocessing, seed, augmentation
+        self.function = function
         self.at_least = (
             preprocessing.resized_side if augmentation is None else smallest_side(preprocessing.size, augmentation)
         )
@@ -172,7 +180,7 @@ class ImageDataset(Dataset[Any]):
         else:
             square = make_square(pixels, self.preprocessing.resize, MAX_SQUARE_SIDES * self.preprocessing.size)
             random = _generator(self.seed, place.epoch, place.index, place.before)
-            seen = augment(square, place.side, self.augmentation, random)
+            seen = augment(square, place.side, self.augmentation, random, self.function)
         return place.index, labels, torch.from_numpy(np.array(seen)).permute(2, 0, 1)
 
     def _read(self, index: int) -> Pixels:
@@ -202,7 +210,7 @@ def loader(dataset: ImageDataset, batches: BatchSampler, task: Task, workers: in
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # its own: drawing batches must not advance the global one
             worker_init_fn=_set_up_worker,
-            multiprocessing_context=_context() if workers else None,
+            multiprocessing_context=start_method() if workers else None,
         )
 
 
@@ -228,12 +236,6 @@ class _Loader(DataLoader[Any]):
             no_room = error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT)  # for a semaphore
             why = "/dev/shm is full or cannot be written" if no_room else machine.explain(error)
             raise MachineError(f"workers that read images cannot be started: {why}; --workers 0 needs none") from error
-
-
-def _context() -> str | None:
-    """Return how workers are started: as the program has set it, else by fork where that is safe."""
-    told = multiprocessing.get_start_method(allow_none=True)
-    return told or ("fork" if sys.platform == "linux" else None)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.optim import Optimizer
 
 from googlenet.models.build import ConvNet
 from googlenet.training.choices import OPTIMIZERS
+from googlenet.training.muon import Muon, matrices_of
 from googlenet.training.recipe import Recipe
 
 
@@ -17,17 +19,18 @@ def make_optimizer(network: ConvNet, recipe: Recipe) -> Optimizer:
 
     Only weights decay: biases, and scales and shifts of normalization, do not. Frozen parameters are in no group.
     """
-    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    choice = OPTIMIZERS[recipe.optimizer]
+    matrices = {id(weight) for weight in matrices_of(network)} if choice.orthogonal else set()
+    groups: dict[tuple[float, bool, bool], dict[str, Any]] = {}
     for name, scale in _scales(network, recipe.lr_decay).items():
         for parameter in filter(lambda p: p.requires_grad, network.get_submodule(name).parameters()):
-            decays = parameter.ndim > 1
+            decays, orthogonal = parameter.ndim > 1, id(parameter) in matrices
             group = {"params": [], "weight_decay": recipe.weight_decay if decays else 0.0, "scale": scale}
-            groups.setdefault((scale, decays), group)["params"].append(parameter)
-    choice = OPTIMIZERS[recipe.optimizer]
-    optimizer: Optimizer = getattr(torch.optim, choice.torch_name)(
-        groups.values(), lr=recipe.lr, **choice.arguments(recipe)
-    )
-    return optimizer
+            groups.setdefault((scale, decays, orthogonal), group | {"orthogonal": orthogonal})["params"].append(
+                parameter
+            )
+    make: Callable[..., Optimizer] = Muon if choice.orthogonal else getattr(torch.optim, choice.torch_name)
+    return make(groups.values(), lr=recipe.lr, **choice.arguments(recipe))
 
 
 def _scales(network: ConvNet, lr_decay: float) -> dict[str, float]:

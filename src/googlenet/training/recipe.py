@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from googlenet import former
 from googlenet.data.opening import VAL_FRACTION
 from googlenet.errors import RecipeError
+from googlenet.images.pixels import COLOURS
 from googlenet.preprocessing import ResizeMode
+from googlenet.training.augmentation import Augmentation, changed, preset, unsupported
 from googlenet.training.choices import OPTIMIZERS, SCHEDULES
 from googlenet.training.recipe_file import read_recipe, too_deep
-from googlenet.training.settings import Fraction, Settings, Table, help_of, one_of, plain
+from googlenet.training.settings import Fraction, Settings, help_of, one_of, plain
 
 # Far more than any run needs, and no more than JSON and PyTorch hold.
 MAX_EPOCHS, MAX_MINUTES, MAX_BATCH_SIZE, MAX_SEED = 1_000_000, 1_000_000, 65_536, 2**63 - 1
@@ -23,33 +25,6 @@ SIZE_STEP = 16  # pixels by which images grow at a time
 
 
 BestBy = Literal["top1", "balanced_accuracy", "macro_f1", "loss", "map"]  # names of `googlenet.metrics`
-
-
-def _ordered(span: tuple[float, float]) -> tuple[float, float]:
-    if span[0] > span[1]:
-        raise ValueError(f"the first must not be above the second, got {list(span)}")
-    return span
-
-
-_Positive = Annotated[float, Field(gt=0)]
-Span = Annotated[tuple[_Positive, _Positive], Field(strict=False), AfterValidator(_ordered)]  # a list in TOML and JSON
-
-
-class Augmentation(Table):
-    """How each training image is changed at random every time it is drawn."""
-
-    crop_scale: Span = Field(
-        default=(0.35, 1.0), description="Random crop: least and greatest share of the image's area."
-    )
-    crop_ratio: Span = Field(default=(3 / 4, 4 / 3), description="Random crop: least and greatest width / height.")
-    hflip_prob: Fraction = Field(default=0.5, description="Probability of a horizontal flip.")
-    photometric_prob: Fraction = Field(
-        default=0.0,
-        description="Probability of each change of brightness, contrast, saturation and hue (Howard, 2013).",
-    )
-    erasing_prob: Fraction = Field(
-        default=0.25, description="Probability that a random rectangle is covered with grey (Zhong et al., 2017)."
-    )
 
 
 class Recipe(Settings):
@@ -64,6 +39,11 @@ class Recipe(Settings):
 
     network: str = Field(
         default="googlenet_bn", description="Name of the network to train; `googlenet.list_networks()` lists them."
+    )
+    aux: int | None = Field(
+        default=None,
+        ge=0,
+        description="Auxiliary heads to train with, at most: 0 for none. By default all that the network has.",
     )
     epochs: int = Field(default=15, ge=1, le=MAX_EPOCHS, description="Passes over the training images.")
     minutes: float | None = Field(
@@ -127,6 +107,13 @@ class Recipe(Settings):
     batch_size: int = Field(
         default=64, ge=2, le=MAX_BATCH_SIZE, description="Images per step, over all processes together."
     )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_BATCH_SIZE // 2,
+        description="Parts that a batch is split into, whose gradients are added: a step needs less memory, and learns "
+        "the same but for batch normalization, which sees one part. More where memory is short.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="Number format to compute in; auto tries those of the device and takes the fastest."
     )
@@ -141,6 +128,29 @@ class Recipe(Settings):
         description="Layer-wise decay: the learning rate of each stage is that of the next one times this.",
     )
     freeze: str | None = Field(default=None, description="With pretrained weights: the last stage that does not learn.")
+    unfreeze: Literal["none", "gradual"] = Field(
+        default="none",
+        description="With pretrained weights: gradual fits the classifier first, then trains the last stages, then all "
+        "stages that `freeze` leaves.",
+    )
+    cached_views: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Views of each image (as it is, then augmented ones) whose maps after the frozen stages are "
+        "computed once and kept; 0 computes them anew in every epoch.",
+    )
+    cache_after: str | None = Field(
+        default=None,
+        description="With `unfreeze`: the last stage that is frozen at first, whose maps are kept. By default chosen "
+        "for the time there is, and recorded.",
+    )
+    cached_share: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="With `unfreeze`: share of the schedule in which only the stages after `cache_after` learn.",
+    )
     weight_decay: float = Field(
         default=0.05, ge=0, description="Weight decay of convolutions and linear layers, but not of their biases."
     )
@@ -173,10 +183,11 @@ class Recipe(Settings):
         default=VAL_FRACTION,
         gt=0,
         lt=1,
-        description="Share of each class held out to choose the best epoch, where DATA does not name held-out images.",
+        description="Share of each class held out to choose the best epoch, where DATA does not name held-out images. "
+        "Of 2,000 images or more, half choose it, a quarter calibrates, and a quarter is kept for `evaluate`.",
     )
     test_fraction: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of each class kept for `evaluate --split test`, unused in training."
+        default=0.0, ge=0, lt=1, description="Share of each class kept for `evaluate`, unused in training."
     )
     seed: int = Field(
         default=0,
@@ -189,14 +200,29 @@ class Recipe(Settings):
         description="For classes of unequal size: weighted_loss gives images of small classes more weight, oversample "
         "draws every class equally often.",
     )
-    augmentation: Augmentation = Field(default=Augmentation(), description="Random changes of the training images.")
+    augmentation: Augmentation = Field(
+        default=Augmentation(),
+        description="Random changes of the training images: photos, documents, microscopy, aerial or none; in a recipe "
+        "or in Python also a table.",
+    )
+
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _preset_by_name(cls, value: Any, fields: ValidationInfo) -> Any:
+        return preset(value, fields.data.get("in_channels", COLOURS)) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _photometric_is_for_rgb(self) -> Recipe:
-        if self.augmentation.photometric_prob and self.in_channels != 3:
+    def _augmentation_suits_the_channels(self) -> Recipe:
+        if message := unsupported(self.augmentation, self.in_channels):
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _two_images_a_part(self) -> Recipe:
+        if self.accumulate > self.batch_size // 2:
             raise ValueError(
-                f"augmentation.photometric_prob = {self.augmentation.photometric_prob:g} is for RGB images "
-                f"(in_channels = 3), got in_channels = {self.in_channels}: set it to 0 in a recipe of your own"
+                f"accumulate = {self.accumulate} leaves less than two images of batch_size = {self.batch_size} in a "
+                f"part: it should be 1 to {self.batch_size // 2}"
             )
         return self
 
@@ -235,7 +261,8 @@ class Recipe(Settings):
     def override(self, **overrides: Any) -> Recipe:
         """Return a recipe with other settings; one that is ``None`` stays as it is.
 
-        ``epochs`` replace the recipe's ``minutes``. ``augmentation`` may be a table of those settings that change.
+        ``epochs`` replace the recipe's ``minutes``. ``augmentation`` may be a preset, or a table of those settings that
+        change.
 
         >>> Recipe(minutes=5).override(epochs=3, augmentation={"hflip_prob": 0.0}).minutes is None
         True
@@ -284,7 +311,7 @@ def _overridden(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
     if "epochs" in given and "minutes" in given:
         raise RecipeError("--epochs and --minutes exclude each other: give one")
     kept = {key: value for key, value in fields.items() if key != "minutes" or "epochs" not in given}
-    changes, table = given.get("augmentation"), kept.get("augmentation")
-    if isinstance(changes, Mapping) and isinstance(table, Mapping):
-        given["augmentation"] = {**former.recipe({"augmentation": table})["augmentation"], **changes}
+    if "augmentation" in given:
+        channels = given.get("in_channels", kept.get("in_channels", COLOURS))
+        given["augmentation"] = changed(kept.get("augmentation"), given["augmentation"], channels)
     return {**kept, **given}

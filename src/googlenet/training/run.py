@@ -16,21 +16,25 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
-from googlenet.errors import RunError, StoppedError
+from googlenet.errors import CallbackError, RunError, StoppedError, WeightsError
 from googlenet.images.depth import described as described_range
+from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
-from googlenet.training import directory, distributed, memory, torchrun, transfer
+from googlenet.text import printable
+from googlenet.training import directory, distributed, memory, sources, speed_trial, torchrun
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.directory import CHECKPOINTS, LOG, SETTINGS
+from googlenet.training.deepening import with_phases
+from googlenet.training.directory import CHECKPOINTS, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
 from googlenet.training.estimate import estimate_validation
 from googlenet.training.plan import Plan
-from googlenet.training.progress import EpochResult
-from googlenet.training.setup import choose_device, make_network, make_trainer, with_precision
-from googlenet.training.ship import draw_curve, rehearse, ship, write_log
+from googlenet.training.recorder import Recorder
+from googlenet.training.setup import choose_device, make_network, make_trainer, with_parts_that_fit, with_precision
+from googlenet.training.ship import draw_curve, rehearse, ship
+from googlenet.training.speed import Speed
 from googlenet.training.trainer import Trainer
 
 T = TypeVar("T")
@@ -48,7 +52,9 @@ def train(plan: Plan) -> Bundle:
         with stage(f"building {plan.network.name}"):
             network = make_network(plan, source, processes.is_first)
         plan = with_precision(plan, network, processes, device)
+        plan = with_phases(plan, network, processes, device)
         if not plan.resume:
+            plan = with_parts_that_fit(plan, network, processes, device)
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
         if processes.is_first:
             _open_directory(plan)
@@ -58,6 +64,18 @@ def train(plan: Plan) -> Bundle:
             _train(plan, make_trainer(plan, network, device), has_source=source is not None)
     processes.barrier()
     return bundles.read(plan.run)
+
+
+def measure() -> Speed:
+    """Measure how fast this machine trains."""
+    memory.disable_malloc_trim()
+    return speed_trial.measure()
+
+
+def network_of(weights: str | Path) -> Network | None:
+    """Return the network of a file of weights that must be read whole."""
+    with stage(f"reading {weights}"):
+        return sources.network_of(weights)
 
 
 def broadcast_from_first(device: str, value: T) -> T:
@@ -76,12 +94,18 @@ def hashes_together(items: Sequence[LabelledImage]) -> list[str]:
     return hashes_with_progress(items, hashes, HASH_BATCH * processes.count)
 
 
-def _read_weights(plan: Plan) -> tuple[Plan, transfer.Source | None]:
+def _read_weights(plan: Plan) -> tuple[Plan, sources.Source | None]:
     if plan.weights is None or plan.resume:
         return plan, None
     with stage(f"reading {plan.weights}"):
-        source = transfer.open_source(plan.weights, plan.asked, plan.options.download)
-    return plan.with_weights(source.card, source.record()), source
+        source = sources.open_source(plan.weights, plan.asked, plan.options.download)
+    expected = (plan.origin or {}).get("sha256", source.sha256)
+    if source.sha256 != expected:
+        raise WeightsError(
+            f"{printable(source.name)} is not what the run to repeat was trained from any more: give --weights, or put "
+            "back what was there"
+        )
+    return plan.with_weights(source.preprocessing, source.record()), source
 
 
 def _open_directory(plan: Plan) -> None:
@@ -111,7 +135,7 @@ def _train(plan: Plan, trainer: Trainer, has_source: bool) -> None:
 def _run(trainer: Trainer, run: Path) -> None:
     with Display(trainer.recipe, quiet=not trainer.processes.is_first) as display, _signals() as caught:
         display.begin(trainer)
-        callback = _Recorder(display, run, trainer, caught)
+        callback = Recorder(display, run, trainer, caught)
         try:
             finished = trainer.run(callback, Checkpoints(run / CHECKPOINTS))
         except RuntimeError as error:
@@ -123,32 +147,20 @@ def _run(trainer: Trainer, run: Path) -> None:
             raise
         finally:
             trainer.close()
+            callback.close()
         display.end(trainer)
     if trainer.processes.is_first:
         directory.write_unreadable(run, trainer.progress.unreadable)
-    if not finished:
+    command, failure = _command(trainer.data.name, run), callback.failure()
+    if failure or not finished:
         if trainer.processes.is_first:
             draw_curve(run, trainer.progress.history, trainer.state.metric)
+        if failure:
+            raise CallbackError(f"{failure}; the run is saved, continue with: {command}") from failure.__cause__
         raise StoppedError(
-            f"stopped in {display.place(trainer.progress)}, saved; continue with: {_command(trainer.data.name, run)}",
+            f"stopped in {display.place(trainer.progress)}, saved; continue with: {command}",
             CODE + (caught or [signal.SIGTERM])[0],  # another process may have been the one that was asked
         )
-
-
-class _Recorder:
-    """Keeps the log on disk up to date, passes everything on to the display, and stops after a signal."""
-
-    def __init__(self, display: Display, run: Path, trainer: Trainer, caught: list[int]) -> None:
-        self.step, self.unreadable, self.warn = display.step, display.unreadable, display.warn
-        self.display, self.run, self.trainer, self.caught = display, run, trainer, caught
-
-    def epoch(self, result: EpochResult) -> None:
-        self.display.epoch(result)
-        if self.trainer.processes.is_first:
-            write_log(self.run / LOG, self.trainer.progress.history)
-
-    def should_stop(self) -> bool:
-        return bool(self.caught)
 
 
 def _show_notes(plan: Plan, processes: Processes) -> None:

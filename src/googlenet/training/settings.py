@@ -29,6 +29,7 @@ _SHOULD_BE = {
     "bool_type": "true or false",
     "string_type": "a string",
     "model_type": "a table",
+    "callable_type": "a function",
     "tuple_type": "a list of two numbers",
     "too_long": "a list of two numbers",
     "missing": "a list of two numbers",

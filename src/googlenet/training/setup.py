@@ -15,8 +15,10 @@ from googlenet.stages import stage
 from googlenet.training import distributed, transfer
 from googlenet.training.display import say
 from googlenet.training.distributed import Processes
+from googlenet.training.microbatches import fit_into_memory
 from googlenet.training.plan import Plan
 from googlenet.training.precision import fastest
+from googlenet.training.sources import Source
 from googlenet.training.trainer import Trainer
 
 
@@ -31,7 +33,7 @@ def choose_device(device: str) -> str:
     return device
 
 
-def make_network(plan: Plan, source: transfer.Source | None, show: bool) -> ConvNet:
+def make_network(plan: Plan, source: Source | None, show: bool) -> ConvNet:
     """Build the network with fresh weights, then load what of ``source`` matches, and freeze the first stages."""
     recipe, class_names = plan.recipe, plan.data.class_names
     network = create(plan.network, num_classes=len(class_names), dropout=recipe.dropout, init=recipe.init)
@@ -50,6 +52,21 @@ def with_precision(plan: Plan, network: ConvNet, processes: Processes, device: s
     with stage("trying precisions"):
         chosen = fastest(network, plan.preprocessing, plan.recipe.batch_size // processes.count, device)
     return replace(plan, recipe=plan.recipe.model_copy(update={"precision": processes.broadcast(chosen)}))
+
+
+def with_parts_that_fit(plan: Plan, network: ConvNet, processes: Processes, device: str) -> Plan:
+    """Return the plan with as many parts of a batch as the memory needs: they are recorded, as the precision is."""
+    fabric, recipe = make_fabric(device, plan.recipe.precision), plan.recipe
+    with stage("looking whether a batch fits into memory"):
+        parts = max(processes.all_gather(fit_into_memory(recipe, network, plan.preprocessing, fabric, processes.count)))
+    if parts == recipe.accumulate:
+        return plan
+    if processes.is_first:
+        say(
+            f"memory is short: each batch of {recipe.batch_size} is taken in {parts} parts whose gradients are added "
+            f"(--accumulate {parts}); batch normalization sees one part at a time"
+        )
+    return replace(plan, recipe=recipe.model_copy(update={"accumulate": parts}))
 
 
 def make_trainer(plan: Plan, network: ConvNet, device: str) -> Trainer:

@@ -85,8 +85,9 @@ class OneLabel:
         return math.log(self.classes)
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
-        """Return how many images have the true class as the most probable one."""
-        return int((logits.argmax(1) == targets).sum())
+        """Return how many images have the true class as the most probable one; of mixed ones, that of more pixels."""
+        true = targets.argmax(1) if targets.ndim == 2 else targets
+        return int((logits.argmax(1) == true).sum())
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the softmax, in double precision: float32 would make equals of the least probable classes."""
@@ -124,7 +125,7 @@ class SeveralLabels:
 
     def correct(self, logits: Tensor, targets: Tensor) -> int:
         """Return how many images have exactly the true classes at probabilities of 1/2 or more."""
-        return int(((logits >= 0) == targets.bool()).all(1).sum())
+        return int(((logits >= 0) == (targets >= 0.5)).all(1).sum())
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the sigmoid of each class."""

@@ -17,11 +17,13 @@ from googlenet.extras import TRAINING, require
 from googlenet.machine import explained
 from googlenet.models.spec import Network
 from googlenet.stages import stage
-from googlenet.training import directory, torchrun
+from googlenet.training import directory, inherit, torchrun
+from googlenet.training.choosing import Request, carry_out, decide
 from googlenet.training.data import look_at_data
 from googlenet.training.directory import SETTINGS
-from googlenet.training.options import TrainOptions, split_options
-from googlenet.training.plan import look
+from googlenet.training.function import with_function
+from googlenet.training.options import RunOptions, TrainOptions, split_options
+from googlenet.training.plan import Plan, look
 from googlenet.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -49,11 +51,15 @@ def train(
             also says how to read it, or :class:`googlenet.LabelledData`. Where images may have several labels, each
             class has a probability of its own, and a threshold from which on it is named.
         out: the run directory. It must not exist yet, unless ``resume`` or ``overwrite``.
-        recipe: a :class:`googlenet.Recipe`, the name of one (``"default"``, ``"small"``, ``"finetune"``, ``"digits"``,
-            ``"notes"``, ``"paper"``) or a TOML file. Default: ``"finetune"`` with ``weights``, else ``"default"``.
+        recipe: ``"auto"``, the default, chooses network, image size, epochs and more by the images, this machine and
+            the ``minutes``, and says what and why (docs/recipes.md has its rules). Or a :class:`googlenet.Recipe`, the
+            name of one (``"default"``, ``"small"``, ``"finetune"``, ``"digits"``, ``"notes"``, ``"paper"``), a TOML
+            file, or a run, whose recipe, network and weights are then used again.
         network: a name of the zoo, or a ``Network`` of your own. Default: that of ``weights``, else the recipe's.
-        weights: pretrained weights to start from: a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
-            tensor whose name and shape match is loaded; classifiers only where the classes are the same.
+        weights: pretrained weights to start from: a run, a bundle, any file that :func:`googlenet.convert` reads, or
+            ``"torchvision"``. Every tensor whose name and shape match is loaded; a classifier keeps the rows of the
+            classes it knows. ``"auto"``, the default where the recipe is chosen, takes those on this machine that suit
+            the images; ``"none"`` starts from scratch.
         resume: continue from the newest intact checkpoint in ``out``, exactly where it stopped, with the same images
             wherever they are now. With more ``epochs``, ``minutes`` or ``patience`` it trains for longer, even a
             finished run: the learning rate is then that of a run of the new length at the same point.
@@ -65,26 +71,35 @@ def train(
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
         mirror: answer with the mean of the probabilities of an image and its mirror image, in validation, too.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
-        batch_size, precision: images per step over all processes, and the number format to compute in.
+        batch_size, accumulate, precision: images per step over all processes, in how many parts they are taken one
+            after another, and the number format to compute in. Where memory is short, a new run takes more parts.
         optimizer, lr, momentum, nesterov, weight_decay: the optimizer and its highest learning rate.
         schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
         lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
             are left out (with ``weights``).
-        label_smoothing, ema_decay, dropout, init: regularization, and the initial weights.
+        label_smoothing, ema_decay, dropout, init, aux: regularization, the initial weights, and auxiliary heads.
         val_fraction, test_fraction: the share of each class, 0 to 1, held out to choose the best epoch, and the share
             that training never looks at, where ``data`` does not name these images itself.
         seed: decides the initial weights, the order of images, augmentation and the held-out split.
         class_balance: what to do about classes of unequal size: ``"none"``, ``"weighted_loss"`` or ``"oversample"``
             (not with several labels).
-        augmentation: random changes of the training images; a table of those settings that change.
+        augmentation: random changes of the training images: ``"photos"``, ``"documents"``, ``"microscopy"``,
+            ``"aerial"`` or ``"none"``, or a table of those settings that change (docs/augmentation.md).
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU if there is one.
         workers: processes that read and augment images. Default: one per core, at most 8. They change no
             weight, and may differ when a run is resumed.
         on_bad_image: ``"skip"`` an image that cannot be read, or ``"stop"``.
         checkpoint_minutes: minutes between checkpoints within an epoch; each epoch ends with one.
+        log: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``: log there as well.
+        callbacks: objects with ``on_step``, called with a :class:`googlenet.StepResult` after every step, or
+            ``on_epoch``, called with a :class:`googlenet.EpochResult` after every validation, or both. Where one
+            raises, the run is saved and stops.
         download: allow the weights that ``"torchvision"`` stands for to be downloaded.
+        augment: a function of your own, called last with each training image, (H, W, C) uint8, and a
+            :class:`numpy.random.Generator`; it returns an image of the same shape and type. Its name is recorded; to
+            resume, give it again.
 
-    All options after ``overwrite`` but the last five are settings of the recipe, which :class:`googlenet.Recipe`
+    All options after ``overwrite`` but the last eight are settings of the recipe, which :class:`googlenet.Recipe`
     describes with their units, ranges and defaults; ``None`` keeps the recipe's value.
 
     Images that are skipped, or read otherwise than the list says, are named on stderr.
@@ -96,6 +111,7 @@ def train(
         DataError, RecipeError, NetworkError, DeviceError, RunError: before any work is done.
         WeightsError, BundleError: ``weights`` cannot be read or do not fit; before any work is done.
         StoppedError: Ctrl-C, SIGTERM or a closed terminal, after a checkpoint was written.
+        CallbackError: a callback, or the logger, failed; the run is saved.
         MachineError: the machine refused memory, open files, processes or a place to write.
         NonFiniteLossError: the loss became NaN or infinite; it names the images.
         DiskFullError: a checkpoint could not be written; the one before is intact.
@@ -111,17 +127,35 @@ def train(
     settings, run_options = split_options(options)
     if torchrun.is_launched():
         resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
-    plan = look(run, recipe, {**settings, "network": network}, weights, resume=resume, overwrite=overwrite)
+    if network is None and not resume and inherit.must_be_read(weights):
+        network = _work().network_of(weights)
+    asked = {**settings, "network": network}
+    plan = look(run, recipe, asked, weights, resume=resume, overwrite=overwrite)
+    plan = with_function(plan, run_options.augment, run_options.workers)
     plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
     if settings.get("val_fraction") is not None and not resume and not plan.data.made_here:
         raise DataError(
             f"{plan.data.name} names its {' and '.join(plan.data.splits)} images itself: "
             f"--val-fraction {settings['val_fraction']:g} is for data that does not; leave it out"
         )
+    request = Request(recipe, asked, weights)
+    if not resume and (request.chooses_recipe or request.chooses_weights):
+        plan = _chosen(plan, request, run_options)
     plan = replace(plan, options=run_options, begun=begun)
     with directory.held(run) if torchrun.is_first_process() else nullcontext(), explained():
         bundle: Bundle = _work().train(plan)
         return bundle
+
+
+def _chosen(plan: Plan, request: Request, options: RunOptions) -> Plan:
+    """Choose what nobody gave: in the first process, for all of them."""
+    decision = None
+    if torchrun.is_first_process():
+        decision = decide(plan, request, options, lambda: _work().measure())
+    if torchrun.is_launched():
+        decision = _work().broadcast_from_first(options.device, decision)
+    assert decision is not None
+    return carry_out(plan, request, decision)
 
 
 def _work() -> Any:
