@@ -21,6 +21,7 @@ from googlenet.cli import main
 from googlenet.images import budget
 from googlenet.models.networks.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Network, Pool, Stage, classifier
+from googlenet.training import speed
 
 # Compiled graphs of tests do not belong into the cache of whoever runs them; other processes inherit this.
 _CACHE = tempfile.TemporaryDirectory(prefix="googlenet-cache-")
@@ -28,6 +29,9 @@ os.environ["XDG_CACHE_HOME"] = _CACHE.name
 # What a machine has of pretrained weights and settings decides nothing here.
 os.environ["TORCH_HOME"] = os.environ["HF_HOME"] = os.environ["XDG_CONFIG_HOME"] = f"{_CACHE.name}/nothing"
 os.environ.pop("HF_HUB_CACHE", None)
+
+# How fast a machine is decides nothing either, and would take seconds to measure beside other tests.
+speed.remember(speed.Speed(0.0035, 0.03))
 
 # How slow a machine is decides which stages are named: in this process, and in those that it starts, none is.
 stages.MAX_SILENCE = 3600.0

@@ -170,7 +170,7 @@ def test_evaluate_counts_what_it_cannot_read(call, trained_run, photos, tmp_path
 def test_verify(call, trained_run):
     code, out, _ = call("verify", trained_run)
     assert code == 0
-    assert "3 files checked" in out
+    assert "4 files checked" in out
     assert json.loads(call("verify", trained_run, "--json")[1])["images"] == 4
 
 

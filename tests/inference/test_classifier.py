@@ -202,7 +202,7 @@ def test_verify_replays_the_golden_images(trained_run):
     result = googlenet.verify(trained_run)
     assert result.images == 4
     assert result.largest_difference <= 1e-4
-    assert set(result.files) == {"golden.npz", "model.onnx", "weights.safetensors"}
+    assert set(result.files) == {"certainty.npz", "golden.npz", "model.onnx", "weights.safetensors"}
 
 
 def test_the_card_is_plain_json_with_everything_in_it(trained_run):
@@ -210,7 +210,7 @@ def test_the_card_is_plain_json_with_everything_in_it(trained_run):
     assert card["class_names"] == ["blue", "green", "red"]
     assert set(card["versions"]) == {"googlenet", "python", "torch", "onnx"}
     assert card["preprocessing"]["size"] == 32
-    assert set(card["files"]) == {"golden.npz", "model.onnx", "weights.safetensors"}
+    assert set(card["files"]) == {"certainty.npz", "golden.npz", "model.onnx", "weights.safetensors"}
     assert len(card["data"]["fingerprint"]) == 64
     assert str(Path.home()) not in json.dumps(card["network"])
 

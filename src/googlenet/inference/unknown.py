@@ -106,7 +106,8 @@ class Detector:
 
     def scores(self, embeddings: Floats, probabilities: NDArray[Any]) -> Floats:
         """Return how unusual images are, (N,), from embeddings (N, D) and probabilities (N, K): higher is more so."""
-        return _combined(self._distances(embeddings), _doubt(probabilities), self.scale)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a graph that was changed: infinite is unusual, too
+            return _combined(self._distances(embeddings), _doubt(probabilities), self.scale)
 
     def p_values(self, embeddings: Floats, probabilities: NDArray[Any]) -> NDArray[np.float64]:
         """Return the share of known images that are at least as unusual, (N,), from 1 / (m + 1) to 1.
