@@ -9,7 +9,7 @@ from googlenet.errors import MachineError, MissingExtraError
 
 TRAINING = ("torch", "torchvision", "lightning_fabric", "pydantic", "safetensors", "onnx", "sklearn", "matplotlib")
 
-_EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "imagehash", "nncf", "google", "tomli"), "train") | {
+_EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "scipy", "imagehash", "nncf", "google", "tomli"), "train") | {
     "huggingface_hub": "hub",
     "mlflow": "mlflow",
     "pandas": "pandas",

@@ -60,7 +60,9 @@ def test_every_precision_is_measured_and_the_answers_agree(quantised, trained_ru
     size = bundle.card.preprocessing.size
     images = np.random.default_rng(0).integers(0, 256, (6, size, size, 3), dtype=np.uint8)
     exact, coarse = (Engine(bundle, precision).probabilities(images) for precision in ("fp32", "int8"))
-    assert 0 < np.abs(exact - coarse).max() < 0.1
+    # In logits: a temperature below 1 makes much of small differences.
+    differences = bundle.card.temperature * np.ptp(np.log(exact) - np.log(coarse), axis=1)
+    assert 0 < differences.max() < 0.3
 
 
 def test_the_quantised_graph_computes_in_8_bits(quantised):

@@ -247,7 +247,7 @@ def test_phases_share_the_schedule_without_gaps():
 
 
 @pytest.mark.parametrize(("options", "error", "message"), [
-    ({"weights": None}, RecipeError, 'unfreeze = "gradual" without --weights'),
+    ({"weights": "none"}, RecipeError, 'unfreeze = "gradual" without --weights'),
     ({"cache_after": "inception_9"}, NetworkError, "no stage 'inception_9'"),
     ({"cache_after": "fc"}, RecipeError, "leaves nothing of tiny to learn"),
     ({"cache_after": "conv1", "freeze": "inception_1"}, RecipeError, "'conv1' is before --freeze inception_1"),

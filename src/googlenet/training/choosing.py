@@ -66,7 +66,8 @@ def decide(plan: Plan, request: Request, options: RunOptions, measure: Callable[
     network = zoo.resolve(asked) if asked is not None else None
     found = local_weights.find(network) if request.chooses_weights else []
     if not found and request.chooses_weights:
-        check_freeze(Recipe(freeze=request.given.get("freeze")), None)
+        named = {name: request.given[name] for name in ("freeze", "unfreeze") if request.given.get(name)}
+        check_freeze(Recipe(**named), None)
     given = {name: value for name, value in request.given.items() if name != "network"}
     situation = Situation(facts, given, network, _explicit(plan, request), _speed(request, options, measure))
     weights = auto.pick_weights(situation, found) if request.chooses_weights else None
