@@ -49,8 +49,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="default, small, finetune (the default with --weights), digits, notes, paper, or a TOML file. Options "
-            "that are not given are as in the recipe."
+            help="default, photos, small, finetune (the default with --weights), digits, notes, paper, or a TOML file. "
+            "Options that are not given are as in the recipe."
         ),
     ] = None,
     weights: Annotated[

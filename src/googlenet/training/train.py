@@ -50,8 +50,8 @@ def train(
             also says how to read it, or :class:`googlenet.LabelledData`. Where images may have several labels, each
             class has a probability of its own, and a threshold from which on it is named.
         out: the run directory. It must not exist yet, unless ``resume`` or ``overwrite``.
-        recipe: a :class:`googlenet.Recipe`, the name of one (``"default"``, ``"small"``, ``"finetune"``, ``"digits"``,
-            ``"notes"``, ``"paper"``) or a TOML file. Default: ``"finetune"`` with ``weights``, else ``"default"``.
+        recipe: a :class:`googlenet.Recipe`, the name of one (``"default"``, ``"photos"``, ``"small"``, ``"finetune"``,
+            ``"digits"``, ``"notes"``, ``"paper"``) or a TOML file. Default: ``"finetune"`` with ``weights``, else ``"default"``.
         network: a name of the zoo, or a ``Network`` of your own. Default: that of ``weights``, else the recipe's.
         weights: pretrained weights to start from: a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
             tensor whose name and shape match is loaded; classifiers only where the classes are the same.
