@@ -57,7 +57,7 @@ def compare(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     few = copy_classes(given.data, folder / "few", new, given.per_class)
     batch_size = Recipe.load("finetune").batch_size
     ways: dict[str, dict[str, Any]] = {
-        "fine-tuned": {"start": base},
+        "fine-tuned": {"recipe": "finetune", "weights": base},
         "from scratch": {"recipe": "default", "batch_size": batch_size},
     }
     rows = []

@@ -25,6 +25,9 @@ from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Netw
 # Compiled graphs of tests do not belong into the cache of whoever runs them; other processes inherit this.
 _CACHE = tempfile.TemporaryDirectory(prefix="googlenet-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE.name
+# What a machine has of pretrained weights and settings decides nothing here.
+os.environ["TORCH_HOME"] = os.environ["HF_HOME"] = os.environ["XDG_CONFIG_HOME"] = f"{_CACHE.name}/nothing"
+os.environ.pop("HF_HUB_CACHE", None)
 
 # How slow a machine is decides which stages are named: in this process, and in those that it starts, none is.
 stages.MAX_SILENCE = 3600.0
@@ -46,9 +49,11 @@ def without_stages(stderr: str) -> str:
     return "".join(line for line in stderr.splitlines(keepends=True) if not line.endswith(" ...\n"))
 
 
-# A shell that runs the tests in the background ignores Ctrl-C, and every process that a test starts would inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that runs the tests in the background ignores Ctrl-C, nohup ignores SIGHUP, and every process that a test
+# starts would inherit that.
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 
 @pytest.fixture(scope="session")

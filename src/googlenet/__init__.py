@@ -51,21 +51,26 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
+    from googlenet.training.folds import CrossValidation, cross_validate
     from googlenet.training.pretrained import create
     from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
+    from googlenet.training.sheet import augment
     from googlenet.training.train import train
 
 # name → the module that defines it
 _PUBLIC = {
     "Analysis": "models.analysis",
+    "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
     "Classifier": "inference.classifier",
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
+    "CrossValidation": "training.folds",
     "DataSource": "data.source",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
@@ -82,11 +87,13 @@ _PUBLIC = {
     "StepResult": "training.callbacks",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
+    "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
     "convert": "exchange.convert",
     "create": "training.pretrained",
+    "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
@@ -109,12 +116,14 @@ _PUBLIC = {
 __all__ = [
     "NETWORKS",
     "Analysis",
+    "AugmentedImages",
     "Benchmark",
     "BulkReport",
     "Bundle",
     "Classifier",
     "Comparison",
     "ConvNet",
+    "CrossValidation",
     "DataSource",
     "EpochResult",
     "Evaluation",
@@ -130,11 +139,13 @@ __all__ = [
     "StepResult",
     "Verification",
     "analyse",
+    "augment",
     "benchmark",
     "clean",
     "compare",
     "convert",
     "create",
+    "cross_validate",
     "doctor",
     "evaluate",
     "export",

@@ -34,16 +34,21 @@ class ModelCard:
     """``card.json`` of a bundle.
 
     ``network`` is the network as data. ``metrics`` was measured on the validation images (``googlenet.metrics`` has
-    titles and units). ``data`` is what it was trained on (``record``: the sha256 of the run's ``split.csv``, which
-    has the split and the content of every image). ``files`` has the sha256 of every file beside the card.
+    titles and units). ``intervals`` has the ends of the 95 % interval, ``low`` and ``high``, of each metric that is a
+    share of ``n`` images, unless images have groups. ``data`` is what it was trained on (``record``: the sha256 of the
+    run's ``split.csv``, which has the split and the content of every image). ``files`` has the sha256 of every file
+    beside the card.
 
     ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),
     ``latency_ms`` of one image and ``images_per_second`` of many; ``measured_on`` says on which processor.
 
-    ``temperature`` divides the logits before the softmax or sigmoid. It is 1 until a classifier is calibrated, which no
-    command does yet; graphs and programs that are exported apply it.
+    ``temperature`` divides the logits before the softmax; with several labels it is a number for each class, before the
+    sigmoid. Training fits it on held-out images, and it stays 1 where it does not lower their log loss; graphs and
+    programs that are exported apply it. ``calibration`` has the number of these ``images``, and their ``log_loss`` and
+    ``log_loss_uncalibrated``; it is empty where nothing was fitted.
 
-    With ``mirror`` the graph runs each image and its mirror image, and answers with the mean of their probabilities.
+    With ``mirror`` the graph runs each image and its mirror image, and answers with the mean of their probabilities;
+    the temperature then divides the logits that this mean has.
     ``metrics`` are of that, and ``metrics["mirror_gain"]`` is how much better the main one is than without, as a
     fraction of 1.
 
@@ -56,9 +61,11 @@ class ModelCard:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     precisions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     measured_on: str = ""
-    temperature: float = 1.0
+    temperature: float | tuple[float, ...] = 1.0
+    calibration: dict[str, float] = field(default_factory=dict, repr=False)
     mirror: bool = False
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
@@ -98,9 +105,11 @@ class ModelCard:
             check_keys(fields, *keys_of(cls))
             names = _names(fields["class_names"])
             given = {**fields, "class_names": names, "thresholds": fields.get("thresholds", [])}
+            given["temperature"] = _tuple(fields.get("temperature", 1.0))
             card = cls(**{**given, "precisions": _measured(fields.get("precisions", {}))})
             _check_kinds(card)
             _check_thresholds(card)
+            _check_temperature(card)
             _check_precisions(card)
             preprocessing = preprocessing_from_json(fields["preprocessing"])
             card = dataclasses.replace(card, preprocessing=preprocessing, thresholds=tuple(card.thresholds))
@@ -153,8 +162,11 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "name": _is_name,
     "network": is_table,
     "metrics": lambda value: is_table(value) and all(map(is_number, value.values())),
+    "intervals": lambda value: (
+        is_table(value) and all(is_table(ends) and all(map(is_number, ends.values())) for ends in value.values())
+    ),
     "measured_on": _is_name,
-    "temperature": lambda value: is_number(value) and value > 0,
+    "calibration": lambda value: is_table(value) and all(map(is_number, value.values())),
     "mirror": lambda value: isinstance(value, bool),
     "data": lambda value: is_table(value) and isinstance(value.get("name", ""), str),
     "recipe": lambda value: (
@@ -177,6 +189,21 @@ def _check_thresholds(card: ModelCard) -> None:
     shown = tuple(found) if isinstance(found, list) else json_text(found)[:80]
     if numbers is None or not len(numbers) == len(found) == wanted:
         raise ValueError(f"thresholds must be {wanted} numbers from 0 to 1, got {shown}")
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_temperature(card: ModelCard) -> None:
+    found: Any = card.temperature
+    numbers = found if isinstance(found, tuple) else (found,)
+    fits = len(numbers) == len(card.class_names) and card.multi_label if isinstance(found, tuple) else True
+    if not fits or not all(is_number(each) and each > 0 for each in numbers):
+        raise ValueError(
+            "temperature must be a number above 0, or with several labels one for each class, got "
+            f"{json_text(found)[:80]}"
+        )
 
 
 def _measured(precisions: Any) -> Any:

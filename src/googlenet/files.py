@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -165,15 +165,24 @@ def lock(handle: int) -> bool:
 
 def user_cache() -> Path | None:
     """Return this package's folder in the user's cache; ``None`` if the user has no home directory."""
-    given = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return _of_user("LOCALAPPDATA", "XDG_CACHE_HOME", {"win32": "AppData/Local", "darwin": "Library/Caches"}, ".cache")
+
+
+def user_config() -> Path | None:
+    """Return this package's folder among the user's settings; ``None`` if the user has no home directory."""
+    below = {"win32": "AppData/Roaming", "darwin": "Library/Application Support"}
+    return _of_user("APPDATA", "XDG_CONFIG_HOME", below, ".config")
+
+
+def _of_user(windows: str, variable: str, below: Mapping[str, str], otherwise: str) -> Path | None:
+    given = os.environ.get(windows if os.name == "nt" else variable)
     if given:
         return Path(given) / "googlenet"
     try:
         home = Path.home()
     except RuntimeError:
         return None
-    below = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
-    return home / below / "googlenet"
+    return home / below.get(sys.platform, otherwise) / "googlenet"
 
 
 def check_output_path(path: Path) -> None:
@@ -191,7 +200,7 @@ def check_output_path(path: Path) -> None:
             place = place.parent
         place.stat()  # a link that leads in a circle, or nowhere
         if place != path and not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is no folder")
+            raise NotADirectoryError(errno.ENOTDIR, f"{printable(str(place))} is not a folder")
         if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
             raise _forbidden(place, path)
     except (OSError, ValueError) as error:

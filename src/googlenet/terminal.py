@@ -148,9 +148,9 @@ class Bar:
     def step(self, done: float, total: float | None, parts: Sequence[Part]) -> None:
         """Show that ``done`` of ``total`` is done, with these parts and the ETA beside the bar."""
         now = time.monotonic()
-        self._done, self._total, self._parts = done, total or 0.0, parts
-        if self._first is None:
+        if self._first is None or done < self._done or (total or 0.0) != self._total:  # other work
             self._first = done, now
+        self._done, self._total, self._parts = done, total or 0.0, parts
         if not self.live or (now - self._painted < REFRESH_SECONDS and done != total):
             return
         self._painted = now

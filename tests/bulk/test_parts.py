@@ -79,7 +79,7 @@ def test_an_image_in_two_parts_is_an_error(tmp_path):
 
 def test_what_is_in_the_way_is_left_alone(tmp_path):
     fill(tmp_path / "results", IDS[:9])
-    with pytest.raises(ResultsError, match="is there already and not empty: --resume goes on with it"):
+    with pytest.raises(ResultsError, match="already exists and is not empty: --resume continues it"):
         Parts(tmp_path / "results", ranked_schema())
     with pytest.raises(ResultsError, match="has other columns"):
         Parts(tmp_path / "results", ranked_schema(2), resume=True)

@@ -141,7 +141,7 @@ def test_embeddings_and_top(classifier, photos, tmp_path):
 
 def test_a_file_that_exists_is_refused_before_the_run_is_read(tmp_path):
     (tmp_path / "r.csv").touch()
-    with pytest.raises(ResultsError, match="is there already: --resume"):
+    with pytest.raises(ResultsError, match="already exists: --resume"):
         googlenet.predict("nowhere", "a.png", tmp_path / "r.csv")
     with pytest.raises(ResultsError, match=r"r\.txt ends in none of \.csv, \.jsonl, \.parquet"):
         googlenet.predict("nowhere", "a.png", tmp_path / "r.txt")

@@ -193,7 +193,7 @@ def assert_survives_the_driver(predict, run, many, out, number, code):
     there = len(read(out))
     assert 0 < there < IMAGES
     if number != signal.SIGKILL:
-        assert err == (f"googlenet: stopped: {there:,} images are in {out}; the same command with --resume goes on\n")
+        assert err == (f"googlenet: stopped: {there:,} images are in {out}; the same command with --resume continues\n")
     computing = {pid for pid, name in its.items() if "raylet" in name or "Worker" in name}
     wait_for(lambda: not computing & processes(1).keys())  # they end with it
     code, said, err = predict(many, "--out", out, "--resume")

@@ -176,7 +176,7 @@ def test_nothing_is_overwritten(fill, tmp_path, suffix):
     path = tmp_path / f"results{suffix}"
     fill(path)
     before = path.read_bytes()
-    with pytest.raises(ResultsError, match=f"results{suffix} is there already: --resume goes on .* or delete it"):
+    with pytest.raises(ResultsError, match=f"results{suffix} already exists: --resume continues it.* or delete it"):
         fill(path)
     with pytest.raises(ResultsError, match="give the options it was begun with, or another name"):
         fill(path, schema=ranked_schema(3), resume=True)
@@ -189,7 +189,7 @@ def test_a_journal_is_not_overwritten(tmp_path, answer):
     with open_results(path, ranked_schema()) as results:
         results.add("a.png", answer)
         results.flush()
-    with pytest.raises(ResultsError, match=r"was begun already \(its journal is .*\): --resume goes on with it"):
+    with pytest.raises(ResultsError, match=r"was begun already \(its journal is .*\): --resume continues it"):
         open_results(path, ranked_schema())
 
 

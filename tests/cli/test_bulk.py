@@ -121,7 +121,7 @@ def test_stopped_it_says_how_many_are_written_and_how_to_go_on(call, trained_run
     said, err = process.communicate()
     assert (process.returncode, said) == (code, "")
     assert err.startswith("googlenet: stopped: ")
-    assert err.endswith("the same command with --resume goes on\n")
+    assert err.endswith("the same command with --resume continues\n")
     assert err.count("\n") == 1
     written = int(err.split()[2].replace(",", ""))
     kept = out if suffix != ".parquet" else tmp_path / f".{out.name}.journal.jsonl"
@@ -274,7 +274,7 @@ def test_killed_while_it_sorts_no_image_is_half_there_or_there_twice(call, train
         (["--out", "r.csv", "--csv"], 2, "--out and --csv exclude each other"),
         (["--out", "r.txt"], 2, "r.txt ends in none of .csv, .jsonl, .parquet"),
         (["--out", "PHOTOS"], 2, "ends in none of"),
-        (["--out", "notes.csv"], 2, "notes.csv is there already: --resume goes on with it"),
+        (["--out", "notes.csv"], 2, "notes.csv already exists: --resume continues it"),
         (["--out", "notes.csv", "--resume"], 2, "notes.csv does not begin with the columns that are to be written"),
         (["--column", "path"], 2, "--column path names a column of a .csv, .tsv or .parquet file, and none is given"),
         (["notes.csv"], 2, "notes.csv is a list: say with --column"),

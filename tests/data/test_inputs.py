@@ -200,5 +200,5 @@ def test_what_a_store_holds_beside_images_is_counted_and_named_as_of_a_folder(tm
     ]
     for name in ("a.jpg", "sub/b.png"):
         (tmp_path / name).unlink()
-    with pytest.raises(DataError, match=r"holds no images, or is not there; left out 1 .*notes\.txt"):
+    with pytest.raises(DataError, match=r"holds no images, or does not exist.*; left out 1 .*notes\.txt"):
         find_images([address])

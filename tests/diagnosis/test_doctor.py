@@ -390,10 +390,10 @@ def test_a_class_of_which_nothing_is_left_is_said(healthy, tmp_path, call):
         (["photos/train/cat/000.png"], "is not a folder"),
         (["photos", "--fix", "photos/clean"], "lies inside photos, which is never written to"),
         (["photos", "--fix", "photos"], "lies inside photos"),
-        (["photos", "--fix", "full"], "full is there already: give a new or empty folder"),
-        (["photos", "--fix", "there.csv"], "there.csv is there already"),
-        (["photos", "--fix", "new.csv"], "new.doctor.json is there already"),
-        (["photos", "--fix", "full/file"], "full/file is there already"),
+        (["photos", "--fix", "full"], "full already exists: give a new or empty folder"),
+        (["photos", "--fix", "there.csv"], "there.csv already exists"),
+        (["photos", "--fix", "new.csv"], "new.doctor.json already exists"),
+        (["photos", "--fix", "full/file"], "full/file already exists"),
         (["digits", "--fix", "clean"], "digits has no image files that could be kept"),
         (["photos", "--image-size", "0"], "--image-size"),
     ],
@@ -422,7 +422,7 @@ def test_a_place_that_cannot_be_written_is_one_line(healthy, tmp_path, call):
     (tmp_path / "file").write_text("")
     code, _, err = call("doctor", healthy, "--fix", tmp_path / "file" / "clean")
     assert code == 1
-    assert f"clean cannot be written: {tmp_path / 'file'} is no folder" in err
+    assert f"clean cannot be written: {tmp_path / 'file'} is not a folder" in err
     (healthy / "train" / "cat" / "copy.png").write_bytes((healthy / "train" / "cat" / "000.png").read_bytes())
     code, _, err = call("doctor", healthy, "--plot", tmp_path / "file" / "doctor.png")
     assert code == 1

@@ -385,7 +385,7 @@ def test_outwards_says_what_a_network_has(trained_run, torchvision_run, tmp_path
     ):
         export_weights(root / "run", tmp_path / "x.onnx", "torchvision")
     (tmp_path / "x.pth").touch()
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="already exists"):
         export_weights(root / "run", tmp_path / "x.pth", "torchvision")
     assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
 

@@ -74,7 +74,7 @@ torch.save(logits.detach(), "logits.pt")
     ours.load_state_dict({key: weights[key] for key in ours.state_dict()})
     with torch.inference_mode():
         torch.testing.assert_close(torch.load(out.parent / "logits.pt"), ours(images), atol=1e-5, rtol=1e-5)
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="already exists"):
         export_weights(trained_run, program.with_suffix(".pt"), "torch")
     assert not program.with_suffix(".pt").exists()
 

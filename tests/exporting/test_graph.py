@@ -14,6 +14,7 @@ import torch
 import googlenet
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError, InputSizeError, NetworkError
+from googlenet.evaluation.calibration import calibrated
 from googlenet.exporting.bundles import Deployed, write_bundle
 from googlenet.exporting.graph import to_onnx
 from googlenet.models.analysis import minimum_size
@@ -273,7 +274,7 @@ def test_mirror_images_are_averaged_in_the_graph(network, multi_label, tmp_path)
         mirror: write_bundle(
             tmp_path / f"mirror {mirror}",
             module,
-            card_of(network, preprocessing, 2.0, multi_label=multi_label, thresholds=thresholds, mirror=mirror),
+            card_of(network, preprocessing, 1.0, multi_label=multi_label, thresholds=thresholds, mirror=mirror),
             images,
         )
         for mirror in (False, True)
@@ -294,3 +295,24 @@ def test_mirror_images_are_averaged_in_the_graph(network, multi_label, tmp_path)
         expected = (alone.maps(images) + alone.maps(mirrored)[:, :, :, ::-1]) / 2
         np.testing.assert_allclose(both.maps(images), expected, atol=1e-4)
         np.testing.assert_allclose(both.maps(mirrored), both.maps(images)[:, :, :, ::-1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("multi_label", "temperature"), [(False, 2.5), (False, 0.1), (True, (0.5, 3.0, 1.0, 0.2, 1.0, 2.0, 7.0))]
+)
+def test_the_mean_over_mirror_images_is_what_the_temperature_changes(multi_label, temperature, tmp_path):
+    """So no answer changes: the mean of calibrated answers could name another class."""
+    network, preprocessing, images = EVERY_LAYER_TYPE, Preprocessing(33), images_of(33)
+    module = used(network, 33)
+    thresholds = (0.5,) * network.num_classes if multi_label else ()
+    options = {"multi_label": multi_label, "thresholds": thresholds, "mirror": True}
+    before, after = (
+        write_bundle(tmp_path / f"{at}", module, card_of(network, preprocessing, at, **options), images)
+        for at in (1.0, temperature)
+    )
+    assert googlenet.verify(after.path).largest_difference <= 1e-4  # PyTorch's answers
+    uncalibrated = googlenet.load(before.path).engine.probabilities(images)
+    expected = calibrated(uncalibrated, temperature)
+    for answers in (onnx_runtime(after)(images)[0], googlenet.load(after.path).engine.probabilities(images)):
+        np.testing.assert_allclose(answers, expected, atol=1e-5)
+        assert (answers.argmax(axis=1) == uncalibrated.argmax(axis=1)).all() or multi_label

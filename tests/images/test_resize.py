@@ -24,6 +24,13 @@ def smooth(height: int, width: int) -> np.ndarray:
     return (np.stack(waves, axis=2) * 120 + 120).clip(0, 255).astype(np.uint8)
 
 
+def assert_within_a_level(found: np.ndarray, expected: np.ndarray) -> None:
+    """The rule: on 99.9 % of the values no more than one level from Pillow's."""
+    apart = np.abs(found.astype(int) - expected)
+    assert (apart > 1).mean() <= 0.001
+    assert apart.max(initial=0) <= 2
+
+
 def resized_then_cropped(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """The two steps the rule describes, one after the other."""
     height, width = pixels.shape[:2]
@@ -121,14 +128,14 @@ def test_band_by_band_gives_the_very_pixels_of_colours(
 def test_a_padded_image_is_what_pillow_pads(size: tuple[int, int]) -> None:
     pixels = smooth(*size)
     expected = ImageOps.pad(Image.fromarray(pixels), (64, 64), Image.Resampling.BILINEAR, color=(127, 127, 127))
-    np.testing.assert_array_equal(resize_and_crop(pixels, Preprocessing(64, resize="pad")), np.asarray(expected))
+    assert_within_a_level(resize_and_crop(pixels, Preprocessing(64, resize="pad")), np.asarray(expected))
 
 
 @pytest.mark.parametrize("size", [(150, 260), (260, 150), (97, 131), (4, 300), (33, 33)], ids=str)
 def test_a_squashed_image_is_what_pillow_resizes(size: tuple[int, int]) -> None:
     pixels = smooth(*size)
     expected = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(resize_and_crop(pixels, Preprocessing(64, resize="squash")), np.asarray(expected))
+    assert_within_a_level(resize_and_crop(pixels, Preprocessing(64, resize="squash")), np.asarray(expected))
 
 
 @pytest.mark.parametrize("resize", ["pad", "squash"])

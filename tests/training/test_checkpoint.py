@@ -1,4 +1,4 @@
-"""A run that is stopped, killed, damaged or short of space goes on, and ends with the same weights to the bit.
+"""A run that is stopped, killed, damaged or short of space continues, and ends with the same weights bit for bit.
 
 `make soak` does the same at many more places.
 """

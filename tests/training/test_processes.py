@@ -64,18 +64,27 @@ def test_what_the_script_defines_itself_cannot_be_given_to_processes_and_is_said
     assert "workers=0" in last
 
 
-def train(photos, out, *more, **options):
-    command = [
-        sys.executable, "-m", "googlenet", "train", photos, "--out", out, "--network", "lenet5", "--image-size", "32",
-        "--batch-size", "8", "--epochs", "2000", "--precision", "fp32", "--device", "cpu", *more,
-    ]  # fmt: skip
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored is inherited as ignored
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        **options,
-    )  # fmt: skip
-    signal.signal(signal.SIGINT, before)
-    return process
+@pytest.fixture
+def train():
+    """Start a training in a session of its own; none outlives its test."""
+    started = []
+
+    def start(photos, out, *more, **options):
+        command = [
+            sys.executable, "-m", "googlenet", "train", photos, "--out", out, "--network", "lenet5", "--image-size",
+            "32", "--batch-size", "8", "--epochs", "2000", "--precision", "fp32", "--device", "cpu", *more,
+        ]  # fmt: skip
+        started.append(subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            **options,
+        ))  # fmt: skip
+        return started[-1]
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def wait_for(condition, seconds=90):
@@ -108,7 +117,7 @@ def assert_saved(err):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
-def test_a_killed_training_leaves_no_process_behind_and_its_directory_free(call, coloured, tmp_path):
+def test_a_killed_training_leaves_no_process_behind_and_its_directory_free(train, call, coloured, tmp_path):
     out = tmp_path / "run"
     process = train(coloured, out, "--workers", 3)
     wait_for(under_way(out))
@@ -121,7 +130,7 @@ def test_a_killed_training_leaves_no_process_behind_and_its_directory_free(call,
     assert code == 2
 
 
-def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_path):
+def test_a_second_training_into_one_directory_is_refused(train, call, coloured, tmp_path):
     out = tmp_path / "run"
     process = train(coloured, out, "--workers", 1)
     try:
@@ -142,7 +151,7 @@ def test_a_second_training_into_one_directory_is_refused(call, coloured, tmp_pat
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_all_processes_of_a_training_saves(coloured, tmp_path, number, code):
+def test_a_signal_to_all_processes_of_a_training_saves(train, coloured, tmp_path, number, code):
     """Twice, as `timeout` sends SIGTERM, and a shell and a terminal that is closed SIGHUP: that is one wish."""
     out = tmp_path / "run"
     process = train(coloured, out, "--workers", 2)
@@ -186,7 +195,7 @@ def test_a_terminal_that_is_closed_saves(coloured, tmp_path):
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05, 0.3])
-def test_ctrl_c_pressed_again_and_again_is_one_line_without_a_traceback(coloured, tmp_path, pause):
+def test_ctrl_c_pressed_again_and_again_is_one_line_without_a_traceback(train, coloured, tmp_path, pause):
     out = tmp_path / "run"
     process = train(coloured, out, "--workers", 2)
     wait_for(under_way(out))

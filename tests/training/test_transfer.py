@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torchvision
@@ -18,18 +19,20 @@ from safetensors.torch import load_file, save, save_file
 import googlenet
 from googlenet.errors import BundleError, NetworkError, RecipeError, RunError, StoppedError, WeightsError
 from googlenet.exchange import convert as converting
+from googlenet.exchange import files
 from googlenet.exchange.torchvision_weights import published
 from googlenet.models import zoo
 from googlenet.models.build import create
 from googlenet.models.weights import LAYOUTS
 from googlenet.preprocessing import Preprocessing
-from googlenet.training import checkpoint, run, transfer
+from googlenet.training import checkpoint, run
 from googlenet.training.objective import Objective
 from googlenet.training.optimizer import make_optimizer
 from googlenet.training.plan import look
 from googlenet.training.recipe import Recipe
+from googlenet.training.sources import Source, open_source
 from googlenet.training.task import OneLabel
-from googlenet.training.transfer import for_channels, freeze_through, load_matching, open_source
+from googlenet.training.transfer import for_channels, freeze_through, load_matching
 
 RULE = Preprocessing(32)
 
@@ -87,18 +90,33 @@ def test_the_same_classes_in_the_same_order_bring_their_classifier(trained_run, 
     assert torch.equal(built.fc.weight, weights(trained_run)["fc.weight"])
 
 
+def test_as_many_other_classes_are_other_classes(trained_run, tiny):
+    taken = load_matching(create(tiny, num_classes=3), open_source(trained_run), ("a", "b", "c"), RULE)
+    assert "fc.weight" in taken.new
+    assert taken.reason == "other classes"
+
+
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (("blue", "green", "violet"), "other classes; the 2 that it knows start fresh"),
-        (("red", "green", "blue"), "other classes; the 3 that it knows start fresh"),
-        (("a", "b", "c"), "other classes"),
+        (("red", "green", "blue"), "classes: kept blue, green, red"),
+        (("blue", "green", "red", "violet"), "classes: kept blue, green, red; new violet"),
+        (("amber", "green", "blue"), "classes: kept blue, green; new amber; gone red"),
+        (("green", "red"), "classes: kept green, red; gone blue"),
     ],
 )
-def test_as_many_other_classes_are_other_classes(trained_run, tiny, names, says):
-    taken = load_matching(create(tiny, num_classes=3), open_source(trained_run), names, RULE)
-    assert "fc.weight" in taken.new
-    assert taken.reason == says
+def test_known_classes_keep_their_rows_wherever_they_are_now(trained_run, tiny, names, says):
+    built = create(tiny, num_classes=len(names))
+    taken = load_matching(built, open_source(trained_run), names, RULE)
+    before, now = weights(trained_run), built.state_dict()
+    known = {"blue": 0, "green": 1, "red": 2}
+    assert str(taken).splitlines()[-1] == says
+    assert (taken.new, taken.unused) == ([], [])
+    for key in ("fc.weight", "fc.bias", "aux1.3.weight", "aux1.3.bias"):
+        rows = [before[key][known[name]] for name in names if name in known]
+        for row, name in zip(now[key], names, strict=True):
+            wanted = before[key][known[name]] if name in known else sum(rows) / len(rows)
+            torch.testing.assert_close(row, wanted)
 
 
 def test_of_a_mere_file_no_classes_are_known(trained_run, tiny, tmp_path):
@@ -119,7 +137,7 @@ def test_of_another_network_what_fits_by_name_and_shape_is_taken(trained_run, ti
 
 
 def test_stages_that_follow_each_other_are_named_by_the_first_and_the_last():
-    source = transfer.Source("file", "0", create("googlenet_bn", num_classes=2).state_dict())
+    source = Source("file", "0", create("googlenet_bn", num_classes=2).state_dict())
     text = str(load_matching(create("googlenet_bn", num_classes=3), source, ("a", "b", "c"), RULE))
     took, left, new = text.splitlines()
     assert took.endswith(
@@ -138,7 +156,7 @@ def test_a_grey_image_gives_the_same_whatever_the_channels(channels):
     """Exactly where the channels of the source are normalised with one mean."""
     colour = create("googlenet_bn", num_classes=2).eval()
     card = googlenet.bundle.ModelCard("x", {}, ("a", "b"), Preprocessing(64, mean=(0.5,) * 3, std=(0.2, 0.25, 0.5)))
-    source = transfer.Source("x", "0", colour.state_dict(), card)
+    source = Source("x", "0", colour.state_dict(), card)
     mean, std = (0.5,) * channels, (0.3,) * channels
     built = create("googlenet_bn", num_classes=2, in_channels=channels).eval()
     load_matching(built, source, ("a", "b"), replace(RULE, mean=mean, std=std))
@@ -217,7 +235,7 @@ def test_a_run_brings_its_network_its_images_and_the_recipe(trained_run, shapes,
     settings = json.loads((tmp_path / "run" / "run.json").read_text())
     assert settings["weights"]["source"] == str(trained_run)
     assert settings["weights"]["sha256"] == googlenet.load(trained_run).card.files["weights.safetensors"]
-    assert capsys.readouterr().err.startswith("loaded ")
+    assert "\nloaded " in capsys.readouterr().err
 
 
 def test_its_normalisation_is_kept_and_size_crop_and_shape_are_unless_told(trained_run, shapes, train, tmp_path):
@@ -256,7 +274,7 @@ def test_stopped_and_resumed_without_the_source_it_ends_with_the_same_weights(
 
 
 def test_stopped_before_its_first_step_it_has_what_it_took(trained_run, shapes, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(run.Display, "begin", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(StoppedError, match="what was saved before is intact, continue with"):
         train(shapes, tmp_path / "run", weights=trained_run)
     tensors, _ = checkpoint.load(newest(tmp_path / "run"))
@@ -279,7 +297,7 @@ def torchvisions(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     module = torchvision.models.resnet18(weights=None)
     torch.save(module.state_dict(), tmp_path / "theirs.pth")
-    sha256 = transfer.files.read(tmp_path / "theirs.pth").sha256
+    sha256 = files.read(tmp_path / "theirs.pth").sha256
     there = tmp_path / f"resnet18-{sha256[:8]}.pth"
     (tmp_path / "theirs.pth").rename(there)
     monkeypatch.setattr(torchvision.models.ResNet18_Weights.DEFAULT.value, "url", there.as_uri())
@@ -321,7 +339,7 @@ def test_the_published_googlenet_is_fed_as_it_was_trained(tmp_path, monkeypatch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     module = torchvision.models.googlenet(weights=None, init_weights=False)
     torch.save(module.state_dict(), tmp_path / "theirs.pth")
-    sha256 = transfer.files.read(tmp_path / "theirs.pth").sha256
+    sha256 = files.read(tmp_path / "theirs.pth").sha256
     address = torchvision.models.GoogLeNet_Weights.DEFAULT.value
     monkeypatch.setattr(address, "url", f"file:///nowhere/googlenet-{sha256[:8]}.pth")
     monkeypatch.setattr(converting, "_PUBLISHED", (sha256[:8],))
@@ -386,9 +404,8 @@ def test_the_command_line(call, trained_run, shapes, tmp_path):
     code, out, err = call(*arguments, "--freeze", "inception_1")
     assert code == 0, err
     assert out.startswith("tiny: top-1 ")
-    assert err.splitlines()[:3] == [
-        line for line in err.splitlines() if line.startswith(("loaded ", "unused: ", "new: "))
-    ]
+    kinds = ("auto", "because", "any option", "loaded", "unused", "new")
+    assert [line.startswith(kind) for line, kind in zip(err.splitlines(), kinds, strict=False)] == [True] * 6
     code, out, err = call("train", shapes, "--out", tmp_path / "no", "--freeze", "conv1")
     assert (code, out) == (2, "")
     assert err.startswith("googlenet: --freeze conv1 without --weights")
@@ -451,7 +468,8 @@ def test_of_files_of_others_what_fits_is_taken_and_notes_are_said(tmp_path):
     source = open_source(tmp_path / "w.pth", "googlenet_torchvision")
     text = str(load_matching(create("googlenet_torchvision", num_classes=3), source, ("a", "b", "c"), RULE))
     assert re.search(r"^new: .*inception_5b, fc", text, re.MULTILINE)
-    assert text.splitlines()[-1].startswith("note: took model_ema (EMA of 4 updates) rather than model")
+    assert "\nnote: took model_ema (EMA of 4 updates) rather than model" in text
+    assert "\nnote: recognised by its names as a part of googlenet_torchvision (torchvision)\n" in text
 
 
 @pytest.mark.parametrize("kind", ["run", ".pth", ".safetensors"])
@@ -473,3 +491,34 @@ def test_weights_that_are_not_finite_are_refused_before_any_work(trained_run, sh
     with pytest.raises((WeightsError, BundleError), match=says):
         googlenet.train(shapes, tmp_path / "out", weights=path, network=None if kind == "run" else tiny)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_must_be_read_whole_brings_its_network_too(caffe_onnx, shapes, tmp_path, capsys):
+    onnx.save(caffe_onnx, tmp_path / "caffe.onnx")
+    bundle = googlenet.train(
+        shapes, tmp_path / "run", weights=tmp_path / "caffe.onnx", freeze="inception_5a", epochs=1, batch_size=8,
+        image_size=32,
+    )  # fmt: skip
+    assert bundle.card.name == "googlenet"
+    assert bundle.card.preprocessing.channel_order == "BGR"
+    assert "conv1 to inception_5b" in capsys.readouterr().err
+
+
+def test_a_body_in_others_layout_brings_its_network_and_how_it_is_fed(shapes, tmp_path, capsys):
+    """As torchvision's names have it, without the classifier: nobody names the network."""
+    module = torchvision.models.resnet18(num_classes=3)
+    body = {key: tensor for key, tensor in module.state_dict().items() if not key.startswith("fc.")}
+    (tmp_path / "theirs").mkdir()
+    save_file(body, tmp_path / "theirs" / "model.safetensors")  # a folder as the Hub has it, with timm's config
+    (tmp_path / "theirs" / "config.json").write_text(json.dumps({"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}))
+    told = look(tmp_path / "out", None, {}, tmp_path / "theirs")
+    assert (told.network.name, told.recipe.network) == ("resnet18", "resnet18")
+    bundle = googlenet.train(
+        shapes, tmp_path / "run", weights=tmp_path / "theirs", freeze="layer3", epochs=1, batch_size=8, image_size=32
+    )
+    assert torch.equal(weights(tmp_path / "run")["conv1.conv.weight"], module.conv1.weight)
+    assert (bundle.card.preprocessing.mean, bundle.card.preprocessing.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    said = capsys.readouterr().err
+    assert "loaded 100 tensors (" in said
+    assert "new: fc (its classes are unknown)\n" in said
+    assert "note: recognised by its names as a part of resnet18 (torchvision)\n" in said

@@ -113,7 +113,7 @@ def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes
         except KeyboardInterrupt as error:
             there = results.contents.summary.images + done
             raise StoppedError(
-                f"stopped: {there:,} images are in {results.folder}; the same command with --resume goes on",
+                f"stopped: {there:,} images are in {results.folder}; the same command with --resume continues",
                 CODE + (caught or [signal.SIGINT])[0],
             ) from error
 

@@ -104,7 +104,7 @@ class Parts:
         except OSError as error:
             raise write_error(folder, error) from error
         if there and not resume:
-            raise ResultsError(f"{folder} is there already and not empty: --resume goes on with it; or give another")
+            raise ResultsError(f"{folder} already exists and is not empty: --resume continues it; or give another")
         if foreign := [name for name in there if not name.lstrip(".").startswith("part-")]:
             raise ResultsError(f"{folder} holds {printable(foreign[0])}, which is no part of results: give another")
         self._closing = ExitStack()

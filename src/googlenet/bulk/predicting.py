@@ -76,7 +76,7 @@ def write_results(job: Job, out: Path, *, resume: bool = False) -> BulkReport:
             seconds = time.monotonic() - begun
             results.finish()
         except KeyboardInterrupt as error:  # a second one, or while the file was finished
-            raise StoppedError(f"stopped; the same command with --resume goes on with {out}", 130) from error
+            raise StoppedError(f"stopped; the same command with --resume continues {out}", 130) from error
     return report_of(out, results.summary, results.summary.images - before, seconds)
 
 
@@ -91,6 +91,6 @@ def _fill(results: Results, job: Job) -> None:
         if caught:
             raise StoppedError(
                 f"stopped: {results.summary.images:,} images are in {results.path_in_progress}; "
-                "the same command with --resume goes on",
+                "the same command with --resume continues",
                 CODE + caught[0],
             )

@@ -25,7 +25,7 @@ from googlenet.bulk.job import Job, answer_images
 from googlenet.bulk.parquet import encoded
 from googlenet.bulk.parts import Part
 from googlenet.bulk.rows import RowSchema
-from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, PackedBundle
+from googlenet.bundle import CERTAINTY, INT8, INT8_WEIGHTS, MODEL, PackedBundle
 from googlenet.data.image_ids import ImageIds
 from googlenet.data.reading import read_images
 from googlenet.errors import ClusterError, GoogLeNetError, MissingExtraError
@@ -71,7 +71,8 @@ def cluster_job(job: Job) -> ClusterJob:
     """Pack the classifier of a job, so that workers need not see its files."""
     precision = job.classifier.engine.precision
     graphs = (INT8, INT8_WEIGHTS) if precision == "int8" else (MODEL,)
-    packed = job.classifier.bundle.packed(*graphs)
+    others = [name for name in (CERTAINTY,) if name in job.classifier.card.files]
+    packed = job.classifier.bundle.packed(*graphs, *others)
     folder = os.getcwd()  # noqa: PTH109
     return ClusterJob(packed, precision, job.schema, replace(job.images, ids=[]), folder, __version__)
 
@@ -124,7 +125,7 @@ class Worker:
             first, last = map(printable, (part.ids[0], part.ids[-1]))
             raise ClusterError(
                 f"{MAX_ATTEMPTS} workers died of the images from {first} to {last}: look for what is wrong with one, "
-                "or for more memory; the same command with --resume goes on"
+                "or for more memory; the same command with --resume continues"
             )
         content = pa.array([encoded(self._rows(part), self.job.schema)], pa.large_binary())
         return pa.table({"number": batch["number"], "content": content})
@@ -254,7 +255,7 @@ def _our_error(error: Exception) -> GoogLeNetError:
     cause = getattr(error, "cause", error)
     if isinstance(cause, GoogLeNetError):
         return cause
-    return ClusterError(f"the cluster stopped working: {_line(cause)}; the same command with --resume goes on")
+    return ClusterError(f"the cluster stopped working: {_line(cause)}; the same command with --resume continues")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

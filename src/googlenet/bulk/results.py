@@ -209,5 +209,5 @@ def no_longer_there(name: Path, what_to_do: str) -> RunError:
 
 def already_exists_error(path: Path, name: Path) -> ResultsError:
     """Return the error for a file that exists already."""
-    what = "is there already" if path == name else f"was begun already (its journal is {path})"
-    return ResultsError(f"{name} {what}: --resume goes on with it; or give another name, or delete it")
+    what = "already exists" if path == name else f"was begun already (its journal is {path})"
+    return ResultsError(f"{name} {what}: --resume continues it; or give another name, or delete it")

@@ -100,8 +100,8 @@ def sorter_for(job: Job, folder: Path, min_confidence: float = 0.0, link: bool =
 class Sorter:
     """Puts images into ``folder/CLASS/``, and those below ``min_confidence`` into ``folder/unsure/``.
 
-    An image keeps its name. If several of ``sources`` have the same one, or another image is there already, it gets a
-    hash of its path: the same in every run, so that doing it again puts nothing there twice.
+    An image keeps its name. If several of ``sources`` have the same one, or another image already exists there, it
+    gets a hash of its path: the same in every run, so that doing it again puts nothing there twice.
 
     ``counts`` has the number of images of each class, or ``unsure``.
 

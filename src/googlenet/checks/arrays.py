@@ -28,6 +28,7 @@ _NPY = re.compile(
     re.DOTALL,
 )
 _NPY_HEADER = 128  # bytes that numpy pads a short header to
+ArrayLimits = tuple[str, tuple[int | None, ...], int]  # types, shape, the most for each None in it
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 _ITEM_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
                "I8": 1, "U8": 1, "BOOL": 1}  # fmt: skip
@@ -86,16 +87,18 @@ def _span(entry: Mapping[str, Any]) -> tuple[int, int, str]:
     return start, end, dtype
 
 
-def read_npz(content: bytes, wanted: Mapping[str, tuple[str, tuple[int | None, ...], int]]) -> dict[str, NDArray[Any]]:
+def read_npz(content: bytes, wanted: Mapping[str, ArrayLimits], optional: bool = False) -> dict[str, NDArray[Any]]:
     """Read arrays of an .npz file by name. ``wanted`` has for each its types (``"u1"``, ``"f4 f8"``), shape and limit.
 
-    ``None`` in a shape is any number from 1 to the limit. Raises :class:`ValueError` if an array is another.
+    ``None`` in a shape is any number from 1 to the limit. Where they are ``optional``, those that are missing are left
+    out. Raises :class:`ValueError` if an array is another.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if len(archive.namelist()) > MAX_MEMBERS:
                 raise ValueError(f"it holds more than {MAX_MEMBERS} arrays")
-            return {name: _array(archive, name, *of) for name, of in wanted.items()}
+            there = [name for name in wanted if not optional or f"{name}.npy" in archive.NameToInfo]
+            return {name: _array(archive, name, *wanted[name]) for name in there}
     except (KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # RuntimeError: encrypted, or of an unknown compression. Some errors quote the file at length.
         raise ValueError(" ".join(str(error).split())[:MAX_ERROR]) from error

@@ -230,7 +230,7 @@ def _pad(given: Given, attributes: Attributes, numbers: Numbers) -> Result:
 
 
 _SHAPES: dict[str, Callable[[Given, Attributes, Numbers], Result]] = {
-    **dict.fromkeys(("Cast", "Identity", "Relu", "Sigmoid", "Softmax"), _same),
+    **dict.fromkeys(("Cast", "Identity", "Log", "Relu", "Sigmoid", "Softmax"), _same),
     **dict.fromkeys(("Add", "Div", "Mul", "Pow", "Sub"), _spread),
     **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),

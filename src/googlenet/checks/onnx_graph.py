@@ -64,6 +64,7 @@ _OPERATORS: dict[str, tuple[range, str]] = {
     "GlobalMaxPool": (range(1, 2), ""),
     "Identity": (range(1, 2), ""),
     "LRN": (range(1, 2), "alpha beta bias size"),
+    "Log": (range(1, 2), ""),
     "MatMul": (range(2, 3), ""),
     "MaxPool": (range(1, 2), "auto_pad ceil_mode dilations kernel_shape pads storage_order strides"),
     "Mul": (range(2, 3), ""),

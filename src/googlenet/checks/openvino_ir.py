@@ -39,8 +39,8 @@ _ALLOWED = {name: frozenset(attributes.split()) for name, attributes in _ELEMENT
 _DESCRIBING = frozenset(("name", "value", "version"))
 _TYPE_NAMES = """
     Add AvgPool Broadcast Clamp Concat Const Convert Convolution Divide FakeQuantize Gather GroupConvolution Identity
-    LRN MatMul MaxPool Multiply Pad Parameter Power Range ReLU ReduceMax ReduceMean Reshape Result ShapeOf Sigmoid Slice
-    SoftMax Squeeze Subtract Transpose Unsqueeze VariadicSplit
+    LRN Log MatMul MaxPool Multiply Pad Parameter Power Range ReLU ReduceMax ReduceMean Reshape Result ShapeOf Sigmoid
+    Slice SoftMax Squeeze Subtract Transpose Unsqueeze VariadicSplit
 """
 _ATTRIBUTE_NAMES = """
     alpha auto_broadcast auto_pad axis batch_dims beta bias destination_type dilations element_type exclude-pad

@@ -37,6 +37,7 @@ COMMANDS = (
     "demo",
     "train",
     "doctor",
+    "augment",
     "evaluate",
     "predict",
     "table",

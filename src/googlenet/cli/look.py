@@ -15,17 +15,21 @@ from googlenet.text import printable
 PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 
 
-def check_plot(path: Path | None) -> None:
-    """Raise if no plot can be written to ``path``; ``None`` if the user named no file."""
+def check_plot(path: Path | None, option: str = "--plot") -> None:
+    """Raise if no plot can be written to ``path``, which ``option`` names; ``None`` if the user named no file."""
     require("train", "matplotlib", "sklearn")
     if path is None:
         return
     name = printable(str(path))
     if path.suffix.lower() not in PLOT_SUFFIXES:
-        raise typer.BadParameter(f"--plot {name} should end in {PLOT_SUFFIXES[0]} (or {', '.join(PLOT_SUFFIXES[1:])})")
+        raise typer.BadParameter(
+            f"{option} {name} should end in {PLOT_SUFFIXES[0]} (or {', '.join(PLOT_SUFFIXES[1:])})"
+        )
     check_output_path(path)
     if path.is_dir():
-        raise typer.BadParameter(f"--plot {name} is a folder: name a file, such as {printable(str(path / 'plot.png'))}")
+        raise typer.BadParameter(
+            f"{option} {name} is a folder: name a file, such as {printable(str(path / 'plot.png'))}"
+        )
 
 
 def plot(draw: Callable[[], object], path: Path, asked: bool) -> bool:

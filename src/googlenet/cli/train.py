@@ -13,15 +13,16 @@ from googlenet.cli.settings import Options, add_command, settings_options
 
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
+    from googlenet.training.folds import CrossValidation
 
 # The settings that are options here, in the order of the help. A setting is declared in training/recipe.py, or
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
     "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "accumulate", "lr", "resize",
-    "in_channels", "augmentation", "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed",
-    "precision",
+    "in_channels", "augmentation", "mirror", "class_balance", "freeze", "unfreeze", "val_fraction", "test_fraction",
+    "seed", "precision",
 )  # fmt: skip
-RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "log")
+RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "cache_gib", "log")
 
 
 def register(app: typer.Typer) -> None:
@@ -49,13 +50,25 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="default, photos, small, finetune (the default with --weights), digits, notes, paper, or a TOML file. "
-            "Options that are not given are as in the recipe."
+            help="auto (the default) chooses by the images, this machine and --minutes, and says what and why; or "
+            "default, photos, small, finetune, digits, notes, paper, a TOML file, or a run, whose recipe is used "
+            "again. Options that are given replace its settings."
         ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Pretrained weights to start from: a run, a bundle, a .safetensors file, or torchvision."),
+        typer.Option(
+            help="Pretrained weights to start from: a run, a bundle, a file that convert reads, or torchvision; auto "
+            "(the default where the recipe is chosen) takes what is on this machine and fits; none starts from scratch."
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=50,
+            help="Cross-validation: train once for each of this many folds, and make one classifier of all.",
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -89,7 +102,7 @@ def train(
     from googlenet.training import train as training
     from googlenet.training.torchrun import is_first_process
 
-    if download and not is_url(data) and (weights is None or data in NAMED):
+    if download and folds is None and not is_url(data) and (weights is None or data in NAMED):
         from googlenet.training import plan
         from googlenet.training.options import split_options
 
@@ -100,11 +113,35 @@ def train(
         data, follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
         download=download,
     )  # fmt: skip
-    bundle = training.train(
-        source, out, recipe=recipe, weights=weights, resume=resume, overwrite=overwrite, download=download, **settings
-    )
+    settings |= {"recipe": recipe, "weights": weights, "resume": resume, "overwrite": overwrite, "download": download}
+    if folds is not None:
+        from googlenet.training.folds import cross_validate
+
+        _show_folds(cross_validate(source, out, folds=folds, **settings), out)
+        return
+    bundle = training.train(source, out, **settings)
     if is_first_process():
         _show(bundle, data, out)
+
+
+def _show_folds(result: CrossValidation, out: Path) -> None:
+    from googlenet.cli.output import say, say_command, show_table
+    from googlenet.metrics import METRICS
+
+    named = {
+        name: METRICS[name.removeprefix("val_")] for name in result.metrics if name.removeprefix("val_") in METRICS
+    }
+    rows = [
+        (f"fold {number}", *(metric.format(fold[name]) for name, metric in named.items()))
+        for number, fold in enumerate(result.folds, start=1)
+    ]
+    means = {name: result.metrics[name] for name in named}
+    rows.append(("mean", *(named[name].format(each.mean) for name, each in means.items())))
+    spans = (f"{named[name].format(each.low)} to {named[name].format(each.high)}" for name, each in means.items())
+    rows.append(("95 % interval", *spans))
+    show_table("", [("", "left"), *((metric.title, "right") for metric in named.values())], rows)
+    say(f"bundle of all {len(result.folds)} folds: {result.bundle.path}")
+    say_command("next:", "googlenet", "predict", out, "IMAGE")
 
 
 def _show(bundle: Bundle, data: str, out: Path) -> None:

@@ -146,7 +146,7 @@ def _below(finder: _Finder, folder: str, name: str | None = None) -> Iterable[st
     for closed, why in contents.closed.items():
         finder.tell(f"{printable(closed)} may not be read: {why.lower()}")
     every = sort_paths([*contents.images[folder], *contents.unread[folder], *contents.closed])
-    return _some(every, "; ".join((f"{name} holds no images", *notes)))
+    return _some(every, "; ".join((f"{name} holds no images: name a folder or files that are images", *notes)))
 
 
 def _in_archive(finder: _Finder, path: str) -> Iterable[str]:

@@ -53,7 +53,8 @@ def stored_below(address: str, channels: int = COLOURS, tell: Callable[[str], ob
         (found if reason is None else left_out[reason]).append(each)
     notes = [note_of(path, reason, paths) for reason, paths in left_out.items()]
     if not found:
-        raise DataError("; ".join((f"{printable(address)} holds no images, or is not there", *notes)))
+        nothing = f"{printable(address)} holds no images, or does not exist: check the address"
+        raise DataError("; ".join((nothing, *notes)))
     for note in notes:
         tell(f"{printable(address)}: {note}")
     return [f"{scheme}://{name}" for name in found]

@@ -120,7 +120,7 @@ def check_apart(data: str | Path, out: Path) -> None:
     existing = [place for place in (out, _report_beside(out)) if as_list and place.exists()]
     if existing or (out.exists() and not as_list and not _is_empty_folder(out)):
         raise DataError(
-            f"--fix {out}: {existing[0] if existing else out} is there already: "
+            f"--fix {out}: {existing[0] if existing else out} already exists: "
             f"give a new or empty folder, or a new file that ends in {LIST}"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,7 +123,9 @@ def draw_average_precisions(metrics: MultiLabelMetrics, path: Path) -> None:
         write_list(path, enumerate((name for _, name, _ in found), start=1))
 
 
-def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8) -> None:
+def draw_predictions(
+    sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8, title: str = ""
+) -> None:
     """Draw images with their predicted classes. Each is (pixels (H, W, 3), predicted, probability, true class)."""
     rows = -(-len(sheet) // columns)
     labels = Labels(sorted({name for _, predicted, _, true in sheet for name in (predicted, true)}), MAX_CAPTION_WIDTH)
@@ -134,8 +137,10 @@ def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path
             axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 64 else None)
             right = predicted == true
             caption = [f"{labels[predicted]} {probability:.0%}", *([] if right else [f"is {labels[true]}"])]
-            title = "\n".join(line for each in caption for line in _lines(each, MAX_CAPTION_WIDTH // 2))
-            axes.set_title(title, fontsize=9, color=GREEN if right else RED)
+            text = "\n".join(line for each in caption for line in _lines(each, MAX_CAPTION_WIDTH // 2))
+            axes.set_title(text, fontsize=9, color=GREEN if right else RED)
+        if title:
+            figure.suptitle(title, fontsize=11)
         if labels.numbered:
             figure.supxlabel(labels.note(path).strip(), fontsize=9)
 
@@ -155,6 +160,55 @@ def draw_pairs(pairs: Sequence[tuple[str, Sequence[tuple[str, Pixels]]]], path: 
                 axes.axis("off")
         if labels.numbered:
             figure.supxlabel(labels.note(path).strip(), fontsize=7)
+
+
+def draw_augmented(
+    rows: Sequence[tuple[str, Pixels, Sequence[Pixels]]],
+    headings: Sequence[str],
+    mixed: Sequence[tuple[Pixels, dict[str, float]]],
+    settings: str,
+    path: Path,
+) -> None:
+    """Draw what a network sees of images in training.
+
+    A row is (label, original, a view for each heading); below are ``mixed`` images with the share of each label, as
+    many as fit into a row.
+    """
+    columns, below = 1 + len(headings), min(1, len(mixed))
+    mixed = mixed[:columns]
+    names = [name for name, _, _ in rows] + [name for _, shares in mixed for name in shares]
+    labels = Labels(names, MAX_CAPTION_WIDTH)
+    title = "\n".join(textwrap.wrap(f"augmentation: {settings}", 17 * columns))
+    heights = [1.32] * len(rows) + [1.62] * below
+    size = (1.32 * columns + 0.9, sum(heights) + 0.5 + 0.2 * title.count("\n"))
+    with figure_at(path, labels, figsize=size) as figure:
+        grid = figure.subplots(len(rows) + below, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+        for axes in grid.ravel():
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for line, (name, original, views) in zip(grid, rows, strict=False):
+            line[0].set_ylabel("\n".join(_lines(labels[name], MAX_CAPTION_WIDTH // 2)), fontsize=9)
+            for axes, pixels in zip(line, (original, *views), strict=True):
+                _show_channels(axes, pixels)
+        for axes, heading in zip(grid[0], ("original", *headings), strict=True):
+            axes.set_title(heading, fontsize=9, color=BLUE if heading == "original" else "black")
+        for axes, (pixels, shares) in zip(grid[len(rows) :].ravel(), mixed, strict=False):
+            _show_channels(axes, pixels)
+            largest = sorted(shares.items(), key=lambda share: -share[1])[:MAX_CAPTION_LINES]
+            axes.set_title(
+                "\n".join(f"{share:.0%} {labels[name]}" for name, share in largest), fontsize=8, color=ORANGE
+            )
+        if mixed:
+            grid[len(rows)][0].set_ylabel("mixed", fontsize=9, color=ORANGE)
+        figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+        if labels.numbered:
+            figure.supxlabel(labels.note(path).strip(), fontsize=9)
+
+
+def _show_channels(axes: Axes, pixels: Pixels) -> None:
+    """Show the first three channels as colours, or one channel as grey."""
+    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, 0]
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if shown.shape[0] < 64 else None)
 
 
 def _lines(text: str, letters: int) -> Iterator[str]:

@@ -18,6 +18,7 @@ from googlenet.errors import InputSizeError, WeightsError
 from googlenet.exchange import files, hub
 from googlenet.exchange.check import HUB, check_free, check_source, unfit
 from googlenet.exchange.files import WeightsFile
+from googlenet.exchange.places import CONFIG
 from googlenet.exporting.bundles import write_bundle
 from googlenet.files import write_error
 from googlenet.images.decode import COLOURS, Pixels
@@ -160,6 +161,16 @@ def describe(
     return card, taken
 
 
+def describe_body(found: WeightsFile, network: Network) -> tuple[Preprocessing, LoadedWeights]:
+    """Return how images are fed, and the weights of a file that holds a part of ``network``, such as all but its head.
+
+    Raises :class:`WeightsError` where nothing is of this network.
+    """
+    taken = weights.body_from_layout(network, found.tensors)
+    preprocessing, notes = _preprocessing(None, found, taken, None)
+    return preprocessing, replace(taken, notes=(*taken.notes, *notes))
+
+
 def _fetched(source: str | Path, download: bool) -> tuple[str, Path]:
     """Return the source's name for the card, and its path on this machine."""
     name = str(source)
@@ -206,8 +217,8 @@ def _stated_names(found: WeightsFile) -> tuple[str, tuple[str, ...] | None]:
     if isinstance(names, dict):  # number → name
         names = [names[key] for key in sorted(names, key=lambda key: (len(key), key))]
     if not isinstance(names, list) or not names:
-        return files.CONFIG, None
-    return files.CONFIG, tuple(map(str, names))
+        return CONFIG, None
+    return CONFIG, tuple(map(str, names))
 
 
 def _imagenet(taken: LoadedWeights) -> tuple[str, ...]:
@@ -236,7 +247,7 @@ def _preprocessing(
     if preprocessing.channels != taken.network.in_channels:
         raise WeightsError(
             f"the weights take images of {taken.network.in_channels} channels, but they come with a mean for "
-            f"{preprocessing.channels}: give one for each channel in a {files.CONFIG} beside them"
+            f"{preprocessing.channels}: give one for each channel in a {CONFIG} beside them"
         )
     preprocessing = preprocessing if size is None else replace(preprocessing, size=size)
     analyse(taken.network, max(preprocessing.size, minimum_size(taken.network)))  # holds together at this size
@@ -300,9 +311,7 @@ def _from_config(settings: Mapping[str, Any], channels: int) -> dict[str, Any]:
         if not 1 <= preprocessing.get("size", 1) <= 4096 or not 0.1 <= preprocessing.get("crop_fraction", 1) <= 1:
             raise ValueError(f"input_size must be 1 to 4096 and crop_pct 0.1 to 1, got {preprocessing}")
     except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise WeightsError(
-            f"{files.CONFIG} has no usable mean, std, input_size, crop_pct, crop_mode: {error}"
-        ) from error
+        raise WeightsError(f"{CONFIG} has no usable mean, std, input_size, crop_pct, crop_mode: {error}") from error
     return preprocessing
 
 

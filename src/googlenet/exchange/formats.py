@@ -54,7 +54,7 @@ def check_export(network: Network, path: Path, to: str) -> None:
     else:
         taken = [path] if path.exists() and not (path.is_dir() and not any(path.iterdir())) else []
     if taken:
-        raise RunError(f"{printable(str(taken[0]))} is there already: choose another --out")
+        raise RunError(f"{printable(str(taken[0]))} already exists: choose another --out")
     if format_.suffixes and path.suffix not in format_.suffixes:
         allowed = ", ".join(format_.suffixes)
         raise WeightsError(f"--out {printable(str(path))}: the file of {to} weights ends in one of {allowed}")

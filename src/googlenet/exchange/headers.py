@@ -21,6 +21,7 @@ from googlenet.strict_json import integer
 from googlenet.text import printable
 
 MAX_HEADER_BYTES = 10**8  # of safetensors, the limit of their own library
+READY = "predict, evaluate, train --weights and convert --to take its run as it is"  # what to do with a run instead
 _Each = TypeVar("_Each")
 
 
@@ -104,6 +105,7 @@ def each_once(found: Iterable[tuple[str, _Each | None]]) -> dict[str, _Each]:
     return by_name
 
 
+WHOLE = (".caffemodel", ".onnx", ".pb")  # kinds of files that must be read whole for names and shapes
 READERS: dict[str, Callable[[BinaryIO], Found]] = {
     **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt", ".tar"), of_torch),
     ".safetensors": of_safetensors,

@@ -11,7 +11,7 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.errors import MissingExtraError, RunError, WeightsError
 from googlenet.exchange.check import HUB, check_repository, check_source
-from googlenet.exchange.files import CONFIG, IN_FOLDER, INDEX
+from googlenet.exchange.places import CONFIG, IN_FOLDER, INDEX
 from googlenet.exchange.state_dicts import timm_files
 from googlenet.files import write_error
 from googlenet.metrics import METRICS

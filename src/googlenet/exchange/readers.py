@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from googlenet.exchange import headers, pickles, protobufs
-from googlenet.exchange.headers import each_once, sides
+from googlenet.exchange.headers import READY, each_once, sides
 from googlenet.models.shapes import Header
 from googlenet.text import printable
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Found = tuple[Mapping[str, Any], tuple[str, ...]]
-
-READY = "predict, evaluate, train --weights and convert --to take its run as it is"  # what to do instead
 
 
 def _read_torch(file: BinaryIO) -> Found:

@@ -16,7 +16,7 @@ from torch import Tensor
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.errors import BundleError
-from googlenet.exchange.files import CONFIG
+from googlenet.exchange.places import CONFIG
 from googlenet.exchange.program import program_of
 from googlenet.models import weights
 from googlenet.models.build import create

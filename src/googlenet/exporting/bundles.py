@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +35,20 @@ class Deployed(nn.Module):
     ``exporting.graph`` writes the same as ONNX, and is checked against the outputs of this module.
     """
 
+    temperature: Tensor
+
     def __init__(
         self,
         network: ConvNet,
         preprocessing: Preprocessing,
-        temperature: float,
+        temperature: float | tuple[float, ...],
         multi_label: bool = False,
         mirror: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
-        self.temperature = temperature
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
         self.multi_label = multi_label
         self.mirror = mirror
         self.normalise = Normalise(preprocessing)
@@ -52,31 +56,41 @@ class Deployed(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, H, W, C) uint8 → (probabilities,) or (probabilities, maps)."""
-        outputs = self._of_one_view(images)
-        if not self.mirror:
-            return outputs
-        mirrored = self._of_one_view(images.flip(2))
-        back = (each.flip(3) if each.ndim == 4 else each for each in mirrored)
-        return tuple((one + other) / 2 for one, other in zip(outputs, back, strict=True))
+        logits, *maps = self._of_one_view(images)
+        if self.mirror:
+            other, *others = self._of_one_view(images.flip(2))
+            maps = [(one + back.flip(3)) / 2 for one, back in zip(maps, others, strict=True)]
+            logits = self._logits_of((self._probabilities(logits) + self._probabilities(other)) / 2)
+        return self._probabilities(logits / self.temperature), *maps
 
     def _of_one_view(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self.normalise(images.permute(0, 3, 1, 2))
         if not self.has_maps:
-            return (self._probabilities(self.network(x)),)
+            return (self.network(x),)
         features = self.network.features(x)
         fc = self.network.get_submodule(self.network.network.stages[-1].name)
         if not isinstance(fc, nn.Linear):
-            return self._probabilities(features.mean((2, 3))), features
+            return features.mean((2, 3)), features
         maps = nn.functional.conv2d(features, fc.weight[:, :, None, None], fc.bias)
-        return self._probabilities(fc(features.mean((2, 3)))), maps
+        return fc(features.mean((2, 3))), maps
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        calibrated = logits / self.temperature
-        return torch.sigmoid(calibrated) if self.multi_label else torch.softmax(calibrated, dim=1)
+        return torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=1)
+
+    def _logits_of(self, probabilities: Tensor) -> Tensor:
+        return torch.logit(probabilities) if self.multi_label else torch.log(probabilities)
 
 
-def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inputs: Pixels) -> Bundle:
+def write_bundle(
+    path: str | Path,
+    network: ConvNet,
+    card: ModelCard,
+    golden_inputs: Pixels,
+    others: Mapping[str, bytes] | None = None,
+) -> Bundle:
     """Export a network and write it as a bundle. ``golden_inputs`` are a few images, (N, size, size, C) uint8.
+
+    ``others`` are further files of it, by their names.
 
     Versions and hashes of the card are filled in here. Raises :class:`WeightsError` if the outputs are not finite.
     """
@@ -99,6 +113,7 @@ def write_bundle(path: str | Path, network: ConvNet, card: ModelCard, golden_inp
         MODEL: to_onnx(network.network, arrays, preprocessing, card.temperature, names, card.multi_label, card.mirror),
         WEIGHTS: save_tensors(state),
         GOLDEN: golden.getvalue(),
+        **(others or {}),
     }
     versions = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
     card.versions.update(versions)

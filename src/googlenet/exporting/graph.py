@@ -32,12 +32,14 @@ from googlenet.models.layers.weighted import padding_of
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 
+Temperature = float | tuple[float, ...]
+
 
 def to_onnx(
     network: spec.Network,
     weights: Weights,
     preprocessing: Preprocessing,
-    temperature: float,
+    temperature: Temperature,
     class_names: Sequence[str],
     multi_label: bool = False,
     mirror: bool = False,
@@ -52,7 +54,8 @@ def to_onnx(
         network: the network as data, for images of as many channels C as ``preprocessing`` has means.
         weights: the arrays of its module's ``state_dict``, by their keys. Those of the heads may be left out.
         preprocessing: side of the images, mean, standard deviation and order of the channels.
-        temperature: the logits are divided by it before the softmax or sigmoid.
+        temperature: the logits are divided by it before the softmax or sigmoid; with ``multi_label`` it may be one
+            for each class. With ``mirror`` these are the logits of the mean, so that no answer changes.
         class_names: one per class.
         multi_label: independent probabilities (sigmoid) instead of ones that sum to 1 (softmax).
         mirror: answer with the mean of each image's and its mirror image's outputs; maps are mirrored back before.
@@ -79,11 +82,32 @@ def to_onnx(
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
     taken: list[str | int] = ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
     graph.written.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, taken))
-    x = _calibrated_logits(x, shape, temperature, graph)
-    operator, axis = ("Sigmoid", {}) if multi_label else ("Softmax", {"axis": 1})
-    probabilities = views.output(graph, PROBABILITIES, shape[:1], mirror, operator, x, **axis)
+    if shape[1:] != (1, 1):
+        raise NetworkError(f"{network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
+    probabilities = _probabilities(x, shape[0], temperature, multi_label, mirror, graph)
     graph.written.output.extend([probabilities, *also])
     helper.set_model_props(graph.model, {"class_names": "\n".join(map(_one_line, class_names))})
+    content: bytes = graph.model.SerializeToString()
+    return content
+
+
+def stage_to_onnx(network: spec.Network, weights: Weights, preprocessing: Preprocessing, stage: str) -> bytes:
+    """Write the first stages of a network, up to ``stage``, as a single ONNX file of any batch size.
+
+    In: ``images`` (N, size, size, C) uint8. Out: what ``stage`` puts out, channels last: (N, h, w, D).
+    """
+    graph = Graph(network, weights)
+    x, shape = (
+        _normalised(INPUT, preprocessing, graph),
+        (preprocessing.channels, preprocessing.size, preprocessing.size),
+    )
+    for each in network.through(stage):
+        x, shape = _sequence(each.layers, x, shape, each.name, graph)
+    graph.own("Transpose", MAPS, x, perm=[0, 2, 3, 1])
+    size: list[str | int] = ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
+    graph.written.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, size))
+    maps = helper.make_tensor_value_info(MAPS, TensorProto.FLOAT, ["batch", *shape[1:], shape[0]])
+    graph.written.output.append(maps)
     content: bytes = graph.model.SerializeToString()
     return content
 
@@ -121,16 +145,31 @@ def _embeddings(features: str, shape: Shape, mirror: bool, graph: Graph) -> Valu
     return views.output(graph, EMBEDDINGS, (math.prod(shape),), mirror, "Flatten", features)
 
 
-def _calibrated_logits(logits: str, shape: Shape, temperature: float, graph: Graph) -> str:
-    """(N, K, 1, 1) or (N, K) → (N, K), divided by the temperature."""
-    if shape[1:] != (1, 1):
-        raise NetworkError(f"{graph.network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
+def _probabilities(
+    logits: str, classes: int, temperature: Temperature, multi_label: bool, mirror: bool, graph: Graph
+) -> ValueInfoProto:
+    """(N, K, 1, 1) or (N, K) → (N, K)."""
+    answer: tuple[str, dict[str, int]] = ("Sigmoid", {}) if multi_label else ("Softmax", {"axis": 1})
     x = graph.node("Flatten", "probabilities.logits", logits)
-    if temperature == 1:
-        return x
-    return graph.node(
-        "Div", "probabilities.calibrated", x, graph.constant("probabilities.temperature", np.array(temperature))
-    )
+    divisors = np.atleast_1d(np.array(temperature))
+    if (divisors == 1).all():
+        return views.output(graph, PROBABILITIES, (classes,), mirror, answer[0], x, **answer[1])
+    if mirror:
+        of_views = graph.node(answer[0], f"{PROBABILITIES}.of_views", x, **answer[1])
+        views.mean(of_views, f"{PROBABILITIES}.uncalibrated", (classes,), graph)
+        x = _logits_of(f"{PROBABILITIES}.uncalibrated", multi_label, graph)
+    divisor = graph.constant(f"{PROBABILITIES}.temperature", divisors)
+    x = graph.node("Div", f"{PROBABILITIES}.calibrated", x, divisor)
+    return views.output(graph, PROBABILITIES, (classes,), False, answer[0], x, **answer[1])
+
+
+def _logits_of(probabilities: str, multi_label: bool, graph: Graph) -> str:
+    """Return log p, or log p - log(1 - p) of independent probabilities: (N, K) → (N, K)."""
+    logs = graph.node("Log", "probabilities.logs", probabilities)
+    if not multi_label:
+        return logs
+    rest = graph.node("Sub", "probabilities.rest", graph.constant("probabilities.one", np.array(1.0)), probabilities)
+    return graph.node("Sub", "probabilities.log_odds", logs, graph.node("Log", "probabilities.rest_logs", rest))
 
 
 def _sequence(layers: Sequence[spec.Layer], x: str, shape: Shape, at: str, graph: Graph) -> tuple[str, Shape]:

@@ -41,6 +41,11 @@ def to_srgb(image: Image.Image, *, in_place: bool) -> Image.Image:
     return transform.apply(image)
 
 
+def would_change(image: Image.Image) -> bool:
+    """Whether :func:`to_srgb` would change an image of mode L or RGB, by its profile."""
+    return bool(image.info.get("icc_profile")) and isinstance(_transform_of(image), Transform)
+
+
 def ignored_profile(image: Image.Image) -> str | None:
     """Return why the profile of an image is not applied; ``None`` if it is, if there is none, or if it is sRGB."""
     if not image.info.get("icc_profile"):

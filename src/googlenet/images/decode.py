@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from googlenet.errors import UnreadableImageError
-from googlenet.images import budget, depth
+from googlenet.images import budget, depth, jpeg
 from googlenet.images.budget import Budget
 from googlenet.images.convert import from_array, to_array, to_rgb_or_grey
 from googlenet.images.failures import explain_errors, lift_pillow_limit, name_of
@@ -92,7 +92,7 @@ def open_image(
 ) -> Image.Image | Pixels:
     """Decode as :func:`decode` does, but without the copy into an array.
 
-    Returns Pillow's image, of mode RGB or L; if ``channels`` is neither 1 nor 3, the array.
+    Returns Pillow's image, of mode RGB or L; of an ordinary JPEG, or if ``channels`` is neither 1 nor 3, the array.
     """
     stored = channels not in (GREY, COLOURS)
     limit = Budget(name_of(source), budget.max_pixels() if max_pixels is None else max_pixels)
@@ -111,7 +111,9 @@ def open_image(
         with file_of(source) as file:
             if stored:
                 return StoredChannels(channels, limit, value_range).read(file)
-            image = open_file(file, limit, at_least)
+            image = jpeg.decoded(open_file(file, limit, at_least), file, channels, color_profiles)
+            if isinstance(image, np.ndarray):
+                return image
             return to_rgb_or_grey(image, channels, value_range, color_profiles, ours=True)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from PIL import Image
 
 from googlenet.images.decode import decode, open_image
-from googlenet.images.pixels import COLOURS, ImageSource, Pixels
+from googlenet.images.pixels import ImageSource, Pixels
+from googlenet.images.resampling import Box, resample
 from googlenet.preprocessing import Preprocessing, ResizeMode
 
 MID_GREY = 127  # of every channel, where there is no image
-Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
@@ -48,7 +46,13 @@ def resize_and_crop(pixels: Pixels | Image.Image, preprocessing: Preprocessing) 
     >>> resize_and_crop(np.zeros((30, 50, 3), np.uint8), Preprocessing(size=24)).shape
     (24, 24, 3)
     """
-    return _changed(pixels, lambda image: _prepared(image, preprocessing))
+    width, height = pixels.size if isinstance(pixels, Image.Image) else pixels.shape[1::-1]
+    whole = crop_box(width, height, preprocessing)
+    seen = inside(whole, width, height)
+    wide = max(round(preprocessing.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
+    high = max(round(preprocessing.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
+    # Resampling only the part that survives the crop gives the same pixels as resizing first and then cropping.
+    return _centred(resample(pixels, (wide, high), seen), preprocessing.size)
 
 
 def crop_and_resize(pixels: Pixels, side: int, box: Box) -> Pixels:
@@ -57,25 +61,7 @@ def crop_and_resize(pixels: Pixels, side: int, box: Box) -> Pixels:
     >>> crop_and_resize(np.zeros((30, 50, 3), np.uint8), 24, (10.5, 0.0, 40.5, 30.0)).shape
     (24, 24, 3)
     """
-    return _changed(pixels, lambda image: image.resize((side, side), Image.Resampling.BILINEAR, box=box))
-
-
-def _changed(pixels: Pixels | Image.Image, change: Callable[[Image.Image], Image.Image]) -> Pixels:
-    if isinstance(pixels, Image.Image):
-        return np.atleast_3d(np.asarray(change(pixels)))
-    if pixels.shape[2] == COLOURS:
-        return np.asarray(change(Image.fromarray(pixels)))
-    # Band by band gives the same pixels, except for RGBA, whose colours Pillow would weight by their opacity.
-    return np.stack([np.asarray(change(Image.fromarray(band))) for band in np.moveaxis(pixels, 2, 0)], axis=2)
-
-
-def _prepared(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    whole = crop_box(image.width, image.height, preprocessing)
-    seen = inside(whole, image.width, image.height)
-    wide = max(round(preprocessing.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
-    high = max(round(preprocessing.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
-    # Resampling only the part that survives the crop gives the same pixels as resizing first and then cropping.
-    return _centred(image.resize((wide, high), Image.Resampling.BILINEAR, box=seen), preprocessing.size)
+    return resample(pixels, (side, side), box)
 
 
 def crop_box(width: int, height: int, preprocessing: Preprocessing) -> Box:
@@ -113,9 +99,11 @@ def make_square(pixels: Pixels, resize: ResizeMode, at_most: int) -> Pixels:
     return resize_and_crop(pixels, Preprocessing(min(max(pixels.shape[:2]), at_most), resize=resize))
 
 
-def _centred(image: Image.Image, side: int) -> Image.Image:
-    if image.size == (side, side):
-        return image
-    square = Image.new(image.mode, (side, side), (MID_GREY,) * len(image.getbands()))
-    square.paste(image, (round((side - image.width) / 2), round((side - image.height) / 2)))
+def _centred(pixels: Pixels, side: int) -> Pixels:
+    high, wide, channels = pixels.shape
+    if (high, wide) == (side, side):
+        return pixels
+    square = np.full((side, side, channels), MID_GREY, np.uint8)
+    left, top = round((side - wide) / 2), round((side - high) / 2)
+    square[top : top + high, left : left + wide] = pixels
     return square

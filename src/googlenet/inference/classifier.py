@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,29 +19,22 @@ from googlenet.errors import BundleError, GoogLeNetError, ImageError, Unreadable
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.resize import load_image
 from googlenet.inference.batches import BATCH, all_read, answer_many, whole_count
+from googlenet.inference.certainty import WithCertainty, read_certainty
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.inference.heatmaps import lay_over
+from googlenet.inference.origin import Origin, identity, read_again
 from googlenet.inference.sources import comparable, picklable
 from googlenet.text import escape_surrogates, nearest, printable
 
 __all__ = ["BATCH", "Classifier", "Origin", "Prediction", "load"]
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Which classifier made a prediction: enough to load it again, and to tell whether it has changed."""
-
-    bundle: Path  # absolute
-    identity: str  # a hash of everything its answers depend on
-    precision: str
-    threads: int | None = None
-
-
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(WithCertainty):
     """The prediction for one image. ``probabilities`` (K,) is in the order of ``class_names`` and read-only.
 
-    The probabilities sum to 1. For a multi-label classifier each is independent, from 0 to 1.
+    The probabilities sum to 1. For a multi-label classifier each is independent, from 0 to 1. ``p_value`` is the share
+    of known images that are at least as unusual as this one, 0 to 1; ``None`` if the bundle does not tell.
 
     A prediction is a value: it can be compared, hashed, copied, pickled and kept without its classifier. Two are equal
     if their images, classes and probabilities are. An open file that was passed as the image is not pickled.
@@ -53,6 +45,7 @@ class Prediction:
     probabilities: Floats = field(repr=False)
     thresholds: tuple[float, ...] = field(repr=False)  # one per class, for multi-label classifiers only
     origin: Origin = field(repr=False)
+    p_value: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.probabilities.flags.writeable = False
@@ -76,7 +69,8 @@ class Prediction:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Prediction, (picklable(self.source), self.class_names, self.probabilities, self.thresholds, self.origin)
+        kept = (self.class_names, self.probabilities, self.thresholds, self.origin, self.p_value)
+        return Prediction, (picklable(self.source), *kept)
 
     @property
     def index(self) -> int:
@@ -169,8 +163,10 @@ class Classifier:
     def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None) -> None:
         self.bundle, self.threads = bundle, threads
         self.engine = Engine(bundle, precision or best_precision(bundle), cached=True, threads=threads)
-        self._origin = Origin(bundle.path.absolute(), _identity(bundle.card), self.engine.precision, threads)
+        self._origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads)
         _living[self._origin] = self
+        certainty = read_certainty(bundle)
+        self._detector = certainty.detector if certainty and self.engine.has_embeddings else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self.bundle) is Bundle:
@@ -200,7 +196,7 @@ class Classifier:
     def predict(self, source: ImageSource | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
         """Classify an image, or a list of them: path, bytes, open file, Pillow image or uint8 array (H, W, C).
 
-        Raises :class:`ImageError` if one cannot be read; :meth:`predict_many` goes on with the others.
+        Raises :class:`ImageError` if one cannot be read; :meth:`predict_many` continues with the others.
 
         ::
 
@@ -209,7 +205,7 @@ class Classifier:
         """
         if isinstance(source, (list, tuple)):
             return list(all_read(self.predict_many(source)))
-        return self._prediction(source, self.engine.probabilities(self.preprocess(source)[None])[0])
+        return self._prediction(source, self._answers(self.preprocess(source)[None])[0])
 
     def probabilities(self, sources: Iterable[ImageSource]) -> Floats:
         """Return the probabilities of images: (N, K) float32, one row per image, in the order of ``class_names``.
@@ -256,7 +252,7 @@ class Classifier:
         """
         return (
             answer if isinstance(answer, ImageError) else self._prediction(source, answer)
-            for source, answer in self._many(self.engine.probabilities, sources, batch_size)
+            for source, answer in self._many(self._answers, sources, batch_size)
         )
 
     def embed_many(self, sources: Iterable[ImageSource], *, batch_size: int = BATCH) -> Iterator[Floats | ImageError]:
@@ -274,8 +270,18 @@ class Classifier:
                 "version wrote the bundle"
             )
 
-    def _prediction(self, source: ImageSource, probabilities: Floats) -> Prediction:
-        return Prediction(source, self.class_names, probabilities, self.card.thresholds, self._origin)
+    def _answers(self, batch: Pixels, streams: int = 1) -> Floats:
+        """(N, size, size, C) uint8 → (N, K) probabilities, or (N, K + 1) with the p-value of each image."""
+        if self._detector is None:
+            return self.engine.probabilities(batch, streams)
+        probabilities, embeddings = self.engine.probabilities_and_embeddings(batch, streams)
+        p_values = self._detector.p_values(embeddings, probabilities)
+        return np.concatenate([probabilities, p_values[:, None]], axis=1, dtype=np.float32)
+
+    def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
+        count = len(self.class_names)
+        p_value = round(float(answer[count]), 6) if len(answer) > count else None
+        return Prediction(source, self.class_names, answer[:count], self.card.thresholds, self._origin, p_value)
 
     def _many(
         self, infer: Callable[[Pixels, int], Floats], sources: Iterable[ImageSource], batch_size: int
@@ -314,16 +320,8 @@ class Classifier:
 _living: WeakValueDictionary[Origin, Classifier] = WeakValueDictionary()
 
 
-def _identity(card: ModelCard) -> str:
-    decides = (card.files, card.class_names, card.preprocessing, card.thresholds)
-    return hashlib.sha256(repr(decides).encode(errors="surrogatepass")).hexdigest()
-
-
 def _load_again(origin: Origin) -> Classifier:
-    bundle = bundles.read(origin.bundle)
-    if _identity(bundle.card) != origin.identity:
-        raise BundleError(f"{printable(str(origin.bundle))} has changed since: load it, and pass it the image again")
-    return Classifier(bundle, origin.precision, origin.threads)
+    return Classifier(read_again(origin), origin.precision, origin.threads)
 
 
 _loaded_again = lru_cache(maxsize=1)(_load_again)  # kept for the heat maps of many predictions

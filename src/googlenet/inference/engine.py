@@ -50,7 +50,7 @@ class Engine:
         self.precision = _checked(precision, bundle)
         self._bundle, self._cached, self._threads = bundle, cached, threads
         self._models: dict[str, Any] = {}
-        self._compiled: dict[tuple[str, int], Any] = {}
+        self._compiled: dict[tuple[tuple[str, ...], int], Any] = {}
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
         self.image = (size, size, channels)
@@ -81,50 +81,62 @@ class Engine:
         """(N, size, size, C) uint8 → (N, D): the input of the last layer."""
         return self._infer("embeddings", batch, streams)
 
+    def probabilities_and_embeddings(self, batch: Pixels, streams: int = 1) -> tuple[Floats, Floats]:
+        """(N, size, size, C) uint8 → (N, K) and (N, D), computed together."""
+        probabilities, embeddings = self._infer_all(("probabilities", "embeddings"), batch, streams)
+        return probabilities, embeddings
+
     def _has(self, output: str) -> bool:
         return output in outputs_of(self._model(self._graph_of(output)))
 
     def _infer(self, output: str, batch: Pixels, streams: int) -> Floats:
+        return self._infer_all((output,), batch, streams)[0]
+
+    def _infer_all(self, outputs: tuple[str, ...], batch: Pixels, streams: int) -> list[Floats]:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.image:
             wanted = ", ".join(map(str, self.image))
             raise ValueError(f"a batch is uint8 (N, {wanted}), got {batch.dtype} {batch.shape}")
-        with explained(self._bundle, self._graph_of(output), "cannot be computed here"):
-            answer = self._answer(output, batch, streams)
-        if len(answer) != len(batch) or not np.isfinite(answer).all():
-            where = graph_path(self._bundle, self._graph_of(output))
-            raise BundleError(f"{where} has no finite {output} for some images: train it again, or get another copy")
-        return answer
+        graph = self._graph_of(outputs[0])
+        with explained(self._bundle, graph, "cannot be computed here"):
+            answers = self._answer(outputs, batch, streams)
+        for output, answer in zip(outputs, answers, strict=True):
+            if len(answer) != len(batch) or not np.isfinite(answer).all():
+                where = graph_path(self._bundle, graph)
+                raise BundleError(
+                    f"{where} has no finite {output} for some images: train it again, or get another copy"
+                )
+        return answers
 
-    def _answer(self, output: str, batch: Pixels, streams: int) -> Floats:
-        request = self._request(output, streams)
+    def _answer(self, outputs: tuple[str, ...], batch: Pixels, streams: int) -> list[Floats]:
+        request = self._request(outputs, streams)
         if not _answered.is_set():
             # On its first array OpenVINO waits for Python's lock while holding one of its own: two threads that both
             # come first deadlock (seen with OpenVINO 2026.4).
             with _alone:
-                answer = _answer(request, batch)
+                answers = _answer(request, outputs, batch)
                 _answered.set()
-                return answer
-        return _answer(request, batch)
+                return answers
+        return _answer(request, outputs, batch)
 
-    def _request(self, output: str, streams: int) -> Any:
-        key = f"{output} {streams}"
+    def _request(self, outputs: tuple[str, ...], streams: int) -> Any:
+        key = f"{' '.join(outputs)} {streams}"
         request = getattr(self._requests, key, None)
         if request is None:
-            request = self._compile(output, streams).create_infer_request()
+            request = self._compile(outputs, streams).create_infer_request()
             setattr(self._requests, key, request)
         return request
 
-    def _compile(self, output: str, streams: int) -> Any:
+    def _compile(self, outputs: tuple[str, ...], streams: int) -> Any:
         with _alone:
-            if (output, streams) not in self._compiled:
-                graph = self._graph_of(output)
-                # Only this output is computed: plain prediction does not pay for the maps.
+            if (outputs, streams) not in self._compiled:
+                graph = self._graph_of(outputs[0])
+                # Only these outputs are computed: plain prediction does not pay for the maps.
                 part = self._model(graph).clone()
                 for result in part.get_results():
-                    if output not in result.get_output_tensor(0).get_names():
+                    if not result.get_output_tensor(0).get_names() & set(outputs):
                         part.remove_result(result)
-                self._compiled[output, streams] = runtime().compile_model(part, "CPU", self._config(graph, streams))
-            return self._compiled[output, streams]
+                self._compiled[outputs, streams] = runtime().compile_model(part, "CPU", self._config(graph, streams))
+            return self._compiled[outputs, streams]
 
     def _config(self, graph: str, streams: int) -> dict[str, Any]:
         precision = "fp32" if graph == MODEL and self.precision == "int8" else self.precision
@@ -159,9 +171,9 @@ class Engine:
             return self._models[graph]
 
 
-def _answer(request: Any, batch: Pixels) -> Floats:
+def _answer(request: Any, outputs: tuple[str, ...], batch: Pixels) -> list[Floats]:
     result = request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-    return np.array(next(iter(result.values())), dtype=np.float32)
+    return [np.array(result[output], dtype=np.float32) for output in outputs]
 
 
 def precisions() -> tuple[str, ...]:

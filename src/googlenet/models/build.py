@@ -52,12 +52,16 @@ class ConvNet(nn.Module):
         """(N, C, H, W) → logits (N, K). Raises :class:`InputSizeError` if H or W is below the minimum."""
         return _logits(self._run(images, self.network.stages))
 
-    def forward_with_aux(self, images: Tensor) -> Outputs:
-        """(N, C, H, W) → logits (N, K), and (N, K) for each auxiliary head, in order."""
-        self._check(images)
+    def forward_with_aux(self, images: Tensor, after: str | None = None) -> Outputs:
+        """(N, C, H, W) → logits (N, K), and (N, K) for each auxiliary head, in order.
+
+        With ``after``, the input is what the stage of that name put out, and only later stages and heads are run.
+        """
+        if after is None:
+            self._check(images)
         heads = []
         x = images
-        for stage in self.network.stages:
+        for stage in self.network.stages_after(after):
             x = self.get_submodule(stage.name)(x)
             for tap in self.network.aux:
                 if tap.after == stage.name:

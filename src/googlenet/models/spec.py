@@ -137,6 +137,10 @@ class Network:
         """Return the stages up to and including the one named. Raises :class:`NetworkError` if there is none."""
         return tuple(self.stages[: self._index(stage) + 1])
 
+    def stages_after(self, stage: str | None) -> tuple[Stage, ...]:
+        """Return the stages after the one named, or all for ``None``."""
+        return tuple(self.stages if stage is None else self.stages[self._index(stage) + 1 :])
+
     def rewrite(self, change: Callable[[Layer], Layer | None]) -> Network:
         """Return the network with ``change`` applied to every layer, inside modules and heads too.
 

@@ -27,6 +27,7 @@ __all__ = [
     "TIMM_CROP_MODES",
     "TIMM_NAMES",
     "LoadedWeights",
+    "body_from_layout",
     "check_finite",
     "find_match",
     "fit",
@@ -34,9 +35,11 @@ __all__ = [
     "from_layout",
     "is_a_counter",
     "layouts_of",
+    "nearest_networks",
     "to_layout",
 ]
 
+MIN_SHARE = 0.5  # of the tensors of a network's body: with fewer, a file is not taken for its weights
 TIMM_NAMES = {"xception": "legacy_xception"}  # networks that have another name in timm
 TIMM_CROP_MODES = {"crop": "center", "pad": "border", "squash": "squash"}  # Preprocessing.resize → timm's crop_mode
 
@@ -79,6 +82,16 @@ def from_layout(network: Network, tensors: Mapping[str, Tensor], key: str | None
     return LoadedWeights(match.layout, fitted, {**counters, **state}, match.place, (*match.notes, *_rounded(state)))
 
 
+def body_from_layout(network: Network, tensors: Mapping[str, Tensor]) -> LoadedWeights:
+    """Rename as many tensors as are of ``network``, whichever of its layouts they are in: one without its classifier.
+
+    Raises :class:`WeightsError` where none is. Neither shapes nor values are checked.
+    """
+    match = find_match(network, tensors)
+    state = match.state(tensors)
+    return LoadedWeights(match.layout, _adapted(match.network, state), state, match.place, match.notes)
+
+
 def _rounded(state: Mapping[str, Tensor]) -> list[str]:
     """Return a note if weights have more than 32 bits, which are those of the network."""
     finer = {str(tensor.dtype).removeprefix("torch.") for tensor in state.values() if tensor.element_size() > 4}
@@ -108,6 +121,27 @@ def fitting(tensors: Mapping[str, Header | Tensor], key: str | None = None) -> l
             continue
         names.append(name)
     return names
+
+
+def nearest_networks(tensors: Mapping[str, Header | Tensor]) -> list[str]:
+    """Return the networks of the zoo that most of these tensors are of, by name and shape: a body without classifier.
+
+    It is empty where no network finds more than half of its own among them, and has several names where these are
+    alike.
+    """
+    shares: dict[str, float] = {}
+    for name, network in zoo.NETWORKS.items():
+        try:
+            match = find_match(network, tensors)
+        except WeightsError:
+            continue
+        wanted = state_dict_on_meta(match.network)
+        fits = [key for key, theirs in match.found.items() if tensors[theirs].shape == wanted[key].shape]
+        body = {key for key in match.wanted if not any(key.startswith(f"{tap.name}.") for tap in match.network.aux)}
+        # Of its own tensors, the share that is there; of those that are there, the share that it has.
+        shares[name] = min(len(body.intersection(fits)) / len(body), len(fits) / (len(match.found) + len(match.left)))
+    best = max(shares.values(), default=0.0)
+    return [name for name, share in shares.items() if share == best > MIN_SHARE]
 
 
 def _fit(network: Network, tensors: Mapping[str, Header | Tensor], key: str | None) -> tuple[Match, Network]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 
 from googlenet.images.decode import Pixels
-from googlenet.images.resize import Box, crop_and_resize
+from googlenet.images.resampling import Box
+from googlenet.images.resize import crop_and_resize
 from googlenet.training import transforms
 from googlenet.training.augmentation import Augmentation
 from googlenet.training.function import Function, apply_function

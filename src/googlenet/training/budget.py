@@ -41,6 +41,9 @@ class Epochs:
     def after_validation(self, seconds: float) -> None:
         """Note the seconds of a validation with its checkpoint."""
 
+    def begin_phase(self) -> None:
+        """Forget how long steps and validations took: other stages learn from now on."""
+
 
 class Minutes:
     """Minutes of wall time, everything included: the recipe's schedule is stretched over the time left for training.
@@ -51,14 +54,15 @@ class Minutes:
 
     def __init__(self, minutes: float) -> None:
         self.budget = 60 * minutes
-        self.validation = self.bundle = 0.0
+        self.validation = self.bundle = self.whole_validation = 0.0
         self.spent = 0.0  # on validation so far
         self.per_pixel = 0.0  # seconds of training, a moving average
         self.fastest: float | None = None  # the least of it since the reserves were measured
 
     def reserve(self, validation: float, bundle: float) -> None:
         """Keep seconds for the last validation and for writing the bundle, before the first step."""
-        self.validation, self.bundle = validation, bundle
+        self.validation = self.whole_validation = validation
+        self.bundle = bundle
 
     def share(self, run: RunPosition) -> float:
         """Return how much of the schedule is over: the share of the training time that is used."""
@@ -82,6 +86,10 @@ class Minutes:
         """Note the seconds of a validation with its checkpoint."""
         self.spent += seconds
         self.validation, self.fastest = seconds, self.per_pixel or None
+
+    def begin_phase(self) -> None:
+        """Forget how long steps and validations took: other stages learn from now on."""
+        self.validation, self.per_pixel, self.fastest = self.whole_validation, 0.0, None
 
     @property
     def _for_training(self) -> float:

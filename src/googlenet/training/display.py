@@ -12,6 +12,7 @@ from googlenet.metrics import METRICS
 from googlenet.terminal import Bar, Part, console, duration, one_line
 from googlenet.terminal import say as say_line
 from googlenet.text import first_few
+from googlenet.training.maps import split_of
 from googlenet.training.progress import EpochResult, Progress
 from googlenet.training.recipe import Recipe
 from googlenet.training.trainer import Trainer
@@ -96,9 +97,24 @@ class Display:
             step = f"step {progress.batch:,}/{steps:,}"
             self._print_parts([(epoch, 0), (step, 4), (shown, 2), (speed, 5), (self.bar.eta(), 3)])
 
+    def maps(self, view: str, done: int, count: int) -> None:
+        """Update the bar while maps of frozen stages are computed."""
+        what = f"view {int(view) + 1}" if split_of(view) == "train" else "the held-out images"
+        parts = [(f"maps of {what}", 1), (f"{done:,}/{count:,} images", 4)]
+        self.bar.step(done, count, parts)
+        if not self.bar.live and time.monotonic() - self.last_line > PLAIN_SECONDS:
+            self.last_line = time.monotonic()
+            self._print_parts([*parts, (self.bar.eta(), 3)])
+
     def epoch(self, result: EpochResult) -> None:
         """Print the line of an epoch. A narrow terminal shows less of it; log.csv has everything."""
         self.last_line = time.monotonic()
+        if not result.epoch:
+            first = next(iter(result.val))
+            self._print(
+                f"a linear classifier on embeddings: {METRICS[first].title} {METRICS[first].format(result.val[first])}"
+            )
+            return
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
         first, *others = (f"{METRICS[name].title} {METRICS[name].format(score)}" for name, score in result.val.items())
         rest = [(score, 4) for score in others] + [(f"{result.images_per_second:,.0f} images/s", 5)]

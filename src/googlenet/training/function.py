@@ -12,6 +12,7 @@ import numpy as np
 from googlenet.errors import RecipeError
 from googlenet.images.pixels import Pixels
 from googlenet.parallel import start_method
+from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
 from googlenet.training.plan import Plan
 from googlenet.training.recipe import Recipe
@@ -36,7 +37,7 @@ def with_function(plan: Plan, function: Function | None, workers: int | None) ->
             f"{what} with {with_}, got {f'augment={name}' if name else 'none'}: give that function to googlenet.train "
             "as augment=, or leave its name out of the recipe"
         )
-    _try(function, plan, workers)
+    check_function(function, plan.preprocessing, workers)
     return replace(plan, recipe=_named(plan.recipe, name))
 
 
@@ -59,16 +60,14 @@ def apply_function(function: Function, pixels: Pixels, random: np.random.Generat
     return changed
 
 
-def _named(recipe: Recipe, name: str | None) -> Recipe:
-    augmentation = recipe.augmentation.model_copy(update={"function": name})
-    return recipe.model_copy(update={"augmentation": augmentation})
+def check_function(function: Function, preprocessing: Preprocessing, workers: int | None) -> None:
+    """Call the function once, on noise of the network's input size, and pickle it where processes are sent it.
 
-
-def _try(function: Function, plan: Plan, workers: int | None) -> None:
-    """Call the function once, on noise of the network's input size, and pickle it where processes are sent it."""
-    size, name = plan.preprocessing.size, name_of(function)
+    Raises :class:`RecipeError` where either fails.
+    """
+    size, name = preprocessing.size, name_of(function)
     random = np.random.default_rng(0)
-    noise = random.integers(0, 256, (size, size, plan.preprocessing.channels), dtype=np.uint8)
+    noise = random.integers(0, 256, (size, size, preprocessing.channels), dtype=np.uint8)
     try:
         apply_function(function, noise, random)
     except RecipeError:
@@ -87,3 +86,8 @@ def _try(function: Function, plan: Plan, workers: int | None) -> None:
             f"augment={name} cannot be sent to the processes that read images ({error}): put it into a module and "
             "import it, or train with workers=0"
         ) from error
+
+
+def _named(recipe: Recipe, name: str | None) -> Recipe:
+    augmentation = recipe.augmentation.model_copy(update={"function": name})
+    return recipe.model_copy(update={"augmentation": augmentation})

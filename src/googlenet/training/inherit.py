@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 from googlenet import bundle as bundles
 from googlenet.card import ModelCard
 from googlenet.errors import RecipeError, WeightsError
-from googlenet.exchange import headers
-from googlenet.files import open_regular
+from googlenet.exchange import headers, places
 from googlenet.models import weights as layouts
 from googlenet.models import zoo
 from googlenet.models.analysis import analyse
@@ -47,18 +47,23 @@ def card_of(weights: str | Path) -> ModelCard | None:
             f"--weights {printable(str(weights))} {why}: give a run, a bundle, a .safetensors file "
             f"or the word {TORCHVISION}"
         ) from error
-    if path.is_dir():
+    if path.is_dir() and not _is_of_others(path):
         return bundles.read(path).card
     if path.is_file() and not size:
         raise WeightsError(f"{printable(str(weights))} is empty: copy it again")
     return None
 
 
-def normalization(card: ModelCard | None) -> dict[str, Any]:
+def _is_of_others(folder: Path) -> bool:
+    """Whether a folder holds weights as timm or the Hugging Face Hub writes them, and no bundle of ours."""
+    ours = (folder / bundles.CARD, folder / bundles.IN_RUN / bundles.CARD)
+    return not any(map(os.path.lexists, ours)) and any((folder / name).is_file() for name in places.IN_FOLDER)
+
+
+def normalization(preprocessing: Preprocessing | None) -> dict[str, Any]:
     """Return what ``run.json`` records of how the images of these weights are normalized."""
-    if card is None:
+    if preprocessing is None:
         return {}
-    preprocessing = card.preprocessing
     return {
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
@@ -74,47 +79,61 @@ def inherit_normalization(preprocessing: Preprocessing, origin: Mapping[str, Any
     return replace(preprocessing, mean=mean, std=std, channel_order=origin["channel_order"])
 
 
-def inherit_image_size(recipe: Recipe, card: ModelCard | None) -> Recipe:
-    """Take size, crop, resize mode and channels of the images from the card where the recipe does not set them."""
-    if card is None:
+def inherit_image_size(recipe: Recipe, preprocessing: Preprocessing | None) -> Recipe:
+    """Take size, crop, resize mode and channels of the images from the weights where the recipe does not set them."""
+    if preprocessing is None:
         return recipe
-    preprocessing = card.preprocessing
     theirs = {"image_size": preprocessing.size, "crop_fraction": preprocessing.crop_fraction,
               "resize": preprocessing.resize, "in_channels": preprocessing.channels}  # fmt: skip
     given = recipe.model_fields_set
     return recipe.model_copy(update={name: value for name, value in theirs.items() if name not in given})
 
 
-def channels_of(weights: str | Path | None, card: ModelCard | None, network: str | Network | None) -> int | None:
+def network_of(weights: str | Path) -> Network | None:
+    """Return the network of the zoo that a file's weights are of, by names and shapes alone; ``None`` if unknown."""
+    names = layouts.nearest_networks(headers_of(Path(weights)))
+    return zoo.find(names[0]) if len(names) == 1 else None
+
+
+def must_be_read(weights: str | Path | None) -> bool:
+    """Whether these weights are a file of a kind that does not tell its network before it is read whole."""
+    if not isinstance(weights, str | os.PathLike):
+        return False
+    return Path(weights).suffix.lower() in headers.WHOLE and Path(weights).is_file()
+
+
+def channels_of(weights: str | Path | None, card: ModelCard | None, network: str | Network) -> int | None:
     """Return the channels of the images that weights are for, where that is known; ``None`` elsewhere."""
     if weights is None or is_published(weights):
         return None
     if card is not None:
         return card.preprocessing.channels
-    tensors = _headers(Path(weights))
-    names = [network] if network is not None else layouts.fitting(tensors)
     try:
-        (asked,) = (zoo.find(name) if isinstance(name, str) else name for name in names)
-        match, fitted = layouts.fit(asked, tensors)
-    except ValueError:  # of several networks, or of none: loading will tell what fits
+        match, fitted = layouts.fit(zoo.resolve(network), headers_of(Path(weights)))
+    except ValueError:  # loading will tell what fits
         return None
     return None if match.layout == layouts.OWN else fitted.in_channels
 
 
-def _headers(path: Path) -> Mapping[str, Header]:
-    reader = headers.READERS.get(path.suffix.lower())
+def headers_of(path: Path) -> Mapping[str, Header]:
+    """Read names and shapes; none where the file must be read whole for them, or cannot be read, which is told then."""
+    found: dict[str, Header] = {}
     try:
-        with open_regular(path) as file:
-            return reader(file)[0] if reader else {}
-    except (OSError, ValueError, MemoryError):  # which is reported when it is read
+        for part in places.parts_of(places.file_of(path)):
+            reader = headers.READERS.get(part.suffix.lower())
+            found |= places.opened(part, reader)[0] if reader else {}
+    except WeightsError:
         return {}
+    return found
 
 
-def drop_heads_on_frozen_stages(network: Network, freeze: str | None) -> Network:
-    """Drop auxiliary heads on frozen stages, which they could not change.
+def drop_heads_on_frozen_stages(network: Network, freeze: str | None, unfreeze: str = "none") -> Network:
+    """Drop auxiliary heads on frozen stages, which they could not change; all where stages are unfrozen by and by.
 
     Raises :class:`NetworkError` where there is no such stage, :class:`RecipeError` where everything is frozen.
     """
+    if unfreeze != "none":
+        network = replace(network, aux=[])
     if freeze is None:
         return network
     frozen = [stage.name for stage in network.through(freeze)]

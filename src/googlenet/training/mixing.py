@@ -36,8 +36,7 @@ def mix(batch: Batch, recipe: Recipe, classes: int, at: Progress, share: float) 
         at: the epoch and the batch, which decide with the seed alone.
         share: how much of the run is over, 0 to 1.
     """
-    random = np.random.default_rng(np.random.SeedSequence((recipe.seed, at.epoch, at.batch), spawn_key=(MIXING,)))
-    how = recipe.augmentation
+    random, how = _generator(recipe, at), recipe.augmentation
     name = _drawn(how, share, random)
     if name is None or len(batch.labels) < 2:
         return batch
@@ -46,6 +45,15 @@ def mix(batch: Batch, recipe: Recipe, classes: int, at: Progress, share: float) 
     transform = MIXES[name](how, classes)
     mixed, targets = drawn_from(random, lambda: transform(images.float(), labels))
     return replace(batch, images=mixed.round_().to(images.dtype) if whole else mixed, labels=targets)
+
+
+def drawn_mix(recipe: Recipe, at: Progress, share: float) -> str | None:
+    """Return the entry of ``MIXES`` by which the step is mixed that begins there, or ``None``."""
+    return _drawn(recipe.augmentation, share, _generator(recipe, at))
+
+
+def _generator(recipe: Recipe, at: Progress) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence((recipe.seed, at.epoch, at.batch), spawn_key=(MIXING,)))
 
 
 def _drawn(how: Augmentation, share: float, random: np.random.Generator) -> str | None:

@@ -25,7 +25,8 @@ class Objective(nn.Module):
     """A network and its loss as one module, whose ``forward`` is what several processes share.
 
     The losses of the auxiliary heads are added with the weight that each head has in the network's data.
-    ``class_weights`` (K,) weight the images of each class.
+    ``class_weights`` (K,) weight the images of each class. Where ``after`` names a stage, ``forward`` takes the maps
+    that it put out instead of images.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class Objective(nn.Module):
         label_smoothing: float,
         task: Task,
         class_weights: Tensor | None = None,
+        after: str | None = None,
     ) -> None:
         super().__init__()
         self.task = task
         self.network = network
         self.normalise = Normalise(preprocessing)
         self.label_smoothing = label_smoothing
+        self.after = after
         weights = [1.0, *(tap.weight for tap in network.network.aux)]
         self.weights: Tensor
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
@@ -58,7 +61,8 @@ class Objective(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
         """(N, C, H, W) uint8 and the targets that the task makes of the labels → losses."""
-        outputs = self.network.forward_with_aux(self.normalise(images))
+        x = images.float() if self.after else self.normalise(images)
+        outputs = self.network.forward_with_aux(x, self.after)
         parts = torch.stack(
             [
                 self.task.loss(logits, labels, self.label_smoothing, self.class_weights)

@@ -41,6 +41,13 @@ class RunOptions(Settings):
     checkpoint_minutes: float = Field(
         default=10.0, gt=0, description="Minutes between checkpoints within an epoch; each epoch ends with one."
     )
+    cache_gib: float | None = Field(
+        default=None,
+        gt=0,
+        le=65_536,
+        description="GiB of disk for maps of frozen stages (`cached_views`), mapped into memory, deleted at the end. "
+        "By default a quarter of the memory, at most half of the free disk space.",
+    )
     download: bool = Field(
         default=False, description="Allow the published weights that `weights` names to be downloaded."
     )
@@ -93,6 +100,10 @@ class TrainOptions(TypedDict, total=False):
     nesterov: bool | None
     lr_decay: float | None
     freeze: str | None
+    unfreeze: Literal["none", "gradual"] | None
+    cached_views: int | None
+    cache_after: str | None
+    cached_share: float | None
     weight_decay: float | None
     schedule: str | None
     warmup: float | None
@@ -111,6 +122,7 @@ class TrainOptions(TypedDict, total=False):
     workers: int | None
     on_bad_image: Literal["skip", "stop"] | None
     checkpoint_minutes: float | None
+    cache_gib: float | None
     download: bool | None
     log: Literal["tensorboard", "mlflow", "wandb"] | None
     callbacks: Sequence[Any] | None
@@ -140,12 +152,13 @@ def check_device(device: str) -> None:
     """Raise :class:`DeviceError` where there is no such device, as far as that is known without PyTorch."""
     if device not in ("auto", *DEVICES):
         raise DeviceError(f"no device is called {device!r}: allowed are auto, {', '.join(DEVICES)}")
-    usable = [name for name in DEVICES if name not in _absent_devices()]
+    usable = [name for name in DEVICES if name not in absent_devices()]
     if device not in ("auto", *usable):
         raise DeviceError(f"this machine has no {device}: it has {', '.join(usable)}; --device auto takes the best")
 
 
-def _absent_devices() -> set[str]:
+def absent_devices() -> set[str]:
+    """Return the devices that this machine does not have, as far as that is known without PyTorch."""
     absent = set() if sys.platform == "darwin" else {"mps"}
     nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvhost-ctrl", "/dev/nvmap", "/dev/kfd")
     without_driver = sys.platform == "linux" and not any(map(os.path.exists, nodes))

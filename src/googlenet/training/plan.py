@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from googlenet.training.options import RunOptions
 from googlenet.training.recipe import LENGTH, Recipe, recipe_from_json
 from googlenet.training.run_json import READING
 
+AUTO, NONE = "auto", "none"  # recipe or weights that are to be chosen; no weights
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -31,8 +34,8 @@ class Plan:
 
     ``origin`` is what ``run.json`` records of pretrained weights; ``before`` what a resumed run was started with;
     ``inherited_channels`` the channels of the images where the weights decide them; ``described`` what ``run.json`` and
-    the card say of the data; ``record`` the images of a new run with their splits and hashes; ``begun`` when ``train``
-    was called, by ``time.perf_counter()``.
+    the card say of the data; ``record`` the images of a new run with their splits and hashes; ``choice`` what was
+    chosen automatically, and from which facts; ``begun`` when ``train`` was called, by ``time.perf_counter()``.
     """
 
     run: Path
@@ -48,13 +51,14 @@ class Plan:
     inherited_channels: int | None = None
     described: dict[str, Any] = field(default_factory=dict)
     record: bytes = b""
+    choice: dict[str, Any] | None = None
     data: LabelledData = field(default=None)  # type: ignore[assignment]  # until it was looked at
     options: RunOptions = field(default_factory=lambda: RunOptions())
     begun: float = 0.0
 
-    def with_weights(self, card: ModelCard | None, origin: dict[str, Any]) -> Plan:
-        """Return the plan with weights that were read, and with what only reading published ones tells."""
-        recipe, network, preprocessing = _inherited(self.recipe, self.network, card, origin)
+    def with_weights(self, fed: Preprocessing | None, origin: dict[str, Any]) -> Plan:
+        """Return the plan with weights that were read, which tells how their images are ``fed``."""
+        recipe, network, preprocessing = _inherited(self.recipe, self.network, fed, origin)
         preprocessing = replace(
             preprocessing, value_range=self.preprocessing.value_range, color_profiles=self.preprocessing.color_profiles
         )
@@ -83,7 +87,8 @@ class Plan:
         fields = {"recipe": self.recipe.model_dump(mode="json"), "network": to_json(self.network),
                   "data": self.described, "launch": torchrun.launch_id(),
                   "reading": {name: getattr(self.preprocessing, name) for name in READING}}  # fmt: skip
-        return fields | ({"weights": self.origin} if self.origin else {})
+        fields |= {"weights": self.origin} if self.origin else {}
+        return fields | ({"choice": self.choice} if self.choice else {})
 
 
 def look(
@@ -97,10 +102,15 @@ def look(
 ) -> Plan:
     """Check everything but the images. ``overrides`` replace settings of the recipe.
 
+    Recipe and weights that are to be chosen are left for :mod:`~googlenet.training.choosing`, which calls this again.
+
     Raises what :func:`googlenet.train` raises before any work is done.
     """
     asked = overrides.get("network")
     overrides = {**overrides, "network": asked.name if isinstance(asked, Network) else asked}
+    open_weights = weights is None or str(weights) == AUTO
+    repeated = None if resume else _run_to_repeat(recipe)
+    weights = _named(weights, repeated)
     if resume:
         if torchrun.is_first_process():
             directory.check_writable(run)
@@ -111,13 +121,17 @@ def look(
     else:
         before, channels = {}, None
         card = None if weights is None else inherit.card_of(weights)
-        origin = None if weights is None else {"source": str(weights), **inherit.normalization(card)}
+        origin = None if weights is None else {"source": str(weights), **inherit.normalization(_fed(card))}
+        if repeated:
+            origin = origin and {**_recorded_sha256(repeated, weights), **origin}
+            recipe, asked = recipe_from_json(repeated["recipe"]), asked or from_json(repeated["network"])
         settings, network = _new(recipe, overrides, asked, weights, card)
         if "in_channels" not in settings.model_fields_set:
-            channels = inherit.channels_of(weights, card, asked)
+            channels = inherit.channels_of(weights, card, network)
             settings = settings.model_copy(update={"in_channels": channels} if channels else {})
-    _check_freeze(settings, origin)
-    settings, network, preprocessing = _inherited(settings, network, card, origin)
+    if not (open_weights and recipe in (None, AUTO)):
+        check_freeze(settings, origin)
+    settings, network, preprocessing = _inherited(settings, network, _fed(card), origin)
     _check_divisible(settings, torchrun.world_size())
     if not resume and torchrun.is_first_process():
         directory.check_free(run, overwrite)
@@ -135,25 +149,31 @@ def _new(
     network = asked
     if network is None and card is not None:
         network = from_json(card.network)
-    elif network is None and weights is not None and inherit.is_published(weights):
-        network = zoo.find(inherit.TORCHVISION_NETWORK)
+    elif network is None and weights is not None:
+        published = inherit.is_published(weights)
+        network = zoo.find(inherit.TORCHVISION_NETWORK) if published else inherit.network_of(weights)
     overrides = {**overrides, "network": network.name if isinstance(network, Network) else network}
     if isinstance(recipe, Recipe):
         settings = recipe.override(**overrides)
     else:
         default = "default" if weights is None else inherit.RECIPE
-        settings = Recipe.load(default if recipe is None else recipe, **overrides)
+        settings = Recipe.load(default if recipe in (None, AUTO) else recipe, **overrides)
     return settings, network if isinstance(network, Network) else zoo.find(settings.network)
 
 
 def _inherited(
-    recipe: Recipe, network: Network, card: ModelCard | None, origin: Mapping[str, Any] | None
+    recipe: Recipe, network: Network, fed: Preprocessing | None, origin: Mapping[str, Any] | None
 ) -> tuple[Recipe, Network, Preprocessing]:
-    """Inherit from the weights what the recipe leaves open."""
-    recipe = inherit.inherit_image_size(recipe, card)
+    """Inherit from the weights, and how their images are ``fed``, what the recipe leaves open."""
+    recipe = inherit.inherit_image_size(recipe, fed)
+    _check_cache_after(recipe, network)
     network = replace(network, in_channels=recipe.in_channels, aux=network.aux[: recipe.aux])
-    network = inherit.drop_heads_on_frozen_stages(network, recipe.freeze)
+    network = inherit.drop_heads_on_frozen_stages(network, recipe.freeze, recipe.unfreeze)
     return recipe, network, inherit.inherit_normalization(_preprocessing(recipe, network), origin or {})
+
+
+def _fed(card: ModelCard | None) -> Preprocessing | None:
+    return None if card is None else card.preprocessing
 
 
 def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
@@ -212,9 +232,49 @@ def _check_divisible(recipe: Recipe, count: int) -> None:
         )
 
 
-def _check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
+def check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
+    """Raise :class:`RecipeError` where stages are to be frozen, and there are no weights to keep."""
     if recipe.freeze is not None and origin is None:
         raise RecipeError(
             f"--freeze {recipe.freeze} without --weights would keep random weights: name pretrained --weights, or "
             "leave --freeze out"
         )
+    if recipe.unfreeze != "none" and origin is None:
+        raise RecipeError(
+            f'unfreeze = "{recipe.unfreeze}" without --weights would begin with random stages frozen: name pretrained '
+            "--weights, or set it to none"
+        )
+
+
+def _check_cache_after(recipe: Recipe, network: Network) -> None:
+    """Raise where the stage whose maps are kept is unknown, before the frozen ones, or leaves nothing to learn."""
+    if recipe.unfreeze == "none" or recipe.cache_after is None:
+        return
+    inherit.drop_heads_on_frozen_stages(network, recipe.cache_after)
+    frozen = network.through(recipe.freeze) if recipe.freeze else ()
+    if len(network.through(recipe.cache_after)) < len(frozen):
+        raise RecipeError(
+            f"cache_after = '{recipe.cache_after}' is before --freeze {recipe.freeze}: name that stage or a later one"
+        )
+
+
+def _run_to_repeat(recipe: str | Path | Recipe | None) -> dict[str, Any] | None:
+    """Read the settings of a run whose recipe is to be used again, where ``recipe`` names one, or its ``run.json``."""
+    if not isinstance(recipe, str | os.PathLike):
+        return None
+    path = Path(recipe)
+    folder = path.parent if path.name == directory.SETTINGS else path
+    return directory.read_settings(folder) if (folder / directory.SETTINGS).is_file() else None
+
+
+def _recorded_sha256(repeated: Mapping[str, Any], weights: str | Path | None) -> dict[str, str]:
+    """Return the sha256 that the weights of a run had, if these are meant."""
+    before = repeated.get("weights") or {}
+    return {"sha256": before["sha256"]} if before.get("source") == str(weights) else {}
+
+
+def _named(weights: str | Path | None, repeated: Mapping[str, Any] | None) -> str | Path | None:
+    """Return the weights that were named: by themselves, or by the run that is repeated."""
+    if weights is None and repeated:
+        return (repeated.get("weights") or {}).get("source")
+    return None if str(weights) in (AUTO, NONE) else weights

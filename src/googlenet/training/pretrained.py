@@ -58,7 +58,8 @@ def create(
         return build.create(network, num_classes, in_channels=in_channels, aux=aux, dropout=dropout, init=init)
     if not isinstance(weights, (str, Path)):
         raise WeightsError(f"weights are named by their path, or 'torchvision', got {weights!r:.80}")
-    from googlenet.training.transfer import load_matching, open_source
+    from googlenet.training.sources import open_source
+    from googlenet.training.transfer import load_matching
 
     source = open_source(weights, zoo.resolve(network), download)
     theirs = source.network

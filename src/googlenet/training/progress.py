@@ -50,7 +50,8 @@ class Progress:
     ``sums`` of the losses, ``correct``, ``seen``, ``seconds`` and ``waiting`` are counted since the last row of the
     log; ``elapsed`` are the seconds since the run was started, without the pauses between stopping and resuming.
     ``best_sha256`` is of the weights of the best epoch as they were saved; the weights of epochs up to ``lost`` are
-    gone.
+    gone. ``phase`` is the number of the phase it is in, from 0, and ``phase_start`` its first epoch; ``maps`` are the
+    sha256 of cached maps by view. Epoch 0 of the history is the linear classifier fitted before the first step.
     """
 
     epoch: int = 0
@@ -64,7 +65,10 @@ class Progress:
     history: list[EpochResult] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     best_sha256: str = ""
-    lost: int = 0
+    lost: int = -1
+    phase: int = 0
+    phase_start: int = 0
+    maps: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -90,8 +94,9 @@ class Progress:
 
     def close_epoch(self, result: EpochResult) -> Progress:
         """Return the progress at the start of the next epoch."""
-        return Progress(self.epoch + 1, elapsed=self.elapsed, history=[*self.history, result],
-                        unreadable=self.unreadable, best_sha256=self.best_sha256, lost=self.lost)  # fmt: skip
+        return Progress(result.epoch, elapsed=self.elapsed, history=[*self.history, result],
+                        unreadable=self.unreadable, best_sha256=self.best_sha256, lost=self.lost, phase=self.phase,
+                        phase_start=self.phase_start, maps=self.maps)  # fmt: skip
 
     def best(self, metric: str) -> EpochResult | None:
         """Return the epoch with the best ``metric``, the latest among equals."""
@@ -121,6 +126,9 @@ class Callback(Protocol):
 
     def epoch(self, result: EpochResult) -> None:
         """Called after an epoch."""
+
+    def maps(self, view: str, done: int, count: int) -> None:
+        """Called while maps of frozen stages are computed, with how many images of how many are done."""
 
     def unreadable(self, name: str, reason: str) -> None:
         """Called for an image that cannot be read, once for each."""

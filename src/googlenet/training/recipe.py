@@ -128,6 +128,29 @@ class Recipe(Settings):
         description="Layer-wise decay: the learning rate of each stage is that of the next one times this.",
     )
     freeze: str | None = Field(default=None, description="With pretrained weights: the last stage that does not learn.")
+    unfreeze: Literal["none", "gradual"] = Field(
+        default="none",
+        description="With pretrained weights: gradual fits the classifier first, then trains the last stages, then all "
+        "stages that `freeze` leaves.",
+    )
+    cached_views: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Views of each image (as it is, then augmented ones) whose maps after the frozen stages are "
+        "computed once and kept; 0 computes them anew in every epoch.",
+    )
+    cache_after: str | None = Field(
+        default=None,
+        description="With `unfreeze`: the last stage that is frozen at first, whose maps are kept. By default chosen "
+        "for the time there is, and recorded.",
+    )
+    cached_share: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="With `unfreeze`: share of the schedule in which only the stages after `cache_after` learn.",
+    )
     weight_decay: float = Field(
         default=0.05, ge=0, description="Weight decay of convolutions and linear layers, but not of their biases."
     )

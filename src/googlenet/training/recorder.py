@@ -21,7 +21,7 @@ class Recorder:
     """
 
     def __init__(self, display: Display, run: Path, trainer: Trainer, caught: list[int]) -> None:
-        self.unreadable, self.warn = display.unreadable, display.warn
+        self.maps, self.unreadable, self.warn = display.maps, display.unreadable, display.warn
         self.display, self.run, self.trainer, self.caught = display, run, trainer, caught
         options, first = trainer.options, trainer.processes.is_first
         done = trainer.progress.epoch * len(trainer.batches) + trainer.progress.batch

@@ -16,13 +16,16 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
-from googlenet.errors import CallbackError, RunError, StoppedError
+from googlenet.errors import CallbackError, RunError, StoppedError, WeightsError
 from googlenet.images.depth import described as described_range
+from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
-from googlenet.training import directory, distributed, memory, torchrun, transfer
+from googlenet.text import printable
+from googlenet.training import directory, distributed, memory, sources, speed_trial, torchrun
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.deepening import with_phases
 from googlenet.training.directory import CHECKPOINTS, SETTINGS
 from googlenet.training.display import Display, say
 from googlenet.training.distributed import Processes
@@ -31,6 +34,7 @@ from googlenet.training.plan import Plan
 from googlenet.training.recorder import Recorder
 from googlenet.training.setup import choose_device, make_network, make_trainer, with_parts_that_fit, with_precision
 from googlenet.training.ship import draw_curve, rehearse, ship
+from googlenet.training.speed import Speed
 from googlenet.training.trainer import Trainer
 
 T = TypeVar("T")
@@ -48,6 +52,7 @@ def train(plan: Plan) -> Bundle:
         with stage(f"building {plan.network.name}"):
             network = make_network(plan, source, processes.is_first)
         plan = with_precision(plan, network, processes, device)
+        plan = with_phases(plan, network, processes, device)
         if not plan.resume:
             plan = with_parts_that_fit(plan, network, processes, device)
             plan = plan.with_hashes(hashes_together(plan.data.split("all").items))
@@ -59,6 +64,18 @@ def train(plan: Plan) -> Bundle:
             _train(plan, make_trainer(plan, network, device), has_source=source is not None)
     processes.barrier()
     return bundles.read(plan.run)
+
+
+def measure() -> Speed:
+    """Measure how fast this machine trains."""
+    memory.disable_malloc_trim()
+    return speed_trial.measure()
+
+
+def network_of(weights: str | Path) -> Network | None:
+    """Return the network of a file of weights that must be read whole."""
+    with stage(f"reading {weights}"):
+        return sources.network_of(weights)
 
 
 def broadcast_from_first(device: str, value: T) -> T:
@@ -77,12 +94,18 @@ def hashes_together(items: Sequence[LabelledImage]) -> list[str]:
     return hashes_with_progress(items, hashes, HASH_BATCH * processes.count)
 
 
-def _read_weights(plan: Plan) -> tuple[Plan, transfer.Source | None]:
+def _read_weights(plan: Plan) -> tuple[Plan, sources.Source | None]:
     if plan.weights is None or plan.resume:
         return plan, None
     with stage(f"reading {plan.weights}"):
-        source = transfer.open_source(plan.weights, plan.asked, plan.options.download)
-    return plan.with_weights(source.card, source.record()), source
+        source = sources.open_source(plan.weights, plan.asked, plan.options.download)
+    expected = (plan.origin or {}).get("sha256", source.sha256)
+    if source.sha256 != expected:
+        raise WeightsError(
+            f"{printable(source.name)} is not what the run to repeat was trained from any more: give --weights, or put "
+            "back what was there"
+        )
+    return plan.with_weights(source.preprocessing, source.record()), source
 
 
 def _open_directory(plan: Plan) -> None:

@@ -18,10 +18,10 @@ from googlenet.training.recipe import recipe_from_json
 
 READING = ("value_range", "color_profiles")  # of the preprocessing, decided by the images
 _REQUIRED = ("recipe", "network", "data")
-_KNOWN = (*_REQUIRED, "launch", "reading", "weights")
+_KNOWN = (*_REQUIRED, "choice", "launch", "reading", "weights")
 _ORIGIN = {"source": str, "sha256": str}  # of pretrained weights
 _NORMALIZATION = {"mean": list, "std": list, "channel_order": str}
-_SHOULD_BE: dict[type, str] = {str: "a string", int: "a whole number", list: "a list"}
+_SHOULD_BE: dict[type, str] = {str: "a string", int: "a whole number", list: "a list", dict: "a table"}
 _DATA = {"name": str, "fingerprint": str, "train": int, "val": int}
 
 
@@ -67,6 +67,8 @@ def _check(settings: Any) -> None:
         _check_table("weights", origin, _NORMALIZATION)
         if not all(type(n) in (int, float) for n in (*origin["mean"], *origin["std"])):
             raise ValueError("weights: mean and std should be lists of numbers")
+    if "choice" in settings:
+        _check_table("choice", settings["choice"], {"lines": list, "facts": dict})
     reading = settings.get("reading")
     if reading is not None:
         check_keys(reading, READING, READING, "reading")

@@ -18,6 +18,7 @@ from googlenet.training.distributed import Processes
 from googlenet.training.microbatches import fit_into_memory
 from googlenet.training.plan import Plan
 from googlenet.training.precision import fastest
+from googlenet.training.sources import Source
 from googlenet.training.trainer import Trainer
 
 
@@ -32,7 +33,7 @@ def choose_device(device: str) -> str:
     return device
 
 
-def make_network(plan: Plan, source: transfer.Source | None, show: bool) -> ConvNet:
+def make_network(plan: Plan, source: Source | None, show: bool) -> ConvNet:
     """Build the network with fresh weights, then load what of ``source`` matches, and freeze the first stages."""
     recipe, class_names = plan.recipe, plan.data.class_names
     network = create(plan.network, num_classes=len(class_names), dropout=recipe.dropout, init=recipe.init)

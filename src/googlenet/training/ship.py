@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from googlenet._version import __version__
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError, DiskFullError, RunError
+from googlenet.evaluation.certainty import described as calibration_described
 from googlenet.evaluation.drawing import attempt
+from googlenet.evaluation.intervals import wilson
 from googlenet.exporting.bundles import write_bundle
 from googlenet.inference.verify import golden_inputs
+from googlenet.metrics import METRICS
 from googlenet.models.build import ConvNet
 from googlenet.models.spec import to_json
 from googlenet.training import checkpoint, directory
+from googlenet.training.certainty import calibrate, calibration_images, max_images, rehearse_calibration
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.directory import CHECKPOINTS, CURVE, LOG
 from googlenet.training.display import say
@@ -33,11 +38,11 @@ def rehearse(trainer: Trainer, plan: Plan) -> float:
     A network that cannot be shipped, names that cannot be written and a full disk are found here, before time is
     spent. What was written is deleted; where it fails, all of a new run is.
     """
-    begun, run = time.perf_counter(), plan.run
+    begun, run, more = time.perf_counter(), plan.run, 0.0
     if trainer.processes.is_first:
         try:
             with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
-                _rehearse_in(Path(folder), trainer, plan.described)
+                more = _rehearse_in(Path(folder), trainer, plan.described)
                 directory.read_settings(run)
         except BaseException as error:
             if not plan.resume:
@@ -47,10 +52,10 @@ def rehearse(trainer: Trainer, plan: Plan) -> float:
             if isinstance(error, OSError):
                 raise directory.explain(error, run) from error
             raise
-    return trainer.processes.broadcast(time.perf_counter() - begun)
+    return trainer.processes.broadcast(time.perf_counter() - begun + more)
 
 
-def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any]) -> None:
+def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any]) -> float:
     history = trainer.progress.history or [_sample_epoch(trainer)]
     write_log(folder / LOG, history)
     draw_curve(folder, history, trainer.state.metric)
@@ -61,6 +66,7 @@ def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any]) -> N
         trainer, folder / bundles.IN_RUN, network, _card(trainer, described, {}, trainer.state.thresholds)
     )
     _read_back(bundle)
+    return rehearse_calibration(bundle, trainer, timed=trainer.recipe.minutes is not None)
 
 
 def _read_back(bundle: Bundle) -> None:
@@ -89,14 +95,39 @@ def ship(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
     if best.mirror_gain is not None:
         metrics["mirror_gain"] = best.mirror_gain
-    card = _card(trainer, described, metrics, tuple(state["thresholds"]))
+    card = replace(_card(trainer, described, metrics, tuple(state["thresholds"])), intervals=_intervals(trainer, best))
     draw_curve(run, trainer.progress.history, trainer.state.metric)
-    _write_bundle(trainer, run / bundles.IN_RUN, network, card)
+    items, files = calibration_images(trainer), dict[str, bytes]()
+    if items:
+        with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
+            draft = _write_bundle(trainer, Path(folder) / bundles.IN_RUN, network, card)
+            try:
+                card, files = calibrate(draft, items, max_images(trainer))
+            except BundleError as error:  # the weights are worth keeping all the same
+                say(f"not calibrated: {error}".replace(f"{draft.path}/", ""))
+    say(calibration_described(card))
+    _write_bundle(trainer, run / bundles.IN_RUN, network, card, files)
 
 
-def _write_bundle(trainer: Trainer, path: Path, network: ConvNet, card: ModelCard) -> Bundle:
+def _intervals(trainer: Trainer, best: EpochResult) -> dict[str, dict[str, float]]:
+    """Return the 95 % intervals of the metrics that are shares of the held-out images; none if these have groups."""
+    items = [item for item in trainer.data.val.items if item.name not in trainer.progress.unreadable]
+    if any(item.group is not None for item in items) or not items:
+        return {}
+    shares = [
+        METRICS[name]
+        for name in best.val
+        if name in METRICS and METRICS[name].over == "images" and METRICS[name].unit == "fraction"
+    ]
+    found = {each.name: wilson(round(best.val[each.name] * len(items)), len(items)).to_dict() for each in shares}
+    return {name: {end: each[end] for end in ("low", "high", "n")} for name, each in found.items()}
+
+
+def _write_bundle(
+    trainer: Trainer, path: Path, network: ConvNet, card: ModelCard, files: dict[str, bytes] | None = None
+) -> Bundle:
     try:
-        return write_bundle(path, network, card, golden_inputs(trainer.data.val, trainer.preprocessing))
+        return write_bundle(path, network, card, golden_inputs(trainer.data.val, trainer.preprocessing), files)
     except OSError as error:
         raise directory.explain(error, path) from error
 

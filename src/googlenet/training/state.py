@@ -30,7 +30,7 @@ class RunState:
     """All that training changes, and what tells whose it is.
 
     ``metric`` names the metric that the best epoch is chosen by, ``identity`` the run in every checkpoint;
-    ``thresholds`` are of the last validation.
+    ``thresholds`` are of the last validation; ``enter`` lets the stages of another phase learn, by its number.
     """
 
     network: ConvNet
@@ -41,6 +41,7 @@ class RunState:
     identity: str
     processes: Processes
     thresholds: tuple[float, ...]
+    enter: Callable[[int], None]
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -121,6 +122,8 @@ class RunState:
         lost = self._best_lost(checkpoints, progress)
         if lost and not (progress.is_validated and progress.best(self.metric) is progress.history[-1]):
             raise lost
+        if progress.phase != self.progress.phase:
+            self.enter(progress.phase)
         self._restore_tensors(tensors, path, say)
         self.progress, self.thresholds = progress, tuple(state.get("thresholds", self.thresholds))
         if lost:  # this checkpoint has the same weights

@@ -17,12 +17,13 @@ from googlenet.extras import TRAINING, require
 from googlenet.machine import explained
 from googlenet.models.spec import Network
 from googlenet.stages import stage
-from googlenet.training import directory, torchrun
+from googlenet.training import directory, inherit, torchrun
+from googlenet.training.choosing import Request, carry_out, decide
 from googlenet.training.data import look_at_data
 from googlenet.training.directory import SETTINGS
 from googlenet.training.function import with_function
-from googlenet.training.options import TrainOptions, split_options
-from googlenet.training.plan import look
+from googlenet.training.options import RunOptions, TrainOptions, split_options
+from googlenet.training.plan import Plan, look
 from googlenet.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -50,11 +51,15 @@ def train(
             also says how to read it, or :class:`googlenet.LabelledData`. Where images may have several labels, each
             class has a probability of its own, and a threshold from which on it is named.
         out: the run directory. It must not exist yet, unless ``resume`` or ``overwrite``.
-        recipe: a :class:`googlenet.Recipe`, the name of one (``"default"``, ``"photos"``, ``"small"``, ``"finetune"``,
-            ``"digits"``, ``"notes"``, ``"paper"``) or a TOML file. Default: ``"finetune"`` with ``weights``, else ``"default"``.
+        recipe: ``"auto"``, the default, chooses network, image size, epochs and more by the images, this machine and
+            the ``minutes``, and says what and why (docs/recipes.md has its rules). Or a :class:`googlenet.Recipe`, the
+            name of one (``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"digits"``, ``"notes"``,
+            ``"paper"``), a TOML file, or a run, whose recipe, network and weights are then used again.
         network: a name of the zoo, or a ``Network`` of your own. Default: that of ``weights``, else the recipe's.
-        weights: pretrained weights to start from: a run, a bundle, a ``.safetensors`` file, or ``"torchvision"``. Every
-            tensor whose name and shape match is loaded; classifiers only where the classes are the same.
+        weights: pretrained weights to start from: a run, a bundle, any file that :func:`googlenet.convert` reads, or
+            ``"torchvision"``. Every tensor whose name and shape match is loaded; a classifier keeps the rows of the
+            classes it knows. ``"auto"``, the default where the recipe is chosen, takes those on this machine that suit
+            the images; ``"none"`` starts from scratch.
         resume: continue from the newest intact checkpoint in ``out``, exactly where it stopped, with the same images
             wherever they are now. With more ``epochs``, ``minutes`` or ``patience`` it trains for longer, even a
             finished run: the learning rate is then that of a run of the new length at the same point.
@@ -72,6 +77,8 @@ def train(
         schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
         lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
             are left out (with ``weights``).
+        unfreeze, cached_views, cache_after, cached_share: with ``weights``, a linear classifier first, then the last
+            stages on maps of the first ones that are computed once, then all stages.
         label_smoothing, ema_decay, dropout, init, aux: regularization, the initial weights, and auxiliary heads.
         val_fraction, test_fraction: the share of each class, 0 to 1, held out to choose the best epoch, and the share
             that training never looks at, where ``data`` does not name these images itself.
@@ -85,6 +92,7 @@ def train(
             weight, and may differ when a run is resumed.
         on_bad_image: ``"skip"`` an image that cannot be read, or ``"stop"``.
         checkpoint_minutes: minutes between checkpoints within an epoch; each epoch ends with one.
+        cache_gib: GiB of disk for maps of frozen stages; default: a quarter of the memory.
         log: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``: log there as well.
         callbacks: objects with ``on_step``, called with a :class:`googlenet.StepResult` after every step, or
             ``on_epoch``, called with a :class:`googlenet.EpochResult` after every validation, or both. Where one
@@ -94,7 +102,7 @@ def train(
             :class:`numpy.random.Generator`; it returns an image of the same shape and type. Its name is recorded; to
             resume, give it again.
 
-    All options after ``overwrite`` but the last eight are settings of the recipe, which :class:`googlenet.Recipe`
+    All options after ``overwrite`` but the last nine are settings of the recipe, which :class:`googlenet.Recipe`
     describes with their units, ranges and defaults; ``None`` keeps the recipe's value.
 
     Images that are skipped, or read otherwise than the list says, are named on stderr.
@@ -122,7 +130,10 @@ def train(
     settings, run_options = split_options(options)
     if torchrun.is_launched():
         resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
-    plan = look(run, recipe, {**settings, "network": network}, weights, resume=resume, overwrite=overwrite)
+    if network is None and not resume and inherit.must_be_read(weights):
+        network = _work().network_of(weights)
+    asked = {**settings, "network": network}
+    plan = look(run, recipe, asked, weights, resume=resume, overwrite=overwrite)
     plan = with_function(plan, run_options.augment, run_options.workers)
     plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
     if settings.get("val_fraction") is not None and not resume and not plan.data.made_here:
@@ -130,10 +141,24 @@ def train(
             f"{plan.data.name} names its {' and '.join(plan.data.splits)} images itself: "
             f"--val-fraction {settings['val_fraction']:g} is for data that does not; leave it out"
         )
+    request = Request(recipe, asked, weights)
+    if not resume and (request.chooses_recipe or request.chooses_weights):
+        plan = _chosen(plan, request, run_options)
     plan = replace(plan, options=run_options, begun=begun)
     with directory.held(run) if torchrun.is_first_process() else nullcontext(), explained():
         bundle: Bundle = _work().train(plan)
         return bundle
+
+
+def _chosen(plan: Plan, request: Request, options: RunOptions) -> Plan:
+    """Choose what nobody gave: in the first process, for all of them."""
+    decision = None
+    if torchrun.is_first_process():
+        decision = decide(plan, request, options, lambda: _work().measure())
+    if torchrun.is_launched():
+        decision = _work().broadcast_from_first(options.device, decision)
+    assert decision is not None
+    return with_function(carry_out(plan, request, decision), options.augment, options.workers)
 
 
 def _work() -> Any:

@@ -4,131 +4,86 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
-from googlenet.data.image_set import LabelledData, LabelledImage
+from googlenet.data.image_set import LabelledImage
 from googlenet.errors import NonFiniteLossError, UnreadableImageError
 from googlenet.models.build import ConvNet
-from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few
-from googlenet.training.averaging import WeightAverage
-from googlenet.training.budget import Budget, Epochs, Minutes
+from googlenet.training.cached import CachedMaps
 from googlenet.training.checkpoint import Checkpoints
-from googlenet.training.choices import SCHEDULES
-from googlenet.training.distributed import Processes, synchronise
-from googlenet.training.fused import use_fused_layers
-from googlenet.training.gradients import use_matmul_weight_gradients
-from googlenet.training.loading import Batch, BatchSampler, ImageDataset, default_workers, loader
+from googlenet.training.learning import Learning
+from googlenet.training.loading import Batch
 from googlenet.training.microbatches import accumulate_gradients, parts_of
 from googlenet.training.mixing import mix
-from googlenet.training.objective import Objective, balancing_weights
-from googlenet.training.optimizer import make_optimizer
-from googlenet.training.options import RunOptions
-from googlenet.training.progress import Callback, EpochResult, Progress
-from googlenet.training.recipe import Recipe
-from googlenet.training.state import RunState
-from googlenet.training.task import MetricAccumulator, task_of
+from googlenet.training.progress import Callback, EpochResult
 from googlenet.training.views import HeldOutScore, answer_views
 
 CHANCE_TOLERANCE = 0.005  # a head whose loss is within 0.5 % of chance is reported as not learning
 MIN_STEPS = 10  # in an epoch, before a head is reported
 
 
-class Trainer:
-    """One training run in memory: network, optimizer, moving average, data, and where it stands.
+class Trainer(Learning):
+    """The loop of a run, over its epochs and phases: see :class:`Learning` for what it is made with."""
 
-    ``begun`` is when the run was started, by ``time.perf_counter()``: its minutes are counted from then.
-    ``identity`` tells in each checkpoint which run it belongs to.
-    """
-
-    def __init__(
-        self,
-        network: ConvNet,
-        data: LabelledData,
-        recipe: Recipe,
-        preprocessing: Preprocessing,
-        fabric: Fabric,
-        options: RunOptions | None = None,
-        begun: float | None = None,
-        identity: str = "",
-    ) -> None:
-        self.network, self.data, self.recipe, self.preprocessing = network, data, recipe, preprocessing
-        self.fabric, self.options = fabric, options or RunOptions()
-        self.begun = time.perf_counter() if begun is None else begun
-        self.saved = 0.0  # when the last checkpoint was saved, as `elapsed`
-        self.processes = processes = Processes(fabric.device)
-        self.task = task_of(data)
-        objective = self._make_objective()
-        self.normalise = objective.normalise
-        self.objective: nn.Module
-        self.objective, self.optimizer = fabric.setup(objective, make_optimizer(network, recipe))
-        average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
-        self.state = RunState(
-            network, average, self.optimizer.optimizer, recipe, recipe.best_by or self.task.metrics[0].name, identity,
-            processes, MetricAccumulator(self.task).thresholds(),
-        )  # fmt: skip
-        self._make_loaders()
-
-    def _make_objective(self) -> Objective:
-        recipe = self.recipe
-        counts = list(self.data.train.counts().values())
-        weights = balancing_weights(counts) if recipe.class_balance == "weighted_loss" else None
-        objective = Objective(self.network, self.preprocessing, recipe.label_smoothing, self.task, weights)
-        objective.to(memory_format=torch.channels_last)
-        use_matmul_weight_gradients(objective)
-        if self.processes.count > 1:
-            synchronise(objective, self.fabric.device)
-        use_fused_layers(objective)
-        return objective
-
-    def _make_loaders(self) -> None:
-        data, recipe, preprocessing = self.data, self.recipe, self.preprocessing
-        share = (self.processes.rank, self.processes.count)
-        workers = self.options.workers
-        workers = default_workers(self.processes.count_here) if workers is None else workers
-        classes = [item.label for item in data.train.items] if recipe.class_balance == "oversample" else None
-        self.batches = BatchSampler(len(data.train), recipe.batch_size, recipe.seed, True, self._shape, *share, classes)
-        steps = len(self.batches)
-        self.budget: Budget = Epochs(recipe.epochs, steps) if recipe.minutes is None else Minutes(recipe.minutes)
-        train = ImageDataset(data.train, preprocessing, recipe.seed, recipe.augmentation, self.options.augment)
-        self.train_loader = loader(train, self.batches, self.task, workers)
-        val = ImageDataset(data.val, preprocessing, recipe.seed, None)
-        in_order = BatchSampler(
-            len(data.val), 2 * recipe.batch_size, recipe.seed, False, lambda *_: (preprocessing.size, 1), *share
-        )
-        self.val_loader = loader(val, in_order, self.task, workers)
-
-    @property
-    def progress(self) -> Progress:
-        """Where the run stands."""
-        return self.state.progress
-
-    @property
-    def best_network(self) -> ConvNet:
-        """The network that is validated and shipped."""
-        return self.state.best_network
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cached = CachedMaps(self)
 
     def run(self, callback: Callback, checkpoints: Checkpoints) -> bool:
         """Train until the recipe's epochs or minutes are over. Returns ``False`` when stopped before, after saving."""
         while not self._is_finished():
-            if not self._train_epoch(callback, checkpoints):
+            if self._phase_is_over() and not self.progress.seen:
+                self._next_phase()
+            if not (self._have_maps(callback, checkpoints) and self._train_epoch(callback, checkpoints)):
                 self.save(checkpoints)
                 return False
-            if not self.budget.should_validate(self.progress):
+            if not (self.budget.should_validate(self.progress) or self._phase_is_over()):
                 self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
             elif not self._close_epoch(callback, checkpoints):
                 self.save(checkpoints)
                 return False
+        self.cached.clear()
         return True
 
     def close(self) -> None:
         """End the processes that read images: the garbage collector can take seconds to do it."""
+        self.cached.close()
         del self.train_loader, self.val_loader
+
+    def _have_maps(self, callback: Callback, checkpoints: Checkpoints) -> bool:
+        """Have the cached maps of the next epoch, and the first classifier. Returns ``False`` when asked to stop."""
+        if not self.phase.cached:
+            return True
+
+        def watch(batch: Batch, split: str) -> bool:
+            self._readable(batch, self.data.splits[split].items, callback)
+            return self._agree(callback)
+
+        if not self.cached.ensure(callback, checkpoints.folder, watch):
+            return False
+        if self.progress.history or self.progress.seen or not self.cached.fit_first_classifier():
+            return True
+        if self._close_epoch(callback, checkpoints, 0):
+            return True
+        self.cached.forget_first_classifier()  # a resumed run fits it again, and validates it
+        return False
+
+    def _next_phase(self) -> None:
+        """Begin the phase after this one, from the averaged weights."""
+        self.network.load_state_dict(self.best_network.state_dict())
+        self.cached.clear()
+        self.enter(self.progress.phase + 1)
+        self.progress.phase_start = self.progress.epoch
+
+    def _phase_is_over(self) -> bool:
+        """Whether another phase is to begin."""
+        return self.phase.end < 1 and self.budget.share(self.progress) >= self.phase.end - 1e-9
 
     def _is_finished(self) -> bool:
         """Whether no step is left, or no epoch was better for a while, and the last steps are validated."""
@@ -141,10 +96,13 @@ class Trainer:
         patience = self.recipe.patience
         return patience is not None and self.progress.stale_epochs(self.state.metric) >= patience
 
-    def _close_epoch(self, callback: Callback, checkpoints: Checkpoints) -> bool:
-        """Validate and save. Returns ``False`` when asked to stop: a resumed run then validates again."""
+    def _close_epoch(self, callback: Callback, checkpoints: Checkpoints, number: int | None = None) -> bool:
+        """Validate and save. Returns ``False`` when asked to stop: a resumed run then validates again.
+
+        ``number`` is that of the epoch, by default of the current one.
+        """
         begun = time.perf_counter()
-        result = self._finish_epoch(callback)
+        result = self._finish_epoch(callback, self.progress.epoch + 1 if number is None else number)
         if result is None:
             return False
         if result is self.state.best:
@@ -152,7 +110,7 @@ class Trainer:
         self.progress.elapsed = self.processes.broadcast(self._elapsed())
         self.save(checkpoints)
         callback.epoch(result)
-        if message := self._not_learning(result):
+        if result.epoch and (message := self._not_learning(result)):
             callback.warn(message)
         self.budget.after_validation(self.processes.broadcast(time.perf_counter() - begun))
         return True
@@ -169,9 +127,6 @@ class Trainer:
             f"{', '.join(stuck)} learnt nothing in epoch {result.epoch}: the loss is still {chance:.3f}, as by chance; "
             'try a --network with batch normalization, another --lr, or init = "truncated_normal" in the recipe'
         )
-
-    def _elapsed(self) -> float:
-        return time.perf_counter() - self.begun
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write a checkpoint. Raises :class:`NonFiniteLossError` instead where a weight is NaN or infinite."""
@@ -200,7 +155,7 @@ class Trainer:
         self.batches.epoch, self.batches.start = progress.epoch, progress.batch
         self.objective.train()
         clock = time.perf_counter()
-        for batch in self.train_loader if progress.batch < steps else ():
+        for batch in self._batches("train") if progress.batch < steps else ():
             progress.waiting += time.perf_counter() - clock
             count, batches = self._readable(batch, self.data.train.items, callback)
             loss = self._step(batch, count) if count > 1 else math.nan
@@ -211,11 +166,17 @@ class Trainer:
             seconds, clock = now - clock, now
             if self._agree(callback, seconds, batch.images.shape[0] * batch.images.shape[-1] ** 2):
                 return False
-            if self.budget.is_over(progress):
+            if self.budget.is_over(progress) or self._phase_is_over():
                 break
             if progress.elapsed - self.saved >= 60 * self.options.checkpoint_minutes:
                 self.save(checkpoints)
         return True
+
+    def _batches(self, split: str) -> Iterable[Batch]:
+        """Return the batches of an epoch, or the held-out ones: of images, or of their maps."""
+        if self.phase.cached:
+            return self.cached.batches(split)
+        return self.train_loader if split == "train" else self.val_loader
 
     def _agree(self, callback: Callback, seconds: float = 0.0, pixels: int = 0) -> bool:
         """Give all processes the first one's clock, and stop all of them where one is asked to.
@@ -257,7 +218,7 @@ class Trainer:
         if self.state.average:
             self.state.average.after_step(self.network, before, done, len(self.batches))
 
-    def _finish_epoch(self, callback: Callback) -> EpochResult | None:
+    def _finish_epoch(self, callback: Callback, number: int) -> EpochResult | None:
         progress = self.progress
         validated = self._validate(callback)
         if validated is None:
@@ -268,7 +229,7 @@ class Trainer:
         lr = self._learning_rate(self.budget.share(replace(progress, batch=max(0, progress.batch - 1))))
         speed = progress.seen / max(progress.seconds, 1e-9)
         train = {self.task.train_metric: progress.correct / seen}
-        result = EpochResult(progress.epoch + 1, lr, loss, tuple(heads), train, val_loss, val, speed, progress.seconds,
+        result = EpochResult(number, lr, loss, tuple(heads), train, val_loss, val, speed, progress.seconds,
                              progress.waiting / max(progress.seconds, 1e-9), mirror_gain)  # fmt: skip
         self.state.progress = progress.close_epoch(result)
         return result
@@ -278,7 +239,7 @@ class Trainer:
         """Return loss, metrics and gain by mirror images of the held-out images; ``None`` when asked to stop."""
         network = self.best_network.eval()
         loss, seen, score = 0.0, 0, HeldOutScore(self.task, self.recipe, self.state.metric)
-        for batch in self.val_loader:
+        for batch in self._batches("val"):
             if self._agree(callback):
                 return None
             count, _ = self._readable(batch, self.data.val.items, callback)
@@ -298,23 +259,13 @@ class Trainer:
         if not batch.indices:
             return torch.zeros(1 + self.recipe.mirror, 0, len(self.data.class_names)), batch.labels
         with self.fabric.autocast():
-            views = answer_views(network, self.normalise(self.fabric.to_device(batch.images)), self.recipe)
+            images = self.fabric.to_device(batch.images)
+            if self.phase.cached:
+                logits = network.forward_with_aux(images.float(), self.phase.freeze).logits.float()
+                views = logits.view(-1, len(batch.indices), logits.shape[1])
+            else:
+                views = answer_views(network, self.normalise(images), self.recipe)
         return views.cpu(), batch.labels
-
-    @property
-    def learning_rate(self) -> float:
-        """That of the next step, before it is scaled for each stage."""
-        return self._learning_rate(self.budget.share(self.progress))
-
-    def _learning_rate(self, share: float) -> float:
-        recipe = self.recipe
-        return recipe.lr * SCHEDULES[recipe.schedule](recipe, share, recipe.epochs * len(self.batches))
-
-    def _shape(self, epoch: int, batch: int) -> tuple[int, int]:
-        """Return the side of a step's images in pixels, and the batches merged into it."""
-        share = self.budget.share(Progress(epoch, batch, elapsed=self._elapsed()))
-        side = self.recipe.image_side(self.preprocessing.size, share, self.network.minimum_size)
-        return side, self.recipe.batches_per_step(self.preprocessing.size, side)
 
     def _readable(self, batch: Batch, items: Sequence[LabelledImage], callback: Callback) -> tuple[int, int]:
         """Return how many images all processes together could read, and of how many batches they are.

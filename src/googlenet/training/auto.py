@@ -1,0 +1,352 @@
+"""What ``--recipe auto`` chooses: rules from facts about data, machine and time to settings of a recipe. No torch.
+
+A rule is an entry of ``RULES``: docs/recipes.md shows them, and a test holds both together. They apply from top to
+bottom; each sees what those above it chose. What the user gives is left as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from googlenet.models import zoo
+from googlenet.models.analysis import analyse, minimum_size
+from googlenet.models.spec import Network
+from googlenet.models.weights import layouts_of
+from googlenet.training.facts import MAX_GLYPH_SIDE, Facts
+from googlenet.training.inherit import TORCHVISION
+from googlenet.training.local_weights import Pretrained
+from googlenet.training.recipe import Recipe
+from googlenet.training.speed import Speed
+
+LIMIT_MINUTES = 60.0  # of a run whose length nobody gave: longer only where the user says so
+MIN_PASSES = 10  # passes over the images that the time should allow, or the images are made smaller
+MIN_PASSES_UNFROZEN = 10  # or the first stages of pretrained weights are frozen
+FROZEN_SHARE = 0.6  # of the multiply-accumulates, at most, that are then frozen
+FEW_IMAGES = 3000  # photographs: with fewer, pretrained weights gain most
+SMALL_SIDE = 96  # pixels a side up to which images are small
+SIZES = ((16, 32), (64, 64), (96, 96), (160, 128))  # pixels a side of the images, up to which → of the input
+INK_SIZES = ((32, 32), *SIZES[1:])  # single characters: strokes need no enlarging
+SMALLER = (192, 160, 128, 96)  # sizes to fall back to where the time is short
+# The epochs of a recipe for 5,000 images, the least and the most: fewer images are seen more often, by the square root.
+EPOCHS_AT = 5000
+EPOCHS = {
+    "default": (40, 10, 200),
+    "photos": (40, 10, 200),
+    "small": (40, 10, 200),
+    "digits": (10, 5, 50),
+    "finetune": (11, 8, 100),
+}  # least, most
+MAX_CLASS_RATIO = 10  # of the largest to the smallest class: from there on, small classes count more
+STEPS_PER_EPOCH = 10  # at least, or the batches are made smaller
+MIN_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known before anything is chosen.
+
+    Attributes:
+        facts: what the images are like.
+        given: settings that the user gave, by name; they are not chosen.
+        network: the one that the user named.
+        weights: pretrained weights to start from.
+        speed: of this machine; ``None`` where it is unknown, and no time is estimated.
+    """
+
+    facts: Facts
+    given: Mapping[str, Any] = field(default_factory=dict)
+    network: Network | None = None
+    weights: Pretrained | None = None
+    speed: Speed | None = None
+
+    @property
+    def minutes(self) -> float:
+        """The minutes that training may take."""
+        return float(self.given.get("minutes") or LIMIT_MINUTES)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe: its ``base``, the ``settings`` that replace some of it, and why.
+
+    ``lines`` say to people what was chosen, why, and how to change it.
+    """
+
+    base: str
+    settings: Mapping[str, Any]
+    network: Network
+    reasons: tuple[str, ...]
+    seconds: float | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, with plain values."""
+        return Recipe.load(self.base, **self.settings)
+
+
+Chosen = tuple[Mapping[str, Any], str] | None  # settings, and why; or None where a rule does not apply
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: ``when`` it applies and what is ``then`` chosen, in words, and the function that does it."""
+
+    when: str
+    then: str
+    choose: Callable[[Situation, Choice], Chosen]
+
+
+def choose(situation: Situation) -> Choice:
+    """Choose a recipe. The same situation always gives the same choice.
+
+    >>> choose(Situation(Facts(5000, 2000, 10, 500, 500, side=32))).settings["image_size"]
+    64
+    """
+    network = situation.weights.network if situation.weights else situation.network
+    choice = Choice("default", {}, network or zoo.find(Recipe().network), ())
+    for rule in RULES:
+        found = rule.choose(situation, choice)
+        settings = {name: value for name, value in (found or ({}, ""))[0].items() if name not in situation.given}
+        if found is None or not settings:
+            continue
+        choice = replace(choice, base=settings.pop("recipe", choice.base), settings={**choice.settings, **settings},
+                         reasons=(*choice.reasons, *filter(None, found[1:])))  # fmt: skip
+    return replace(choice, seconds=run_seconds(situation, choice))
+
+
+def pick_weights(situation: Situation, found: list[Pretrained]) -> Pretrained | None:
+    """Return the weights to start from, among those on this machine; ``None`` to train from scratch.
+
+    Those that the user named are taken first, where their images are not much larger than these. Published ones are
+    for photographs: the most accurate of which the time allows five passes with its first stages frozen, else the one
+    that takes least.
+    """
+    facts = situation.facts
+    if situation.facts.channels not in (1, 3):
+        return next((each for each in found if each.named and each.channels == facts.channels), None)
+    side = facts.side or SMALL_SIDE + 1
+    named = [each for each in found if each.named and each.side <= 4 * side and each.channels in (1, 3)]
+    published = [each for each in found if not each.named and side > SMALL_SIDE]
+    quick = [each for each in published if _passes(situation, each, frozen=True) >= 5]
+    slow = sorted(published, key=lambda each: analyse(each.network, each.side).macs)
+    return next(iter((*named, *quick, *slow)), None)
+
+
+def should_suggest_weights(situation: Situation) -> bool:
+    """Whether there are so few photographs, and no weights, that pretrained ones should be fetched."""
+    facts, network = situation.facts, situation.network
+    if network is not None and TORCHVISION not in layouts_of(network):
+        return False
+    return facts.train < FEW_IMAGES and not facts.ink and (facts.side or 0) > SMALL_SIDE and facts.channels in (1, 3)
+
+
+# The time.
+
+
+def run_seconds(situation: Situation, choice: Choice) -> float | None:
+    """Return about how long a run will take, in seconds; ``None`` where the speed of the machine is unknown."""
+    if situation.speed is None:
+        return None
+    if situation.given.get("minutes"):
+        return 60.0 * situation.minutes
+    epochs = situation.given.get("epochs") or choice.settings.get("epochs", choice.recipe.epochs)
+    return float(epochs) * _epoch_seconds(situation, choice, _size(situation, choice))
+
+
+def _epoch_seconds(situation: Situation, choice: Choice, size: int) -> float:
+    """Return the seconds of an epoch, validation included: a forward pass is a third of a training step."""
+    assert situation.speed is not None
+    freeze = situation.given.get("freeze", choice.settings.get("freeze"))
+    learning = 1 - frozen_share(choice.network, freeze) if freeze else 1.0
+    images = situation.facts.train * (1 + 2 * learning) / 3 * _growth(choice, size) + situation.facts.val / 3
+    return images * situation.speed.seconds(choice.network, size)
+
+
+def _growth(choice: Choice, size: int) -> float:
+    """Return the time of a run whose images grow, as a share of one at full size."""
+    recipe, steps = Recipe.load(choice.base), 20
+    sides = [recipe.image_side(size, step / steps, minimum_size(choice.network)) for step in range(steps)]
+    return sum(side**2 for side in sides) / size**2 / steps
+
+
+def _passes(situation: Situation, weights: Pretrained, frozen: bool) -> float:
+    """Return how often the time allows to see every image, starting from these weights."""
+    if situation.speed is None:
+        return math.inf
+    freeze = {"freeze": _last_frozen(weights.network)} if frozen else {}
+    choice = Choice("finetune", freeze, weights.network, ())
+    return 60 * situation.minutes / _epoch_seconds(situation, choice, weights.side)
+
+
+def _size(situation: Situation, choice: Choice) -> int:
+    own = situation.weights.side if situation.weights else choice.network.input_size
+    return int(situation.given.get("image_size") or choice.settings.get("image_size") or own)
+
+
+def frozen_share(network: Network, freeze: str) -> float:
+    """Return the share of a network's multiply-accumulates up to and including the stage ``freeze``."""
+    frozen = {stage.name for stage in network.through(freeze)}
+    table = analyse(network)
+    return sum(row.cost.macs for row in table.rows if row.name in frozen) / table.macs
+
+
+def _last_frozen(network: Network) -> str | None:
+    """Return the last stage with weights up to which at most 60 % of the multiply-accumulates lie."""
+    table = analyse(network)
+    done, last = 0, None
+    for row in table.rows:
+        done += row.cost.macs
+        if done > FROZEN_SHARE * table.macs:
+            break
+        last = row.name if row.cost.parameters else last
+    return last
+
+
+# The rules.
+
+
+def _base(situation: Situation, choice: Choice) -> Chosen:
+    side = situation.facts.side
+    if situation.weights:
+        return {"recipe": "finetune"}, ""
+    if side and side <= MAX_GLYPH_SIDE and situation.facts.ink:
+        return {"recipe": "digits"}, "single characters learn quickly"
+    if side and side <= SMALL_SIDE:
+        return {"recipe": "small"}, ""
+    return ({"recipe": "photos"}, "") if choice.network.norm else None  # Muon was not tried without normalization
+
+
+def _image_size(situation: Situation, choice: Choice) -> Chosen:
+    side = situation.facts.side
+    sizes = INK_SIZES if situation.facts.ink else SIZES
+    size = next((size for most, size in sizes if side and side <= most), None)
+    if situation.weights or size is None:
+        return None
+    size = max(min(size, choice.network.input_size), minimum_size(choice.network))
+    return {"image_size": size}, f"{size} px show all of them"
+
+
+def _smaller_images(situation: Situation, choice: Choice) -> Chosen:
+    size = _size(situation, choice)
+    if situation.speed is None or _passes_at(situation, choice, size) >= MIN_PASSES:
+        return None
+    least = max(minimum_size(choice.network), size // 2)
+    smaller = [each for each in SMALLER if least <= each < size]
+    fits = [each for each in smaller if _passes_at(situation, choice, each) >= MIN_PASSES]
+    if not smaller:
+        return None
+    best = max(fits) if fits else min(smaller)
+    return {"image_size": best}, f"{size} px would take too long"
+
+
+def _passes_at(situation: Situation, choice: Choice, size: int) -> float:
+    return 60 * situation.minutes / _epoch_seconds(situation, choice, size)
+
+
+def _freeze(situation: Situation, choice: Choice) -> Chosen:
+    if not situation.weights or situation.speed is None:
+        return None
+    last = _last_frozen(choice.network)
+    if last is None or _passes_at(situation, choice, _size(situation, choice)) >= MIN_PASSES_UNFROZEN:
+        return None
+    return {"freeze": last}, "all stages would take too long"
+
+
+def _epochs(situation: Situation, choice: Choice) -> Chosen:
+    if "minutes" in situation.given:
+        return None
+    images = max(situation.facts.train, 1)
+    at, least, most = EPOCHS[choice.base]
+    epochs = round(min(max(at * math.sqrt(EPOCHS_AT / images), least), most))
+    return {"epochs": epochs}, ""
+
+
+def _fewer_epochs(situation: Situation, choice: Choice) -> Chosen:
+    if situation.speed is None or "minutes" in situation.given:
+        return None
+    fits = int(_passes_at(situation, choice, _size(situation, choice)))
+    wanted = choice.settings.get("epochs", 1)
+    if fits >= wanted:
+        return None
+    return {"epochs": max(fits, min(wanted, 3))}, f"{wanted} epochs would take over {LIMIT_MINUTES:.0f} minutes"
+
+
+def _batch_size(situation: Situation, choice: Choice) -> Chosen:
+    recipe = choice.recipe
+    size = recipe.batch_size
+    if "batch_size" in situation.given:
+        return None
+    while size > MIN_BATCH and size * STEPS_PER_EPOCH > situation.facts.train:
+        size //= 2
+    if size >= recipe.batch_size:
+        return None
+    lr = float(f"{recipe.lr * math.sqrt(size / recipe.batch_size):.2g}")
+    return {
+        "batch_size": size,
+        "lr": lr,
+    }, "small batches make more steps of few images"
+
+
+def _grey(situation: Situation, choice: Choice) -> Chosen:
+    if situation.weights or not situation.facts.grey or situation.facts.channels != 3:
+        return None
+    return {"in_channels": 1}, "no image has colours"
+
+
+def _ink(situation: Situation, choice: Choice) -> Chosen:
+    if not situation.facts.ink or choice.base == "digits":  # which does not mirror either
+        return None
+    return {"augmentation": "documents"}, "ink is never mirrored, and cropped little"
+
+
+def _class_balance(situation: Situation, choice: Choice) -> Chosen:
+    ratio = situation.facts.largest / max(situation.facts.smallest, 1)
+    if ratio <= MAX_CLASS_RATIO:
+        return None
+    return {"class_balance": "weighted_loss"}, f"one class has {ratio:.0f} times the images of another"
+
+
+RULES = (
+    Rule(
+        "pretrained weights; single characters of up to 40 px a side; images of up to 96 px; others",
+        "recipe `finetune`; `digits`; `small`; `photos`, or `default` for a network without batch normalization",
+        _base,
+    ),
+    Rule(
+        "from scratch, images of up to 16, 64, 96 or 160 px a side (single characters: 32, 64, …)",
+        "`image_size` 32, 64, 96 or 128, at most the network's own; larger images: the network's own",
+        _image_size,
+    ),
+    Rule(
+        "pretrained weights, and time for fewer than ten passes over the images",
+        "`freeze` the first stages, up to 60 % of the multiply-accumulates",
+        _freeze,
+    ),
+    Rule(
+        "still time for fewer than ten passes",
+        "a smaller `image_size`: the largest of 192, 160, 128 and 96 with ten passes, at least half",
+        _smaller_images,
+    ),
+    Rule(
+        "no `--minutes`",
+        "`epochs` 40·√(5,000 / images), 10 to 200; characters 10·√(…), 5 to 50; pretrained weights 11·√(…), 8 to 100",
+        _epochs,
+    ),
+    Rule("no `--minutes`, and it would take longer than 60", "as many `epochs` as take 60 minutes", _fewer_epochs),
+    Rule(
+        "fewer than ten steps an epoch",
+        "half the `batch_size`, down to 8; `lr` times the square root of their ratio",
+        _batch_size,
+    ),
+    Rule("from scratch, and no image has colours", "`in_channels` 1", _grey),
+    Rule(
+        "ink on paper, or single characters: nearly no colours, on a ground of one brightness",
+        "`augmentation` `documents`, which does not mirror; `digits` has its own",
+        _ink,
+    ),
+    Rule("the largest class has more than ten times the images of the smallest", "`class_balance` `weighted_loss`",
+         _class_balance),
+)  # fmt: skip
