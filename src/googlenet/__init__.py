@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
+    from googlenet.training.folds import CrossValidation, cross_validate
     from googlenet.training.pretrained import create
     from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
@@ -69,6 +70,7 @@ _PUBLIC = {
     "Classifier": "inference.classifier",
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
+    "CrossValidation": "training.folds",
     "DataSource": "data.source",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
@@ -91,6 +93,7 @@ _PUBLIC = {
     "compare": "benchmarking.compare",
     "convert": "exchange.convert",
     "create": "training.pretrained",
+    "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
@@ -120,6 +123,7 @@ __all__ = [
     "Classifier",
     "Comparison",
     "ConvNet",
+    "CrossValidation",
     "DataSource",
     "EpochResult",
     "Evaluation",
@@ -141,6 +145,7 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "cross_validate",
     "doctor",
     "evaluate",
     "export",

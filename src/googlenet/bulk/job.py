@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from googlenet.bulk.origin import origin_of
-from googlenet.bulk.rows import Answer, Row, RowSchema, embedding_schema, labels_schema, ranked_schema
+from googlenet.bulk.rows import (
+    Answer,
+    Row,
+    RowSchema,
+    embedding_schema,
+    labels_schema,
+    ranked_schema,
+    with_set,
+    with_unknown,
+)
 from googlenet.data.image_ids import ImageIds
 from googlenet.data.inputs import Input, find_images
 from googlenet.data.reading import read_images
 from googlenet.errors import GoogLeNetError, ImageError
+from googlenet.inference.certainty import check_rate, scores_of
 from googlenet.inference.classifier import Classifier, Prediction, load
+from googlenet.inference.conformal import GUARANTEE, limit
 from googlenet.stages import stage
 from googlenet.text import escape_surrogates
 
@@ -107,3 +118,19 @@ def schema_for(classifier: Classifier, top: int | None = None, embeddings: bool 
     else:
         schema = ranked_schema(min(top or 1, len(classifier.class_names)))
     return replace(schema, origin=origin_of(classifier))
+
+
+def with_certainty(job: Job, level: float | None, rate: float | None) -> Job:
+    """Add what rows say of certainty: the set of classes at ``level``, whether an image is unknown at ``rate``.
+
+    Raises :class:`GoogLeNetError` if the bundle cannot tell, or had too few held-out images.
+    """
+    schema, bundle = job.schema, job.classifier.bundle
+    if level is not None:
+        scores = scores_of(bundle)
+        schema = with_set(schema, level, limit(scores, level))
+        job.tell(GUARANTEE.format(level=100 * level, images=len(scores)))
+    if rate is not None:
+        check_rate(bundle, rate)
+        schema = with_unknown(schema, rate)
+    return replace(job, schema=schema)

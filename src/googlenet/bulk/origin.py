@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL
+from googlenet.bundle import CERTAINTY, INT8, INT8_WEIGHTS, MODEL
 from googlenet.errors import ResultsError
 from googlenet.files import open_regular, sibling, write_error, write_whole
 from googlenet.text import json_text, printable
@@ -34,6 +34,8 @@ def origin_of(classifier: Classifier) -> Origin:
     """Return what the answers of a classifier depend on."""
     card, precision = classifier.card, classifier.engine.precision
     decides = [card.files[MODEL], card.class_names, card.thresholds, asdict(card.preprocessing)]
+    if CERTAINTY in card.files:
+        decides.append(card.files[CERTAINTY])
     graph = [card.files[name] for name in (INT8, INT8_WEIGHTS)] if precision == "int8" else []
     return Origin(card.name, _digest(decides), precision, _digest(graph) if graph else "")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from googlenet.bulk.results import WHEN_FULL, Lines, Results, already_exists_error, no_longer_there
-from googlenet.bulk.rows import JSONLFormat, Row, RowSchema
+from googlenet.bulk.rows import SET, UNKNOWN, JSONLFormat, Row, RowSchema
 from googlenet.errors import MissingExtraError, ResultsError
 from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory, write_error
 
@@ -115,6 +115,8 @@ def arrow_schema(schema: RowSchema) -> Any:
         "embedding": lists_of(pa.float32()),
     }
     usual = {name: pa.float64() if name.startswith("probability") else pa.string() for name in schema.names}
+    usual |= {name: pa.bool_() for name in schema.names if name.startswith(UNKNOWN)}
+    usual |= {name: lists_of(pa.string()) for name in schema.names if name.startswith(SET)}
     fields = [(name, kinds.get(name, usual[name])) for name in schema.names]
     return pa.schema(fields, {DIMENSION: str(schema.dimension)})
 

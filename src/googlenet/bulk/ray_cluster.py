@@ -25,7 +25,7 @@ from googlenet.bulk.job import Job, answer_images
 from googlenet.bulk.parquet import encoded
 from googlenet.bulk.parts import Part
 from googlenet.bulk.rows import RowSchema
-from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, PackedBundle
+from googlenet.bundle import CERTAINTY, INT8, INT8_WEIGHTS, MODEL, PackedBundle
 from googlenet.data.image_ids import ImageIds
 from googlenet.data.reading import read_images
 from googlenet.errors import ClusterError, GoogLeNetError, MissingExtraError
@@ -71,7 +71,8 @@ def cluster_job(job: Job) -> ClusterJob:
     """Pack the classifier of a job, so that workers need not see its files."""
     precision = job.classifier.engine.precision
     graphs = (INT8, INT8_WEIGHTS) if precision == "int8" else (MODEL,)
-    packed = job.classifier.bundle.packed(*graphs)
+    others = [name for name in (CERTAINTY,) if name in job.classifier.card.files]
+    packed = job.classifier.bundle.packed(*graphs, *others)
     folder = os.getcwd()  # noqa: PTH109
     return ClusterJob(packed, precision, job.schema, replace(job.images, ids=[]), folder, __version__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from googlenet.bulk.origin import Origin
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
+from googlenet.inference.conformal import sets
 from googlenet.strict_json import integer
 from googlenet.text import (
     BETWEEN_LABELS,
@@ -28,6 +29,7 @@ from googlenet.text import (
 
 DECIMALS = 6  # of a probability
 MAX_ROW_BYTES = 1 << 20
+SET, UNKNOWN = "set_", "unknown_"  # columns, followed by the level, and by the rate of false alarms
 
 Row = dict[str, Any]  # by column: texts, numbers, lists of them, an embedding; None where there is nothing
 Answer = Prediction | NDArray[np.float32] | ImageError
@@ -80,6 +82,26 @@ def labels_schema() -> RowSchema:
     return RowSchema(("labels", "probabilities"), cells)
 
 
+def with_set(schema: RowSchema, level: float, limit: float) -> RowSchema:
+    """Return the schema with the classes of a conformal set, at a level and the score that is its limit."""
+
+    def cells(answer: Prediction) -> tuple[Any, ...]:
+        inside = sets(answer.probabilities[None], limit)[0]
+        names = [name for name, _ in answer.top(len(answer.class_names)) if inside[answer.class_names.index(name)]]
+        return *schema.cells(answer), [escape_surrogates(name) for name in names]
+
+    return replace(schema, columns=(*schema.columns, f"{SET}{level:g}"), cells=cells)
+
+
+def with_unknown(schema: RowSchema, rate: float) -> RowSchema:
+    """Return the schema with whether an image is called unknown, at a rate of false alarms among known images."""
+
+    def cells(answer: Prediction) -> tuple[Any, ...]:
+        return *schema.cells(answer), answer.p_value is not None and answer.p_value <= rate
+
+    return replace(schema, columns=(*schema.columns, f"{UNKNOWN}{rate:g}"), cells=cells)
+
+
 def embedding_schema(dimension: int) -> RowSchema:
     """Return the schema with an embedding: (``dimension``,) float32."""
     return RowSchema(("embedding",), lambda answer: (answer,), dimension)
@@ -117,6 +139,8 @@ class CSVFormat:
         if name == "embedding":
             return [""] * self.schema.dimension if value is None else _numbers(value).split(",")
         text = BETWEEN_LABELS.join(map(str, value)) if isinstance(value, list) else value
+        if isinstance(text, bool):
+            return ["true" if text else "false"]
         if not isinstance(text, str):
             return [text]
         return [no_formula_path(text) if name == "path" else no_formula(text)]

@@ -66,6 +66,16 @@ def predict(
         float | None, typer.Option(min=0, max=1, metavar="P", help="Below this probability: into DIR/unsure/ instead.")
     ] = None,
     link: Annotated[bool, typer.Option("--link", help="Hard-link instead of copying.")] = False,
+    sets: Annotated[
+        float | None,
+        typer.Option(metavar="LEVEL", help="Also name a set of classes that holds the true one in this share: 0.9."),
+    ] = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE", help="Also say which images are unlike those it knows, at this rate of false alarms: 0.05."
+        ),
+    ] = None,
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="Write feature embeddings instead of class probabilities.")
     ] = False,
@@ -100,7 +110,7 @@ def predict(
     _refuse_contradictions(
         {"--json": as_json, "--csv": as_csv, "--out": out, "--resume": resume, "--sort-into": sort_into,
          "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top,
-         "--engine ray": on_ray, "--address": address}
+         "--engine ray": on_ray, "--address": address, "--sets": sets, "--unknown": unknown}
     )  # fmt: skip
     inputs = _inputs(paths, column, follow_links, download)
     if on_ray and out is not None:
@@ -115,10 +125,11 @@ def predict(
         from googlenet.bulk.sorting import check_sorting
 
         check_sorting(sort_into, inputs)
-    from googlenet.bulk.job import make_job
+    from googlenet.bulk.job import make_job, with_certainty
     from googlenet.cli.output import warn, warn_of_range
 
     job = make_job(run, inputs, top=top, embeddings=embeddings, precision=precision, tell=warn)
+    job = with_certainty(job, sets, unknown)
     warn_of_range(job.classifier.card.preprocessing)
     if sort_into is not None:
         from googlenet.bulk.sorting import sorter_for
@@ -132,7 +143,8 @@ def predict(
 def _refuse_contradictions(given: dict[str, Any]) -> None:
     """Raise if options exclude each other, or one lacks another that it needs."""
     for one, other in (("--json", "--csv"), ("--out", "--json"), ("--out", "--csv"), ("--embeddings", "--top"),
-                       ("--embeddings", "--sort-into"), ("--engine ray", "--json"), ("--engine ray", "--csv"),
+                       ("--embeddings", "--sort-into"), ("--embeddings", "--sets"), ("--embeddings", "--unknown"),
+                       ("--engine ray", "--json"), ("--engine ray", "--csv"),
                        ("--engine ray", "--sort-into")):  # fmt: skip
         if given[one] and given[other]:
             raise typer.BadParameter(f"{one} and {other} exclude each other: choose one")
@@ -260,19 +272,36 @@ def _show_json(job: Job, rows: Iterable[Row]) -> None:
 
 def _show_table(job: Job, rows: Iterable[Row]) -> None:
     """Print a table: the most probable classes side by side, or any number of labels in one cell."""
+    from googlenet.bulk.rows import SET, UNKNOWN
     from googlenet.cli.output import show_table
 
     read = [row for row in rows if not row["error"]]
     if not read:
         return
+    extra = [name for name in job.schema.columns if name.startswith((SET, UNKNOWN))]
+    titles = [("unknown" if name.startswith(UNKNOWN) else name.replace("_", " "), "left") for name in extra]
+    ends = [[_certainty(row[name]) for name in extra] for row in read]
     if "labels" in job.schema.columns:
-        columns = [("image", "left"), ("labels", "left")]
-        show_table("", columns, [(row["path"], _labels(row)) for row in read])
+        columns = [("image", "left"), ("labels", "left"), *titles]
+        show_table("", columns, [(row["path"], _labels(row), *end) for row, end in zip(read, ends, strict=True)])
         return
-    groups = len(job.schema.columns) // 2
-    columns = [("image", "left"), *(groups * [("class", "left"), ("", "right")])]
-    shown = [[f"{cell:.1%}" if isinstance(cell, float) else cell for cell in row.values()] for row in read]
-    show_table("", columns, [[path, *classes] for path, _, *classes in shown], groups)
+    groups = (len(job.schema.columns) - len(extra)) // 2
+    columns = [("image", "left"), *(groups * [("class", "left"), ("", "right")]), *titles]
+    shown = [
+        [
+            row["path"],
+            *(f"{cell:.1%}" if isinstance(cell, float) else cell for cell in list(row.values())[2 : 2 + 2 * groups]),
+            *end,
+        ]
+        for row, end in zip(read, ends, strict=True)
+    ]
+    show_table("", columns, shown, 1 if extra else groups)
+
+
+def _certainty(cell: list[str] | bool) -> str:
+    if isinstance(cell, bool):
+        return "unknown" if cell else ""
+    return ", ".join(cell) or "none"
 
 
 def _labels(row: Row) -> str:

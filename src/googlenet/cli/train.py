@@ -13,6 +13,7 @@ from googlenet.cli.settings import Options, add_command, settings_options
 
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
+    from googlenet.training.folds import CrossValidation
 
 # The settings that are options here, in the order of the help. A setting is declared in training/recipe.py, or
 # training/options.py: to make it an option, name it here.
@@ -61,6 +62,14 @@ def train(
             "(the default where the recipe is chosen) takes what is on this machine and fits; none starts from scratch."
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=50,
+            help="Cross-validation: train once for each of this many folds, and make one classifier of all.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -93,7 +102,7 @@ def train(
     from googlenet.training import train as training
     from googlenet.training.torchrun import is_first_process
 
-    if download and not is_url(data) and (weights is None or data in NAMED):
+    if download and folds is None and not is_url(data) and (weights is None or data in NAMED):
         from googlenet.training import plan
         from googlenet.training.options import split_options
 
@@ -104,11 +113,35 @@ def train(
         data, follow_links=follow_links, path_column=path_column, label_column=label_column, multi_label=multi_label,
         download=download,
     )  # fmt: skip
-    bundle = training.train(
-        source, out, recipe=recipe, weights=weights, resume=resume, overwrite=overwrite, download=download, **settings
-    )
+    settings |= {"recipe": recipe, "weights": weights, "resume": resume, "overwrite": overwrite, "download": download}
+    if folds is not None:
+        from googlenet.training.folds import cross_validate
+
+        _show_folds(cross_validate(source, out, folds=folds, **settings), out)
+        return
+    bundle = training.train(source, out, **settings)
     if is_first_process():
         _show(bundle, data, out)
+
+
+def _show_folds(result: CrossValidation, out: Path) -> None:
+    from googlenet.cli.output import say, say_command, show_table
+    from googlenet.metrics import METRICS
+
+    named = {
+        name: METRICS[name.removeprefix("val_")] for name in result.metrics if name.removeprefix("val_") in METRICS
+    }
+    rows = [
+        (f"fold {number}", *(metric.format(fold[name]) for name, metric in named.items()))
+        for number, fold in enumerate(result.folds, start=1)
+    ]
+    means = {name: result.metrics[name] for name in named}
+    rows.append(("mean", *(named[name].format(each.mean) for name, each in means.items())))
+    spans = (f"{named[name].format(each.low)} to {named[name].format(each.high)}" for name, each in means.items())
+    rows.append(("95 % interval", *spans))
+    show_table("", [("", "left"), *((metric.title, "right") for metric in named.values())], rows)
+    say(f"bundle of all {len(result.folds)} folds: {result.bundle.path}")
+    say_command("next:", "googlenet", "predict", out, "IMAGE")
 
 
 def _show(bundle: Bundle, data: str, out: Path) -> None:

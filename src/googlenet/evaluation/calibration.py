@@ -37,7 +37,7 @@ def logits_of(probabilities: NDArray[Any], multi_label: bool = False) -> Floats:
 
 
 def calibrated(probabilities: NDArray[Any], temperature: float | tuple[float, ...]) -> Floats:
-    """Return the probabilities (N, K) after dividing their logits by the temperature, or by that of each label.
+    """Return the probabilities (N, K) after dividing their logits by the temperature, or by one for each label.
 
     >>> calibrated(np.array([[0.8, 0.2]]), 2.0).round(3)
     array([[0.667, 0.333]])
@@ -83,7 +83,7 @@ def fit_class_temperatures(logits: NDArray[Any], truth: NDArray[np.bool_]) -> tu
 
 
 def _root(slope: Any) -> float:
-    """Return the temperature 1/b where an increasing function of b passes 0, by bisection, or the nearest bound."""
+    """Return the temperature 1/b where an increasing function of b passes 0, by bisection; a bound if none."""
     low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
     if slope(low) >= 0:
         return MAX_TEMPERATURE
@@ -147,7 +147,7 @@ def choose_temperature(probabilities: NDArray[Any], truth: NDArray[Any]) -> Temp
 def _losses(logits: Floats, truth: NDArray[Any]) -> Floats:
     """Return the log loss of each image (N,), or of each image and label (N, K)."""
     if truth.ndim == 2:
-        return np.logaddexp(0, np.where(truth, -logits, logits))
+        return np.asarray(np.logaddexp(0, np.where(truth, -logits, logits)))
     return np.asarray(-_log_softmax(logits)[np.arange(len(truth)), truth])
 
 
@@ -176,7 +176,7 @@ def stated_and_right(probabilities: NDArray[Any], truth: NDArray[Any]) -> tuple[
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The Brier score in three parts: ``score = miscalibration - discrimination + uncertainty``.
+    """The Brier score of stated probabilities in parts: ``score = miscalibration - discrimination + uncertainty``.
 
     ``miscalibration`` is what would be gained by recalibrating with the best increasing function, ``discrimination``
     what the recalibrated probabilities gain over always stating the average, ``uncertainty`` the score of that.

@@ -34,7 +34,7 @@ class HeldOutAnswers:
 
 
 def held_out_answers(bundle: Bundle, items: Sequence[LabelledImage], limit: int = MAX_SCORES) -> HeldOutAnswers:
-    """Answer held-out images, ``limit`` of them at most, by the engine that predicts, without unreadable ones."""
+    """Answer up to ``limit`` held-out images with the engine that predicts; unreadable ones are left out."""
     engine, count = Engine(bundle), len(bundle.card.class_names)
     chosen = np.sort(np.random.default_rng(0).permutation(len(items))[:limit])
     some = [items[index] for index in chosen]

@@ -35,6 +35,8 @@ class Deployed(nn.Module):
     ``exporting.graph`` writes the same as ONNX, and is checked against the outputs of this module.
     """
 
+    temperature: Tensor
+
     def __init__(
         self,
         network: ConvNet,

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from googlenet.bundle import CERTAINTY, Bundle
+from googlenet.bundle import CERTAINTY, Bundle, PackedBundle
 from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.inference import conformal
@@ -51,7 +51,8 @@ def read_certainty(bundle: Bundle) -> Certainty | None:
 
     Raises :class:`BundleError` if it is damaged, altered, or holds other arrays than ours.
     """
-    if CERTAINTY not in bundle.card.files:
+    is_here = CERTAINTY in (bundle.files if isinstance(bundle, PackedBundle) else bundle.card.files)
+    if not is_here:
         return None
     content = bundle.read(CERTAINTY)
     try:
@@ -59,7 +60,7 @@ def read_certainty(bundle: Bundle) -> Certainty | None:
             raise ValueError(f"it has {len(content):,} bytes, ours have {MAX_BYTES:,} at most")
         arrays = read_npz(content, {**_SCORES, **ARRAYS}, optional=True)
         scores = {name: arrays[name] for name in METHODS if name in arrays}
-        return Certainty(scores, Detector.of(arrays) if "known" in arrays else None)
+        return Certainty(scores, Detector.of(arrays) if ARRAYS.keys() & arrays.keys() else None)
     except ValueError as error:
         where = printable(str(bundle.path / CERTAINTY))
         raise BundleError(f"{where} is damaged: {printable(str(error))}; copy the bundle again") from error
@@ -84,6 +85,25 @@ def scores_of(bundle: Bundle, method: str = "lac") -> NDArray[np.float32]:
             f"version, and at least {conformal.images_needed(0.9)} held-out images for sets at 90 %"
         )
     return certainty.conformal[method]
+
+
+def check_rate(bundle: Bundle, rate: float) -> None:
+    """Raise :class:`GoogLeNetError` unless images can be called unknown at this rate of false alarms."""
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 < rate < 1:
+        raise GoogLeNetError(f"the rate of false alarms is between 0 and 1, got {rate!r}: 0.05 is 5 % of known images")
+    certainty = read_certainty(bundle)
+    if certainty is None or certainty.detector is None:
+        raise BundleError(
+            f"{printable(str(bundle.path))} cannot tell unknown images: train it with this version, a network that "
+            f"ends in a linear layer, and {2 * conformal.images_needed(1 - FALSE_ALARMS)} held-out images for 5 %"
+        )
+    known = len(certainty.detector.known)
+    if rate * (known + 1) < 1 - 1e-9:
+        raise GoogLeNetError(
+            f"a rate of {100 * rate:.4g} % needs {2 * conformal.images_needed(1 - rate):,} held-out images, half of "
+            f"which say how unusual known images are; the classifier has {known:,} of these: ask for "
+            f"{100 / (known + 1):.2g} % or more"
+        )
 
 
 @lru_cache(maxsize=8)

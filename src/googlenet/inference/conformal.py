@@ -31,14 +31,14 @@ def scores(probabilities: NDArray[Any], labels: NDArray[Any], method: str = "lac
     >>> scores(np.array([[0.7, 0.3]]), np.array([1])).round(2), scores(np.array([[0.7, 0.3]]), np.array([1]), "aps")
     (array([0.7], dtype=float32), array([1.], dtype=float32))
     """
-    return np.asarray(_all_scores(np.asarray(probabilities), method)[np.arange(len(labels)), labels])
+    return np.asarray(_all_scores(probabilities, method)[np.arange(len(labels)), labels])
 
 
 def _all_scores(probabilities: NDArray[Any], method: str) -> NDArray[np.float32]:
     """Return the score of each class, (N, K)."""
     p = np.asarray(probabilities, np.float32)
     if method == "lac":
-        return 1 - p
+        return np.asarray(1 - p)
     order = np.argsort(-p, axis=1, kind="stable")
     sums = np.cumsum(np.take_along_axis(p, order, axis=1), axis=1, dtype=np.float64).astype(np.float32)
     found = np.empty_like(p)
@@ -58,8 +58,8 @@ def limit(calibration: NDArray[Any], level: float) -> float:
     if rank > len(calibration):
         raise GoogLeNetError(
             f"sets at {100 * level:.4g} % need {images_needed(level):,} held-out images for calibration, the "
-            f"classifier has {len(calibration):,}: ask for at most {100 * highest_level(len(calibration)):.4g} %, "
-            "or hold out more"
+            f"classifier has {len(calibration):,}: ask for at most {100 * highest_level(len(calibration)):.4g} %, or "
+            "hold out more"
         )
     return float(np.partition(np.asarray(calibration), rank - 1)[rank - 1])
 

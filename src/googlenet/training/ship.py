@@ -98,7 +98,10 @@ def ship(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
     if items:
         with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
             draft = _write_bundle(trainer, Path(folder) / bundles.IN_RUN, network, card)
-            card, files = calibrate(draft, items, max_images(trainer))
+            try:
+                card, files = calibrate(draft, items, max_images(trainer))
+            except BundleError as error:  # the weights are worth keeping all the same
+                say(f"not calibrated: {error}".replace(f"{draft.path}/", ""))
     say(calibration_described(card))
     _write_bundle(trainer, run / bundles.IN_RUN, network, card, files)
 
