@@ -34,8 +34,10 @@ class ModelCard:
     """``card.json`` of a bundle.
 
     ``network`` is the network as data. ``metrics`` was measured on the validation images (``googlenet.metrics`` has
-    titles and units). ``data`` is what it was trained on (``record``: the sha256 of the run's ``split.csv``, which
-    has the split and the content of every image). ``files`` has the sha256 of every file beside the card.
+    titles and units). ``intervals`` has the ends of the 95 % interval, ``low`` and ``high``, of each metric that is a
+    share of ``n`` images, unless images have groups. ``data`` is what it was trained on (``record``: the sha256 of the
+    run's ``split.csv``, which has the split and the content of every image). ``files`` has the sha256 of every file
+    beside the card.
 
     ``precisions`` has, for each that was measured, ``score`` (top-1 accuracy, or mAP with several labels),
     ``latency_ms`` of one image and ``images_per_second`` of many; ``measured_on`` says on which processor.
@@ -59,6 +61,7 @@ class ModelCard:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     precisions: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
     measured_on: str = ""
     temperature: float | tuple[float, ...] = 1.0
@@ -159,6 +162,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "name": _is_name,
     "network": is_table,
     "metrics": lambda value: is_table(value) and all(map(is_number, value.values())),
+    "intervals": lambda value: (
+        is_table(value) and all(is_table(ends) and all(map(is_number, ends.values())) for ends in value.values())
+    ),
     "measured_on": _is_name,
     "calibration": lambda value: is_table(value) and all(map(is_number, value.values())),
     "mirror": lambda value: isinstance(value, bool),

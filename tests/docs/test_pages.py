@@ -36,7 +36,8 @@ import googlenet
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", *(f"docs/{name}.md" for name in (
-    "get-started", "doctor", "train", "finetune", "lists", "evaluate", "predict", "certainty", "quantize", "weights",
+    "get-started", "doctor", "train", "augmentation", "finetune", "lists", "evaluate", "predict", "certainty",
+    "quantize", "weights",
     "scaling", "benchmark", "paper", "deploy", "recipes", "networks", "benchmarks",
 ))]  # fmt: skip
 

@@ -47,8 +47,8 @@ def test_metrics_are_compared_by_value(evaluation, trained_run):
 
 def test_a_result_is_printed_on_one_short_line(evaluation, findings, trained_run):
     photos = trained_run.parent / "photos"
-    assert repr(evaluation) == f"Evaluation(top-1 100.00%, top-5 100.00%, 120 images (all of {photos}, fp32))"
-    assert repr(evaluation.metrics) == "Metrics(top-1 100.00%, top-5 100.00%, 120 images)"
+    assert repr(evaluation) == f"Evaluation(top-1 100.00%, 120 images (all of {photos}, fp32))"
+    assert repr(evaluation.metrics) == "Metrics(top-1 100.00%, 120 images)"
     assert repr(findings).startswith(f"Findings({findings.data}: 37 images in 3 classes: ")
     assert "1 blank" in repr(findings)
     assert len(repr(findings)) < 300

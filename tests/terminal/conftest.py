@@ -68,6 +68,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "predict csv": ("predict", "a run", "new", "--csv"),
     "predict out": ("predict", "a run", "new", "--out", "out {}.csv"),
     "doctor": ("doctor", FOLDER, "--image-size", 64),
+    "augment": ("augment", FOLDER, "--sheet", "sheet {}.png", "--image-size", 32, "--count", 3, "--views", 2),
     "verify": ("verify", "a run"),
     "benchmark": ("benchmark", "a run", "--seconds", 0.01, "--batch-size", 1),
     "push": ("push", "a run", "me/mine", "--folder", "hub {}"),

@@ -11,10 +11,13 @@ from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, Pat
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
-    from googlenet.evaluation.evaluate import Evaluation
+    from googlenet.evaluation.evaluate import Against, Evaluation
+    from googlenet.evaluation.intervals import Interval
     from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
+    from googlenet.preprocessing import Preprocessing
 
 MAX_MATRIX_CLASSES = 16  # whose confusion matrix is printed
+MAX_MISTAKES = 10  # that are printed
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +49,16 @@ def evaluate(
         Path | None,
         typer.Option(help="File for the confusion matrix, or average precisions; by default, in RUN."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another run or bundle of the same classes: compare both on images neither was trained on."),
+    ] = None,
+    mistakes: Annotated[
+        Path | None,
+        typer.Option(help="CSV file for the wrong images, worst first: correct its labels and train on it."),
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="File for thumbnails of the worst wrong images.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="File for the answer to every image, .csv or .parquet.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     follow_links: FollowLinks = False,
     path_column: PathColumn = None,
@@ -55,7 +68,8 @@ def evaluate(
 ) -> None:
     """Example: googlenet evaluate runs/flowers photos/
 
-    Measure a classifier on labelled images: top-1 and top-5 accuracy, each class, the confusion matrix.
+    Measure a classifier on labelled images: accuracy with its 95 % interval, each class, the confusion matrix, and
+    which images are wrong.
 
     If images may have several labels: mean average precision, and precision, recall and F1 of each label.
     """
@@ -63,6 +77,14 @@ def evaluate(
     from googlenet.cli import look
 
     look.check_plot(plot)
+    look.check_plot(sheet, "--sheet")
+    if mistakes is not None or answers is not None:
+        from googlenet.evaluation.answers import check_table
+
+        check_table("--mistakes", mistakes, (".csv",))
+        check_table("--answers", answers)
+    if against is not None:
+        bundle.read(against)
     card = bundle.read(run).card
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
     from googlenet.data.addresses import is_url
@@ -78,16 +100,54 @@ def evaluate(
     with stage(f"evaluating {run}"), progress("evaluating") as report:
         from googlenet.evaluation.evaluate import evaluate as evaluate_run
 
-        result = evaluate_run(run, source, split=split, precision=precision, progress=report)
+        result = evaluate_run(run, source, split=split, precision=precision, against=against, progress=report)
     for note in result.notes:
         warn(note)
     for reason in result.unreadable.values():
         warn(f"left out: {reason}")
+    with stage("resampling for the intervals"):
+        found = result.to_dict()
     if as_json:
-        show_json(result.to_dict())
+        show_json(found)
     else:
         show(result)
+    _write(result, mistakes, answers, quiet=as_json)
+    if sheet is not None:
+        _draw_sheet(result, sheet, card.preprocessing, quiet=as_json)
     _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)
+
+
+def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quiet: bool) -> None:
+    from googlenet.cli.output import say
+    from googlenet.evaluation.against import paired_rows
+    from googlenet.evaluation.answers import COLUMNS, write_mistakes, write_rows
+
+    if mistakes is not None and result.against is not None:
+        write_rows(paired_rows(result, result.against), mistakes, (*COLUMNS, "predicted_against", "wrong"))
+    elif mistakes is not None:
+        write_mistakes(result.mistakes, mistakes)
+    if answers is not None:
+        result.answers.write(answers)
+    for what, path in (("wrong images", mistakes), ("answers", answers)):
+        if path is not None and not quiet:
+            say(f"{what}: {path}")
+
+
+def _draw_sheet(result: Evaluation, path: Path, preprocessing: Preprocessing, quiet: bool) -> None:
+    from googlenet.cli.look import plot
+    from googlenet.cli.output import say, warn
+
+    if not result.mistakes:
+        warn(f"no image was answered wrong: {path} was not written")
+        return
+
+    def draw() -> None:
+        from googlenet.evaluation.sheet import draw_mistakes
+
+        draw_mistakes(result.mistakes, path, preprocessing, len(result.answers))
+
+    if plot(draw, path, asked=True) and not quiet:
+        say(f"wrong images: {path}")
 
 
 def _name_of_plot(result: Evaluation) -> str:
@@ -115,17 +175,31 @@ def _draw(result: Evaluation, path: Path, asked: bool, quiet: bool) -> None:
 
 def show(result: Evaluation) -> None:
     """Print an evaluation as tables."""
+    from googlenet.cli.output import say
     from googlenet.evaluation.metrics import Metrics
 
-    measured = result.images - len(result.unreadable)
-    where = f"on {measured:,} images ({result.split} of {result.data}, {result.precision})"
+    recalls = [_ends(each) for each in result.recall_intervals]
     if isinstance(result.metrics, Metrics):
-        _show_classes(result.metrics, where)
+        _show_classes(result.metrics, recalls)
     else:
-        _show_labels(result.metrics, where)
+        _show_labels(result.metrics, recalls)
+    _show_mistakes(result)
+    where = f"on {len(result.answers):,} images ({result.split} of {result.data}, {result.precision})"
+    known = any(each.low is not None for each in result.intervals.values())
+    for line in result.described():
+        say(line)
+    say(where + (", with 95 % intervals" if known else ""))
+    if result.against is not None:
+        _show_against(result.against)
 
 
-def _show_classes(metrics: Metrics, where: str) -> None:
+def _ends(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return "–"
+    return f"{interval.low:.0%} to {interval.high:.0%}"
+
+
+def _show_classes(metrics: Metrics, recalls: list[str]) -> None:
     from googlenet.cli.output import say, show_matrix, show_table
 
     classes = metrics.classes
@@ -136,22 +210,26 @@ def _show_classes(metrics: Metrics, where: str) -> None:
             ("images", "right"),
             ("precision", "right"),
             ("recall", "right"),
+            ("95 % interval", "right"),
             ("F1", "right"),
         ],
-        [(c.name, f"{c.images:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}") for c in classes],
+        [
+            (c.name, f"{c.images:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", ends, f"{c.f1:.1%}")
+            for c, ends in zip(classes, recalls, strict=True)
+        ],
     )
     if len(classes) <= MAX_MATRIX_CLASSES:
         counts = [[f"{n:,}" if n else "·" for n in row] for row in metrics.confusion]
         show_matrix("true \\ predicted", [c.name for c in classes], counts)
     mistakes = ", ".join(f"{true} called {called} ({n:,})" for true, called, n in metrics.most_confused())
     say(f"most frequent mistakes: {mistakes or 'none'}")
-    say("   ".join([*metrics.described(), where]))
+    say()
 
 
-def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
-    from googlenet.cli.output import say, show_table
+def _show_labels(metrics: MultiLabelMetrics, recalls: list[str]) -> None:
+    from googlenet.cli.output import show_table
 
-    columns = ("images", "average precision", "precision", "recall", "F1", "threshold")
+    columns = ("images", "average precision", "precision", "recall", "95 % interval", "F1", "threshold")
     show_table(
         "",
         [("label", "left"), *((name, "right") for name in columns)],
@@ -160,9 +238,61 @@ def _show_labels(metrics: MultiLabelMetrics, where: str) -> None:
                 label.name,
                 f"{label.positives:,}",
                 "–" if label.average_precision is None else f"{label.average_precision:.1%}",
-                *(f"{share:.1%}" for share in (label.precision, label.recall, label.f1, label.threshold)),
+                f"{label.precision:.1%}",
+                f"{label.recall:.1%}",
+                ends,
+                f"{label.f1:.1%}",
+                f"{label.threshold:.1%}",
             )
-            for label in metrics.labels
+            for label, ends in zip(metrics.labels, recalls, strict=True)
         ],
     )
-    say("   ".join([*metrics.described(), where]))
+
+
+def _show_mistakes(result: Evaluation) -> None:
+    """Print the first ten wrong images, the highest loss first."""
+    from googlenet.cli.output import show_table
+
+    wrong = result.mistakes
+    if not wrong:
+        return
+    few = f"the first {MAX_MISTAKES} of " if len(wrong) > MAX_MISTAKES else ""
+    show_table(
+        f"{few}{len(wrong):,} wrong of {len(result.answers):,} images, the highest loss first",
+        [("image", "left"), ("true", "left"), ("predicted", "left"), ("probability", "right"), ("loss", "right")],
+        [
+            (
+                each.image.name,
+                ", ".join(each.true) or "no label",
+                ", ".join(each.predicted) or "no label",
+                f"{each.probability:.0%}",
+                f"{each.loss:.2f}",
+            )
+            for each in wrong[:MAX_MISTAKES]
+        ],
+    )
+
+
+def _show_against(against: Against) -> None:
+    from googlenet.cli.output import say, show_table
+
+    found = against.comparison
+    show_table(
+        "",
+        [(f"compared with {against.other}", "left"), ("images", "right")],
+        [
+            ("both right", f"{found.both_right:,}"),
+            ("only this one right", f"{found.only_first:,}"),
+            ("only the other right", f"{found.only_second:,}"),
+            ("both wrong", f"{found.both_wrong:,}"),
+        ],
+    )
+    change = found.difference
+    ends = "" if change.low is None or change.high is None else (
+        f" [{100 * change.low:+.1f}, {100 * change.high:+.1f}]")  # fmt: skip
+    verdict = {"better": "this one is better", "worse": "the other is better"}.get(found.verdict, "no difference shown")
+    say(
+        f"{verdict}: {100 * change.value:+.1f} points of accuracy{ends}, p = {found.p_value:.2g} on {change.n:,} images"
+    )
+    if found.detectable is not None:
+        say(f"so many images show a difference of {100 * found.detectable:.1f} points or more in 80 % of cases")

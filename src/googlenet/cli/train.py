@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 # training/options.py: to make it an option, name it here.
 RECIPE_OPTIONS = (
     "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "accumulate", "lr", "resize",
-    "in_channels", "augmentation", "mirror", "class_balance", "freeze", "val_fraction", "test_fraction", "seed",
-    "precision",
+    "in_channels", "augmentation", "mirror", "class_balance", "freeze", "unfreeze", "val_fraction", "test_fraction",
+    "seed", "precision",
 )  # fmt: skip
-RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "log")
+RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "cache_gib", "log")
 
 
 def register(app: typer.Typer) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,12 @@ import numpy as np
 from googlenet.data.image_set import DataLike
 from googlenet.dataframes import to_dataframe, to_html
 from googlenet.errors import DataError, ImageError
+from googlenet.evaluation.answers import Answers, Mistake
+from googlenet.evaluation.comparison import Comparison, compare_answers
+from googlenet.evaluation.intervals import MIN_GROUPS, Interval, proportion
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics, measure, measure_labels
-from googlenet.evaluation.selection import Selection, select_images
+from googlenet.evaluation.resampling import metric_intervals, titled
+from googlenet.evaluation.selection import Selection, in_the_order_of, select_images, trained_on
 from googlenet.inference.classifier import Classifier, load
 from googlenet.inference.engine import Floats
 from googlenet.text import first_few, printable
@@ -30,7 +35,8 @@ class Evaluation:
     images of ``split``: ``"val"``, ``"calibrate"``, ``"test"``, ``"train"``, ``"all"``, or ``"unseen"``, which leaves
     out the ``left_out`` images that the run was trained on, chosen or calibrated by. ``unreadable`` has the names of
     images that could not be read, with the reasons. ``notes`` explain, a sentence each, how the images were chosen and
-    read.
+    read. ``answers`` has the probabilities of every image; ``against``, the comparison with another run if one was
+    named.
     """
 
     metrics: Metrics | MultiLabelMetrics
@@ -41,9 +47,47 @@ class Evaluation:
     precision: str
     left_out: int = 0
     notes: tuple[str, ...] = ()
+    answers: Answers = field(kw_only=True, repr=False, compare=False)
+    against: Against | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Evaluation({self})"
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """The images that were answered wrong, the highest loss first: ``.path``, ``.true``, ``.predicted``, …
+
+        ::
+
+            for mistake in googlenet.evaluate("runs/flowers", "photos/").mistakes[:10]:
+                print(mistake.path, mistake.true, mistake.predicted, mistake.loss)
+        """
+        return self.answers.mistakes
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """Each metric with its 95 % interval: Wilson's for shares of images, the BCa bootstrap for the others.
+
+        Where images have groups, whole groups are resampled.
+        """
+        answers = self.answers
+        found = metric_intervals(answers.truth, answers.probabilities, answers.thresholds, answers.groups)
+        return {name: each for name, each in found.items() if name in self.metrics.shown}
+
+    @cached_property
+    def recall_intervals(self) -> tuple[Interval, ...]:
+        """The recall of each class with its 95 % interval."""
+        answers, several = self.answers, bool(self.answers.thresholds)
+        found = []
+        for number in range(len(answers.class_names)):
+            of_class = answers.truth[:, number] if several else answers.truth == number
+            right = answers.named[of_class, number] if several else answers.right[of_class]
+            found.append(proportion(right, [answers.images[at].group for at in np.flatnonzero(of_class)]))
+        return tuple(found)
+
+    def described(self) -> list[str]:
+        """Return each metric with its interval, as people read it."""
+        return [titled(name, each) for name, each in self.intervals.items()]
 
     def __str__(self) -> str:
         return f"{self.metrics} ({self.split} of {printable(self.data)}, {self.precision})"
@@ -57,6 +101,11 @@ class Evaluation:
             "precision": self.precision,
             "unreadable": self.unreadable,
             **self.metrics.to_dict(),
+            "intervals": {name: each.to_dict() for name, each in self.intervals.items()},
+            "recall_intervals": {
+                name: each.to_dict() for name, each in zip(self.answers.class_names, self.recall_intervals, strict=True)
+            },
+            **({"against": self.against.to_dict()} if self.against else {}),
         }
 
     def to_dataframe(self) -> pandas.DataFrame:
@@ -74,12 +123,26 @@ class Evaluation:
         return to_html(str(self), self.metrics.rows)
 
 
+@dataclass(frozen=True)
+class Against:
+    """How a run compares with ``other``, on the images that ``evaluation`` of the other measured, too."""
+
+    other: str
+    comparison: Comparison
+    evaluation: Evaluation = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``json.dumps`` takes."""
+        return {"run": self.other, "metrics": self.evaluation.metrics.values, **self.comparison.to_dict()}
+
+
 def evaluate(
     run: str | Path,
     data: DataLike | None = None,
     *,
     split: str | None = None,
     precision: str | None = None,
+    against: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled images.
@@ -93,6 +156,8 @@ def evaluate(
             and of other data every image that it was neither trained on nor chosen nor calibrated by. A run recognises
             its images by their content, whatever their names; a bundle without its run does not.
         precision: the precision to compute in, as :func:`googlenet.load` takes it.
+        against: another run or bundle of the same classes, to compare with on the same images: ``.against``. Images
+            that it was trained on are left out; those of an explicit ``split`` are refused.
         progress: called with the number of images measured so far, and of all images.
 
     Raises:
@@ -100,10 +165,61 @@ def evaluate(
 
     ::
 
-        print(googlenet.evaluate("runs/flowers", "photos/").metrics.top1)
+        evaluation = googlenet.evaluate("runs/flowers", "photos/")
+        print(evaluation.metrics.top1, evaluation.intervals["top1"], len(evaluation.mistakes))
     """
     classifier = load(run, precision)
-    return evaluate_on(classifier, select_images(classifier.bundle, data, split), progress)
+    if against is None:
+        return evaluate_on(classifier, select_images(classifier.bundle, data, split), progress)
+    other = load(against, precision)
+    if set(other.class_names) != set(classifier.class_names) or other.card.multi_label != classifier.card.multi_label:
+        raise DataError(
+            f"{printable(str(against))} has other classes ({first_few(other.class_names)}) than {printable(str(run))} "
+            f"({first_few(classifier.class_names)}): compare runs of the same classes"
+        )
+    selection = _of_neither(other, select_images(classifier.bundle, data, split), split)
+    evaluation = evaluate_on(classifier, selection, progress)
+    return replace(evaluation, against=_against(other, str(against), selection, evaluation, progress))
+
+
+def _of_neither(other: Classifier, selection: Selection, split: str | None) -> Selection:
+    """Leave out the images that the other run was trained on, too. Raises :class:`DataError` if they were asked for."""
+    name, items = printable(str(other.bundle.path)), selection.images.items
+    known = trained_on(other.bundle, items)
+    if known is None:
+        note = f"what {name} was trained on is not recorded: its accuracy is too good if these images were among it"
+        return replace(selection, notes=(*selection.notes, note))
+    count = sum(known)
+    if count and (split is not None or count == len(items)):
+        raise DataError(
+            f"{name} was trained on {count:,} of the {len(items):,} images of {selection.split} in "
+            f"{printable(selection.data)}, so it would look too good: compare on images that neither was trained on"
+        )
+    if not count:
+        return selection
+    fresh = tuple(item for item, trained in zip(items, known, strict=True) if not trained)
+    note = f"{count:,} of them are left out, because {name} was trained on them: {len(fresh):,} are compared"
+    images = replace(selection.images, items=fresh)
+    return replace(selection, images=images, left_out=selection.left_out + count, notes=(*selection.notes, note))
+
+
+def _against(
+    other: Classifier,
+    name: str,
+    selection: Selection,
+    evaluation: Evaluation,
+    progress: Callable[[int, int], None] | None,
+) -> Against:
+    images = in_the_order_of(other.class_names, selection.data, selection.images)
+    second = evaluate_on(other, replace(selection, images=images, notes=()), progress)
+    place = {item.name: at for at, item in enumerate(second.answers.images)}
+    both = [(at, place[item.name]) for at, item in enumerate(evaluation.answers.images) if item.name in place]
+    here, there = map(list, zip(*both, strict=True)) if both else ([], [])
+    if not both:
+        raise DataError(f"{printable(selection.data)}: no image could be read by both runs")
+    groups = [evaluation.answers.images[at].group for at in here]
+    comparison = compare_answers(evaluation.answers.right[here], second.answers.right[there], groups)
+    return Against(name, comparison, second)
 
 
 def evaluate_on(
@@ -111,27 +227,39 @@ def evaluate_on(
 ) -> Evaluation:
     """Measure a classifier on the images chosen for it."""
     images, where = selection.images, f"images of {selection.split}"
-    truth, probabilities, unreadable = [], [], {}
+    read, probabilities, unreadable = [], [], {}
     answers = classifier.predict_many(item.source for item in images.items)
     for done, (item, answer) in enumerate(zip(images.items, answers, strict=True), start=1):
         if isinstance(answer, ImageError):
             unreadable[item.name] = str(answer)
         else:
-            truth.append(item.labels)
+            read.append(item)
             probabilities.append(answer.probabilities)
         if progress:
             progress(done, len(images))
     name = printable(selection.data)
-    if not truth:
+    if not read:
         raise DataError(f"{name}: none of the {len(images)} {where} could be read")
-    if not any(truth):
-        raise DataError(f"{name}: none of the {len(truth)} {where} has a label: add images that have one")
-    metrics = measured(classifier, truth, np.stack(probabilities))
-    present = {label for labels in truth for label in labels}
-    absent = [each for label, each in enumerate(classifier.class_names) if label not in present]
-    notes = [f"no image of {first_few(absent)} was measured: their accuracy is not known"] if absent else []
+    if not any(item.labels for item in read):
+        raise DataError(f"{name}: none of the {len(read)} {where} has a label: add images that have one")
+    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds)
+    metrics = measured(classifier, [item.labels for item in read], found.probabilities)
     return Evaluation(metrics, selection.data, selection.split, len(images), unreadable, classifier.engine.precision,
-                      selection.left_out, (*selection.notes, *notes))  # fmt: skip
+                      selection.left_out, (*selection.notes, *_notes(found)), answers=found)  # fmt: skip
+
+
+def _notes(answers: Answers) -> list[str]:
+    """Say which classes were not measured, and where intervals cannot be had."""
+    present = {label for item in answers.images for label in item.labels}
+    absent = [each for label, each in enumerate(answers.class_names) if label not in present]
+    notes = [f"no image of {first_few(absent)} was measured: their accuracy is not known"] if absent else []
+    groups = set(answers.groups)
+    if groups != {None} and len(groups - {None}) + answers.groups.count(None) < MIN_GROUPS:
+        notes.append(
+            f"the images are of {len(groups):,} groups, whose images may be alike: {MIN_GROUPS} groups or more are "
+            "needed for an interval"
+        )
+    return notes
 
 
 def measured(

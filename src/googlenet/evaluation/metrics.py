@@ -15,6 +15,8 @@ from googlenet.metrics import METRICS, average_precisions, metrics_for
 
 require("train", "sklearn")  # which takes most of a second to load: not before there is something to measure
 
+MIN_TOP5_CLASSES = 6
+
 
 @dataclass(frozen=True)
 class ClassMetrics:
@@ -60,12 +62,18 @@ class _Values:
         """The metric that precisions are compared by: the first one."""
         return next(iter(self.values.values()))
 
+    @property
+    def shown(self) -> list[str]:
+        """The names of the metrics that people are shown: of up to five classes top-5 is always 100 %."""
+        few = len(getattr(self, "classes", ())) < MIN_TOP5_CLASSES
+        return [name for name in self.values if name != "top5" or not few]
+
     def described(self, *, logged: bool = False) -> list[str]:
         """Return each metric with its title, as people read it; with ``logged`` those of training's log alone."""
         return [
             f"{METRICS[name].title} {METRICS[name].format(value)}"
             for name, value in self.values.items()
-            if METRICS[name].logged or not logged
+            if name in self.shown and (METRICS[name].logged or not logged)
         ]
 
     def to_dict(self) -> dict[str, Any]:

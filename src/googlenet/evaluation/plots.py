@@ -123,7 +123,9 @@ def draw_average_precisions(metrics: MultiLabelMetrics, path: Path) -> None:
         write_list(path, enumerate((name for _, name, _ in found), start=1))
 
 
-def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8) -> None:
+def draw_predictions(
+    sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8, title: str = ""
+) -> None:
     """Draw images with their predicted classes. Each is (pixels (H, W, 3), predicted, probability, true class)."""
     rows = -(-len(sheet) // columns)
     labels = Labels(sorted({name for _, predicted, _, true in sheet for name in (predicted, true)}), MAX_CAPTION_WIDTH)
@@ -135,8 +137,10 @@ def draw_predictions(sheet: Sequence[tuple[Pixels, str, float, str]], path: Path
             axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 64 else None)
             right = predicted == true
             caption = [f"{labels[predicted]} {probability:.0%}", *([] if right else [f"is {labels[true]}"])]
-            title = "\n".join(line for each in caption for line in _lines(each, MAX_CAPTION_WIDTH // 2))
-            axes.set_title(title, fontsize=9, color=GREEN if right else RED)
+            text = "\n".join(line for each in caption for line in _lines(each, MAX_CAPTION_WIDTH // 2))
+            axes.set_title(text, fontsize=9, color=GREEN if right else RED)
+        if title:
+            figure.suptitle(title, fontsize=11)
         if labels.numbered:
             figure.supxlabel(labels.note(path).strip(), fontsize=9)
 
@@ -167,10 +171,11 @@ def draw_augmented(
 ) -> None:
     """Draw what a network sees of images in training.
 
-    A row is (label, original, a view for each heading); below are ``mixed`` images with the share of each label.
+    A row is (label, original, a view for each heading); below are ``mixed`` images with the share of each label, as
+    many as fit into a row.
     """
-    columns = 1 + len(headings)
-    below = -(-len(mixed) // columns)
+    columns, below = 1 + len(headings), min(1, len(mixed))
+    mixed = mixed[:columns]
     names = [name for name, _, _ in rows] + [name for _, shares in mixed for name in shares]
     labels = Labels(names, MAX_CAPTION_WIDTH)
     title = "\n".join(textwrap.wrap(f"augmentation: {settings}", 17 * columns))

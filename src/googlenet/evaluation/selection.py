@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from googlenet.bundle import IN_RUN, Bundle
@@ -80,7 +80,7 @@ def _select(bundle: Bundle, data: DataLike, split: str | None, to_choose: bool) 
         selection = _named(found if split in (*found.splits, "all") else _redrawn(bundle.card, found), split)
     return replace(
         selection,
-        images=_in_the_order_of(bundle.card.class_names, found.name, selection.images),
+        images=in_the_order_of(bundle.card.class_names, found.name, selection.images),
         notes=(*found.notes, *selection.notes),
     )
 
@@ -91,6 +91,15 @@ def _record(bundle: Bundle) -> Record | None:
     if not isinstance(sha256, str) or bundle.path.name != IN_RUN or not path.exists():
         return None
     return Record(read_record(path, sha256))
+
+
+def trained_on(bundle: Bundle, items: Sequence[LabelledImage]) -> list[bool] | None:
+    """Return for each image whether the run was trained on it, by content; ``None`` where that is not recorded."""
+    record = _record(bundle)
+    if record is None:
+        return None
+    hashes = hashes_with_progress(items)
+    return [record.split_of(item, sha) == "train" for item, sha in zip(items, hashes, strict=True)]
 
 
 class _Known:
@@ -203,7 +212,7 @@ def _made(
     return Selection(images, data.name, split, left_out, (note,) if note else ())
 
 
-def _in_the_order_of(class_names: tuple[str, ...], data: str, images: ImageSet) -> ImageSet:
+def in_the_order_of(class_names: tuple[str, ...], data: str, images: ImageSet) -> ImageSet:
     """Renumber the classes as the classifier does. Raises :class:`DataError` for images of an unknown class."""
     unknown = [name for name, count in images.counts().items() if count and name not in class_names]
     if unknown:

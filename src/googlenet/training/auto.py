@@ -41,7 +41,6 @@ EPOCHS = {
 MAX_CLASS_RATIO = 10  # of the largest to the smallest class: from there on, small classes count more
 STEPS_PER_EPOCH = 10  # at least, or the batches are made smaller
 MIN_BATCH = 8
-INK_AUGMENTATION = {"crop_scale": [0.7, 1.0], "crop_ratio": [0.85, 1.18], "hflip_prob": 0.0, "erasing_prob": 0.0}
 
 
 @dataclass(frozen=True)
@@ -295,9 +294,9 @@ def _grey(situation: Situation, choice: Choice) -> Chosen:
 
 
 def _ink(situation: Situation, choice: Choice) -> Chosen:
-    if not situation.facts.ink or choice.base == "digits":  # which has the same
+    if not situation.facts.ink or choice.base == "digits":  # which does not mirror either
         return None
-    return {"augmentation": INK_AUGMENTATION}, "ink is never mirrored, and cropped little"
+    return {"augmentation": "documents"}, "ink is never mirrored, and cropped little"
 
 
 def _class_balance(situation: Situation, choice: Choice) -> Chosen:
@@ -342,7 +341,7 @@ RULES = (
     Rule("from scratch, and no image has colours", "`in_channels` 1", _grey),
     Rule(
         "ink on paper, or single characters: nearly no colours, on a ground of one brightness",
-        "`augmentation` without mirroring and erasing, and with little cropping",
+        "`augmentation` `documents`, which does not mirror; `digits` has its own",
         _ink,
     ),
     Rule("the largest class has more than ten times the images of the smallest", "`class_balance` `weighted_loss`",

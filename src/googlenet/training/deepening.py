@@ -49,6 +49,9 @@ def with_phases(plan: Plan, network: ConvNet, processes: Processes, device: str)
     frozen = recipe.freeze if recipe.unfreeze == "none" else recipe.cache_after
     if recipe.cached_views and frozen is not None:
         recipe = processes.broadcast(_with_room(recipe, plan, network, frozen, processes))
+    if recipe.unfreeze == "gradual" and processes.is_first:
+        then = "" if recipe.cached_share == 1 else "; then all that are not frozen do"
+        say(f"the stages after {recipe.cache_after} learn for {recipe.cached_share:.0%} of the time{then}")
     return replace(plan, recipe=recipe)
 
 

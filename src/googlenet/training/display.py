@@ -100,7 +100,11 @@ class Display:
     def maps(self, view: str, done: int, count: int) -> None:
         """Update the bar while maps of frozen stages are computed."""
         what = f"view {int(view) + 1}" if split_of(view) == "train" else "the held-out images"
-        self.bar.step(done, count, [(f"maps of {what}", 1), (f"{done:,}/{count:,} images", 4)])
+        parts = [(f"maps of {what}", 1), (f"{done:,}/{count:,} images", 4)]
+        self.bar.step(done, count, parts)
+        if not self.bar.live and time.monotonic() - self.last_line > PLAIN_SECONDS:
+            self.last_line = time.monotonic()
+            self._print_parts([*parts, (self.bar.eta(), 3)])
 
     def epoch(self, result: EpochResult) -> None:
         """Print the line of an epoch. A narrow terminal shows less of it; log.csv has everything."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from googlenet.card import ModelCard
 from googlenet.errors import BundleError, DiskFullError, RunError
 from googlenet.evaluation.certainty import described as calibration_described
 from googlenet.evaluation.drawing import attempt
+from googlenet.evaluation.intervals import wilson
 from googlenet.exporting.bundles import write_bundle
 from googlenet.inference.verify import golden_inputs
+from googlenet.metrics import METRICS
 from googlenet.models.build import ConvNet
 from googlenet.models.spec import to_json
 from googlenet.training import checkpoint, directory
@@ -92,7 +95,7 @@ def ship(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
     metrics = {**best.val, "val_loss": best.val_loss, "epoch": best.epoch}
     if best.mirror_gain is not None:
         metrics["mirror_gain"] = best.mirror_gain
-    card = _card(trainer, described, metrics, tuple(state["thresholds"]))
+    card = replace(_card(trainer, described, metrics, tuple(state["thresholds"])), intervals=_intervals(trainer, best))
     draw_curve(run, trainer.progress.history, trainer.state.metric)
     items, files = calibration_images(trainer), dict[str, bytes]()
     if items:
@@ -104,6 +107,20 @@ def ship(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
                 say(f"not calibrated: {error}".replace(f"{draft.path}/", ""))
     say(calibration_described(card))
     _write_bundle(trainer, run / bundles.IN_RUN, network, card, files)
+
+
+def _intervals(trainer: Trainer, best: EpochResult) -> dict[str, dict[str, float]]:
+    """Return the 95 % intervals of the metrics that are shares of the held-out images; none if these have groups."""
+    items = [item for item in trainer.data.val.items if item.name not in trainer.progress.unreadable]
+    if any(item.group is not None for item in items) or not items:
+        return {}
+    shares = [
+        METRICS[name]
+        for name in best.val
+        if name in METRICS and METRICS[name].over == "images" and METRICS[name].unit == "fraction"
+    ]
+    found = {each.name: wilson(round(best.val[each.name] * len(items)), len(items)).to_dict() for each in shares}
+    return {name: {end: each[end] for end in ("low", "high", "n")} for name, each in found.items()}
 
 
 def _write_bundle(

@@ -77,6 +77,8 @@ def train(
         schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
         lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
             are left out (with ``weights``).
+        unfreeze, cached_views, cache_after, cached_share: with ``weights``, a linear classifier first, then the last
+            stages on maps of the first ones that are computed once, then all stages.
         label_smoothing, ema_decay, dropout, init, aux: regularization, the initial weights, and auxiliary heads.
         val_fraction, test_fraction: the share of each class, 0 to 1, held out to choose the best epoch, and the share
             that training never looks at, where ``data`` does not name these images itself.
@@ -90,6 +92,7 @@ def train(
             weight, and may differ when a run is resumed.
         on_bad_image: ``"skip"`` an image that cannot be read, or ``"stop"``.
         checkpoint_minutes: minutes between checkpoints within an epoch; each epoch ends with one.
+        cache_gib: GiB of disk for maps of frozen stages; default: a quarter of the memory.
         log: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``: log there as well.
         callbacks: objects with ``on_step``, called with a :class:`googlenet.StepResult` after every step, or
             ``on_epoch``, called with a :class:`googlenet.EpochResult` after every validation, or both. Where one
@@ -99,7 +102,7 @@ def train(
             :class:`numpy.random.Generator`; it returns an image of the same shape and type. Its name is recorded; to
             resume, give it again.
 
-    All options after ``overwrite`` but the last eight are settings of the recipe, which :class:`googlenet.Recipe`
+    All options after ``overwrite`` but the last nine are settings of the recipe, which :class:`googlenet.Recipe`
     describes with their units, ranges and defaults; ``None`` keeps the recipe's value.
 
     Images that are skipped, or read otherwise than the list says, are named on stderr.
@@ -155,7 +158,7 @@ def _chosen(plan: Plan, request: Request, options: RunOptions) -> Plan:
     if torchrun.is_launched():
         decision = _work().broadcast_from_first(options.device, decision)
     assert decision is not None
-    return carry_out(plan, request, decision)
+    return with_function(carry_out(plan, request, decision), options.augment, options.workers)
 
 
 def _work() -> Any:

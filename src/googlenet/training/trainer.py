@@ -58,7 +58,7 @@ class Trainer(Learning):
 
     def _have_maps(self, callback: Callback, checkpoints: Checkpoints) -> bool:
         """Have the cached maps of the next epoch, and the first classifier. Returns ``False`` when asked to stop."""
-        if not self.phase.cached or self.budget.is_over(self.progress):
+        if not self.phase.cached:
             return True
 
         def watch(batch: Batch, split: str) -> bool:
