@@ -117,7 +117,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `train` on three colours, shared by all tests that only read it."""
     root = tmp_path_factory.mktemp("trained")
     photos = write_coloured_classes(root / "photos", per_class=40)
-    googlenet.train(photos, root / "run", network=TINY, epochs=4, batch_size=8)
+    googlenet.train(photos, root / "run", recipe="default", network=TINY, epochs=4, batch_size=8)
     return root / "run"
 
 

@@ -116,7 +116,7 @@ def test_many_photographs_and_few():
     assert (many.image_size, few.image_size) == (None, None)  # the network's own
     assert many.epochs == 20
     assert few.epochs == 200
-    assert (many.batch_size, few.batch_size) == (Recipe.load("default").batch_size, 8)
+    assert (many.batch_size, few.batch_size) == (Recipe.load("photos").batch_size, 8)
     assert few.lr < many.lr
 
 

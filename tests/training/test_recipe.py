@@ -13,10 +13,10 @@ from googlenet.training.settings import help_of
 
 
 def test_the_shipped_recipes():
-    assert shipped_recipes() == ["default", "digits", "finetune", "notes", "paper", "small"]
+    assert shipped_recipes() == ["default", "digits", "finetune", "notes", "paper", "photos", "small"]
 
 
-@pytest.mark.parametrize("name", ["default", "digits", "finetune", "notes", "paper", "small"])
+@pytest.mark.parametrize("name", ["default", "digits", "finetune", "notes", "paper", "photos", "small"])
 def test_every_shipped_recipe_is_valid_and_opens_with_what_it_is(name):
     from importlib import resources
 

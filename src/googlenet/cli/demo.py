@@ -25,7 +25,7 @@ def demo(
         Path, typer.Option("--out", "-o", help="Directory of the run; an earlier demo in it is replaced.")
     ] = Path("runs/demo"),
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the training images; by default 5, as in the recipe.")
+        int | None, typer.Option(min=1, help="Passes over the training images; by default 7, as in the recipe.")
     ] = None,
 ) -> None:
     """Example: googlenet demo

@@ -34,6 +34,7 @@ SMALLER = (192, 160, 128, 96)  # sizes to fall back to where the time is short
 EPOCHS_AT = 5000
 EPOCHS = {
     "default": (40, 10, 200),
+    "photos": (40, 10, 200),
     "small": (40, 10, 200),
     "digits": (10, 5, 50),
     "finetune": (11, 8, 100),
@@ -213,7 +214,9 @@ def _base(situation: Situation, choice: Choice) -> Chosen:
         return {"recipe": "finetune"}, ""
     if side and side <= MAX_GLYPH_SIDE and situation.facts.ink:
         return {"recipe": "digits"}, "single characters learn quickly"
-    return ({"recipe": "small"}, "") if side and side <= SMALL_SIDE else None
+    if side and side <= SMALL_SIDE:
+        return {"recipe": "small"}, ""
+    return ({"recipe": "photos"}, "") if choice.network.norm else None  # Muon was not tried without normalization
 
 
 def _image_size(situation: Situation, choice: Choice) -> Chosen:
@@ -309,7 +312,7 @@ def _class_balance(situation: Situation, choice: Choice) -> Chosen:
 RULES = (
     Rule(
         "pretrained weights; single characters of up to 40 px a side; images of up to 96 px; others",
-        "recipe `finetune`; `digits`; `small`; `default`",
+        "recipe `finetune`; `digits`; `small`; `photos`, or `default` for a network without batch normalization",
         _base,
     ),
     Rule(
