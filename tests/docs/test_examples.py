@@ -72,7 +72,7 @@ def test_onnx_without_this_package(resize, trained_run, images, tmp_path):
         (row,) = classifier.engine.probabilities(load_image(image, preprocessing)[None])
         named, share = re.fullmatch(rf"{re.escape(str(image))}: (\w+) \((\d+\.\d)%\)", line).groups()
         assert named == classifier.class_names[int(row.argmax())]
-        assert float(share) / 100 == pytest.approx(float(row.max()), abs=0.002)
+        assert float(share) / 100 == pytest.approx(float(row.max()), abs=0.01)  # resized by Pillow there
 
 
 def test_watching_a_folder(trained_run, images, tmp_path):

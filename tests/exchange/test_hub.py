@@ -200,7 +200,7 @@ def test_with_upload_the_folder_is_what_is_sent(server, run, tmp_path):
         line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
     }
     assert received == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert {CARD, "model.onnx", "weights.safetensors", "golden.npz", "README.md"} == received.keys()
+    assert {CARD, "model.onnx", "weights.safetensors", "golden.npz", "certainty.npz", "README.md"} == received.keys()
 
 
 def test_an_upload_that_fails_is_one_line_and_leaves_the_folder(server, run, tmp_path):

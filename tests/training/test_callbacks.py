@@ -17,7 +17,8 @@ from googlenet.training import callbacks
 @pytest.fixture
 def train(tiny, coloured):
     """`googlenet.train` with a small network, on 27 images: 3 batches an epoch."""
-    return partial(googlenet.train, coloured, network=tiny, batch_size=8, epochs=2, precision="fp32", workers=0)
+    how = {"recipe": "default", "batch_size": 8, "epochs": 2, "precision": "fp32", "workers": 0}
+    return partial(googlenet.train, coloured, network=tiny, **how)
 
 
 class Listening:

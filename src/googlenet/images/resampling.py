@@ -16,6 +16,7 @@ from PIL import Image
 from googlenet.images.pixels import COLOURS, Pixels
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+MAX_COPIED_PIXELS = 25_000_000  # of a part: a larger one is resized by Pillow, which needs no copies of it
 _MAX_BANDS = 4  # that are resampled at a time
 
 
@@ -24,6 +25,10 @@ def resample(image: Pixels | Image.Image, size: tuple[int, int], box: Box) -> Pi
 
     Pixels around the box contribute at its edges: anti-aliasing averages over them.
     """
+    if (box[2] - box[0]) * (box[3] - box[1]) > MAX_COPIED_PIXELS:
+        if isinstance(image, Image.Image):
+            return np.atleast_3d(np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box)))
+        return _by_pillow(image, size, box)
     part, inner = _around(image, size, box)
     if not _is_fast():
         return _by_pillow(part, size, inner)
