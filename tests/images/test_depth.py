@@ -129,7 +129,7 @@ def scans(coloured: Path) -> Path:
 def test_a_data_set_has_one_range_that_training_says_and_the_card_keeps(
     scans: Path, tmp_path: Path, tiny, call
 ) -> None:
-    bundle = googlenet.train(scans, tmp_path / "run", network=tiny, epochs=1, workers=0)
+    bundle = googlenet.train(scans, tmp_path / "run", recipe="default", network=tiny, epochs=1, workers=0)
     assert bundle.card.preprocessing.value_range == (0, 4095)
     assert ModelCard.from_json(bundle.card.to_json()).preprocessing.value_range == (0, 4095)
     one = next(scans.glob("red/*.png"))
