@@ -1,7 +1,7 @@
 """Resampling, as Pillow's bilinear filter does it, with the vector instructions of the processor where they are there.
 
 No pixel differs from Pillow's by more than one level (of 255). Where no build of ``cykooz_resizer`` exists for a
-machine, Pillow does it.
+machine, and for parts of more than 4 megapixels, Pillow does it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from googlenet.images.pixels import COLOURS, Pixels
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
-MAX_COPIED_PIXELS = 25_000_000  # of a part: a larger one is resized by Pillow, which needs no copies of it
+MAX_PIXELS = 1 << 22  # that are copied to be resampled: an image of the largest size is held twice at most
 _MAX_BANDS = 4  # that are resampled at a time
 
 
@@ -25,27 +25,29 @@ def resample(image: Pixels | Image.Image, size: tuple[int, int], box: Box) -> Pi
 
     Pixels around the box contribute at its edges: anti-aliasing averages over them.
     """
-    if (box[2] - box[0]) * (box[3] - box[1]) > MAX_COPIED_PIXELS:
-        if isinstance(image, Image.Image):
-            return np.atleast_3d(np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box)))
+    left, right = _span(box[0], box[2], size[0], _width(image))
+    top, bottom = _span(box[1], box[3], size[1], _height(image))
+    if not _is_fast() or (right - left) * (bottom - top) > MAX_PIXELS:
         return _by_pillow(image, size, box)
-    part, inner = _around(image, size, box)
-    if not _is_fast():
-        return _by_pillow(part, size, inner)
+    inner = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+    part = _part(image, left, top, right, bottom)
     if part.shape[2] <= _MAX_BANDS:
         return _by_vectors(part, size, inner)
     return np.concatenate([_by_vectors(band[:, :, None], size, inner) for band in np.moveaxis(part, 2, 0)], axis=2)
 
 
-def _around(image: Pixels | Image.Image, size: tuple[int, int], box: Box) -> tuple[Pixels, Box]:
-    """Return the part of an image that contributes, and the box in it."""
-    width, height = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
-    left, right = _span(box[0], box[2], size[0], width)
-    top, bottom = _span(box[1], box[3], size[1], height)
-    inner = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+def _width(image: Pixels | Image.Image) -> int:
+    return image.width if isinstance(image, Image.Image) else image.shape[1]
+
+
+def _height(image: Pixels | Image.Image) -> int:
+    return image.height if isinstance(image, Image.Image) else image.shape[0]
+
+
+def _part(image: Pixels | Image.Image, left: int, top: int, right: int, bottom: int) -> Pixels:
     if isinstance(image, Image.Image):
-        return np.atleast_3d(np.asarray(image.crop((left, top, right, bottom)))), inner
-    return image[top:bottom, left:right], inner
+        return np.atleast_3d(np.asarray(image.crop((left, top, right, bottom))))
+    return image[top:bottom, left:right]
 
 
 def _span(start: float, end: float, count: int, side: int) -> tuple[int, int]:
@@ -84,11 +86,11 @@ def _bilinear() -> Any:
     return fast.ResizeAlg.convolution(fast.FilterType.bilinear)
 
 
-def _by_pillow(pixels: Pixels, size: tuple[int, int], box: Box) -> Pixels:
-    if pixels.shape[2] == COLOURS:
-        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=box))
+def _by_pillow(image: Pixels | Image.Image, size: tuple[int, int], box: Box) -> Pixels:
+    if isinstance(image, np.ndarray) and image.shape[2] == COLOURS:
+        image = Image.fromarray(image)
+    if isinstance(image, Image.Image):
+        return np.atleast_3d(np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box)))
     # Band by band gives the same pixels, except for RGBA, whose colours Pillow would weight by their opacity.
-    bands = (
-        Image.fromarray(band).resize(size, Image.Resampling.BILINEAR, box=box) for band in np.moveaxis(pixels, 2, 0)
-    )
-    return np.stack([np.asarray(band) for band in bands], axis=2)
+    bands = (Image.fromarray(band) for band in np.moveaxis(image, 2, 0))
+    return np.stack([np.asarray(band.resize(size, Image.Resampling.BILINEAR, box=box)) for band in bands], axis=2)

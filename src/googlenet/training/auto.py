@@ -284,10 +284,7 @@ def _batch_size(situation: Situation, choice: Choice) -> Chosen:
     if size >= recipe.batch_size:
         return None
     lr = float(f"{recipe.lr * math.sqrt(size / recipe.batch_size):.2g}")
-    return {
-        "batch_size": size,
-        "lr": lr,
-    }, "small batches make more steps of few images"
+    return {"batch_size": size, "lr": lr}, "small batches make more steps of few images"
 
 
 def _grey(situation: Situation, choice: Choice) -> Chosen:
