@@ -14,7 +14,7 @@ demo: .venv/train
 	$(BIN)/googlenet demo
 
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --durations=10
 
 coverage: .venv/dev
 	$(BIN)/coverage erase
