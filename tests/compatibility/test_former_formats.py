@@ -32,7 +32,9 @@ def former(tmp_path, monkeypatch) -> Path:
     with zipfile.ZipFile(Path(__file__).with_name("former.zip")) as archive:
         archive.extractall(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(resampling, "_is_fast", lambda: False)  # by Pillow, as then: others differ by up to one level
+    monkeypatch.setattr(
+        resampling, "has_vector_resampling", lambda: False
+    )  # by Pillow, as then: others differ by up to one level
     return tmp_path
 
 

@@ -32,7 +32,7 @@ def by_pillow(monkeypatch, read):
     """What is read where neither library is."""
     with monkeypatch.context() as without:
         without.setattr(jpeg, "decoded", lambda image, *_: image)
-        without.setattr(resampling, "_is_fast", lambda: False)
+        without.setattr(resampling, "has_vector_resampling", lambda: False)
         return read()
 
 

@@ -27,7 +27,7 @@ def resample(image: Pixels | Image.Image, size: tuple[int, int], box: Box) -> Pi
     """
     left, right = _span(box[0], box[2], size[0], _width(image))
     top, bottom = _span(box[1], box[3], size[1], _height(image))
-    if not _is_fast() or (right - left) * (bottom - top) > MAX_PIXELS:
+    if not has_vector_resampling() or (right - left) * (bottom - top) > MAX_PIXELS:
         return _by_pillow(image, size, box)
     inner = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
     part = _part(image, left, top, right, bottom)
@@ -57,7 +57,8 @@ def _span(start: float, end: float, count: int, side: int) -> tuple[int, int]:
 
 
 @cache
-def _is_fast() -> bool:
+def has_vector_resampling() -> bool:
+    """Whether a build of ``cykooz_resizer`` for this machine is installed."""
     try:
         import cykooz_resizer  # noqa: F401
     except ImportError:
