@@ -139,10 +139,10 @@ def test_a_bad_image_is_reported_the_rest_is_delivered_and_the_exit_code_is_1(ca
 def test_evaluate_agrees_with_training_and_draws_the_confusion_matrix(call, trained_run, photos, tmp_path):
     plot = tmp_path / "confusion.png"
     code, out, err = call("evaluate", trained_run, photos, "--plot", plot, "--json")
-    assert code == 0
-    assert err.startswith(
-        f"measured on the 24 images of {photos} that {trained_run} held out of its training; its best"
-    )
+    held_out = f"measured on the 24 images of {photos} that {trained_run} held out of its training"
+    assert (code, err) == (
+        0, f"{held_out}; its best epoch was chosen by them, so the figures are slightly too good\n"
+    )  # fmt: skip
     result = json.loads(out)
     card = json.loads((trained_run / "bundle" / "card.json").read_text("utf-8"))
     assert result["top1"] == pytest.approx(card["metrics"]["top1"], abs=1e-6)

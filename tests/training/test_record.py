@@ -88,6 +88,7 @@ def test_a_run_records_every_image_with_its_split_and_content(train, coloured, t
     assert recorded["record"] == hashlib.sha256(content).hexdigest()
     assert (recorded["train"], recorded["val"], recorded["test"]) == (24, 9, 3)
     assert recorded["split"] == "drawn within each class"
+    assert googlenet.evaluate(tmp_path / "run", coloured, split="test").images == 3
     assert googlenet.evaluate(tmp_path / "run", coloured).images == 3  # those set apart, where there are any
     assert googlenet.evaluate(tmp_path / "run", coloured, split="val").images == 9
 

@@ -107,8 +107,8 @@ GROWING = {"initial_size": 0.5, "growth_fraction": 0.6, "max_batches_per_step": 
 
 @pytest.mark.parametrize(
     ("step", "changes"),
-    [(1, {"optimizer": "sgd"}), (3, {"optimizer": "muon", "aux": 0}), (6, {}), (2, GROWING), (7, GROWING)],
-    ids=["1-sgd", "3-muon", "6", "2-growing", "7-growing"],
+    [(1, {"optimizer": "sgd"}), (3, {}), (3, {"optimizer": "muon", "aux": 0}), (6, {}), (2, GROWING), (7, GROWING)],
+    ids=["1-sgd", "3", "3-muon", "6", "2-growing", "7-growing"],
 )
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_weights(
     train, coloured, tmp_path, monkeypatch, step, changes
