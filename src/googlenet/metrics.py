@@ -6,7 +6,7 @@ labelled images; plots and the Hub's page take titles and units from here. No mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -152,6 +152,20 @@ def metrics_for(multi_label: bool) -> tuple[Metric, ...]:
     ['top-1', 'top-5', 'balanced accuracy', 'macro F1']
     """
     return SEVERAL_LABELS if multi_label else ONE_LABEL
+
+
+def truth_of(labels: Sequence[tuple[int, ...]], classes: int, multi_label: bool) -> Truth:
+    """Return the truth that metrics take, of the class numbers of each of N images.
+
+    >>> truth_of([(1,), (0,)], 2, multi_label=False).tolist(), truth_of([(0, 1), ()], 2, multi_label=True).tolist()
+    ([1, 0], [[True, True], [False, False]])
+    """
+    if not multi_label:
+        return np.array([label for (label,) in labels], np.int64)
+    has = np.zeros((len(labels), classes), bool)
+    for row, those in zip(has, labels, strict=True):
+        row[list(those)] = True
+    return has
 
 
 def average_precisions(truth: NDArray[np.bool_], probabilities: Floats) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from googlenet.data.image_set import LabelledImage
 from googlenet.dataframes import to_dataframe
 from googlenet.errors import MissingExtraError, ResultsError
 from googlenet.files import check_output_path, replace_file, write_error
+from googlenet.metrics import truth_of
 from googlenet.text import BETWEEN_LABELS, csv_line, escape_surrogates, no_formula, no_formula_path, printable
 
 if TYPE_CHECKING:
@@ -73,12 +74,7 @@ class Answers:
     @cached_property
     def truth(self) -> NDArray[Any]:
         """Class numbers (N,), or booleans (N, K) where an image may have several labels."""
-        if not self.thresholds:
-            return np.array([item.label for item in self.images])
-        has = np.zeros(self.probabilities.shape, bool)
-        for row, item in zip(has, self.images, strict=True):
-            row[list(item.labels)] = True
-        return has
+        return truth_of([item.labels for item in self.images], len(self.class_names), bool(self.thresholds))
 
     @cached_property
     def named(self) -> NDArray[Any]:

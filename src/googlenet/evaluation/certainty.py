@@ -20,6 +20,7 @@ from googlenet.inference.batches import BATCH, answer_many
 from googlenet.inference.certainty import MAX_SCORES, Certainty
 from googlenet.inference.engine import Engine, Floats
 from googlenet.inference.unknown import Detector
+from googlenet.metrics import truth_of
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,8 @@ def held_out_answers(bundle: Bundle, items: Sequence[LabelledImage], limit: int 
     )
     read = [(item.labels, row) for item, (_, row) in zip(some, answers, strict=True) if not isinstance(row, ImageError)]
     rows = np.stack([row for _, row in read]) if read else np.empty((0, count), np.float32)
-    truth = _truth([labels for labels, _ in read], count, bundle.card.multi_label)
+    truth = truth_of([labels for labels, _ in read], count, bundle.card.multi_label)
     return HeldOutAnswers(rows[:, :count], truth, rows[:, count:] if rows.shape[1] > count else None)
-
-
-def _truth(labels: Sequence[tuple[int, ...]], count: int, multi_label: bool) -> NDArray[Any]:
-    if not multi_label:
-        return np.array([label for (label,) in labels], np.int64)
-    has = np.zeros((len(labels), count), bool)
-    for row, those in zip(has, labels, strict=True):
-        row[list(those)] = True
-    return has
 
 
 def certainty_of(answers: HeldOutAnswers) -> tuple[Temperature, Certainty]:

@@ -21,6 +21,7 @@ from googlenet.evaluation.resampling import metric_intervals, titled
 from googlenet.evaluation.selection import Selection, in_the_order_of, select_images, trained_on
 from googlenet.inference.classifier import Classifier, load
 from googlenet.inference.engine import Floats
+from googlenet.metrics import truth_of
 from googlenet.text import first_few, printable
 
 if TYPE_CHECKING:
@@ -267,9 +268,7 @@ def measured(
 ) -> Metrics | MultiLabelMetrics:
     """Measure ``probabilities`` (N, K) against the class numbers of each of N images."""
     names, thresholds = classifier.class_names, classifier.card.thresholds
+    known = truth_of(truth, len(names), classifier.card.multi_label)
     if not classifier.card.multi_label:
-        return measure(np.array([label for (label,) in truth]), probabilities, names)
-    has = np.zeros((len(truth), len(names)), bool)
-    for row, labels in zip(has, truth, strict=True):
-        row[list(labels)] = True
-    return measure_labels(has, probabilities, thresholds, names)
+        return measure(known, probabilities, names)
+    return measure_labels(known, probabilities, thresholds, names)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
-import time
 from dataclasses import replace
 
 import torch
@@ -17,19 +15,16 @@ from googlenet.stages import stage
 from googlenet.training.display import say
 from googlenet.training.distributed import Processes
 from googlenet.training.frozen import maps_shape
-from googlenet.training.fused import use_fused_layers
-from googlenet.training.gradients import use_matmul_weight_gradients
 from googlenet.training.maps import bytes_of
-from googlenet.training.objective import Objective
 from googlenet.training.plan import Plan
+from googlenet.training.precision import seconds_of_a_step
 from googlenet.training.recipe import Recipe
-from googlenet.training.task import OneLabel
 
 MAX_SHARE = 0.5  # of a network's multiplications, in the stages that learn from cached maps
 MIN_EPOCHS = 6  # on cached maps: the less time there is, the fewer stages learn
 MIN_WHOLE_EPOCHS = 2  # of all stages; with less time for them, that phase is left out
 OVERHEAD_SECONDS = 10.0  # of a run: loading, checking, writing the bundle
-TRIAL_IMAGES, TRIALS = 8, 3  # of a step, the first of which is slow
+TRIAL_IMAGES = 8  # of a step
 MEMORY_SHARE, DISK_SHARE = 0.25, 0.5  # of the memory there is and of the free disk, for maps by default
 GIB = 2**30
 
@@ -119,21 +114,7 @@ def _room(plan: Plan) -> float:
 
 def _step_seconds(network: ConvNet, plan: Plan, device: str) -> float:
     """Return the seconds that a training step of the whole network takes for each image."""
-    size, taken = plan.preprocessing.size, []
+    dtype = torch.bfloat16 if plan.recipe.precision == "bf16" else torch.float32
     with torch.random.fork_rng(devices=[]):
-        objective = Objective(
-            copy.deepcopy(network), plan.preprocessing, 0.0, OneLabel(network.network.num_classes)
-        ).to(device)
-        objective.to(memory_format=torch.channels_last)
-        use_matmul_weight_gradients(objective)
-        use_fused_layers(objective)
-        images = torch.randint(0, 256, (TRIAL_IMAGES, network.network.in_channels, size, size), dtype=torch.uint8)
-        labels = torch.zeros(TRIAL_IMAGES, dtype=torch.long).to(device)
-        for _ in range(TRIALS):
-            began = time.perf_counter()
-            with torch.autocast(device, torch.bfloat16, enabled=plan.recipe.precision == "bf16"):
-                loss = objective(images.to(device), labels).total
-            loss.backward()
-            loss.item()
-            taken.append(time.perf_counter() - began)
-    return min(taken) / TRIAL_IMAGES
+        (seconds,) = seconds_of_a_step(network, plan.preprocessing, TRIAL_IMAGES, (dtype,), device)
+    return seconds / TRIAL_IMAGES

@@ -35,39 +35,41 @@ def fastest(network: ConvNet, preprocessing: Preprocessing, batch_size: int, dev
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device != "cpu" or "bf16" not in precisions():
         return "fp32"
-    size = preprocessing.size
+    count = min(batch_size, max(2, TRIAL_PIXELS // preprocessing.size**2))
     with torch.random.fork_rng(devices=[]):
-        exact, fast = seconds_of_a_step(network, preprocessing, min(batch_size, max(2, TRIAL_PIXELS // size**2)))
+        exact, fast = seconds_of_a_step(network, preprocessing, count, formats_of_cpu())
         return "bf16" if fast < MAX_TIME_SHARE * exact else "fp32"
 
 
-def seconds_of_a_step(network: ConvNet, preprocessing: Preprocessing, count: int) -> tuple[float, ...]:
-    """Return the least seconds of a training step of ``count`` images on this CPU, in fp32 and, if it has that, bf16.
+def formats_of_cpu() -> tuple[torch.dtype, ...]:
+    """Return fp32 and, if this CPU has it, bf16."""
+    return (torch.float32, torch.bfloat16) if "bf16" in precisions() else (torch.float32,)
 
-    The network is copied, and stays as it is.
+
+def seconds_of_a_step(
+    network: ConvNet, preprocessing: Preprocessing, count: int, formats: Sequence[torch.dtype], device: str = "cpu"
+) -> tuple[float, ...]:
+    """Return the least seconds of a training step of ``count`` images in each of the formats.
+
+    They take turns: other programs then slow down all. The network is copied, and stays as it is.
     """
-    objective = Objective(copy.deepcopy(network), preprocessing, 0.0, OneLabel(network.network.num_classes)).to(
-        memory_format=torch.channels_last
-    )
+    objective = Objective(copy.deepcopy(network), preprocessing, 0.0, OneLabel(network.network.num_classes))
+    objective.to(device).to(memory_format=torch.channels_last)
     use_matmul_weight_gradients(objective)
     use_fused_layers(objective)
-    formats = (torch.float32, torch.bfloat16) if "bf16" in precisions() else (torch.float32,)
-    return _compare(objective, count, preprocessing.size, formats)
-
-
-def _compare(objective: Objective, count: int, size: int, formats: Sequence[torch.dtype]) -> tuple[float, ...]:
-    """Return the least seconds of a step in each of the formats, in turns: other programs then slow down all."""
-    images = torch.randint(0, 256, (count, objective.network.network.in_channels, size, size), dtype=torch.uint8)
-    labels = torch.zeros(count, dtype=torch.long)
+    size = preprocessing.size
+    images = torch.randint(0, 256, (count, network.network.in_channels, size, size), dtype=torch.uint8)
+    labels = torch.zeros(count, dtype=torch.long).to(device)
     taken: list[list[float]] = [[] for _ in formats]
     begun = time.perf_counter()
     seconds = 0.0
     while seconds < MIN_SECONDS or (len(taken[-1]) < MIN_ROUNDS and seconds < MAX_SECONDS):
         for number, dtype in enumerate(formats):
             started = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-                loss = objective(images, labels).total
+            with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16):
+                loss = objective(images.to(device), labels).total
             loss.backward()
+            loss.item()  # a GPU works on after its calls returned
             taken[number].append(time.perf_counter() - started)
         seconds = time.perf_counter() - begun
     return tuple(map(min, taken))

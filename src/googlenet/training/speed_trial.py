@@ -12,7 +12,7 @@ from googlenet.models.build import create
 from googlenet.parallel import cores
 from googlenet.stages import stage
 from googlenet.training import speed
-from googlenet.training.precision import seconds_of_a_step
+from googlenet.training.precision import formats_of_cpu, seconds_of_a_step
 from googlenet.training.speed import LARGE, NETWORK, SMALL, Speed
 
 BATCHES = {SMALL: 32, LARGE: 8}  # images of a step, of which several fit into a second
@@ -25,7 +25,7 @@ def measure() -> Speed:
         network = create(zoo.find(NETWORK), num_classes=10)
         begun, worked = time.perf_counter(), time.process_time()
         least = {
-            size: min(seconds_of_a_step(network, network.network.preprocessing(size), count)) / count
+            size: min(seconds_of_a_step(network, network.network.preprocessing(size), count, formats_of_cpu())) / count
             for size, count in BATCHES.items()
         }
         share = (time.process_time() - worked) / (time.perf_counter() - begun) / _threads()
