@@ -1,4 +1,4 @@
-"""Held-out images have one role each where they are many; else all of them have every role, and that is said."""
+"""Held-out images have one role each where they are many; else all of them have every role, and training prints it."""
 
 from collections import Counter
 from pathlib import Path

@@ -14,9 +14,9 @@ import googlenet
 from googlenet.data.opening import open_data
 from googlenet.errors import RecipeError, WeightsError
 from googlenet.models import zoo
-from googlenet.models.analysis import analyse
+from googlenet.models.analysis import analyse, share_through
 from googlenet.training import local_weights, speed
-from googlenet.training.auto import RULES, Situation, choose, frozen_share, pick_weights
+from googlenet.training.auto import RULES, Situation, choose, pick_weights
 from googlenet.training.facts import Facts, facts_of
 from googlenet.training.local_weights import Pretrained
 from googlenet.training.recipe import Recipe
@@ -125,7 +125,7 @@ def test_without_much_time_images_are_smaller_and_first_stages_frozen():
     assert chosen(PHOTOS, {"minutes": 2.0}, speed=TWO_CORES).recipe.image_size in (112, 128)
     quick = chosen(PHOTOS, {"minutes": 9.0}, speed=TWO_CORES, weights=INCEPTION)
     assert (quick.base, quick.recipe.freeze) == ("finetune", "mixed_6b")
-    assert 0.5 < frozen_share(INCEPTION.network, "mixed_6b") < 0.6
+    assert 0.5 < share_through(INCEPTION.network, "mixed_6b") < 0.6
     assert chosen(PHOTOS, {"minutes": 90.0}, speed=TWO_CORES, weights=INCEPTION).recipe.freeze is None
     assert chosen(PHOTOS, {"minutes": 9.0, "freeze": "conv1"}, speed=TWO_CORES, weights=INCEPTION).recipe.freeze is None
 

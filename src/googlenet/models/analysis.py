@@ -100,6 +100,13 @@ def analyse(network: Network, size: int | None = None) -> Analysis:
     return _analyse(network, size)
 
 
+def share_through(network: Network, stage: str) -> float:
+    """Return the share of a network's multiply-accumulates up to and including a stage, 0 to 1."""
+    through = {each.name for each in network.through(stage)}
+    table = analyse(network)
+    return sum(row.cost.macs for row in table.rows if row.name in through) / table.macs
+
+
 @cache
 def minimum_size(network: Network) -> int:
     """Return the smallest height and width that a network can take, in pixels.

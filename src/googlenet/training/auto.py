@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from googlenet.models import zoo
-from googlenet.models.analysis import analyse, minimum_size
+from googlenet.models.analysis import analyse, minimum_size, share_through
 from googlenet.models.spec import Network
 from googlenet.models.weights import layouts_of
 from googlenet.training.facts import MAX_GLYPH_SIDE, Facts
@@ -160,7 +160,7 @@ def _epoch_seconds(situation: Situation, choice: Choice, size: int) -> float:
     """Return the seconds of an epoch, validation included: a forward pass is a third of a training step."""
     assert situation.speed is not None
     freeze = situation.given.get("freeze", choice.settings.get("freeze"))
-    learning = 1 - frozen_share(choice.network, freeze) if freeze else 1.0
+    learning = 1 - share_through(choice.network, freeze) if freeze else 1.0
     images = situation.facts.train * (1 + 2 * learning) / 3 * _growth(choice, size) + situation.facts.val / 3
     return images * situation.speed.seconds(choice.network, size)
 
@@ -182,15 +182,13 @@ def _passes(situation: Situation, weights: Pretrained, frozen: bool) -> float:
 
 
 def _size(situation: Situation, choice: Choice) -> int:
-    own = situation.weights.side if situation.weights else choice.network.input_size
-    return int(situation.given.get("image_size") or choice.settings.get("image_size") or own)
+    chosen = situation.given.get("image_size") or choice.settings.get("image_size")
+    return int(chosen or own_size(situation, choice))
 
 
-def frozen_share(network: Network, freeze: str) -> float:
-    """Return the share of a network's multiply-accumulates up to and including the stage ``freeze``."""
-    frozen = {stage.name for stage in network.through(freeze)}
-    table = analyse(network)
-    return sum(row.cost.macs for row in table.rows if row.name in frozen) / table.macs
+def own_size(situation: Situation, choice: Choice) -> int:
+    """Return the side of the images, in pixels, that the weights expect, or else the network."""
+    return situation.weights.side if situation.weights else choice.network.input_size
 
 
 def _last_frozen(network: Network) -> str | None:

@@ -55,7 +55,7 @@ class Decision:
 
 
 def decide(plan: Plan, request: Request, options: RunOptions, measure: Callable[[], Speed]) -> Decision:
-    """Choose recipe and weights for the images of a plan, and say so. ``measure`` loads PyTorch, where it must.
+    """Choose recipe and weights for the images of a plan, and print them. ``measure`` loads PyTorch, where it must.
 
     Raises what :func:`~googlenet.training.local_weights.find` does; :class:`RecipeError` for stages that are to be
     frozen although there are no weights.
@@ -99,7 +99,7 @@ def carry_out(plan: Plan, request: Request, decision: Decision) -> Plan:
 def describe(situation: Situation, choice: Choice) -> list[str]:
     """Return three lines: what was chosen, why, and how to change it."""
     recipe = choice.recipe.override(**situation.given)
-    facts, size = situation.facts, recipe.image_size or _own_size(situation, choice)
+    facts, size = situation.facts, recipe.image_size or auto.own_size(situation, choice)
     length = f"{recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
     about = f" in about {duration(choice.seconds)}" if choice.seconds and not recipe.minutes else ""
     frozen = f", frozen up to {recipe.freeze}" if recipe.freeze else ""
@@ -111,10 +111,6 @@ def describe(situation: Situation, choice: Choice) -> list[str]:
     why += "".join(f"; {reason}" for reason in choice.reasons)
     how = "any option replaces its part, such as --image-size or --minutes; --recipe RUN repeats this run"
     return [what, why, how]
-
-
-def _own_size(situation: Situation, choice: Choice) -> int:
-    return situation.weights.side if situation.weights else choice.network.input_size
 
 
 def _suggestion(network: Network | None) -> str:

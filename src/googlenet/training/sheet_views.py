@@ -12,6 +12,7 @@ from googlenet.data.image_set import ImageSet
 from googlenet.errors import UnreadableImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
+from googlenet.metrics import truth_of
 from googlenet.training.augmented import AugmentedImage, AugmentedImages, MixedImage, Request
 from googlenet.training.loading import Batch, BatchSampler, ImageDataset, SampleKey
 from googlenet.training.mixing import drawn_mix, mix
@@ -103,9 +104,7 @@ def _step(
     readable = [
         (index, names, image) for index, names, image in map(dataset.__getitem__, keys) if torch.is_tensor(image)
     ]
-    labels = torch.zeros(len(readable), len(classes))
-    for row, (_, numbers, _) in zip(labels, readable, strict=True):
-        row[list(numbers)] = 1
+    labels = torch.from_numpy(truth_of([numbers for _, numbers, _ in readable], len(classes), multi_label=True)).float()
     batch = Batch(torch.stack([image for *_, image in readable]), labels, [index for index, *_ in readable])
     mixed = mix(batch, request.recipe, len(classes), at, share)
     return tuple(
