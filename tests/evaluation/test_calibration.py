@@ -92,7 +92,7 @@ def test_where_the_held_out_loss_does_not_fall_the_temperature_stays_1():
         assert found.after <= found.before
         assert found.value != 1.0 or found.after == found.before
     assert kept >= 15
-    few = overconfident(calibration.MIN_IMAGES - 1)
+    few = overconfident(calibration.MIN_CALIBRATION_IMAGES - 1)
     assert choose_temperature(*few).value == 1.0
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from googlenet.inference.certainty import MIN_CALIBRATION_IMAGES
+
 Floats = NDArray[np.float64]
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 LOWEST = 1e-38  # probability; float32 has no smaller normal number
 FOLDS = 5  # of cross-fitting
-MIN_IMAGES = 10  # below, no temperature is fitted
 BINS = 15  # of equally many images
 MIN_DRAWS, DRAWS = 100, 1000  # simulated label sets of a perfect model
 MAX_DRAWN = 20_000_000  # labels in all simulated sets
@@ -132,7 +133,7 @@ def choose_temperature(probabilities: NDArray[Any], truth: NDArray[Any]) -> Temp
     ones = np.ones(count) if multi_label else 1.0
     before = _losses(logits, truth)
     after = before.copy()
-    if len(truth) >= MIN_IMAGES:
+    if len(truth) >= MIN_CALIBRATION_IMAGES:
         fold = np.random.default_rng(0).permutation(len(truth)) % FOLDS
         for number in range(FOLDS):
             own = fold == number

@@ -13,11 +13,11 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.data.image_set import LabelledImage
 from googlenet.errors import ImageError
-from googlenet.evaluation.calibration import MIN_IMAGES, Temperature, calibrated, choose_temperature, moved_thresholds
+from googlenet.evaluation.calibration import Temperature, calibrated, choose_temperature, moved_thresholds
 from googlenet.images.resize import load_image
 from googlenet.inference import conformal
 from googlenet.inference.batches import BATCH, answer_many
-from googlenet.inference.certainty import MAX_SCORES, Certainty
+from googlenet.inference.certainty import MAX_SCORES, MIN_CALIBRATION_IMAGES, Certainty
 from googlenet.inference.engine import Engine, Floats
 from googlenet.inference.unknown import Detector
 from googlenet.metrics import truth_of
@@ -74,7 +74,7 @@ def with_temperature(card: ModelCard, found: Temperature) -> ModelCard:
 def described(card: ModelCard) -> str:
     """Say in one line what calibration did."""
     if not card.calibration:
-        return f"not calibrated: that takes {MIN_IMAGES} held-out images"
+        return f"not calibrated: that takes {MIN_CALIBRATION_IMAGES} held-out images"
     found, images = card.temperature, int(card.calibration["images"])
     before, after = (card.calibration[name] for name in ("log_loss_uncalibrated", "log_loss"))
     if before == after:

@@ -19,6 +19,7 @@ from googlenet.inference.unknown import ARRAYS, FALSE_ALARMS, Detector
 from googlenet.text import printable
 
 MAX_BYTES = 5_000_000
+MIN_CALIBRATION_IMAGES = 10  # held-out images; with fewer, neither temperature nor scores are worth anything
 MAX_SCORES = 2_000  # held-out images: the coverage of sets at 90 % then varies by 0.7 points
 
 
@@ -82,7 +83,8 @@ def scores_of(bundle: Bundle, method: str = "lac") -> NDArray[np.float32]:
     if certainty is None or method not in certainty.conformal:
         raise BundleError(
             f"{printable(str(bundle.path))} has no scores of held-out images, which sets need: train it with this "
-            f"version, and at least {conformal.images_needed(0.9)} held-out images for sets at 90 %"
+            f"version, and at least {max(MIN_CALIBRATION_IMAGES, conformal.images_needed(0.9))} held-out images for "
+            "sets at 90 %"
         )
     return certainty.conformal[method]
 

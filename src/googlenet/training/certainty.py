@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from googlenet.bundle import CERTAINTY, Bundle
 from googlenet.card import ModelCard
 from googlenet.data.image_set import LabelledImage
-from googlenet.evaluation.calibration import MIN_IMAGES
 from googlenet.evaluation.certainty import certainty_of, held_out_answers, with_temperature
-from googlenet.inference.certainty import MAX_SCORES
+from googlenet.inference.certainty import MAX_SCORES, MIN_CALIBRATION_IMAGES
 from googlenet.training.trainer import Trainer
 
 MAX_IMAGES_TOGETHER = 500  # of several processes: the others wait, and would take the first one for lost
@@ -20,7 +19,7 @@ PROBE_IMAGES = 16
 def calibration_images(trainer: Trainer) -> tuple[LabelledImage, ...]:
     """Return the held-out images that calibrate: those with this role, else all; none where these are too few."""
     images = trainer.data.splits.get("calibrate") or trainer.data.val
-    return images.items if len(images) >= MIN_IMAGES else ()
+    return images.items if len(images) >= MIN_CALIBRATION_IMAGES else ()
 
 
 def calibrate(bundle: Bundle, items: Sequence[LabelledImage], limit: int) -> tuple[ModelCard, dict[str, bytes]]:
