@@ -66,7 +66,8 @@ def test_the_command_draws_and_says_how_to_train_so(coloured, tmp_path, call, mo
     code, out, err = call("augment", coloured, "--sheet", "sheet.png", "--views", 3, *options)
     assert code == 0, err
     assert "sheet.png: 6 images in 3 epochs, augmentation microscopy" in out
-    assert f"googlenet train {coloured} --out runs/mine {' '.join(map(str, options))}" in " ".join(out.split())
+    suggested = f"googlenet train {coloured} --out runs/mine --recipe default {' '.join(map(str, options))}"
+    assert suggested in " ".join(out.split())
     with Image.open("sheet.png") as drawn:
         assert drawn.width > 400
         assert len(drawn.convert("RGB").getcolors(1 << 20)) > 50

@@ -30,7 +30,7 @@ def augment(
     sheet: Annotated[
         Path, typer.Option("--sheet", "-o", help="The image file to draw: .png, .jpg, .webp, .pdf, .svg.")
     ],
-    recipe: Annotated[str, typer.Option(help="Training recipe, as for `googlenet train`, or a TOML file.")] = "default",
+    recipe: Annotated[str, typer.Option(help="Name of a training recipe, or a TOML file.")] = "default",
     count: Annotated[int, typer.Option(min=1, max=100, help="Images to draw, of all classes in turn.")] = 6,
     views: Annotated[int, typer.Option(min=1, max=20, help="How often to draw each, spread over the run.")] = 7,
     follow_links: FollowLinks = False,
@@ -64,5 +64,4 @@ def augment(
     given = [
         word for name, value in settings.items() if value is not None for word in (f"--{name.replace('_', '-')}", value)
     ]
-    chosen = ["--recipe", recipe] if recipe != "default" else []
-    say_command("next:", "googlenet", "train", data, "--out", "runs/mine", *chosen, *given)
+    say_command("next:", "googlenet", "train", data, "--out", "runs/mine", "--recipe", recipe, *given)
