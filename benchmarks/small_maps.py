@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from googlenet.training import gradients
-from googlenet.training.gradients import use_matmul_weight_gradients
+from googlenet.training.gradients import use_small_map_gradients
 
 LAYERS = ((512, 128, 1), (832, 384, 1), (160, 320, 3), (192, 384, 3), (48, 128, 5))  # inputs, outputs, kernel
 SIDES = (1, 2, 3, 4, 6, 8, 14)
@@ -48,7 +48,7 @@ def main() -> None:
                 )
                 for _ in range(2)
             )
-            use_matmul_weight_gradients(quick)
+            use_small_map_gradients(quick)
             x = torch.randn(batch, inputs, side, side).to(torch.bfloat16, memory_format=torch.channels_last)
             x.requires_grad_()
             down = torch.randn(batch, outputs, side, side).to(torch.bfloat16, memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ from googlenet.training.budget import Budget, Epochs, Minutes
 from googlenet.training.choices import SCHEDULES
 from googlenet.training.distributed import Processes, synchronise
 from googlenet.training.fused import use_fused_layers
-from googlenet.training.gradients import use_matmul_weight_gradients
+from googlenet.training.gradients import use_small_map_gradients
 from googlenet.training.loading import BatchSampler, ImageDataset, default_workers, loader
 from googlenet.training.objective import Objective, balancing_weights
 from googlenet.training.optimizer import make_optimizer
@@ -93,7 +93,7 @@ class Learning:
             self.network, self.preprocessing, recipe.label_smoothing, self.task, self.class_weights, after
         )
         objective.to(memory_format=torch.channels_last)
-        use_matmul_weight_gradients(objective)
+        use_small_map_gradients(objective)
         if self.processes.count > 1:
             synchronise(objective, self.fabric.device)
         use_fused_layers(objective)

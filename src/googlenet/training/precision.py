@@ -13,7 +13,7 @@ from googlenet.inference.engine import precisions
 from googlenet.models.build import ConvNet
 from googlenet.preprocessing import Preprocessing
 from googlenet.training.fused import use_fused_layers
-from googlenet.training.gradients import use_matmul_weight_gradients
+from googlenet.training.gradients import use_small_map_gradients
 from googlenet.training.objective import Objective
 from googlenet.training.task import OneLabel
 
@@ -55,7 +55,7 @@ def seconds_of_a_step(
     """
     objective = Objective(copy.deepcopy(network), preprocessing, 0.0, OneLabel(network.network.num_classes))
     objective.to(device).to(memory_format=torch.channels_last)
-    use_matmul_weight_gradients(objective)
+    use_small_map_gradients(objective)
     use_fused_layers(objective)
     size = preprocessing.size
     images = torch.randint(0, 256, (count, network.network.in_channels, size, size), dtype=torch.uint8)
