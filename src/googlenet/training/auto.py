@@ -25,6 +25,8 @@ LIMIT_MINUTES = 60.0  # of a run whose length nobody gave: longer only where the
 MIN_PASSES = 10  # passes over the images that the time should allow, or the images are made smaller
 MIN_PASSES_UNFROZEN = 10  # or the first stages of pretrained weights are frozen
 FROZEN_SHARE = 0.6  # of the multiply-accumulates, at most, that are then frozen
+# What then learns: on kept maps, from a linear classifier on the averaged maps of all stages that are not frozen.
+GRADUAL = {"unfreeze": "gradual", "cached_views": 4, "cached_share": 1.0, "freeze_norm": True, "lr": 0.0005}
 FEW_IMAGES = 3000  # photographs: with fewer, pretrained weights gain most
 SMALL_SIDE = 96  # pixels a side up to which images are small
 SIZES = ((16, 32), (64, 64), (96, 96), (160, 128))  # pixels a side of the images, up to which → of the input
@@ -159,7 +161,7 @@ def run_seconds(situation: Situation, choice: Choice) -> float | None:
 def _epoch_seconds(situation: Situation, choice: Choice, size: int) -> float:
     """Return the seconds of an epoch, validation included: a forward pass is a third of a training step."""
     assert situation.speed is not None
-    freeze = situation.given.get("freeze", choice.settings.get("freeze"))
+    freeze = situation.given.get("freeze") or choice.settings.get("freeze") or choice.settings.get("pool_from")
     learning = 1 - share_through(choice.network, freeze) if freeze else 1.0
     images = situation.facts.train * (1 + 2 * learning) / 3 * _growth(choice, size) + situation.facts.val / 3
     return images * situation.speed.seconds(choice.network, size)
@@ -250,7 +252,9 @@ def _freeze(situation: Situation, choice: Choice) -> Chosen:
     last = _last_frozen(choice.network)
     if last is None or _passes_at(situation, choice, _size(situation, choice)) >= MIN_PASSES_UNFROZEN:
         return None
-    return {"freeze": last}, "all stages would take too long"
+    if situation.given.keys() & {"freeze", "unfreeze"} or not choice.network.averages_then_classifies:
+        return {"freeze": last}, "all stages would take too long"
+    return {**GRADUAL, "pool_from": last}, "all stages would take too long"
 
 
 def _epochs(situation: Situation, choice: Choice) -> Chosen:
@@ -317,7 +321,8 @@ RULES = (
     ),
     Rule(
         "pretrained weights, and time for fewer than ten passes over the images",
-        "`freeze` the first stages, up to 60 % of the multiply-accumulates",
+        "`unfreeze` `gradual`: the first stages are frozen, up to 60 % of the multiply-accumulates, and the classifier "
+        "sees the averaged maps of all later ones (`pool_from`); else `freeze`",
         _freeze,
     ),
     Rule(

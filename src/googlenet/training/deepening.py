@@ -62,6 +62,8 @@ def _deepest(recipe: Recipe, network: Network, plan: Plan, seconds: float) -> Re
         share = 1.0
     most = MAX_SHARE if not whole else min(MAX_SHARE, (share * total - OVERHEAD_SECONDS) / (MIN_EPOCHS * whole))
     name = last_frozen(network, plan.preprocessing.size, most, recipe.freeze)
+    if network.pooled and len(network.through(name)) > len(network.through(network.pooled[0])):
+        name = network.pooled[0]  # later stages' maps alone are not all that the classifier sees
     return recipe.model_copy(update={"cache_after": name, "cached_share": share})
 
 

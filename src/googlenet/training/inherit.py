@@ -127,6 +127,21 @@ def headers_of(path: Path) -> Mapping[str, Header]:
     return found
 
 
+def pool_for_classifier(network: Network, first: str | None) -> Network:
+    """Let the classifier see the averaged maps of the stage ``first`` and all later ones that have weights.
+
+    Raises :class:`NetworkError` where there is no such stage, or the network does not end in global average pooling and
+    one linear layer.
+    """
+    if first is None:
+        return network
+    before = {stage.name for stage in network.through(first)[:-1]}
+    last = (network.stages_before_pooling() or network.stages)[-1].name
+    with_weights = [row.name for row in analyse(network).rows if row.cost.parameters]
+    until = with_weights.index(last) if last in with_weights else len(with_weights)
+    return replace(network, pooled=tuple(name for name in with_weights[:until] if name not in before))
+
+
 def drop_heads_on_frozen_stages(network: Network, freeze: str | None, unfreeze: str = "none") -> Network:
     """Drop auxiliary heads on frozen stages, which they could not change; all where stages are unfrozen by and by.
 

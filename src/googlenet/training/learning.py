@@ -90,8 +90,9 @@ class Learning:
     def _make_objective(self, phase: Phase) -> Objective:
         recipe, after = self.recipe, phase.freeze if phase.cached else None
         objective = Objective(
-            self.network, self.preprocessing, recipe.label_smoothing, self.task, self.class_weights, after
-        )
+            self.network, self.preprocessing, recipe.label_smoothing, self.task, self.class_weights, after,
+            recipe.freeze_norm,
+        )  # fmt: skip
         objective.to(memory_format=torch.channels_last)
         use_small_map_gradients(objective)
         if self.processes.count > 1:

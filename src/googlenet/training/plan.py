@@ -166,6 +166,7 @@ def _inherited(
 ) -> tuple[Recipe, Network, Preprocessing]:
     """Inherit from the weights, and how their images are ``fed``, what the recipe leaves open."""
     recipe = inherit.inherit_image_size(recipe, fed)
+    network = inherit.pool_for_classifier(network, recipe.pool_from)
     _check_cache_after(recipe, network)
     network = replace(network, in_channels=recipe.in_channels, aux=network.aux[: recipe.aux])
     network = inherit.drop_heads_on_frozen_stages(network, recipe.freeze, recipe.unfreeze)
@@ -247,7 +248,17 @@ def check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
 
 
 def _check_cache_after(recipe: Recipe, network: Network) -> None:
-    """Raise where the stage whose maps are kept is unknown, before the frozen ones, or leaves nothing to learn."""
+    """Raise where the stage whose maps are kept is unknown, before the frozen ones, or leaves nothing to learn.
+
+    Nor may it be after the first stage whose averaged maps the classifier sees: they are not kept.
+    """
+    kept = recipe.freeze if recipe.unfreeze == "none" else recipe.cache_after or recipe.freeze
+    first = network.pooled[0] if network.pooled and recipe.cached_views else None
+    if kept is not None and first is not None and len(network.through(kept)) > len(network.through(first)):
+        raise RecipeError(
+            f"the maps after {kept} are to be kept, but the classifier sees those of {first}, too: freeze up to that "
+            "one at most, or set pool_from to a later stage"
+        )
     if recipe.unfreeze == "none" or recipe.cache_after is None:
         return
     inherit.drop_heads_on_frozen_stages(network, recipe.cache_after)
