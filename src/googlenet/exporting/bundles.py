@@ -76,7 +76,7 @@ class Deployed(nn.Module):
         if not others:
             return logits, nn.functional.conv2d(features, fc.weight[:, :, None, None], fc.bias)
         rows, columns = (max(maps.shape[side] for maps in averaged) for side in (2, 3))
-        weights = fc.weight.split([maps.shape[1] for maps in averaged], dim=1)
+        weights = torch.split(fc.weight, [maps.shape[1] for maps in averaged], dim=1)
         evidence = fc.bias[:, None, None]
         for maps, weight in zip(averaged, weights, strict=True):
             grids = zip(maps.shape[2:], (rows, columns), strict=True)

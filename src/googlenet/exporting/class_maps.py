@@ -18,10 +18,10 @@ Maps = tuple[str, Shape]  # the name of (N, D, h, w) in a graph, and (D, h, w)
 
 def join(averaged: Sequence[Maps], last: Maps, graph: Graph) -> Maps:
     """Put the averages of maps before those of the last stage, (N, D, 1, 1): the input of the classifier."""
-    x, (channels, *ones) = last
+    x, (channels, height, width) = last
     means = [graph.node("GlobalAveragePool", f"{name}.averaged", name) for name, _ in averaged]
     total = channels + sum(shape[0] for _, shape in averaged)
-    return graph.node("Concat", "averaged", *means, x, axis=1), (total, *ones)
+    return graph.node("Concat", "averaged", *means, x, axis=1), (total, height, width)
 
 
 def write(averaged: Sequence[Maps], mirror: bool, graph: Graph) -> ValueInfoProto:

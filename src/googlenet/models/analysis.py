@@ -107,6 +107,18 @@ def share_through(network: Network, stage: str) -> float:
     return sum(row.cost.macs for row in table.rows if row.name in through) / table.macs
 
 
+def last_within(network: Network, share: float) -> str | None:
+    """Return the last stage with weights up to which at most a share of the multiply-accumulates lie."""
+    table = analyse(network)
+    done, last = 0, None
+    for row in table.rows:
+        done += row.cost.macs
+        if done > share * table.macs:
+            break
+        last = row.name if row.cost.parameters else last
+    return last
+
+
 @cache
 def minimum_size(network: Network) -> int:
     """Return the smallest height and width that a network can take, in pixels.

@@ -17,4 +17,5 @@ def to_grid(source: int, target: int) -> NDArray[np.float32]:
     begin, cell = np.arange(target)[:, None] * source / target, source / target
     at = np.arange(source)[None, :]
     covered = np.minimum(begin + cell, at + 1) - np.maximum(begin, at)
-    return (np.maximum(covered, 0) / cell).astype(np.float32)
+    weights: NDArray[np.float32] = (np.maximum(covered, 0) / cell).astype(np.float32)
+    return weights

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from googlenet.models import zoo
-from googlenet.models.analysis import analyse, minimum_size, share_through
+from googlenet.models.analysis import analyse, last_within, minimum_size, share_through
 from googlenet.models.spec import Network
 from googlenet.models.weights import layouts_of
 from googlenet.training.facts import MAX_GLYPH_SIDE, Facts
@@ -178,7 +178,7 @@ def _passes(situation: Situation, weights: Pretrained, frozen: bool) -> float:
     """Return how often the time allows to see every image, starting from these weights."""
     if situation.speed is None:
         return math.inf
-    freeze = {"freeze": _last_frozen(weights.network)} if frozen else {}
+    freeze = {"freeze": last_within(weights.network, FROZEN_SHARE)} if frozen else {}
     choice = Choice("finetune", freeze, weights.network, ())
     return 60 * situation.minutes / _epoch_seconds(situation, choice, weights.side)
 
@@ -191,18 +191,6 @@ def _size(situation: Situation, choice: Choice) -> int:
 def own_size(situation: Situation, choice: Choice) -> int:
     """Return the side of the images, in pixels, that the weights expect, or else the network."""
     return situation.weights.side if situation.weights else choice.network.input_size
-
-
-def _last_frozen(network: Network) -> str | None:
-    """Return the last stage with weights up to which at most 60 % of the multiply-accumulates lie."""
-    table = analyse(network)
-    done, last = 0, None
-    for row in table.rows:
-        done += row.cost.macs
-        if done > FROZEN_SHARE * table.macs:
-            break
-        last = row.name if row.cost.parameters else last
-    return last
 
 
 # The rules.
@@ -249,7 +237,7 @@ def _passes_at(situation: Situation, choice: Choice, size: int) -> float:
 def _freeze(situation: Situation, choice: Choice) -> Chosen:
     if not situation.weights or situation.speed is None:
         return None
-    last = _last_frozen(choice.network)
+    last = last_within(choice.network, FROZEN_SHARE)
     if last is None or _passes_at(situation, choice, _size(situation, choice)) >= MIN_PASSES_UNFROZEN:
         return None
     if situation.given.keys() & {"freeze", "unfreeze"} or not choice.network.averages_then_classifies:
