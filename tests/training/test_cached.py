@@ -215,7 +215,7 @@ def test_a_classifier_of_several_stages_is_fitted_then_trained_with_the_statisti
     assert statistics
     assert all(torch.equal(before[name], after[name]) for name in statistics)
     assert any(not torch.equal(before[name], after[name]) for name in after if name.endswith("bn.weight"))
-    assert googlenet.verify(tmp_path / "run").passed
+    assert googlenet.verify(tmp_path / "run").largest_difference < 1e-4
 
 
 def test_maps_behind_what_the_classifier_sees_cannot_be_kept(train, tmp_path):

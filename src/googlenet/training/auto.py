@@ -23,6 +23,7 @@ from googlenet.training.speed import Speed
 
 LIMIT_MINUTES = 60.0  # of a run whose length nobody gave: longer only where the user says so
 MIN_PASSES = 10  # passes over the images that the time should allow, or the images are made smaller
+MIN_PASSES_CACHED = 2  # where maps are kept: a linear classifier needs one, and small details more than passes
 MIN_PASSES_UNFROZEN = 10  # or the first stages of pretrained weights are frozen
 FROZEN_SHARE = 0.6  # of the multiply-accumulates, at most, that are then frozen
 # What then learns: on kept maps, from a linear classifier on the averaged maps of all stages that are not frozen.
@@ -219,11 +220,12 @@ def _image_size(situation: Situation, choice: Choice) -> Chosen:
 
 def _smaller_images(situation: Situation, choice: Choice) -> Chosen:
     size = _size(situation, choice)
-    if situation.speed is None or _passes_at(situation, choice, size) >= MIN_PASSES:
+    passes = MIN_PASSES_CACHED if choice.settings.get("cached_views") else MIN_PASSES
+    if situation.speed is None or _passes_at(situation, choice, size) >= passes:
         return None
     least = max(minimum_size(choice.network), size // 2)
     smaller = [each for each in SMALLER if least <= each < size]
-    fits = [each for each in smaller if _passes_at(situation, choice, each) >= MIN_PASSES]
+    fits = [each for each in smaller if _passes_at(situation, choice, each) >= passes]
     if not smaller:
         return None
     best = max(fits) if fits else min(smaller)
@@ -314,8 +316,8 @@ RULES = (
         _freeze,
     ),
     Rule(
-        "still time for fewer than ten passes",
-        "a smaller `image_size`: the largest of 192, 160, 128 and 96 with ten passes, at least half",
+        "still time for fewer than ten passes, or two with `unfreeze`",
+        "a smaller `image_size`: the largest of 192, 160, 128 and 96 with as many passes, at least half",
         _smaller_images,
     ),
     Rule(
