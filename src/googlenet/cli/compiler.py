@@ -84,9 +84,10 @@ def _is_compile_supported(device: Any) -> Any:
     return importlib.import_module(UTILS).is_compile_supported(device)
 
 
+_OF_A_MODULE: dict[str, Any] = {"__file__": None, "__path__": []}  # what `inspect` and the import of a part ask for
 NAMES: dict[str, dict[str, Any]] = {
-    NAME: {"OptimizedModule": _OptimizedModule, "disable": _disable, "graph_break": _graph_break, "__path__": []},
-    UTILS: {"is_compile_supported": _is_compile_supported},
+    NAME: {"OptimizedModule": _OptimizedModule, "disable": _disable, "graph_break": _graph_break} | _OF_A_MODULE,
+    UTILS: {"is_compile_supported": _is_compile_supported, "__file__": None},
 }
 
 
