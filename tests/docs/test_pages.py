@@ -192,7 +192,8 @@ class _ShortTraining(ast.NodeTransformer):
         if ast.unparse(node.func) == "googlenet.train":
             own = [keyword for keyword in node.keywords if keyword.arg not in SHORT_TRAIN and keyword.arg != "minutes"]
             options: dict[str, Any] = dict(SHORT_TRAIN)
-            if not {"network", "weights"} & {keyword.arg for keyword in own} and "runs/flowers" not in ast.unparse(node):
+            comes_with_one = {"network", "weights"} & {keyword.arg for keyword in own}
+            if not comes_with_one and "runs/flowers" not in ast.unparse(node):
                 options["network"] = SMALLEST
             node.keywords = own + [ast.keyword(name, ast.Constant(value)) for name, value in options.items()]
         return node
