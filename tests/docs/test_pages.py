@@ -47,7 +47,7 @@ SHORT = {
     "benchmark": {"--seconds": "0.02"},
 }
 SHORT_TRAIN = {"epochs": 1, "image_size": 32, "batch_size": 8, "precision": "fp32", "workers": 0}
-SHORT_MINUTES = 0.05
+SHORT_MINUTES = 0.02
 SMALLEST = "lenet5"
 RUN_ELSEWHERE = ("googlenet demo",)
 COMES_WITH_A_NETWORK = {"--network", "--weights", "--recipe", "--resume"}
