@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def imported():
     return found
 
 
+@cache
 def distributions():
     """The distributions that what is imported comes from."""
     owners = packages_distributions() | {"google": ["protobuf"]}  # a namespace of many

@@ -197,6 +197,8 @@ def test_sigterm_and_ctrl_c_from_outside_save_and_say_how_to_go_on(coloured, tmp
             str(out),
             "--recipe",
             str(recipe),
+            "--network",
+            "lenet5",
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while not (out / "log.csv").exists():

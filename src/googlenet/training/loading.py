@@ -39,6 +39,7 @@ from googlenet.training.augment import augment, smallest_side
 from googlenet.training.augmentation import Augmentation
 from googlenet.training.function import Function
 from googlenet.training.task import Task
+from googlenet.training.transforms import load_torchvision
 
 _STOPPING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 WATCH_SECONDS = 1.0  # between checks that the training process still exists
@@ -162,6 +163,8 @@ class ImageDataset(Dataset[Any]):
     ) -> None:
         self.images, self.preprocessing, self.seed, self.augmentation = images, preprocessing, seed, augmentation
         self.function = function
+        if augmentation is not None:
+            load_torchvision(augmentation)
         self.at_least = (
             preprocessing.resized_side if augmentation is None else smallest_side(preprocessing.size, augmentation)
         )
