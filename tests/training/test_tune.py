@@ -129,7 +129,7 @@ def test_what_cannot_be_is_refused_before_any_work(photos, tmp_path):
         ({"settings": ["lr"], "lr": 0.1}, RecipeError, "--lr 0.1 leaves nothing to try"),
         ({"settings": "lr"}, RecipeError, "should be a list"),
         ({"network": "lenet5", "settings": ["dropout"]}, RecipeError, "dropout has nothing to try with lenet5"),
-        ({"resume": True}, RunError, "no search to resume"),
+        ({"resume": True, "settings": None}, RunError, "no search to resume"),
     ):
         with pytest.raises(error, match=says):
             search(photos, out, **changes)
