@@ -54,11 +54,14 @@ if TYPE_CHECKING:
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.folds import CrossValidation, cross_validate
+    from googlenet.training.lr_range import LRRange, find_lr
     from googlenet.training.pretrained import create
     from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
     from googlenet.training.sheet import augment
     from googlenet.training.train import train
+    from googlenet.training.tune import tune
+    from googlenet.training.tuning import Trial, Tuning
 
 # name → the module that defines it
 _PUBLIC = {
@@ -77,6 +80,7 @@ _PUBLIC = {
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
     "ImageSet": "data.image_set",
+    "LRRange": "training.lr_range",
     "LabelledData": "data.image_set",
     "LabelledImage": "data.image_set",
     "NETWORKS": "models.zoo",
@@ -85,6 +89,8 @@ _PUBLIC = {
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
     "StepResult": "training.callbacks",
+    "Trial": "training.tuning",
+    "Tuning": "training.tuning",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
     "augment": "training.sheet",
@@ -99,6 +105,7 @@ _PUBLIC = {
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
+    "find_lr": "training.lr_range",
     "list_networks": "models.zoo",
     "load": "inference.classifier",
     "load_module": "exchange.module",
@@ -110,6 +117,7 @@ _PUBLIC = {
     "quantize": "benchmarking.precisions",
     "sort_images": "bulk.sorting",
     "train": "training.train",
+    "tune": "training.tune",
     "verify": "inference.verify",
 }
 
@@ -130,6 +138,7 @@ __all__ = [
     "Findings",
     "GoogLeNetError",
     "ImageSet",
+    "LRRange",
     "LabelledData",
     "LabelledImage",
     "Network",
@@ -137,6 +146,8 @@ __all__ = [
     "Prediction",
     "Recipe",
     "StepResult",
+    "Trial",
+    "Tuning",
     "Verification",
     "analyse",
     "augment",
@@ -151,6 +162,7 @@ __all__ = [
     "export",
     "export_weights",
     "fetch",
+    "find_lr",
     "list_networks",
     "load",
     "load_module",
@@ -162,6 +174,7 @@ __all__ = [
     "quantize",
     "sort_images",
     "train",
+    "tune",
     "verify",
 ]
 

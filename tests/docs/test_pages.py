@@ -36,13 +36,21 @@ import googlenet
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", *(f"docs/{name}.md" for name in (
-    "get-started", "doctor", "train", "augmentation", "finetune", "lists", "evaluate", "predict", "certainty",
+    "get-started", "doctor", "train", "augmentation", "tune", "finetune", "lists", "evaluate", "predict", "certainty",
     "quantize", "weights",
     "scaling", "benchmark", "paper", "deploy", "recipes", "networks", "benchmarks",
 ))]  # fmt: skip
 
 SHORT = {
     "train": {"--epochs": "1", "--image-size": "32", "--batch-size": "8", "--precision": "fp32", "--workers": "0"},
+    "tune": {
+        "--epochs": "1",
+        "--trials": "2",
+        "--network": "lenet5",
+        "--batch-size": "8",
+        "--settings": "lr",
+        "--workers": "0",
+    },
     "compare": {"--image-size": "32"},
     "benchmark": {"--seconds": "0.02"},
 }
@@ -167,7 +175,9 @@ def shorten(words: list[str]) -> list[str]:
     """Put the short options into a command: ``["googlenet", "train", …]``."""
     command, options = words[1], dict(SHORT.get(words[1], {}))
     words = list(words)
-    if "--minutes" in words:
+    if command == "tune" and "--resume" in words:
+        options = {"--trials": "2"}
+    elif "--minutes" in words and command != "tune":
         words[words.index("--minutes") + 1] = str(SHORT_MINUTES)
         options.pop("--epochs", None)
     if command == "train":

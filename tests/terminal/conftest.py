@@ -91,6 +91,7 @@ SLOW: dict[str, tuple[object, ...]] = {
         "compare {}.png",
     ),
     "quantize": ("quantize", "a run"),
+    "tune": ("tune", FOLDER, *TRAIN[2:], "--minutes", 5, "--trials", 2, "--out", "tuned {}"),
 }
 
 

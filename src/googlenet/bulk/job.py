@@ -87,6 +87,7 @@ def make_job(
     top: int | None = None,
     embeddings: bool = False,
     precision: str | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
     tell: Tell = lambda note: None,
 ) -> Job:
@@ -97,7 +98,7 @@ def make_job(
         classifier = run
     else:
         with stage(f"loading {run}"):
-            classifier = load(run, precision)
+            classifier = load(run, precision, device)
     with stage("looking for images"):
         images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=tell)
     return Job(classifier, images, schema_for(classifier, top, embeddings), progress, tell)

@@ -36,6 +36,7 @@ from googlenet.errors import (
 COMMANDS = (
     "demo",
     "train",
+    "tune",
     "doctor",
     "augment",
     "evaluate",

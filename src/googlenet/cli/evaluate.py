@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+from googlenet.cli.devices import PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def evaluate(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
+    device: PredictOn = "cpu",
     download: Annotated[bool, typer.Option("--download", help="First download DATA: a named set or a URL.")] = False,
     plot: Annotated[
         Path | None,
@@ -100,7 +102,8 @@ def evaluate(
     with stage(f"evaluating {run}"), progress("evaluating") as report:
         from googlenet.evaluation.evaluate import evaluate as evaluate_run
 
-        result = evaluate_run(run, source, split=split, precision=precision, against=against, progress=report)
+        result = evaluate_run(run, source, split=split, precision=precision, against=against, device=device,
+                              progress=report)  # fmt: skip
     for note in result.notes:
         warn(note)
     for reason in result.unreadable.values():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks
+from googlenet.cli.devices import PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def predict(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
+    device: PredictOn = "cpu",
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="This process, or every core of a Ray cluster.")
     ] = "local",
@@ -110,7 +112,8 @@ def predict(
     _refuse_contradictions(
         {"--json": as_json, "--csv": as_csv, "--out": out, "--resume": resume, "--sort-into": sort_into,
          "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top,
-         "--engine ray": on_ray, "--address": address, "--sets": sets, "--unknown": unknown}
+         "--engine ray": on_ray, "--device": device != "cpu", "--address": address, "--sets": sets,
+         "--unknown": unknown}
     )  # fmt: skip
     inputs = _inputs(paths, column, follow_links, download)
     if on_ray and out is not None:
@@ -128,7 +131,7 @@ def predict(
     from googlenet.bulk.job import make_job, with_certainty
     from googlenet.cli.output import warn, warn_of_range
 
-    job = make_job(run, inputs, top=top, embeddings=embeddings, precision=precision, tell=warn)
+    job = make_job(run, inputs, top=top, embeddings=embeddings, precision=precision, device=device, tell=warn)
     job = with_certainty(job, sets, unknown)
     warn_of_range(job.classifier.card.preprocessing)
     if sort_into is not None:
@@ -145,7 +148,7 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
     for one, other in (("--json", "--csv"), ("--out", "--json"), ("--out", "--csv"), ("--embeddings", "--top"),
                        ("--embeddings", "--sort-into"), ("--embeddings", "--sets"), ("--embeddings", "--unknown"),
                        ("--engine ray", "--json"), ("--engine ray", "--csv"),
-                       ("--engine ray", "--sort-into")):  # fmt: skip
+                       ("--engine ray", "--sort-into"), ("--engine ray", "--device")):  # fmt: skip
         if given[one] and given[other]:
             raise typer.BadParameter(f"{one} and {other} exclude each other: choose one")
     for one, needed in (("--resume", "--out"), ("--embeddings", "--out"), ("--min-confidence", "--sort-into"),

@@ -144,6 +144,7 @@ def evaluate(
     split: str | None = None,
     precision: str | None = None,
     against: str | Path | None = None,
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled images.
@@ -156,7 +157,7 @@ def evaluate(
             was trained on, the images kept to report (``"test"``; where there are none, those held out, ``"val"``),
             and of other data every image that it was neither trained on nor chosen nor calibrated by. A run recognises
             its images by their content, whatever their names; a bundle without its run does not.
-        precision: the precision to compute in, as :func:`googlenet.load` takes it.
+        precision, device: what to compute in, and where, as :func:`googlenet.load` takes them.
         against: another run or bundle of the same classes, to compare with on the same images: ``.against``. Images
             that it was trained on are left out; those of an explicit ``split`` are refused.
         progress: called with the number of images measured so far, and of all images.
@@ -169,10 +170,10 @@ def evaluate(
         evaluation = googlenet.evaluate("runs/flowers", "photos/")
         print(evaluation.metrics.top1, evaluation.intervals["top1"], len(evaluation.mistakes))
     """
-    classifier = load(run, precision)
+    classifier = load(run, precision, device)
     if against is None:
         return evaluate_on(classifier, select_images(classifier.bundle, data, split), progress)
-    other = load(against, precision)
+    other = load(against, precision, device)
     if set(other.class_names) != set(classifier.class_names) or other.card.multi_label != classifier.card.multi_label:
         raise DataError(
             f"{printable(str(against))} has other classes ({first_few(other.class_names)}) than {printable(str(run))} "

@@ -58,6 +58,23 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
             axes.legend(frameon=False)
 
 
+def draw_lr_range(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None, path: Path
+) -> None:
+    """Draw the loss of a range test by learning rate, and the rate that it suggests, if it does."""
+    with figure_at(path, figsize=(6, 4)) as figure:
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=ORANGE, alpha=0.5, label="loss of each step")
+        axes.plot(rates, smoothed, color=BLUE, label="smoothed")
+        if suggestion is not None:
+            axes.axvline(suggestion, color=GREEN, linestyle="--", label=f"suggested: {suggestion:g}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(None, 1.5 * max(smoothed[0], losses[0])))
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")  # powers of ten need mathtext, which is off
+        axes.xaxis.set_minor_formatter("")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+
+
 def draw_confusion(metrics: Metrics, path: Path) -> None:
     """Draw the confusion matrix: a row for each true class, a column for each predicted class.
 

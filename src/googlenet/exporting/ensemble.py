@@ -20,7 +20,7 @@ from googlenet.card import ModelCard
 from googlenet.errors import BundleError
 from googlenet.exporting.onnx_writer import EMBEDDINGS, INPUT
 from googlenet.inference.engine import Engine
-from googlenet.inference.verify import golden
+from googlenet.inference.golden import golden
 
 SHARED = ("class_names", "preprocessing", "multi_label", "mirror")  # fields of the cards that must agree
 

@@ -15,13 +15,14 @@ import numpy as np
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
+from googlenet.dataframes import to_html
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.resize import load_image
 from googlenet.inference.batches import BATCH, all_read, answer_many, whole_count
 from googlenet.inference.certainty import WithCertainty, read_certainty
 from googlenet.inference.engine import Engine, Floats, best_precision
-from googlenet.inference.heatmaps import lay_over
+from googlenet.inference.heatmaps import evidence_in, lay_over
 from googlenet.inference.origin import Origin, identity, read_again
 from googlenet.inference.sources import comparable, picklable
 from googlenet.text import escape_surrogates, nearest, printable
@@ -147,8 +148,6 @@ class Prediction(WithCertainty):
         return f"Prediction({self.label!r}, {self.probability:.1%})"
 
     def _repr_html_(self) -> str:
-        from googlenet.dataframes import to_html
-
         rows = [{"class": name, "probability": f"{probability:.1%}"} for name, probability in self.top()]
         return to_html(", ".join(self.labels) or "no label", rows)
 
@@ -156,14 +155,16 @@ class Prediction(WithCertainty):
 class Classifier:
     """A trained classifier, made by :func:`load`. It can be shared between threads.
 
-    ``threads`` is the number of threads it computes with, by default one per core. A pickle of it holds the path of
-    the bundle and the precision; the same bundle must be there when it is unpickled, which is checked.
+    ``threads`` is the number of threads it computes with, by default one per core. A pickle of it holds the path of the
+    bundle; the same bundle must be there when it is unpickled, which is checked.
     """
 
-    def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None,
+                 device: str = "cpu") -> None:  # fmt: skip
         self.bundle, self.threads = bundle, threads
-        self.engine = Engine(bundle, precision or best_precision(bundle), cached=True, threads=threads)
-        self._origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads)
+        chosen = best_precision(bundle) if precision is None and device == "cpu" else precision
+        self.engine = Engine(bundle, chosen, cached=True, threads=threads, device=device)
+        self._origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads, device)
         _living[self._origin] = self
         certainty = read_certainty(bundle)
         self._detector = certainty.detector if certainty and self.engine.has_embeddings else None
@@ -171,7 +172,12 @@ class Classifier:
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self.bundle) is Bundle:
             return _load_again, (self._origin,)
-        return Classifier, (self.bundle, self.engine.precision, self.threads)  # its files are in memory
+        return Classifier, (
+            self.bundle,
+            self.engine.precision,
+            self.threads,
+            self.engine.device,
+        )  # its files are in memory
 
     def __repr__(self) -> str:
         path = printable(str(self.bundle.path))
@@ -232,11 +238,9 @@ class Classifier:
         """
         if not isinstance(source, (list, tuple)):
             self._require_embeddings()
-            embedding: Floats = self.engine.embeddings(self.preprocess(source)[None])[0]
-            return embedding
+            return np.asarray(self.engine.embeddings(self.preprocess(source)[None])[0])
         rows: list[Floats] = list(all_read(self.embed_many(source)))
-        nothing = np.zeros((1, *self.engine.image), np.uint8)
-        return np.stack(rows) if rows else self.engine.embeddings(nothing)[:0]
+        return np.stack(rows) if rows else self.engine.embeddings(np.zeros((1, *self.engine.image), np.uint8))[:0]
 
     def predict_many(
         self, sources: Iterable[ImageSource], *, batch_size: int = BATCH
@@ -275,8 +279,8 @@ class Classifier:
         if self._detector is None:
             return self.engine.probabilities(batch, streams)
         probabilities, embeddings = self.engine.probabilities_and_embeddings(batch, streams)
-        p_values = self._detector.p_values(embeddings, probabilities)
-        return np.concatenate([probabilities, p_values[:, None]], axis=1, dtype=np.float32)
+        p_values = self._detector.p_values(embeddings, probabilities)[:, None]
+        return np.concatenate([probabilities, p_values], axis=1, dtype=np.float32)
 
     def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
         count = len(self.class_names)
@@ -309,39 +313,38 @@ class Classifier:
             raise GoogLeNetError(f"no class is called {name!r}: {nearest(str(name), self.class_names)}")
         if not self.engine.has_maps:
             raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
-        evidence = np.maximum(self.engine.maps(self.preprocess(source)[None])[0, self.class_names.index(name)], 0)
-        evidence = evidence / max(float(evidence.max()), 1e-12)
+        logits = self.engine.maps(self.preprocess(source)[None])[0, self.class_names.index(name)]
         height, width = decode(source, self.card.preprocessing.channels).shape[:2]
-        return lay_over(evidence, width, height, self.card.preprocessing)
+        return lay_over(evidence_in(logits), width, height, self.card.preprocessing)
 
 
 # Predictions that were pickled, or outlived their classifier, find one here.
-
 _living: WeakValueDictionary[Origin, Classifier] = WeakValueDictionary()
 
 
 def _load_again(origin: Origin) -> Classifier:
-    return Classifier(read_again(origin), origin.precision, origin.threads)
+    return Classifier(read_again(origin), origin.precision, origin.threads, origin.device)
 
 
 _loaded_again = lru_cache(maxsize=1)(_load_again)  # kept for the heat maps of many predictions
 
 
-def load(path: str | Path, precision: str | None = None) -> Classifier:
+def load(path: str | Path, precision: str | None = None, device: str = "cpu") -> Classifier:
     """Load a trained classifier. PyTorch is not needed.
 
     Args:
         path: a run of ``train``, or a bundle.
         precision: ``"fp32"``, ``"bf16"`` or ``"int8"``; by default the fastest one this processor supports whose
             measured accuracy is within 0.5 percentage points of fp32 (see :func:`googlenet.quantize`).
+        device: ``"cpu"``, ``"gpu"``, ``"npu"``, ``"cuda"`` or ``"coreml"``, which answers the golden images first.
 
     Raises:
         BundleError: there is no bundle, it is damaged, or of a newer version.
-        DeviceError: the processor or the bundle lacks this precision.
+        DeviceError: the processor or the bundle lacks this precision, or the machine the device.
 
     ::
 
         classifier = googlenet.load("runs/flowers")
         print(classifier.predict("daisy.jpg").top(5))
     """
-    return Classifier(bundles.read(path), precision)
+    return Classifier(bundles.read(path), precision, device=device)

@@ -10,6 +10,12 @@ from googlenet.inference.engine import Floats
 from googlenet.preprocessing import Preprocessing
 
 
+def evidence_in(logits: Floats) -> Floats:
+    """Return the evidence for a class in its activation map (h, w): from 0 (none, or against it) to 1 (most)."""
+    evidence = np.maximum(logits, 0)
+    return np.asarray(evidence / max(float(evidence.max()), 1e-12), np.float32)
+
+
 def lay_over(evidence: Floats, width: int, height: int, preprocessing: Preprocessing) -> Floats:
     """Enlarge a map (h, w) of the crop that the network saw to the image (H, W). Outside of the crop it is 0."""
     whole = crop_box(width, height, preprocessing)

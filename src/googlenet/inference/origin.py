@@ -21,6 +21,7 @@ class Origin:
     identity: str  # a hash of everything its answers depend on
     precision: str
     threads: int | None = None
+    device: str = "cpu"
 
 
 def identity(card: ModelCard) -> str:

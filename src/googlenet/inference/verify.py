@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from googlenet import bundle as bundles
-from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
-from googlenet.checks.arrays import read_npz, read_safetensors
+from googlenet.bundle import MODEL, WEIGHTS, Bundle
+from googlenet.checks.arrays import read_safetensors
 from googlenet.checks.onnx_graph import read_constants
 from googlenet.data.image_set import ImageSet
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.engine import Engine, Floats, precisions_for
+from googlenet.inference.golden import golden
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few, printable
 
 GOLDEN_IMAGES = 4
 TOLERANCE = 1e-4  # difference of a probability between PyTorch where it was trained and OpenVINO here
 COARSE_TOLERANCE = 0.25  # in bf16 and int8: the largest difference of an image, averaged over images
-MAX_IMAGES = 64  # a bundle of ours has four
 
 
 @dataclass(frozen=True)
@@ -122,29 +122,3 @@ def golden_inputs(images: ImageSet, preprocessing: Preprocessing) -> Pixels:
     if not found:
         raise DataError(f"none of the {len(images)} validation images could be read: {reason}")
     return np.stack(found)
-
-
-def golden(bundle: Bundle) -> tuple[Pixels, Floats]:
-    """Return the golden images of a bundle, (N, size, size, C) uint8, and their probabilities (N, K).
-
-    Raises :class:`BundleError` if there are none, or they have other shapes.
-    """
-    preprocessing, classes = bundle.card.preprocessing, len(bundle.card.class_names)
-    content = bundle.read(GOLDEN)
-    try:
-        arrays = read_npz(
-            content,
-            {
-                "images": (
-                    "u1",
-                    (None, preprocessing.size, preprocessing.size, preprocessing.channels),
-                    MAX_IMAGES,
-                ),
-                "probabilities": ("f4 f8", (None, classes), MAX_IMAGES),
-            },
-        )
-        if len(arrays["images"]) != len(arrays["probabilities"]):
-            raise ValueError("not as many probabilities as images")
-    except ValueError as error:
-        raise BundleError(f"{printable(str(bundle.path / GOLDEN))} is damaged: {printable(str(error))}") from error
-    return arrays["images"], arrays["probabilities"]

@@ -47,6 +47,8 @@ def with_phases(plan: Plan, network: ConvNet, processes: Processes, device: str)
     if recipe.unfreeze == "gradual" and processes.is_first:
         then = "" if recipe.cached_share == 1 else "; then all that are not frozen do"
         say(f"the stages after {recipe.cache_after} learn for {recipe.cached_share:.0%} of the time{then}")
+        if not recipe.cached_views:
+            say("a new classifier begins at zero: with cached_views in the recipe it would be fitted before")
     return replace(plan, recipe=recipe)
 
 

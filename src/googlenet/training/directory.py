@@ -52,7 +52,7 @@ def check_writable(run: Path) -> None:
     if run.exists() and not run.is_dir():
         raise RunError(f"{_name(run)} is a file: --out names a directory for the run")
     if run.is_dir():
-        with _locked(run):
+        with locked(run):
             pass
 
 
@@ -167,7 +167,7 @@ def held(run: Path) -> Iterator[None]:
     made: list[Path] = []
     try:
         made = _make(run)
-        with _locked(run):
+        with locked(run):
             yield
     finally:
         _training.release()
@@ -194,7 +194,8 @@ def _make(run: Path) -> list[Path]:
 
 
 @contextmanager
-def _locked(run: Path) -> Iterator[None]:
+def locked(run: Path) -> Iterator[None]:
+    """Lock a directory against other trainings. Raises :class:`RunError` where it is locked."""
     if os.name == "nt":  # it opens no folders
         yield
         return

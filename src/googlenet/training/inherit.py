@@ -34,7 +34,8 @@ def is_published(weights: str | Path) -> bool:
 def card_of(weights: str | Path) -> ModelCard | None:
     """Read the card of pretrained weights; ``None`` for a file of tensors and for published weights.
 
-    Raises :class:`WeightsError` where there is nothing, :class:`BundleError` where a folder is no run or bundle.
+    Raises :class:`WeightsError` where there is nothing, or a bundle without weights, :class:`BundleError` where a
+    folder is no run or bundle.
     """
     if is_published(weights):
         return None
@@ -48,7 +49,13 @@ def card_of(weights: str | Path) -> ModelCard | None:
             f"or the word {TORCHVISION}"
         ) from error
     if path.is_dir() and not _is_of_others(path):
-        return bundles.read(path).card
+        card = bundles.read(path).card
+        if bundles.WEIGHTS not in card.files:
+            raise WeightsError(
+                f"--weights {printable(str(weights))} holds no weights, as it averages several classifiers: name one "
+                "of its folds, such as fold-1 beside its bundle"
+            )
+        return card
     if path.is_file() and not size:
         raise WeightsError(f"{printable(str(weights))} is empty: copy it again")
     return None

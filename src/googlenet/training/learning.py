@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
 from lightning_fabric import Fabric
@@ -64,7 +65,8 @@ class Learning:
     @property
     def phase(self) -> Phase:
         """What learns now."""
-        return self.phases[self.state.progress.phase]
+        phase, begin = self.phases[self.state.progress.phase], self.state.progress.phase_begin
+        return phase if begin is None else replace(phase, begin=begin)
 
     def _learn_in(self, phase: Phase) -> WeightAverage | None:
         """Make objective and optimizer of a phase; return the new average of the weights."""

@@ -26,6 +26,7 @@ from googlenet.training.recipe import LENGTH, Recipe, recipe_from_json
 from googlenet.training.run_json import READING
 
 AUTO, NONE = "auto", "none"  # recipe or weights that are to be chosen; no weights
+NOWHERE = Path(os.devnull)  # the run of a plan by which nothing is written
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,13 @@ def look(
         settings, network = _new(recipe, overrides, asked, weights, card)
         if "in_channels" not in settings.model_fields_set:
             channels = inherit.channels_of(weights, card, network)
-            settings = settings.model_copy(update={"in_channels": channels} if channels else {})
+            if channels:  # what images of such channels cannot have is refused, and presets leave it out
+                settings, network = _new(recipe, {**overrides, "in_channels": channels}, asked, weights, card)
     if not (open_weights and recipe in (None, AUTO)):
         check_freeze(settings, origin)
     settings, network, preprocessing = _inherited(settings, network, _fed(card), origin)
     _check_divisible(settings, torchrun.world_size())
-    if not resume and torchrun.is_first_process():
+    if not resume and run != NOWHERE and torchrun.is_first_process():
         directory.check_free(run, overwrite)
     return Plan(run, settings, network, preprocessing, origin, weights, asked, resume, overwrite, before, channels)
 

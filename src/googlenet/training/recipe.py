@@ -56,7 +56,8 @@ class Recipe(Settings):
         default=None,
         ge=1,
         le=MAX_EPOCHS,
-        description="End early, after this many epochs in a row without a better one. By default never.",
+        description="End early, after this many epochs in a row without a better one: with `unfreeze`, first the "
+        "phase. By default never.",
     )
     best_by: BestBy | None = Field(
         default=None,

@@ -16,12 +16,11 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
-from googlenet.errors import CallbackError, RunError, StoppedError, WeightsError
+from googlenet.errors import CallbackError, RunError, StoppedError
 from googlenet.images.depth import described as described_range
 from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
-from googlenet.text import printable
 from googlenet.training import directory, distributed, memory, sources, speed_trial, torchrun
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
@@ -32,7 +31,14 @@ from googlenet.training.distributed import Processes
 from googlenet.training.estimate import estimate_validation
 from googlenet.training.plan import Plan
 from googlenet.training.recorder import Recorder
-from googlenet.training.setup import choose_device, make_network, make_trainer, with_parts_that_fit, with_precision
+from googlenet.training.setup import (
+    choose_device,
+    make_network,
+    make_trainer,
+    read_weights,
+    with_parts_that_fit,
+    with_precision,
+)
 from googlenet.training.ship import draw_curve, rehearse, ship
 from googlenet.training.speed import Speed
 from googlenet.training.trainer import Trainer
@@ -46,7 +52,7 @@ def train(plan: Plan) -> Bundle:
     memory.disable_malloc_trim()
     processes = distributed.join(device)
     _show_notes(plan, processes)
-    plan, source = _read_weights(plan)
+    plan, source = read_weights(plan)
     with torch.random.fork_rng(devices=[processes.device] if device == "cuda" else []):
         torch.manual_seed(plan.recipe.seed)
         with stage(f"building {plan.network.name}"):
@@ -92,20 +98,6 @@ def hashes_together(items: Sequence[LabelledImage]) -> list[str]:
         return [shares[index % processes.count][index // processes.count] for index in range(len(some))]
 
     return hashes_with_progress(items, hashes, HASH_BATCH * processes.count)
-
-
-def _read_weights(plan: Plan) -> tuple[Plan, sources.Source | None]:
-    if plan.weights is None or plan.resume:
-        return plan, None
-    with stage(f"reading {plan.weights}"):
-        source = sources.open_source(plan.weights, plan.asked, plan.options.download)
-    expected = (plan.origin or {}).get("sha256", source.sha256)
-    if source.sha256 != expected:
-        raise WeightsError(
-            f"{printable(source.name)} is not what the run to repeat was trained from any more: give --weights, or put "
-            "back what was there"
-        )
-    return plan.with_weights(source.preprocessing, source.record()), source
 
 
 def _open_directory(plan: Plan) -> None:
