@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
+    from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
+    from googlenet.inference.explain import explain
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet
@@ -74,6 +76,7 @@ _PUBLIC = {
     "DataSource": "data.source",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
+    "Explanation": "explaining.explanation",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
     "ImageSet": "data.image_set",
@@ -96,6 +99,7 @@ _PUBLIC = {
     "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
+    "explain": "inference.explain",
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
@@ -127,6 +131,7 @@ __all__ = [
     "DataSource",
     "EpochResult",
     "Evaluation",
+    "Explanation",
     "Findings",
     "GoogLeNetError",
     "ImageSet",
@@ -148,6 +153,7 @@ __all__ = [
     "cross_validate",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "export_weights",
     "fetch",

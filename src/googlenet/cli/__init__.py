@@ -40,6 +40,7 @@ COMMANDS = (
     "augment",
     "evaluate",
     "predict",
+    "explain",
     "table",
     "compare",
     "benchmark",

@@ -13,7 +13,7 @@ from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
 from googlenet.card import TOLERANCE, ModelCard
 from googlenet.errors import BundleError, DeviceError
 from googlenet.images.decode import Pixels
-from googlenet.inference.graphs import explained, graph_path, outputs_of, read_graph
+from googlenet.inference.graphs import explained, graph_path, members_of, outputs_of, read_graph
 from googlenet.inference.runtime import compiled_cache, runtime
 from googlenet.text import printable
 
@@ -71,6 +71,23 @@ class Engine:
     def maps(self, batch: Pixels) -> Floats:
         """(N, size, size, C) uint8 → class activation maps (N, K, h, w), in logits; never in int8."""
         return self._infer("maps", batch, 1)
+
+    @property
+    def maps_precision(self) -> str:
+        """The precision in which maps are computed: that of the engine, but fp32 for int8, whose graph has none."""
+        return "fp32" if self.precision == "int8" else self.precision
+
+    def probabilities_and_maps(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """(N, size, size, C) uint8 → (N, K) and (N, K, h, w), computed together but in int8."""
+        if self.precision == "int8":
+            return self.probabilities(batch), self.maps(batch)
+        probabilities, maps = self._infer_all(("probabilities", "maps"), batch, 1)
+        return probabilities, maps
+
+    @property
+    def members(self) -> int:
+        """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""
+        return members_of(self._model(MODEL))
 
     @property
     def has_embeddings(self) -> bool:

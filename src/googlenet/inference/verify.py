@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from googlenet import bundle as bundles
 from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
-from googlenet.checks.arrays import read_npz, read_safetensors
+from googlenet.checks.arrays import ArrayLimits, read_npz, read_safetensors
 from googlenet.checks.onnx_graph import read_constants
 from googlenet.data.image_set import ImageSet
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.engine import Engine, Floats, precisions_for
+from googlenet.inference.verify_maps import check_maps
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few, printable
 
@@ -24,13 +25,16 @@ GOLDEN_IMAGES = 4
 TOLERANCE = 1e-4  # difference of a probability between PyTorch where it was trained and OpenVINO here
 COARSE_TOLERANCE = 0.25  # in bf16 and int8: the largest difference of an image, averaged over images
 MAX_IMAGES = 64  # a bundle of ours has four
+MAX_SIDE = 4096  # of a map
 
 
 @dataclass(frozen=True)
 class Verification:
     """What was checked: ``files`` by their hashes, and ``images`` replayed in ``precisions``.
 
-    ``largest_difference`` is that of a probability in fp32.
+    ``largest_difference`` is that of a probability in fp32. ``map_differences`` has for each precision that maps are
+    computed in the largest difference of a value of them from those of training, in logits; it is empty for a network
+    without maps. ``map_size`` is the largest such value.
     """
 
     path: Path
@@ -39,6 +43,8 @@ class Verification:
     largest_difference: float
     seconds: float
     precisions: tuple[str, ...] = ("fp32",)
+    map_differences: dict[str, float] = field(default_factory=dict)
+    map_size: float = 0.0
 
 
 def verify(path: str | Path) -> Verification:
@@ -50,7 +56,8 @@ def verify(path: str | Path) -> Verification:
     Raises:
         BundleError: a file is missing or altered; ``weights.safetensors`` holds other weights than ``model.onnx``; a
             probability differs from the stored one by more than 1e-4 in fp32, or by more than 0.25 on average in
-            bf16 or int8.
+            bf16 or int8; a class activation map differs by more than 1e-4 of its largest value in fp32, or by more
+            than 0.2 of that on average in bf16, or its mean is not the logit that the probabilities come from.
 
     ::
 
@@ -58,7 +65,7 @@ def verify(path: str | Path) -> Verification:
     """
     start = time.perf_counter()
     bundle = bundles.read(path)
-    images, expected = golden(bundle)
+    images, expected, maps = golden_answers(bundle)
     files = sorted(bundle.card.files)
     for name in files:  # one at a time, to save memory
         bundle.read(name)
@@ -73,8 +80,9 @@ def verify(path: str | Path) -> Verification:
     others = precisions_for(bundle)[1:]
     for precision in others:
         _check_coarse(bundle, precision, images, expected)
+    off, size = check_maps(bundle, images, expected, maps)
     seconds = time.perf_counter() - start
-    return Verification(bundle.path, tuple(files), len(images), difference, seconds, ("fp32", *others))
+    return Verification(bundle.path, tuple(files), len(images), difference, seconds, ("fp32", *others), off, size)
 
 
 def _check_weights(bundle: Bundle) -> None:
@@ -129,22 +137,25 @@ def golden(bundle: Bundle) -> tuple[Pixels, Floats]:
 
     Raises :class:`BundleError` if there are none, or they have other shapes.
     """
+    return golden_answers(bundle)[:2]
+
+
+def golden_answers(bundle: Bundle) -> tuple[Pixels, Floats, Floats | None]:
+    """Return the golden images, their probabilities and, where the network has them, their maps (N, K, h, w).
+
+    Raises :class:`BundleError` as :func:`golden` does.
+    """
     preprocessing, classes = bundle.card.preprocessing, len(bundle.card.class_names)
-    content = bundle.read(GOLDEN)
+    content, size = bundle.read(GOLDEN), preprocessing.size
+    wanted: dict[str, ArrayLimits] = {
+        "images": ("u1", (None, size, size, preprocessing.channels), MAX_IMAGES),
+        "probabilities": ("f4 f8", (None, classes), MAX_IMAGES),
+    }
     try:
-        arrays = read_npz(
-            content,
-            {
-                "images": (
-                    "u1",
-                    (None, preprocessing.size, preprocessing.size, preprocessing.channels),
-                    MAX_IMAGES,
-                ),
-                "probabilities": ("f4 f8", (None, classes), MAX_IMAGES),
-            },
-        )
-        if len(arrays["images"]) != len(arrays["probabilities"]):
-            raise ValueError("not as many probabilities as images")
+        arrays = read_npz(content, wanted)
+        maps = read_npz(content, {"maps": ("f4 f8", (None, classes, None, None), MAX_SIDE)}, optional=True).get("maps")
+        if any(len(each) != len(arrays["images"]) for each in (arrays["probabilities"], maps) if each is not None):
+            raise ValueError("not as many answers as images")
     except ValueError as error:
         raise BundleError(f"{printable(str(bundle.path / GOLDEN))} is damaged: {printable(str(error))}") from error
-    return arrays["images"], arrays["probabilities"]
+    return arrays["images"], arrays["probabilities"], maps
