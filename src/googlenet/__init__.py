@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
+    from googlenet.explaining.branches import Branches
     from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
@@ -67,6 +68,7 @@ _PUBLIC = {
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
+    "Branches": "explaining.branches",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
     "Classifier": "inference.classifier",
@@ -122,6 +124,7 @@ __all__ = [
     "Analysis",
     "AugmentedImages",
     "Benchmark",
+    "Branches",
     "BulkReport",
     "Bundle",
     "Classifier",

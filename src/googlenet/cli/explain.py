@@ -12,7 +12,9 @@ from googlenet.cli.data_options import FollowLinks
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
+    from googlenet.explaining.branches import Branches
     from googlenet.explaining.explanation import Explanation
+    from googlenet.inference.explain import Explained
 
 FOLDER = Path("explanations")
 
@@ -42,6 +44,14 @@ def explain(
             help="cam (exact, quick), occlusion, rise (hundreds of runs), or several with commas between them. By "
             "default cam where the network has one, else occlusion.",
         ),
+    ] = None,
+    branches: Annotated[
+        bool,
+        typer.Option("--branches", help="Also show how much each branch of the last module gave: NAME.branches.png."),
+    ] = False,
+    module: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The same of another module, such as inception_4a, by Shapley values."),
     ] = None,
     scale: Annotated[
         float | None,
@@ -83,7 +93,9 @@ def explain(
 
     with stage(f"loading {run}"):
         classifier = load(run, precision)
-    request = Request(class_name, against, tuple(methods.split(",")) if methods else ()).check(classifier)
+    request = Request(class_name, against, tuple(methods.split(",")) if methods else (), branches, module).check(
+        classifier
+    )
     inputs = [DataSource(path, follow_links=follow_links) for path in paths]
     images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=warn)
     folder = _made(out) if out else None if as_json else _made(FOLDER)
@@ -96,10 +108,9 @@ def explain(
                 warn(f"not read: {each}")
                 unreadable += 1
                 continue
-            for sheet in each:
-                entries = files.write(id_, sheet)
-                told += entries
-                for line in () if as_json else _lines(id_, sheet):
+            for explained in each:
+                told += files.write(id_, explained)
+                for line in () if as_json else _lines(id_, explained):
                     say(line)
             if not single:
                 report(number, len(images.ids))
@@ -128,18 +139,21 @@ class _Files:
         self.folder, self.scale, self.written = folder, scale, 0
         self._taken: set[str] = set()
 
-    def write(self, id_: str, sheet: list[Explanation]) -> list[dict[str, Any]]:
-        """Write NAME.png and NAME.json; return what the latter has."""
+    def write(self, id_: str, found: Explained) -> list[dict[str, Any]]:
+        """Write NAME.png, NAME.branches.png and NAME.json; return what the latter has."""
         from googlenet.explaining.explanation import draw, save
         from googlenet.files import fitting_name, write_error, write_whole
         from googlenet.text import escape_surrogates, json_text
 
-        entries = [{**each.to_dict(), "path": escape_surrogates(id_)} for each in sheet]
+        every: list[Explanation | Branches] = [*found.maps, *([found.branches] if found.branches else [])]
+        entries = [{**each.to_dict(), "path": escape_surrogates(id_)} for each in every]
         if self.folder is None:
             return entries
         name = self._name(Path(id_).stem)
         path = self.folder / fitting_name(name, ".json")
-        save(draw(sheet, self.scale), self.folder / fitting_name(name, ".png"))
+        save(draw(found.maps, self.scale), self.folder / fitting_name(name, ".png"))
+        if found.branches:
+            found.branches.save(self.folder / fitting_name(name, ".branches.png"))
         try:
             write_whole(path, (json_text(entries) + "\n").encode())
         except OSError as error:
@@ -156,10 +170,13 @@ class _Files:
         return name
 
 
-def _lines(id_: str, sheet: list[Explanation]) -> Iterable[str]:
+def _lines(id_: str, found: Explained) -> Iterable[str]:
     from googlenet.text import printable
 
-    first, *others = sheet
+    first, *others = found.maps
     yield f"{printable(id_)}: {first.sentence}"
     for each in others:
         yield f"  by {each.method}: {each.seen.sentence(printable(each.asked.class_name))}"
+    if found.branches:
+        said = found.branches.sentence.removeprefix(f"{first.asked.sentence()}: ")
+        yield f"  {said}"

@@ -84,6 +84,11 @@ class Engine:
         probabilities, maps = self._infer_all(("probabilities", "maps"), batch, 1)
         return probabilities, maps
 
+    def maps_and_embeddings(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """(N, size, size, C) uint8 → (N, K, h, w) and (N, D), computed together by the graph that has maps."""
+        maps, embeddings = self._infer_all(("maps", "embeddings"), batch, 1)
+        return maps, embeddings
+
     @property
     def members(self) -> int:
         """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from googlenet.errors import BundleError, GoogLeNetError, ImageError
+from googlenet.explaining.branches import Branches, LastModule
 from googlenet.explaining.explanation import Explanation
 from googlenet.images.decode import ImageSource
 from googlenet.inference.classifier import Classifier, load
@@ -43,12 +44,22 @@ def explain(
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What was found of one image and class: a map by each method and, if asked for, what the branches gave."""
+
+    maps: list[Explanation]
+    branches: Branches | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """What to explain of each image: a class, by default the predicted one or ones, by which methods."""
 
     class_name: str | None = None
     against: str | None = None
     methods: Sequence[str] = ()
+    branches: bool = False
+    module: str | None = None
 
     def check(self, classifier: Classifier) -> Request:
         """Return the request with its methods filled in. Raises before an image is read where it cannot be done."""
@@ -60,8 +71,12 @@ class Request:
         has_maps = classifier.engine.has_maps
         if "cam" in self.methods and not has_maps:
             raise BundleError(classifier.without_maps())
+        if self.module is not None:
+            classifier.find_module(self.module)
+        elif self.branches:
+            LastModule.of(classifier.bundle.network, classifier.card.preprocessing.size)
         methods = tuple(dict.fromkeys(self.methods)) or (("cam",) if has_maps else ("occlusion",))
-        return Request(self.class_name, self.against, methods)
+        return replace(self, methods=methods)
 
 
 def explain_images(
@@ -69,7 +84,7 @@ def explain_images(
     sources: Iterable[ImageSource],
     request: Request,
     progress: Callable[[int, int], object] | None = None,
-) -> Iterator[list[list[Explanation]] | ImageError]:
+) -> Iterator[list[Explained] | ImageError]:
     """Yield for each image its explanations by every method, for each class; or its error where it cannot be read.
 
     Of a classifier of several labels each predicted one is explained, or where none is, the most probable one.
@@ -80,10 +95,23 @@ def explain_images(
             names = [request.class_name]
             if classifier.card.multi_label and request.class_name is None:
                 names = list(classifier.predict(source).labels) or [None]
-            yield [
-                [classifier.explain(source, name, against=request.against, method=method, progress=progress)
-                 for method in request.methods]
-                for name in names if name is None or name != request.against
-            ]  # fmt: skip
+            asked = [name for name in names if name is None or name != request.against]
+            yield [_explained(classifier, source, name, request, progress) for name in asked]
         except ImageError as error:
             yield error
+
+
+def _explained(
+    classifier: Classifier,
+    source: ImageSource,
+    name: str | None,
+    request: Request,
+    progress: Callable[[int, int], object] | None,
+) -> Explained:
+    maps = [
+        classifier.explain(source, name, against=request.against, method=method, progress=progress)
+        for method in request.methods
+    ]
+    if not request.branches and request.module is None:
+        return Explained(maps)
+    return Explained(maps, classifier.branches(source, name, against=request.against, module=request.module))

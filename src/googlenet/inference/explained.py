@@ -1,4 +1,4 @@
-"""The part of a classifier, and of its predictions, that explains answers. No torch."""
+"""The part of a classifier that explains answers. No torch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ from googlenet.inference.engine import Engine, Floats
 from googlenet.models.zoo import NETWORKS
 from googlenet.text import nearest, printable
 
-if TYPE_CHECKING:
-    from googlenet.inference.classifier import Classifier
-
 METHODS = ("cam", "occlusion", "rise")
 SMALL = "_small"  # end of the names of networks for small images
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """An image as the network sees it, the classes in question, and where in the image that part lies."""
 
     source: ImageSource
@@ -98,15 +95,19 @@ class Explains:
             probabilities, maps = self.engine.probabilities_and_maps(pixels[None])
         else:
             probabilities, maps = self.engine.probabilities(pixels[None]), None
-        index = int(probabilities[0].argmax()) if names[0] is None else names[0]
-        if index == names[1]:
-            raise GoogLeNetError(f"{printable(self.class_names[index])!r} cannot be explained against itself: name two")
-        question = _Question(source, pixels, box, probabilities[0], index, names[1])
+        index = self._asked_index(probabilities[0], names)
+        question = Question(source, pixels, box, probabilities[0], index, names[1])
         if maps is not None:
             return self._by_maps(question, maps[0])
         return self._by_covering(question, method, progress)
 
-    def _by_maps(self, question: _Question, maps: Floats) -> Explanation:
+    def _asked_index(self, probabilities: Floats, names: list[int | None]) -> int:
+        index = int(probabilities.argmax()) if names[0] is None else names[0]
+        if index == names[1]:
+            raise GoogLeNetError(f"{printable(self.class_names[index])!r} cannot be explained against itself: name two")
+        return index
+
+    def _by_maps(self, question: Question, maps: Floats) -> Explanation:
         if maps.shape[1:] == (1, 1):
             raise GoogLeNetError(self._too_small())
         values = maps[question.index] - (0 if question.against is None else maps[question.against])
@@ -128,7 +129,7 @@ class Explains:
                 "their probabilities."]  # fmt: skip
 
     def _by_covering(
-        self, question: _Question, method: str, progress: Callable[[int, int], object] | None
+        self, question: Question, method: str, progress: Callable[[int, int], object] | None
     ) -> Explanation:
         preprocessing, multi_label = self.card.preprocessing, self.card.multi_label
         cover = np.round(255 * np.clip(preprocessing.mean, 0, 1)).astype(np.uint8)
@@ -143,17 +144,19 @@ class Explains:
         return replace(explained, noise=found.noise)
 
     def _explanation(
-        self, question: _Question, values: Floats, total: float, method: str, unit: str, precision: str
+        self, question: Question, values: Floats, total: float, method: str, unit: str, precision: str
     ) -> Explanation:
+        values = np.array(values, np.float32)
+        return Explanation(values, self._asked(question), method, unit, precision, total, question.box,
+                           self.card.preprocessing, question.source)  # fmt: skip
+
+    def _asked(self, question: Question) -> Asked:
         names, probabilities = self.class_names, question.probabilities
         answer, against = int(probabilities.argmax()), question.against
-        asked = Asked(
+        return Asked(
             names[question.index], float(probabilities[question.index]), names[answer], float(probabilities[answer]),
             None if against is None else names[against], None if against is None else float(probabilities[against]),
         )  # fmt: skip
-        values = np.array(values, np.float32)
-        return Explanation(values, asked, method, unit, precision, total, question.box, self.card.preprocessing,
-                           question.source)  # fmt: skip
 
     def _as_seen(self, source: ImageSource) -> tuple[Pixels, tuple[float, float, float, float]]:
         """Return what :meth:`preprocess` does, and which part of the image that is."""
@@ -214,54 +217,3 @@ class Explains:
         evidence = evidence / max(float(evidence.max()), 1e-12)
         height, width = decode(source, self.card.preprocessing.channels).shape[:2]
         return lay_over(evidence, width, height, self.card.preprocessing)
-
-
-class WithExplanation:
-    """What explains a prediction: its part of :class:`~googlenet.inference.classifier.Prediction`."""
-
-    source: ImageSource | None
-
-    if TYPE_CHECKING:  # the prediction's own
-
-        @property
-        def label(self) -> str: ...  # noqa: D102
-
-        def _classifier(self) -> Classifier: ...
-
-    def explain(
-        self, class_name: str | None = None, *, against: str | None = None, method: str | None = None
-    ) -> Explanation:
-        """Return what in the image speaks for a class, by default the predicted one: see :meth:`Classifier.explain`.
-
-        The image is read again by the classifier that made the prediction, or, if that is gone, by its bundle loaded
-        again. Raises what that raises, and :class:`BundleError` if the bundle is gone or has changed.
-
-        ::
-
-            prediction.explain(against="rose").save("why.png")
-        """
-        source = self._kept_source("explain")
-        name = self.label if class_name is None else class_name
-        return self._classifier().explain(source, name, against=against, method=method)
-
-    def heatmap(self, class_name: str | None = None) -> Floats:
-        """Return where the evidence for a class lies: (H, W) of the image, from 0 (none) to 1 (most).
-
-        This is the class activation map of Zhou et al. (*Learning deep features for discriminative localization*,
-        2016) for ``class_name``, by default the predicted class, without what speaks against it: :meth:`explain` has
-        that, too. It is 0 outside of the crop that the network saw. The image is read again by the classifier that
-        made the prediction, or, if that is gone, by its bundle loaded again.
-
-        Raises :class:`ImageError` if the image cannot be read again, :class:`BundleError` if the network has no class
-        activation maps, or the bundle is gone or has changed.
-        """
-        source = self._kept_source("heatmap")
-        return self._classifier().heatmap(source, self.label if class_name is None else class_name)
-
-    def _kept_source(self, method: str) -> ImageSource:
-        if self.source is None:
-            raise UnreadableImageError(
-                "the image came from an open file, which is not pickled with its prediction: call "
-                f"{method} of the classifier with the image"
-            )
-        return self.source

@@ -17,7 +17,7 @@ from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.engine import Engine, Floats, precisions_for
-from googlenet.inference.verify_maps import check_maps
+from googlenet.inference.verify_maps import MapChecks
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few, printable
 
@@ -71,7 +71,8 @@ def verify(path: str | Path) -> Verification:
         bundle.read(name)
     _ = bundle.network  # raises where it cannot be built
     _check_weights(bundle)
-    difference = float(np.abs(Engine(bundle).probabilities(images) - expected).max())
+    checks = MapChecks(bundle, maps)
+    difference = float(np.abs(checks.answers(Engine(bundle), images) - expected).max())
     if not difference <= TOLERANCE:
         raise BundleError(
             f"{printable(str(bundle.path))}: a golden probability differs by {difference:.2g}, allowed is "
@@ -79,10 +80,12 @@ def verify(path: str | Path) -> Verification:
         )
     others = precisions_for(bundle)[1:]
     for precision in others:
-        _check_coarse(bundle, precision, images, expected)
-    off, size = check_maps(bundle, images, expected, maps)
+        _check_coarse(bundle, precision, checks.answers(Engine(bundle, precision), images), expected)
     seconds = time.perf_counter() - start
-    return Verification(bundle.path, tuple(files), len(images), difference, seconds, ("fp32", *others), off, size)
+    replayed = ("fp32", *others)
+    return Verification(
+        bundle.path, tuple(files), len(images), difference, seconds, replayed, checks.differences, checks.size
+    )
 
 
 def _check_weights(bundle: Bundle) -> None:
@@ -103,9 +106,9 @@ def _check_weights(bundle: Bundle) -> None:
         )
 
 
-def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floats) -> None:
+def _check_coarse(bundle: Bundle, precision: str, answers: Floats, expected: Floats) -> None:
     """Replay in fewer bits: a few answers may differ, but not most."""
-    off = np.abs(Engine(bundle, precision).probabilities(images) - expected).max(axis=1)
+    off = np.abs(answers - expected).max(axis=1)
     if not off.mean() <= COARSE_TOLERANCE:
         raise BundleError(
             f"{printable(str(bundle.path))}: golden probabilities in {precision} differ by {off.mean():.2g}, allowed "

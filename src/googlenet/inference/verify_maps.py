@@ -7,38 +7,53 @@ import numpy as np
 from googlenet.bundle import Bundle
 from googlenet.errors import BundleError
 from googlenet.images.decode import Pixels
-from googlenet.inference.engine import Engine, Floats, precisions_for
+from googlenet.inference.engine import Engine, Floats
 from googlenet.text import printable
 
 TOLERANCE = 1e-4  # in fp32: of the largest value of the maps, and of a probability computed from their means
 COARSE_TOLERANCE = 0.2  # in bf16: of the largest value of the maps, averaged over images
 
 
-def check_maps(
-    bundle: Bundle, images: Pixels, probabilities: Floats, expected: Floats | None
-) -> tuple[dict[str, float], float]:
-    """Compare maps with those of training, (N, K, h, w), where the bundle has them, and with the probabilities (N, K).
+class MapChecks:
+    """Compares maps with those of training, ``expected`` (N, K, h, w), or without these with those in fp32.
 
-    Returns the largest difference in each precision that maps are computed in, in logits, and the largest value; maps
-    of an int8 bundle are computed in fp32. Raises :class:`BundleError` where they differ by more than is allowed.
+    ``differences`` has the largest one in each precision, in logits; ``size`` is the largest value of a map.
     """
-    exact = Engine(bundle)
-    if not exact.has_maps:
-        return {}, 0.0
-    maps = exact.maps(images)
-    _check_means(bundle, maps, probabilities, exact.members)
-    reference = maps if expected is None else expected
-    if reference.shape != maps.shape:
-        raise BundleError(f"{_path(bundle)}: its golden maps are {reference.shape}, its graph computes {maps.shape}")
-    size = float(np.abs(reference).max())
-    found = {"fp32": float(np.abs(maps - reference).max())}
-    _check(bundle, "fp32", found["fp32"], TOLERANCE * max(size, 1.0))
-    for precision in precisions_for(bundle):
-        if precision not in ("fp32", "int8"):
-            off = np.abs(Engine(bundle, precision).maps(images) - reference)
-            found[precision] = float(off.max())
-            _check(bundle, precision, float(off.max(axis=(1, 2, 3)).mean()), COARSE_TOLERANCE * max(size, 1.0))
-    return found, size
+
+    def __init__(self, bundle: Bundle, expected: Floats | None) -> None:
+        self.bundle, self.expected = bundle, expected
+        self.differences: dict[str, float] = {}
+        self.size = 0.0
+
+    def answers(self, engine: Engine, images: Pixels) -> Floats:
+        """Return the probabilities (N, K) of an engine, once its maps have been checked where it has them.
+
+        Those of an int8 engine are of the fp32 graph, which is checked by itself. Raises :class:`BundleError`.
+        """
+        if not engine.has_maps or engine.precision == "int8":
+            return engine.probabilities(images)
+        probabilities, maps = engine.probabilities_and_maps(images)
+        if engine.precision == "fp32":
+            _check_means(self.bundle, maps, probabilities, engine.members)
+        self._compare(engine.precision, maps)
+        return probabilities
+
+    def _compare(self, precision: str, maps: Floats) -> None:
+        reference = maps if self.expected is None else self.expected
+        if reference.shape != maps.shape:
+            raise BundleError(
+                f"{_path(self.bundle)}: its golden maps are {reference.shape}, its graph computes {maps.shape}"
+            )
+        self.expected = reference
+        self.size = float(np.abs(reference).max())
+        off = np.abs(maps - reference)
+        self.differences[precision] = float(off.max())
+        if precision == "fp32":
+            _check(self.bundle, precision, float(off.max()), TOLERANCE * max(self.size, 1.0))
+        else:
+            _check(
+                self.bundle, precision, float(off.max(axis=(1, 2, 3)).mean()), COARSE_TOLERANCE * max(self.size, 1.0)
+            )
 
 
 def _check(bundle: Bundle, precision: str, difference: float, allowed: float) -> None:
