@@ -44,8 +44,11 @@ if TYPE_CHECKING:
     from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
+    from googlenet.explaining.branches import Branches
+    from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction, load
+    from googlenet.inference.explain import explain
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet
@@ -68,6 +71,7 @@ _PUBLIC = {
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
+    "Branches": "explaining.branches",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
     "Classifier": "inference.classifier",
@@ -77,6 +81,7 @@ _PUBLIC = {
     "DataSource": "data.source",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
+    "Explanation": "explaining.explanation",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
     "ImageSet": "data.image_set",
@@ -102,6 +107,7 @@ _PUBLIC = {
     "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
+    "explain": "inference.explain",
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
@@ -126,6 +132,7 @@ __all__ = [
     "Analysis",
     "AugmentedImages",
     "Benchmark",
+    "Branches",
     "BulkReport",
     "Bundle",
     "Classifier",
@@ -135,6 +142,7 @@ __all__ = [
     "DataSource",
     "EpochResult",
     "Evaluation",
+    "Explanation",
     "Findings",
     "GoogLeNetError",
     "ImageSet",
@@ -159,6 +167,7 @@ __all__ = [
     "cross_validate",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "export_weights",
     "fetch",

@@ -41,6 +41,7 @@ COMMANDS = (
     "augment",
     "evaluate",
     "predict",
+    "explain",
     "table",
     "compare",
     "benchmark",

@@ -17,21 +17,22 @@ from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.dataframes import to_html
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
-from googlenet.images.decode import ImageSource, Pixels, decode
+from googlenet.images.decode import ImageSource, Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.batches import BATCH, all_read, answer_many, whole_count
 from googlenet.inference.certainty import WithCertainty, read_certainty
 from googlenet.inference.engine import Engine, Floats, best_precision
-from googlenet.inference.heatmaps import evidence_in, lay_over
+from googlenet.inference.explained_again import WithExplanation
+from googlenet.inference.explained_branches import ExplainsBranches
 from googlenet.inference.origin import Origin, identity, read_again
 from googlenet.inference.sources import comparable, picklable
-from googlenet.text import escape_surrogates, nearest, printable
+from googlenet.text import escape_surrogates, printable
 
 __all__ = ["BATCH", "Classifier", "Origin", "Prediction", "load"]
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction(WithCertainty):
+class Prediction(WithCertainty, WithExplanation):
     """The prediction for one image. ``probabilities`` (K,) is in the order of ``class_names`` and read-only.
 
     The probabilities sum to 1. For a multi-label classifier each is independent, from 0 to 1. ``p_value`` is the share
@@ -105,23 +106,8 @@ class Prediction(WithCertainty):
         order = np.argsort(-self.probabilities, kind="stable")[: whole_count(k, "top takes a whole number of classes")]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
-    def heatmap(self, class_name: str | None = None) -> Floats:
-        """Return where the evidence for a class lies: (H, W) of the image, from 0 (none) to 1 (most).
-
-        This is the class activation map of Zhou et al. (*Learning deep features for discriminative localization*,
-        2016) for ``class_name``, by default the predicted class. It is 0 outside of the crop that the network saw. The
-        image is read again by the classifier that made the prediction, or, if that is gone, by its bundle loaded again.
-
-        Raises :class:`ImageError` if the image cannot be read again, :class:`BundleError` if the network has no class
-        activation maps, or the bundle is gone or has changed.
-        """
-        if self.source is None:
-            raise UnreadableImageError(
-                "the image came from an open file, which is not pickled with its prediction: call heatmap of the "
-                "classifier with the image"
-            )
-        classifier = _living.get(self.origin) or _loaded_again(self.origin)
-        return classifier.heatmap(self.source, self.label if class_name is None else class_name)
+    def _classifier(self) -> Classifier:
+        return _living.get(self.origin) or _loaded_again(self.origin)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for ``json.dumps``: the path where there is one, and all classes, the most likely first.
@@ -152,7 +138,7 @@ class Prediction(WithCertainty):
         return to_html(", ".join(self.labels) or "no label", rows)
 
 
-class Classifier:
+class Classifier(ExplainsBranches):
     """A trained classifier, made by :func:`load`. It can be shared between threads.
 
     ``threads`` is the number of threads it computes with, by default one per core. A pickle of it holds the path of the
@@ -300,22 +286,6 @@ class Classifier:
         if isinstance(source, str) and not source:
             raise UnreadableImageError("an empty path names no image: give the path of one")
         return load_image(source, self.card.preprocessing)
-
-    def heatmap(self, source: ImageSource, class_name: str | None = None) -> Floats:
-        """Return where the evidence for a class lies in an image, as :meth:`Prediction.heatmap` does.
-
-        ::
-
-            classifier.heatmap("daisy.jpg", "daisy").shape  # (H, W) of the image
-        """
-        name = self.predict(source).label if class_name is None else class_name
-        if name not in self.class_names:
-            raise GoogLeNetError(f"no class is called {name!r}: {nearest(str(name), self.class_names)}")
-        if not self.engine.has_maps:
-            raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
-        logits = self.engine.maps(self.preprocess(source)[None])[0, self.class_names.index(name)]
-        height, width = decode(source, self.card.preprocessing.channels).shape[:2]
-        return lay_over(evidence_in(logits), width, height, self.card.preprocessing)
 
 
 # Predictions that were pickled, or outlived their classifier, find one here.

@@ -23,7 +23,7 @@ from googlenet.inference.devices import (
 )
 from googlenet.inference.devices import Floats as Floats
 from googlenet.inference.golden import golden
-from googlenet.inference.graphs import explained, graph_path, outputs_of, read_graph
+from googlenet.inference.graphs import explained, graph_path, members_of, outputs_of, read_graph
 from googlenet.inference.runtime import compiled_cache, runtime
 from googlenet.text import printable
 
@@ -99,6 +99,28 @@ class Engine:
     def maps(self, batch: Pixels) -> Floats:
         """(N, size, size, C) uint8 → class activation maps (N, K, h, w), in logits; never in int8."""
         return self._infer("maps", batch, 1)
+
+    @property
+    def maps_precision(self) -> str:
+        """The precision in which maps are computed: that of the engine, but fp32 for int8, whose graph has none."""
+        return "fp32" if self.precision == "int8" else self.precision
+
+    def probabilities_and_maps(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """(N, size, size, C) uint8 → (N, K) and (N, K, h, w), computed together but in int8."""
+        if self.precision == "int8":
+            return self.probabilities(batch), self.maps(batch)
+        probabilities, maps = self._infer_all(("probabilities", "maps"), batch, 1)
+        return probabilities, maps
+
+    def maps_and_embeddings(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """(N, size, size, C) uint8 → (N, K, h, w) and (N, D), computed together by the graph that has maps."""
+        maps, embeddings = self._infer_all(("maps", "embeddings"), batch, 1)
+        return maps, embeddings
+
+    @property
+    def members(self) -> int:
+        """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""
+        return members_of(self._model(MODEL))
 
     @property
     def has_embeddings(self) -> bool:
