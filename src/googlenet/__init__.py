@@ -38,14 +38,17 @@ if TYPE_CHECKING:
     from googlenet.diagnosis.doctor import doctor
     from googlenet.diagnosis.findings import Findings
     from googlenet.errors import GoogLeNetError
+    from googlenet.evaluation.ensembles import Costs, compare_crops
     from googlenet.evaluation.evaluate import Evaluation, evaluate
+    from googlenet.evaluation.suspects import Suspects, find_suspects
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
     from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
     from googlenet.exporting.export import export
-    from googlenet.inference.classifier import Classifier, Prediction, load
+    from googlenet.inference.classifier import Classifier, Prediction
+    from googlenet.inference.crops import load
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet
@@ -70,6 +73,7 @@ _PUBLIC = {
     "Classifier": "inference.classifier",
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
+    "Costs": "evaluation.ensembles",
     "CrossValidation": "training.folds",
     "DataSource": "data.source",
     "EpochResult": "training.progress",
@@ -85,12 +89,14 @@ _PUBLIC = {
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
     "StepResult": "training.callbacks",
+    "Suspects": "evaluation.suspects",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
     "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
+    "compare_crops": "evaluation.ensembles",
     "convert": "exchange.convert",
     "create": "training.pretrained",
     "cross_validate": "training.folds",
@@ -99,8 +105,9 @@ _PUBLIC = {
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
+    "find_suspects": "evaluation.suspects",
     "list_networks": "models.zoo",
-    "load": "inference.classifier",
+    "load": "inference.crops",
     "load_module": "exchange.module",
     "measure_precisions": "benchmarking.precisions",
     "open_data": "data.opening",
@@ -123,6 +130,7 @@ __all__ = [
     "Classifier",
     "Comparison",
     "ConvNet",
+    "Costs",
     "CrossValidation",
     "DataSource",
     "EpochResult",
@@ -137,12 +145,14 @@ __all__ = [
     "Prediction",
     "Recipe",
     "StepResult",
+    "Suspects",
     "Verification",
     "analyse",
     "augment",
     "benchmark",
     "clean",
     "compare",
+    "compare_crops",
     "convert",
     "create",
     "cross_validate",
@@ -151,6 +161,7 @@ __all__ = [
     "export",
     "export_weights",
     "fetch",
+    "find_suspects",
     "list_networks",
     "load",
     "load_module",

@@ -36,7 +36,8 @@ def demo(
     """
     import time
 
-    from googlenet.cli import evaluate, look
+    from googlenet.cli import look
+    from googlenet.cli.evaluation import show
     from googlenet.cli.output import say, say_command
     from googlenet.data.digits import DIGITS
     from googlenet.data.opening import open_data
@@ -52,7 +53,7 @@ def demo(
     train.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
 
     result = evaluation.evaluate(out, DIGITS)
-    evaluate.show(result)
+    show(result)
     assert isinstance(result.metrics, Metrics)  # a digit is of one class
     metrics = result.metrics
     data, classifier = open_data(DIGITS), load(out)

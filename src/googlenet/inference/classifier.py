@@ -156,21 +156,22 @@ class Prediction(WithCertainty):
 class Classifier:
     """A trained classifier, made by :func:`load`. It can be shared between threads.
 
-    ``threads`` is the number of threads it computes with, by default one per core. A pickle of it holds the path of
-    the bundle and the precision; the same bundle must be there when it is unpickled, which is checked.
+    ``threads`` is the number of threads it computes with, by default one per core; ``origin`` is what its predictions
+    know it by. A pickle of it holds the path of the bundle and the precision; the same bundle must be there when it is
+    unpickled, which is checked.
     """
 
     def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None) -> None:
         self.bundle, self.threads = bundle, threads
         self.engine = Engine(bundle, precision or best_precision(bundle), cached=True, threads=threads)
-        self._origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads)
-        _living[self._origin] = self
+        self.origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads)
+        _living[self.origin] = self
         certainty = read_certainty(bundle)
         self._detector = certainty.detector if certainty and self.engine.has_embeddings else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self.bundle) is Bundle:
-            return _load_again, (self._origin,)
+            return _load_again, (self.origin,)
         return Classifier, (self.bundle, self.engine.precision, self.threads)  # its files are in memory
 
     def __repr__(self) -> str:
@@ -281,7 +282,7 @@ class Classifier:
     def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
         count = len(self.class_names)
         p_value = round(float(answer[count]), 6) if len(answer) > count else None
-        return Prediction(source, self.class_names, answer[:count], self.card.thresholds, self._origin, p_value)
+        return Prediction(source, self.class_names, answer[:count], self.card.thresholds, self.origin, p_value)
 
     def _many(
         self, infer: Callable[[Pixels, int], Floats], sources: Iterable[ImageSource], batch_size: int
