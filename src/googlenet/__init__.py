@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from googlenet.diagnosis.doctor import doctor
     from googlenet.diagnosis.findings import Findings
     from googlenet.errors import GoogLeNetError
+    from googlenet.evaluation.ensembles import Costs, compare_crops
     from googlenet.evaluation.evaluate import Evaluation, evaluate
+    from googlenet.evaluation.suspects import Suspects, find_suspects
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
     from googlenet.exchange.export import export_weights
@@ -47,7 +49,8 @@ if TYPE_CHECKING:
     from googlenet.explaining.branches import Branches
     from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
-    from googlenet.inference.classifier import Classifier, Prediction, load
+    from googlenet.inference.classifier import Classifier, Prediction
+    from googlenet.inference.crops import load
     from googlenet.inference.explain import explain
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
@@ -77,6 +80,7 @@ _PUBLIC = {
     "Classifier": "inference.classifier",
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
+    "Costs": "evaluation.ensembles",
     "CrossValidation": "training.folds",
     "DataSource": "data.source",
     "EpochResult": "training.progress",
@@ -94,6 +98,7 @@ _PUBLIC = {
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
     "StepResult": "training.callbacks",
+    "Suspects": "evaluation.suspects",
     "Trial": "training.tuning",
     "Tuning": "training.tuning",
     "Verification": "inference.verify",
@@ -102,6 +107,7 @@ _PUBLIC = {
     "benchmark": "benchmarking.benchmark",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
+    "compare_crops": "evaluation.ensembles",
     "convert": "exchange.convert",
     "create": "training.pretrained",
     "cross_validate": "training.folds",
@@ -112,8 +118,9 @@ _PUBLIC = {
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
     "find_lr": "training.lr_range",
+    "find_suspects": "evaluation.suspects",
     "list_networks": "models.zoo",
-    "load": "inference.classifier",
+    "load": "inference.crops",
     "load_module": "exchange.module",
     "measure_precisions": "benchmarking.precisions",
     "open_data": "data.opening",
@@ -138,6 +145,7 @@ __all__ = [
     "Classifier",
     "Comparison",
     "ConvNet",
+    "Costs",
     "CrossValidation",
     "DataSource",
     "EpochResult",
@@ -154,6 +162,7 @@ __all__ = [
     "Prediction",
     "Recipe",
     "StepResult",
+    "Suspects",
     "Trial",
     "Tuning",
     "Verification",
@@ -162,6 +171,7 @@ __all__ = [
     "benchmark",
     "clean",
     "compare",
+    "compare_crops",
     "convert",
     "create",
     "cross_validate",
@@ -172,6 +182,7 @@ __all__ = [
     "export_weights",
     "fetch",
     "find_lr",
+    "find_suspects",
     "list_networks",
     "load",
     "load_module",

@@ -155,6 +155,14 @@ def read(path: str | Path) -> Bundle:
         raise BundleError(f"{_shown(here)}: {what}{printable(str(error))}") from error
 
 
+def is_here(path: str | Path) -> bool:
+    """Whether there is a bundle at ``path``, or in the run at ``path``."""
+    try:
+        return any((folder / CARD).is_file() for folder in (Path(path), Path(path) / IN_RUN))
+    except (OSError, ValueError):
+        return False
+
+
 def _read_file(folder: Path, name: str, most: int) -> bytes:
     """Read a file of a bundle: a regular file of at most ``most`` bytes that lies in the folder."""
     path = folder / name

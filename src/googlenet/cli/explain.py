@@ -87,7 +87,7 @@ def explain(
     from googlenet.data.inputs import find_images
     from googlenet.data.reading import read_images
     from googlenet.data.source import DataSource
-    from googlenet.inference.classifier import load
+    from googlenet.inference.crops import load
     from googlenet.inference.explain import Request, explain_images
     from googlenet.stages import stage
 

@@ -113,7 +113,7 @@ class Answers:
         item, row = self.images[at], self.probabilities[at]
         worst = int(np.where(self.truth[at], 1 - row, row).argmax()) if self.thresholds else int(self.named[at])
         true = tuple(self.class_names[label] for label in item.labels)
-        return Mistake(_path(item), true, self.predicted(at), float(row[worst]), float(self.losses[at]), item)
+        return Mistake(path_of(item), true, self.predicted(at), float(row[worst]), float(self.losses[at]), item)
 
     def row(self, at: int) -> dict[str, Any]:
         """Return path, label, predicted, probability and loss of an image, right or wrong."""
@@ -143,7 +143,7 @@ class Answers:
         write_rows(list(self.rows()), path)
 
 
-def _path(item: LabelledImage) -> str:
+def path_of(item: LabelledImage) -> str:
     """Return the absolute path of an image, so that lists are read from anywhere; its name if it has no file."""
     return item.name if item.path is None else str(item.path.absolute())
 

@@ -17,6 +17,7 @@ from googlenet.evaluation.intervals import (
     Statistic,
     bca,
     interval_of_sums,
+    mean,
     proportion,
     unit_numbers,
 )
@@ -47,9 +48,9 @@ def metric_intervals(
     for metric in metrics_for(several):
         if metric.name in _OF_COUNTS:
             found[metric.name] = counted.interval(metric(truth, probabilities, limits), _OF_COUNTS[metric.name])
-        elif metric.over == "images" and metric.unit == "fraction":
-            right = metric.function(truth, probabilities, limits if limits is not None else np.zeros(0))
-            found[metric.name] = proportion(np.asarray(right, bool), groups)
+        elif metric.over == "images":
+            values = np.asarray(metric.function(truth, probabilities, limits if limits is not None else np.zeros(0)))
+            found[metric.name] = proportion(values, groups) if values.dtype == bool else mean(values, groups)
         else:
             found[metric.name] = _resampled(metric, truth, probabilities, limits, groups)
     return found

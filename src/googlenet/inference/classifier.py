@@ -6,13 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, overload
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.dataframes import to_html
@@ -28,7 +26,7 @@ from googlenet.inference.origin import Origin, identity, read_again
 from googlenet.inference.sources import comparable, picklable
 from googlenet.text import escape_surrogates, printable
 
-__all__ = ["BATCH", "Classifier", "Origin", "Prediction", "load"]
+__all__ = ["BATCH", "Classifier", "Origin", "Prediction"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +139,9 @@ class Prediction(WithCertainty, WithExplanation):
 class Classifier(ExplainsBranches):
     """A trained classifier, made by :func:`load`. It can be shared between threads.
 
-    ``threads`` is the number of threads it computes with, by default one per core. A pickle of it holds the path of the
-    bundle; the same bundle must be there when it is unpickled, which is checked.
+    ``threads`` is the number of threads it computes with, by default one per core; ``origin`` is what its predictions
+    know it by. A pickle of it holds the path of the bundle and the precision; the same bundle must be there when it is
+    unpickled, which is checked.
     """
 
     def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None,
@@ -150,20 +149,16 @@ class Classifier(ExplainsBranches):
         self.bundle, self.threads = bundle, threads
         chosen = best_precision(bundle) if precision is None and device == "cpu" else precision
         self.engine = Engine(bundle, chosen, cached=True, threads=threads, device=device)
-        self._origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads, device)
-        _living[self._origin] = self
+        self.origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads, device)
+        _living[self.origin] = self
         certainty = read_certainty(bundle)
         self._detector = certainty.detector if certainty and self.engine.has_embeddings else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self.bundle) is Bundle:
-            return _load_again, (self._origin,)
-        return Classifier, (
-            self.bundle,
-            self.engine.precision,
-            self.threads,
-            self.engine.device,
-        )  # its files are in memory
+            return _load_again, (self.origin,)
+        # Its files are in memory.
+        return Classifier, (self.bundle, self.engine.precision, self.threads, self.engine.device)
 
     def __repr__(self) -> str:
         path = printable(str(self.bundle.path))
@@ -271,7 +266,7 @@ class Classifier(ExplainsBranches):
     def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
         count = len(self.class_names)
         p_value = round(float(answer[count]), 6) if len(answer) > count else None
-        return Prediction(source, self.class_names, answer[:count], self.card.thresholds, self._origin, p_value)
+        return Prediction(source, self.class_names, answer[:count], self.card.thresholds, self.origin, p_value)
 
     def _many(
         self, infer: Callable[[Pixels, int], Floats], sources: Iterable[ImageSource], batch_size: int
@@ -297,24 +292,3 @@ def _load_again(origin: Origin) -> Classifier:
 
 
 _loaded_again = lru_cache(maxsize=1)(_load_again)  # kept for the heat maps of many predictions
-
-
-def load(path: str | Path, precision: str | None = None, device: str = "cpu") -> Classifier:
-    """Load a trained classifier. PyTorch is not needed.
-
-    Args:
-        path: a run of ``train``, or a bundle.
-        precision: ``"fp32"``, ``"bf16"`` or ``"int8"``; by default the fastest one this processor supports whose
-            measured accuracy is within 0.5 percentage points of fp32 (see :func:`googlenet.quantize`).
-        device: ``"cpu"``, ``"gpu"``, ``"npu"``, ``"cuda"`` or ``"coreml"``, which answers the golden images first.
-
-    Raises:
-        BundleError: there is no bundle, it is damaged, or of a newer version.
-        DeviceError: the processor or the bundle lacks this precision, or the machine the device.
-
-    ::
-
-        classifier = googlenet.load("runs/flowers")
-        print(classifier.predict("daisy.jpg").top(5))
-    """
-    return Classifier(bundles.read(path), precision, device=device)

@@ -10,7 +10,8 @@ from googlenet.errors import BundleError, GoogLeNetError, ImageError
 from googlenet.explaining.branches import Branches, LastModule
 from googlenet.explaining.explanation import Explanation
 from googlenet.images.decode import ImageSource
-from googlenet.inference.classifier import Classifier, load
+from googlenet.inference.classifier import Classifier
+from googlenet.inference.crops import load
 from googlenet.inference.explained import METHODS
 from googlenet.text import nearest
 
