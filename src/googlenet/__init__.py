@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.reporting.report import write_report
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.folds import CrossValidation, cross_validate
@@ -111,6 +112,7 @@ _PUBLIC = {
     "sort_images": "bulk.sorting",
     "train": "training.train",
     "verify": "inference.verify",
+    "write_report": "reporting.report",
 }
 
 __all__ = [
@@ -163,6 +165,7 @@ __all__ = [
     "sort_images",
     "train",
     "verify",
+    "write_report",
 ]
 
 

@@ -59,6 +59,9 @@ def evaluate(
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="File for thumbnails of the worst wrong images.")] = None,
     answers: Annotated[Path | None, typer.Option(help="File for the answer to every image, .csv or .parquet.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="File for a page that shows all of it, .html: one file, to send to a colleague.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     follow_links: FollowLinks = False,
     path_column: PathColumn = None,
@@ -78,11 +81,7 @@ def evaluate(
 
     look.check_plot(plot)
     look.check_plot(sheet, "--sheet")
-    if mistakes is not None or answers is not None:
-        from googlenet.evaluation.answers import check_table
-
-        check_table("--mistakes", mistakes, (".csv",))
-        check_table("--answers", answers)
+    _check_files(mistakes, answers, report)
     if against is not None:
         bundle.read(against)
     card = bundle.read(run).card
@@ -97,10 +96,10 @@ def evaluate(
     if download and source and not is_url(str(source)):
         look.fetch(str(source))
     warn_of_range(card.preprocessing)
-    with stage(f"evaluating {run}"), progress("evaluating") as report:
+    with stage(f"evaluating {run}"), progress("evaluating") as done:
         from googlenet.evaluation.evaluate import evaluate as evaluate_run
 
-        result = evaluate_run(run, source, split=split, precision=precision, against=against, progress=report)
+        result = evaluate_run(run, source, split=split, precision=precision, against=against, progress=done)
     for note in result.notes:
         warn(note)
     for reason in result.unreadable.values():
@@ -114,7 +113,21 @@ def evaluate(
     _write(result, mistakes, answers, quiet=as_json)
     if sheet is not None:
         _draw_sheet(result, sheet, card.preprocessing, quiet=as_json)
+    if report is not None:
+        _report(result, run, report, quiet=as_json)
     _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)
+
+
+def _check_files(mistakes: Path | None, answers: Path | None, report: Path | None) -> None:
+    if mistakes is not None or answers is not None:
+        from googlenet.evaluation.answers import check_table
+
+        check_table("--mistakes", mistakes, (".csv",))
+        check_table("--answers", answers)
+    if report is not None:
+        from googlenet.reporting.report import check_report_path
+
+        check_report_path(report)
 
 
 def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quiet: bool) -> None:
@@ -131,6 +144,18 @@ def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quie
     for what, path in (("wrong images", mistakes), ("answers", answers)):
         if path is not None and not quiet:
             say(f"{what}: {path}")
+
+
+def _report(result: Evaluation, run: Path, path: Path, quiet: bool) -> None:
+    from googlenet.cli.output import say
+    from googlenet.stages import stage
+
+    with stage(f"writing {path}"):
+        from googlenet.reporting.report import write_report
+
+        write_report(run, result, path)
+    if not quiet:
+        say(f"report: {path}")
 
 
 def _draw_sheet(result: Evaluation, path: Path, preprocessing: Preprocessing, quiet: bool) -> None:

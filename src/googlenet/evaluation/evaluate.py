@@ -245,9 +245,7 @@ def evaluate_on(
     if not any(item.labels for item in read):
         raise DataError(f"{name}: none of the {len(read)} {where} has a label: add images that have one")
     p_values = None if None in usual else np.array(usual, float)
-    found = Answers(
-        tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds, p_values
-    )
+    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds, p_values)
     metrics = measured(classifier, [item.labels for item in read], found.probabilities)
     return Evaluation(metrics, selection.data, selection.split, len(images), unreadable, classifier.engine.precision,
                       selection.left_out, (*selection.notes, *_notes(found)), answers=found)  # fmt: skip

@@ -13,19 +13,19 @@ from googlenet.reporting.blocks import (
     Cell,
     Column,
     Command,
+    Figure,
     Gallery,
     Inline,
     Matrix,
     Name,
     Names,
     Paragraph,
-    Picture,
     Row,
     Table,
     Text,
 )
+from googlenet.reporting.examples import EXTRA, MISSED, RIGHT, cell_key
 from googlenet.reporting.material import Material
-from googlenet.reporting.pictures import EXTRA, MISSED, RIGHT, cell_key
 from googlenet.reporting.verdict import percent
 
 MAX_ROWS = 1_000  # of the table of classes
@@ -38,17 +38,15 @@ def confusion(material: Material) -> Iterator[Block]:
     if len(material.card.class_names) == 1 and not material.several:
         yield Paragraph(Text("With one class nothing can be confused.", "只有一个类别，不存在混淆。"), "note")
         return
-    names, pictures = material.card.class_names, material.pictures
-    yield Paragraph(
-        Text("Select a number to see its images.", "点击数字查看对应的图片。"), "note"
-    )
+    names, examples = material.card.class_names, material.examples
+    yield Paragraph(Text("Select a number to see its images.", "点击数字查看对应的图片。"), "note")
     some = Text("", "")
-    if len(pictures.classes) < len(names):
+    if len(examples.classes) < len(names):
         some = Text(" The {n} of {all} classes with most mistakes.", "仅列出 {all} 类中错误最多的 {n} 类。").of(
-            n=f"{len(pictures.classes):,}", all=f"{len(names):,}")  # fmt: skip
+            n=f"{len(examples.classes):,}", all=f"{len(names):,}")  # fmt: skip
     if material.several:
         yield _of_labels(material, some)
-    elif len(pictures.classes) > MAX_BESIDE or not pictures.pairs:
+    elif len(examples.classes) > MAX_BESIDE or not examples.pairs:
         yield _of_classes(material, some)
         yield _pairs(material)
     else:
@@ -56,24 +54,26 @@ def confusion(material: Material) -> Iterator[Block]:
 
 
 def _of_classes(material: Material, some: Inline) -> Matrix:
-    pictures, names = material.pictures, material.card.class_names
-    shown = pictures.classes
-    counts = pictures.counts[np.ix_(shown, shown)]
+    examples, names = material.examples, material.card.class_names
+    shown = examples.classes
+    counts = examples.counts[np.ix_(shown, shown)]
     keys = {(i, j): cell_key(shown[i], shown[j]) for i in range(len(shown)) for j in range(len(shown))}
     return Matrix(
-        Text("Rows are true classes, columns what they were called.{some}", "行为真实类别，列为识别结果。{some}").of(some=some),
+        Text("Rows are true classes, columns what they were called.{some}", "行为真实类别，列为识别结果。{some}").of(
+            some=some
+        ),
         Text("true ↓ called →", "真实 ↓ 识别 →"),
         [Name(names[k]) for k in shown],
         [Name(names[k]) for k in shown],
         counts.tolist(),
-        {place: key for place, key in keys.items() if key in pictures.behind},
+        {place: key for place, key in keys.items() if key in examples.behind},
         frozenset((i, i) for i in range(len(shown))),
     )
 
 
 def _of_labels(material: Material, some: Inline) -> Matrix:
-    pictures, names = material.pictures, material.card.class_names
-    shown, columns = pictures.classes, (RIGHT, EXTRA, MISSED)
+    examples, names = material.examples, material.card.class_names
+    shown, columns = examples.classes, (RIGHT, EXTRA, MISSED)
     keys = {(i, j): cell_key(shown[i], j) for i in range(len(shown)) for j in columns}
     return Matrix(
         Text(
@@ -83,21 +83,21 @@ def _of_labels(material: Material, some: Inline) -> Matrix:
         Text("label", "标签"),
         [Name(names[k]) for k in shown],
         [Text("right", "正确"), Text("wrongly given", "误报"), Text("missed", "漏报")],
-        pictures.counts[list(shown)].tolist(),
-        {place: key for place, key in keys.items() if key in pictures.behind},
+        examples.counts[list(shown)].tolist(),
+        {place: key for place, key in keys.items() if key in examples.behind},
         frozenset((i, RIGHT) for i in range(len(shown))),
     )
 
 
 def _pairs(material: Material) -> Table:
-    names, pictures = material.card.class_names, material.pictures
+    names, examples = material.card.class_names, material.examples
     rows = []
-    for pair in pictures.pairs:
+    for pair in examples.pairs:
         key = cell_key(pair.true, pair.predicted)
         share = pair.count / max(int(material.images_of_class[pair.true]), 1)
         rows.append([
             Cell(Name(names[pair.true])), Cell(Name(names[pair.predicted])),
-            Cell(f"{pair.count:,}", pair.count, pictures=key if key in pictures.behind else ""),
+            Cell(f"{pair.count:,}", pair.count, opens=key if key in examples.behind else ""),
             Cell(percent(share), share),
         ])  # fmt: skip
     columns = [Column(Text("true", "真实类别")), Column(Text("called", "识别为")), Column(Text("images", "图片"), True),
@@ -129,8 +129,8 @@ def classes(material: Material) -> Iterator[Block]:
         rows.append(row if threshold is None else [*row, _share(threshold)])
     caption: Inline = Text("The weakest first. Select a heading to sort.", "从弱到强排列；点击表头排序。")
     if len(order) > MAX_ROWS:
-        caption = Text("The {n} weakest of {all} classes; --json has all.", "{all} 类中最弱的 {n} 类；全部见 --json。").of(
-            n=f"{MAX_ROWS:,}", all=f"{len(order):,}")  # fmt: skip
+        few = Text("The {n} weakest of {all} classes; --json has all.", "{all} 类中最弱的 {n} 类；全部见 --json。")
+        caption = few.of(n=f"{MAX_ROWS:,}", all=f"{len(order):,}")
     yield Table(caption, columns, rows, sorts=True)
     absent = [material.card.class_names[k] for k in order if not recalls[k].n]
     if absent:
@@ -140,12 +140,10 @@ def classes(material: Material) -> Iterator[Block]:
             "note",
         )  # fmt: skip
     named = material.answers.named
-    given = named.any(axis=0) if material.several else np.bincount(named, minlength=len(of_class)) > 0
+    given = np.asarray(named.any(axis=0) if material.several else np.bincount(named, minlength=len(of_class)) > 0)
     never = [material.card.class_names[k] for k in order if recalls[k].n and not given[k]]
     if never:
-        yield Paragraph(
-            Text("Never answered: {names}.", "从未被识别为：{names}。").of(names=Names(never)), "note"
-        )
+        yield Paragraph(Text("Never answered: {names}.", "从未被识别为：{names}。").of(names=Names(never)), "note")
 
 
 def _recall(recall: Interval) -> Cell:
@@ -168,29 +166,28 @@ def _share(value: float, known: bool = True) -> Cell:
 
 def mistakes(material: Material) -> Iterator[Block]:
     """Show the wrong answers that it was surest of, and where it looked."""
-    answers, pictures = material.answers, material.pictures
+    answers, examples = material.answers, material.examples
     wrong = int((~answers.right).sum())
     if not wrong:
         yield Paragraph(
-            Text("None of the {n} images was answered wrong.", "{n} 张图片全部识别正确。").of(n=f"{len(answers):,}"), "lead"
+            Text("None of the {n} images was answered wrong.", "{n} 张图片全部识别正确。").of(n=f"{len(answers):,}"),
+            "lead",
         )
         return
     yield Paragraph(
         Text(
-            "{wrong} of {n} images are wrong. These are the ones that it was surest of: often the label is the mistake.",
+            "{wrong} of {n} images are wrong. It was surest of these: often the label is the mistake.",
             "{n} 张图片中有 {wrong} 张识别错误。以下是它最有把握的错误：很多时候是标签标错了。",
         ).of(wrong=f"{wrong:,}", n=f"{len(answers):,}")
     )  # fmt: skip
-    heat = any(each.heat for at in pictures.confident if (each := material.thumbnails.get(at)))
+    heat = any(each.heat for at in examples.confident if (each := material.thumbnails.get(at)))
     if heat:
         yield Paragraph(
             Text("Orange shows where the evidence for the answer lies.", "橙色表示答案的依据所在区域。"), "note"
         )
-    shown = [
-        Picture(at, _caption(material, at), heat=True) for at in pictures.confident if material.thumbnails.get(at)
-    ]
+    shown = [Figure(at, _caption(material, at), heat=True) for at in examples.confident if material.thumbnails.get(at)]
     yield Gallery(shown, large=True)
-    if len(shown) < len(pictures.confident):
+    if len(shown) < len(examples.confident):
         yield Paragraph(Text("Images that could not be read again are left out.", "无法再次读取的图片已略去。"), "note")
     yield Paragraph(
         Text("All of them, as a list: {command}", "全部错误的清单：{command}").of(
@@ -204,7 +201,7 @@ def _caption(material: Material, at: int) -> list[Inline]:
     item, names = answers.images[at], answers.class_names
     labels = [names[label] for label in item.labels]
     predicted = answers.predicted(at)
-    stated = float(answers.probabilities[at, material.pictures.evidence_for[at]])
+    stated = float(answers.probabilities[at, material.examples.evidence_for[at]])
     return [
         Text("called {name}, {p}", "识别为 {name}，{p}").of(
             name=Names(predicted, 3) if predicted else NO_LABEL, p=f"{stated:.0%}"),

@@ -9,7 +9,21 @@ from pathlib import PurePosixPath
 from googlenet.diagnosis.classes import class_findings
 from googlenet.diagnosis.findings import CHECKS, Finding
 from googlenet.metrics import METRICS
-from googlenet.reporting.blocks import Block, Chart, Command, Details, Facts, Inline, Listing, Name, Names, Paragraph, Row, Strip, Text
+from googlenet.reporting.blocks import (
+    Block,
+    Chart,
+    Command,
+    Details,
+    Facts,
+    Inline,
+    Listing,
+    Name,
+    Names,
+    Paragraph,
+    Row,
+    Strip,
+    Text,
+)
 from googlenet.reporting.charts import Bar, Line, bars, line_chart
 from googlenet.reporting.material import Material
 from googlenet.reporting.verdict import metric_name
@@ -24,7 +38,10 @@ SPLITS = {
 }
 FINDINGS = {
     "unreadable": (Text("images that cannot be read", "无法读取的图片"), "重新复制或下载这些图片"),
-    "leak": (Text("the same file in several splits", "同一文件同时出现在多个划分中"), "删除训练集中的副本，否则准确率会偏高"),
+    "leak": (
+        Text("the same file in several splits", "同一文件同时出现在多个划分中"),
+        "删除训练集中的副本，否则准确率会偏高",
+    ),
     "two_classes": (Text("the same file in several classes", "同一文件出现在多个类别中"), "确定其类别，删除其余副本"),
     "duplicate": (Text("copies of a file", "重复的文件"), "每组只保留一份"),
     "small_class": (Text("classes with few images", "图片很少的类别"), "补充图片：训练至少 10 张，留出至少 1 张"),
@@ -73,10 +90,10 @@ def _facts(material: Material) -> list[tuple[Inline, Inline]]:
 
 
 def _samples(material: Material) -> Iterator[Block]:
-    pictures, names = material.pictures, material.card.class_names
+    examples, names = material.examples, material.card.class_names
     rows = []
-    for label in pictures.sampled:
-        drawn = [at for at in pictures.samples[label] if material.thumbnails.get(at)]
+    for label in examples.sampled:
+        drawn = [at for at in examples.samples[label] if material.thumbnails.get(at)]
         shown = Text("{n} measured", "测量 {n} 张").of(n=f"{material.images_of_class[label]:,}")
         if drawn:
             rows.append((Name(names[label]), shown, drawn))
@@ -84,7 +101,7 @@ def _samples(material: Material) -> Iterator[Block]:
         return
     if len(rows) < len(names):
         yield Paragraph(
-            Text("Samples of {n} of the {all} classes, those with most mistakes:", "{all} 类中错误最多的 {n} 类的样本：").of(
+            Text("The {n} of {all} classes with most mistakes:", "{all} 类中错误最多的 {n} 类：").of(
                 n=f"{len(rows):,}", all=f"{len(names):,}"),
             "note",
         )  # fmt: skip
@@ -156,16 +173,15 @@ def _described(kind: str, found: list[Finding]) -> Inline:
         for other in others:
             shown = Text("{shown}, {other}", "{shown}、{other}").of(shown=shown, other=other)
     return Text("{n} × {title}: {names}. {fix}.", "{n} × {title}：{names}。{fix}。").of(
-        n=count, title=title, names=shown, fix=Text(fix[:1].upper() + fix[1:], chinese))
+        n=count, title=title, names=shown, fix=Text(fix[:1].upper() + fix[1:], chinese)
+    )
 
 
 def curves(material: Material) -> Iterator[Block]:
     """Draw the loss of each head, and the metrics, by epoch."""
     history = material.history
     if not history:
-        yield Paragraph(
-            Text("The log of the run is not beside this bundle.", "该模型旁没有训练日志。"), "note"
-        )
+        yield Paragraph(Text("The log of the run is not beside this bundle.", "该模型旁没有训练日志。"), "note")
         return
     epoch = Text("epoch", "轮次")
     heads = [name for name in history[-1] if name.startswith("loss_aux")]
@@ -177,9 +193,11 @@ def curves(material: Material) -> Iterator[Block]:
     ]  # fmt: skip
     caption = Text("Loss (cross-entropy): lower is better", "损失（交叉熵）：越低越好")
     if heads:
-        caption = Text("Loss (cross-entropy) of the classifier and, in training, of its auxiliary heads: lower is better",
-                       "分类器及（训练时）辅助头的损失（交叉熵）：越低越好")  # fmt: skip
-    charts = [Chart(line_chart(losses, epoch), caption)]  # fmt: skip
+        caption = Text(
+            "Loss (cross-entropy) of the classifier and, in training, its auxiliary heads: lower is better",
+            "分类器及（训练时）辅助头的损失（交叉熵）：越低越好",
+        )
+    charts = [Chart(line_chart(losses, epoch), caption)]
     charts += [
         Chart(
             line_chart(
@@ -198,7 +216,10 @@ def curves(material: Material) -> Iterator[Block]:
     best = material.card.metrics.get("epoch")
     if best is not None:
         yield Paragraph(
-            Text("The bundle was made of epoch {n}, the best one.", "模型取自第 {n} 轮，即最佳轮次。").of(n=f"{best:.0f}"), "note"
+            Text("The bundle was made of epoch {n}, the best one.", "模型取自第 {n} 轮，即最佳轮次。").of(
+                n=f"{best:.0f}"
+            ),
+            "note",
         )
     if material.evaluation.notes:
         yield Details(Text("Notes on how images were chosen and read", "关于图片选取与读取的说明"),

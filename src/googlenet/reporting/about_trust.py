@@ -56,7 +56,9 @@ def _verdict(visible: bool) -> Text:
 
 def _facts(material: Material, error: CalibrationError) -> list[tuple[Inline, Inline]]:
     card = material.card
-    shown = Text("no more than chance (a perfect model stays below {perfect})", "不超过偶然误差（完美模型低于 {perfect}）")
+    shown = Text(
+        "no more than chance (a perfect model stays below {perfect})", "不超过偶然误差（完美模型低于 {perfect}）"
+    )
     if error.is_visible:
         shown = Text("{error}, corrected for chance (a perfect model stays below {perfect})",
                      "{error}，已扣除偶然误差（完美模型低于 {perfect}）")  # fmt: skip
@@ -69,8 +71,8 @@ def _facts(material: Material, error: CalibrationError) -> list[tuple[Inline, In
         return [*rows, (Text("temperature", "温度"), text)]
     found = card.temperature
     value = f"{min(found):.3g}–{max(found):.3g}" if isinstance(found, tuple) else f"{found:.3g}"
-    rows.append((Text("temperature", "温度"), Text("{t}, fitted on {n} held-out images", "{t}，用 {n} 张留出图片拟合").of(
-        t=value, n=f"{card.calibration['images']:,.0f}")))  # fmt: skip
+    fitted = Text("{t}, fitted on {n} held-out images", "{t}，用 {n} 张留出图片拟合")
+    rows.append((Text("temperature", "温度"), fitted.of(t=value, n=f"{card.calibration['images']:,.0f}")))
     before, after = card.calibration["log_loss_uncalibrated"], card.calibration["log_loss"]
     return [*rows, (Text("log loss", "对数损失"), f"{before:.4g} → {after:.4g}")]
 
@@ -90,7 +92,8 @@ def certainty(material: Material) -> Iterator[Block]:
         yield Paragraph(Text(
             "Where one answer is not safe enough, ask for a set: {command} returns as many classes as it takes to hold "
             "the true one in 90% of cases, on average over images like the held-out ones.",
-            "单一答案不够可靠时可要求集合：{command} 会给出若干类别，对与留出图片同类的图片，平均有 90% 的情况包含真实类别。",
+            "单一答案不够可靠时可要求集合：{command} 会给出若干类别，"
+            "对与留出图片同类的图片，平均有 90% 的情况包含真实类别。",
         ).of(command=Command("googlenet predict RUN IMAGE --sets 0.9")))  # fmt: skip
         yield _sets_table(material, sets)
     unknown = share_unknown(material.answers.p_values, material.answers.groups)
@@ -99,10 +102,14 @@ def certainty(material: Material) -> Iterator[Block]:
             Text("This bundle cannot tell unknown images.", "该模型不能识别“未知”图片。"), "note")  # fmt: skip
         return
     yield Paragraph(Text(
-        "Images unlike those it knows can be called unknown ({command}). By design up to about {stated} of known images "
-        "are, too; of the measured ones it was {value}.",
-        "与所学图片差异很大的图片可标为“未知”（{command}）。按设计，最多约 {stated} 的已知图片也会被标出；测量的图片中为 {value}。",
-    ).of(command=Command("googlenet predict RUN IMAGE --unknown"), stated=f"{FALSE_ALARMS:.0%}", value=percent(unknown.value)))  # fmt: skip
+        "Images unlike those it knows can be called unknown ({command}). By design up to about {stated} of known "
+        "images are, too; of the measured ones it was {value}.",
+        "与所学图片差异很大的图片可标为“未知”（{command}）。"
+        "按设计，最多约 {stated} 的已知图片也会被标出；测量的图片中为 {value}。",
+    ).of(
+        command=Command("googlenet predict RUN IMAGE --unknown"), stated=f"{FALSE_ALARMS:.0%}",
+        value=percent(unknown.value),
+    ))  # fmt: skip
 
 
 def _sets_table(material: Material, sets: list[Sets]) -> Table:

@@ -23,7 +23,8 @@ def cost(material: Material) -> Iterator[Block]:
         n=f"{material.model_bytes / 1e6:.1f}")))  # fmt: skip
     if material.latency is not None:
         rows.append((Text("one image", "单张图片"), Text(
-            "{ms} ms on {where}, from pixels to probabilities, measured now", "{ms} 毫秒（{where}，从像素到概率，刚刚测得）",
+            "{ms} ms on {where}, from pixels to probabilities, measured for this page",
+            "{ms} 毫秒（{where}，从像素到概率，生成本页时测得）",
         ).of(ms=f"{1000 * material.latency:.2g}", where=Name(material.processor))))  # fmt: skip
     if speeds := [row["images_per_second"] for row in material.history if row.get("images_per_second", 0) > 0]:
         rows.append((Text("training", "训练"), Text("{n} images per second", "每秒 {n} 张图片").of(
@@ -58,18 +59,22 @@ def _precisions(material: Material) -> Table:
                                                 ("images_per_second", lambda v: f"{v:,.0f}")))]
         for name, each in card.precisions.items()
     ]  # fmt: skip
-    columns = [Column(Text("precision", "精度")), Column(Text("score", "得分"), True),
-               Column(Text("ms per image", "毫秒/张"), True), Column(Text("images per second", "张/秒"), True)]  # fmt: skip
-    return Table(
-        Text("Measured on {where}", "测于 {where}").of(where=Name(card.measured_on or "–")), columns, rows
-    )
+    columns = [
+        Column(Text("precision", "精度")),
+        Column(Text("score", "得分"), True),
+        Column(Text("ms per image", "毫秒/张"), True),
+        Column(Text("images per second", "张/秒"), True),
+    ]
+    return Table(Text("Measured on {where}", "测于 {where}").of(where=Name(card.measured_on or "–")), columns, rows)
 
 
 def use(material: Material) -> Iterator[Block]:
     """Show how to use the bundle."""
     bundle = material.path / "bundle" if material.run else material.path
     yield Code(Text("At a terminal", "命令行"), snippets.terminal(material.path))
-    yield Code(Text("In Python, without PyTorch", "Python（无需 PyTorch）"), snippets.python(material.path, material.card))
+    yield Code(
+        Text("In Python, without PyTorch", "Python（无需 PyTorch）"), snippets.python(material.path, material.card)
+    )
     yield Code(
         Text("With NumPy, Pillow and onnxruntime alone", "仅用 NumPy、Pillow 与 onnxruntime"),
         snippets.onnxruntime(bundle, material.card),
@@ -82,7 +87,10 @@ def reproduce(material: Material) -> Iterator[Block]:
     if card.recipe:
         yield Code(Text("The same again", "重新训练"), snippets.repeat(card, material.path))
     else:
-        yield Paragraph(Text("It was not trained here: its weights were converted.", "该模型并非在此训练，而是由权重转换而来。"), "note")
+        yield Paragraph(
+            Text("It was not trained here: its weights were converted.", "该模型并非在此训练，而是由权重转换而来。"),
+            "note",
+        )
     if card.recipe.get("minutes") is not None:
         yield Paragraph(
             Text("Runs by minutes differ: how many steps fit into them depends on the machine.",

@@ -8,7 +8,9 @@ from typing import Any, Literal, Union
 
 MAX_NAME = 80  # characters of a user's name that are shown
 
-Inline = Union["Text", "Name", "Names", "Command", str]  # a plain string is the same in both languages, such as a number
+Inline = Union[
+    "Text", "Name", "Names", "Command", str
+]  # a plain string is the same in both languages, such as a number
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: what is shown, and the value it is sorted by; ``pictures`` opens these images."""
+    """A cell of a table: what is shown, and the value it is sorted by; ``opens`` is the key of images that it opens."""
 
     shown: Inline
     value: float | str = ""
     span: tuple[float, float, float] | None = None  # value, low and high, 0 to 1, drawn beside it
-    pictures: str = ""
+    opens: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,19 +120,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Counts of ``rows`` by ``columns``; a cell opens the images of its key in ``pictures``."""
+    """Counts of ``rows`` by ``columns``; a cell opens the images of its key in ``opens``."""
 
     caption: Inline
     corner: Inline
     rows: Sequence[Inline]
     columns: Sequence[Inline]
     counts: Sequence[Sequence[int]]
-    pictures: Mapping[tuple[int, int], str]
+    opens: Mapping[tuple[int, int], str]
     right: frozenset[tuple[int, int]]  # cells that hold no mistakes
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """A thumbnail by its key, with lines below it. ``heat`` lays the class activation map over it."""
 
     key: int
@@ -142,7 +144,7 @@ class Picture:
 class Gallery:
     """Thumbnails."""
 
-    pictures: Sequence[Picture]
+    figures: Sequence[Figure]
     large: bool = False
 
 

@@ -1,9 +1,10 @@
-"""How far the answers can be believed: reliability with the band of a perfect model, sets of classes, unknown images."""
+"""How far the answers can be believed: reliability beside a perfect model, sets of classes, unknown images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def reliability_bins(stated: NDArray[Any], right: NDArray[Any]) -> list[Bin]:
     draws = int(np.clip(MAX_DRAWN // max(len(p), 1), MIN_DRAWS, MAX_DRAWS))
     random = np.random.default_rng(SEED)
     found = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         some = p[start:end]
         if not len(some):
             continue

@@ -25,7 +25,7 @@ from googlenet.files import open_regular
 from googlenet.inference.certainty import Certainty, read_certainty
 from googlenet.inference.classifier import Classifier
 from googlenet.inference.engine import processor
-from googlenet.reporting.pictures import Pictures, choose_pictures
+from googlenet.reporting.examples import Examples, choose_examples
 from googlenet.reporting.thumbnails import Thumbnails, add_heat, draw_thumbnails
 
 LOG, UNREADABLE = "log.csv", "unreadable.csv"  # of a run; the room that writes them is above this one
@@ -53,7 +53,7 @@ class Material:
     model_bytes: int
     latency: float | None
     processor: str
-    pictures: Pictures
+    examples: Examples
     thumbnails: Thumbnails = field(repr=False)
 
     @property
@@ -76,8 +76,9 @@ class Material:
     def learnt_of_class(self) -> list[int] | None:
         """How many images of each class the run learnt from, where the card says so."""
         found = self.card.data.get("class_images")
-        fits = isinstance(found, list) and len(found) == len(self.card.class_names)
-        return found if fits and all(isinstance(each, int) for each in found) else None
+        if not isinstance(found, list) or len(found) != len(self.card.class_names):
+            return None
+        return found if all(isinstance(each, int) for each in found) else None
 
     @property
     def calibrated_on_these(self) -> bool:
@@ -89,10 +90,10 @@ def gather(evaluation: Evaluation, classifier: Classifier) -> Material:
     """Collect what a report is made from; takes a few seconds at most, whatever the number of images."""
     bundle, card = classifier.bundle, classifier.card
     run = bundle.path.parent if bundle.path.name == IN_RUN else None
-    pictures = choose_pictures(evaluation.answers)
+    examples = choose_examples(evaluation.answers)
     images = evaluation.answers.images
-    thumbnails = draw_thumbnails(images, pictures.wanted, pictures.confident, card.preprocessing)
-    add_heat(thumbnails, classifier, images, pictures.evidence_for)
+    thumbnails = draw_thumbnails(images, examples.wanted, examples.confident, card.preprocessing)
+    add_heat(thumbnails, classifier, images, examples.evidence_for)
     return Material(
         evaluation=evaluation,
         card=card,
@@ -105,7 +106,7 @@ def gather(evaluation: Evaluation, classifier: Classifier) -> Material:
         model_bytes=(bundle.path / MODEL).stat().st_size,
         latency=_latency(classifier),
         processor=" ".join(processor().split()),
-        pictures=pictures,
+        examples=examples,
         thumbnails=thumbnails,
     )
 

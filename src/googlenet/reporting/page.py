@@ -30,7 +30,7 @@ from googlenet.reporting.blocks import (
     Table,
     Text,
 )
-from googlenet.reporting.inline import plain, to_html
+from googlenet.reporting.inline import plain, shortened, to_html
 from googlenet.reporting.thumbnails import Thumbnail, Thumbnails
 from googlenet.text import json_text, printable
 
@@ -100,9 +100,7 @@ class Page:
             for column in block.columns
         )
         numbers = [column.number for column in block.columns]
-        body = "".join(
-            f"<tr>{''.join(map(self._cell, row, numbers, range(len(row))))}</tr>" for row in block.rows
-        )
+        body = "".join(f"<tr>{''.join(map(self._cell, row, numbers, range(len(row))))}</tr>" for row in block.rows)
         search = _search() if block.sorts and len(block.rows) >= MIN_SEARCHED else ""
         kind = ' class="sorts"' if block.sorts else ""
         return (
@@ -113,14 +111,14 @@ class Page:
 
     def _cell(self, cell: Cell, number: bool, column: int) -> str:
         shown = to_html(cell.shown)
-        if cell.pictures:
-            shown = f'<button type="button" class="open" data-open="{html.escape(cell.pictures)}">{shown}</button>'
+        if cell.opens:
+            shown = f'<button type="button" class="open" data-open="{html.escape(cell.opens)}">{shown}</button>'
         if cell.span:
-            value, low, high = (round(100 * each, 1) for each in cell.span)
+            value, low, high = (round(FULL * each, 1) for each in cell.span)
             drawn = f'<i class="span" style="--v:{value}%;--l:{low}%;--h:{high}%"></i>'
             shown = f"{drawn}{shown}"
-        value = cell.value if isinstance(cell.value, str) else f"{cell.value:.6g}"
-        data = f' data-v="{html.escape(printable(value)[:200])}"' if cell.value != "" else ""
+        sorted_by = cell.value if isinstance(cell.value, str) else f"{cell.value:.6g}"
+        data = f' data-v="{html.escape(shortened(sorted_by))}"' if cell.value != "" else ""
         tag = 'th scope="row"' if not column else "td"
         return f"<{tag}{_number(number)}{data}>{shown}</{tag.split()[0]}>"
 
@@ -137,7 +135,7 @@ class Page:
         return (
             f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{self._next_id()}">'
             f'<table class="matrix"><caption id="{self._last_id()}">{to_html(block.caption)}</caption>'
-            f'<thead><tr><td>{to_html(block.corner)}</td>{head}</tr></thead>'
+            f"<thead><tr><td>{to_html(block.corner)}</td>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div>"
         )
 
@@ -147,21 +145,21 @@ class Page:
             return f'<td class="none{" right" if right else ""}">·</td>'
         share = n / total if right else n / max(most, 1)
         shade = f' class="{"right" if right else "wrong"}" style="--s:{TINT * share:.0f}%"'
-        key = block.pictures.get((i, j))
+        key = block.opens.get((i, j))
         if key is None:
             return f"<td{shade}>{n:,}</td>"
         return f'<td{shade}><button type="button" class="open" data-open="{html.escape(key)}">{n:,}</button></td>'
 
     def gallery(self, block: Gallery) -> str:
         """Return thumbnails with their captions, and a switch for heat maps."""
-        switch, heat = "", any(each.heat and self._has_heat(each.key) for each in block.pictures)
+        switch, heat = "", any(each.heat and self._has_heat(each.key) for each in block.figures)
         if heat:
             label = to_html(Text("show where it looked", "显示依据区域"))
             switch = f'<label class="switch"><input type="checkbox" checked class="heat-switch"> {label}</label>'
         figures = "".join(
             f"<figure>{self._image(each.key, each.heat)}<figcaption>"
             f"{''.join(f'<div>{to_html(line)}</div>' for line in each.lines)}</figcaption></figure>"
-            for each in block.pictures
+            for each in block.figures
         )
         return f'<div class="heats">{switch}<div class="gallery{" large" if block.large else ""}">{figures}</div></div>'
 
@@ -186,7 +184,7 @@ class Page:
         """Return a row of thumbnails for each class."""
         rows = (
             f"<li><div><b>{to_html(name)}</b> <small>{to_html(what)}</small></div>"
-            f"<div class=\"samples\">{''.join(map(self._image, keys))}</div></li>"
+            f'<div class="samples">{"".join(map(self._image, keys))}</div></li>'
             for name, what, keys in block.rows
         )
         return f'<ul class="strip">{"".join(rows)}</ul>'
@@ -194,11 +192,9 @@ class Page:
     def code(self, block: Code) -> str:
         """Return code, with its title."""
         text = "\n".join(map(printable, block.text.split("\n")))
-        return (
-            f'<figure class="code"><figcaption id="{self._next_id()}">{to_html(block.title)}</figcaption>'
-            f'<pre tabindex="0" role="region" aria-labelledby="{self._last_id()}"><code>{html.escape(text)}</code></pre>'
-            "</figure>"
-        )
+        title = f'<figcaption id="{self._next_id()}">{to_html(block.title)}</figcaption>'
+        opening = f'<pre tabindex="0" role="region" aria-labelledby="{self._last_id()}">'
+        return f'<figure class="code">{title}{opening}<code>{html.escape(text)}</code></pre></figure>'
 
     def details(self, block: Details) -> str:
         """Return blocks that open on request."""
@@ -240,7 +236,9 @@ def page(title: Name, subtitle: Inline, parts: Sequence[Part], thumbnails: Thumb
     others = {str(key): each.url for key, each in thumbnails.found.items() if key not in writer.shown}
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en" data-language="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -268,9 +266,12 @@ def _header(title: Name, subtitle: Inline, links: str) -> str:
 
 def _footer() -> str:
     text = to_html(Text("Every figure as JSON", "全部数据（JSON）"))
-    made = to_html(Text("Made by googlenet {version}. This file needs no network and sends nothing.",
-                        "由 googlenet {version} 生成。本文件无需网络，也不发送任何数据。").of(version=__version__))  # fmt: skip
-    return f'<footer><p>{made}</p><button type="button" id="save" hidden>{text}</button></footer>\n'
+    made = Text(
+        "Made by googlenet {version}. This file needs no network and sends nothing.",
+        "由 googlenet {version} 生成。本文件无需网络，也不发送任何数据。",
+    )
+    save = f'<button type="button" id="save" hidden>{text}</button>'
+    return f"<footer><p>{to_html(made.of(version=__version__))}</p>{save}</footer>\n"
 
 
 def _dialog() -> str:

@@ -86,23 +86,26 @@ def report_html(material: Material) -> str:
 
 def _subtitle(material: Material) -> Inline:
     card = material.card
-    return Text("{network}, {k} classes, {n} images measured in {precision}", "{network}，{k} 个类别，以 {precision} 测量 {n} 张图片").of(
+    return Text(
+        "{network}, {k} classes, {n} images measured in {precision}",
+        "{network}，{k} 个类别，以 {precision} 测量 {n} 张图片",
+    ).of(
         network=Name(card.name), k=f"{len(card.class_names):,}", n=f"{len(material.answers):,}",
         precision=material.evaluation.precision,
     )  # fmt: skip
 
 
 def _images(material: Material) -> dict[str, Any]:
-    """Return what the script shows behind each count: names, answers and probabilities of a bounded number of images."""
-    pictures, names = material.pictures, material.card.class_names
+    """Return what the script shows behind each count: names, answers and probabilities of a few images."""
+    examples, names = material.examples, material.card.class_names
     behind, listed = {}, dict[str, list[str]]()
-    for key, numbers in pictures.behind.items():
+    for key, numbers in examples.behind.items():
         first, second = map(int, key.split("-"))
         if material.several:
             title = [f"{shortened(names[first])}: {COLUMNS[second].en} / {COLUMNS[second].zh}"]
         else:
             title = [shortened(names[first]), shortened(names[second])]
-        behind[key] = {"numbers": numbers, "title": title, "count": int(pictures.counts[first, second])}
+        behind[key] = {"numbers": numbers, "title": title, "count": int(examples.counts[first, second])}
         listed |= {str(at): _row(material, at) for at in numbers}
     return {"images": listed, "behind": behind}
 

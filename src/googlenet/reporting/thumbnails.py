@@ -19,10 +19,10 @@ from googlenet.images.resize import crop_box, read
 from googlenet.inference.classifier import Classifier
 from googlenet.parallel import in_batches
 from googlenet.preprocessing import Preprocessing
+from googlenet.reporting.examples import MAX_DRAWN
 
 SIDE, LARGE_SIDE = 112, 240  # pixels of the longer side
 QUALITY = 72
-MAX_IMAGES = 220
 MAX_BYTES = 2_000_000  # of all thumbnails, as text
 BATCH = 8
 HEAT = (255, 92, 31)  # the colour of evidence
@@ -32,7 +32,7 @@ CONTRAST = 2.0  # power of the share of evidence: little of it is hardly tinted
 
 @dataclass(frozen=True)
 class Heat:
-    """A class activation map as a picture, and where it lies over the thumbnail: left, top, width, height in %."""
+    """A class activation map as an image, and where it lies over the thumbnail: left, top, width, height in %."""
 
     url: str
     box: tuple[float, float, float, float]
@@ -62,11 +62,11 @@ class Thumbnails:
 def draw_thumbnails(
     images: Sequence[LabelledImage], wanted: Iterable[int], large: Sequence[int], preprocessing: Preprocessing
 ) -> Thumbnails:
-    """Draw the images whose numbers are ``wanted``, the first ones first, until there are enough; ``large`` ones larger.
+    """Draw images by their numbers, ``large`` ones first and larger, then those that are ``wanted``, up to a limit.
 
     Images that cannot be read again are left out.
     """
-    numbers = list(dict.fromkeys([*large, *wanted]))[:MAX_IMAGES]
+    numbers = list(dict.fromkeys([*large, *wanted]))[:MAX_DRAWN]
     bigger, total, found = set(large), 0, Thumbnails()
 
     def draw(number: int) -> Thumbnail:
@@ -87,7 +87,7 @@ def _thumbnail(item: LabelledImage, preprocessing: Preprocessing, side: int) -> 
     pixels = read(item.source, preprocessing, at_least=side)
     image = Image.fromarray(_as_shown(pixels))
     scale = side / max(image.size)
-    size = tuple(max(1, round(scale * each)) for each in image.size)
+    size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
     if scale < 1:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     elif scale > 2:  # of a few pixels: every one is to be seen
@@ -136,11 +136,11 @@ def _heat(evidence: NDArray[np.float32], thumbnail: Thumbnail, preprocessing: Pr
     positive = np.maximum(np.nan_to_num(evidence), 0)
     if not positive.max() > 0:
         return None
-    picture = np.empty((*positive.shape, 4), np.uint8)
-    picture[..., :3] = HEAT
-    picture[..., 3] = np.round(MAX_ALPHA * (positive / positive.max()) ** CONTRAST)
+    overlay = np.empty((*positive.shape, 4), np.uint8)
+    overlay[..., :3] = HEAT
+    overlay[..., 3] = np.round(MAX_ALPHA * (positive / positive.max()) ** CONTRAST)
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, "PNG", optimize=True)
+    Image.fromarray(overlay).save(content, "PNG", optimize=True)
     wide, high = thumbnail.width, thumbnail.height
     left, top, right, bottom = crop_box(wide, high, preprocessing)
     box = (100 * left / wide, 100 * top / high, 100 * (right - left) / wide, 100 * (bottom - top) / high)

@@ -119,7 +119,9 @@ def _comparisons(material: Material) -> Iterator[Block]:
     count = len(material.answers)
     if count < FEW_IMAGES:
         yield Paragraph(
-            Text("Only {n} images were measured: the range is wide.", "只测了 {n} 张图片：区间较宽。").of(n=f"{count:,}"),
+            Text("Only {n} images were measured: the range is wide.", "只测了 {n} 张图片：区间较宽。").of(
+                n=f"{count:,}"
+            ),
             "note",
         )
     counts, names = material.images_of_class, material.card.class_names

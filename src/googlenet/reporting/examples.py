@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from googlenet.evaluation.answers import Answers
 
+MAX_DRAWN = 220  # thumbnails in all
 MAX_CONFIDENT = 12  # mistakes with heat maps
 MAX_CLASSES, MAX_SAMPLED_CLASSES = 20, 24  # of the matrix, and of the samples
 SAMPLES = 4  # of a class
@@ -30,7 +31,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Examples:
     """Images by their numbers among the answers.
 
     Attributes:
@@ -58,7 +59,7 @@ class Pictures:
             yield from (number for each in zip_longest(*rows) for number in each if number is not None)
 
 
-def choose_pictures(answers: Answers) -> Pictures:
+def choose_examples(answers: Answers) -> Examples:
     """Choose the images to show, the same ones whenever the answers are the same."""
     several, count = bool(answers.thresholds), len(answers.class_names)
     stated = _stated(answers)
@@ -71,7 +72,7 @@ def choose_pictures(answers: Answers) -> Pictures:
     classes = sorted(int(each) for each in order[:MAX_CLASSES])
     sampled = sorted(int(each) for each in order[:MAX_SAMPLED_CLASSES]) if count > MAX_SAMPLED_CLASSES else range(count)
     pairs = [] if several else _pairs(counts)
-    return Pictures(
+    return Examples(
         confident,
         {at: _most_wrong(answers, at) for at in confident},
         list(sampled),
