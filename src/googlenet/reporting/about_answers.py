@@ -176,8 +176,8 @@ def mistakes(material: Material) -> Iterator[Block]:
         return
     yield Paragraph(
         Text(
-            "{wrong} of {n} images are wrong. It was surest of these: often the label is the mistake.",
-            "{n} 张图片中有 {wrong} 张识别错误。以下是它最有把握的错误：很多时候是标签标错了。",
+            "{wrong} of {n} images are wrong. It was surest of these: look whether some labels are the mistake.",
+            "{n} 张图片中有 {wrong} 张识别错误。以下是它最有把握的错误：请看看是否标签标错了。",
         ).of(wrong=f"{wrong:,}", n=f"{len(answers):,}")
     )  # fmt: skip
     heat = any(each.heat for at in examples.confident if (each := material.thumbnails.get(at)))

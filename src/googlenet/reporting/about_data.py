@@ -66,6 +66,9 @@ def data(material: Material) -> Iterator[Block]:
         yield Row([Chart(bars(rows), some if len(order) < len(counts) else what)])
     yield from _samples(material)
     yield from _findings(material)
+    if material.evaluation.notes:
+        yield Details(Text("Notes on how images were chosen and read", "关于图片选取与读取的说明"),
+                      [Listing(list(material.evaluation.notes))])  # fmt: skip
 
 
 def _facts(material: Material) -> list[tuple[Inline, Inline]]:
@@ -221,9 +224,6 @@ def curves(material: Material) -> Iterator[Block]:
             ),
             "note",
         )
-    if material.evaluation.notes:
-        yield Details(Text("Notes on how images were chosen and read", "关于图片选取与读取的说明"),
-                      [Listing(list(material.evaluation.notes))])  # fmt: skip
 
 
 def _series(material: Material, name: str) -> list[tuple[float, float]]:

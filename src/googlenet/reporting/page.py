@@ -102,12 +102,15 @@ class Page:
         numbers = [column.number for column in block.columns]
         body = "".join(f"<tr>{''.join(map(self._cell, row, numbers, range(len(row))))}</tr>" for row in block.rows)
         search = _search() if block.sorts and len(block.rows) >= MIN_SEARCHED else ""
-        kind = ' class="sorts"' if block.sorts else ""
-        return (
-            f'{search}<div class="scroll" tabindex="0" role="region" aria-labelledby="{self._next_id()}">'
-            f'<table{kind}><caption id="{self._last_id()}">{to_html(block.caption)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+        kind = "sorts" if block.sorts else "plain"
+        return self._framed(block.caption, kind, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", before=search)
+
+    def _framed(self, caption: Inline, kind: str, content: str, before: str = "") -> str:
+        """Return a table with its caption; it scrolls sideways where it is too wide, by keys as well."""
+        title = f'<p class="caption" id="{self._next_id()}">{to_html(caption)}</p>'
+        named = f'aria-labelledby="{self._last_id()}"'
+        table = f'<table class="{kind}" {named}>{content}</table>'
+        return f'<div>{title}{before}<div class="scroll" tabindex="0" role="region" {named}>{table}</div></div>'
 
     def _cell(self, cell: Cell, number: bool, column: int) -> str:
         shown = to_html(cell.shown)
@@ -116,7 +119,7 @@ class Page:
         if cell.span:
             value, low, high = (round(FULL * each, 1) for each in cell.span)
             drawn = f'<i class="span" style="--v:{value}%;--l:{low}%;--h:{high}%"></i>'
-            shown = f"{drawn}{shown}"
+            shown = f"{drawn}<span>{shown}</span>"
         sorted_by = cell.value if isinstance(cell.value, str) else f"{cell.value:.6g}"
         data = f' data-v="{html.escape(shortened(sorted_by))}"' if cell.value != "" else ""
         tag = 'th scope="row"' if not column else "td"
@@ -132,12 +135,8 @@ class Page:
             total = max(sum(counts), 1)
             cells = "".join(self._count(block, i, j, n, total, most) for j, n in enumerate(counts))
             rows.append(f'<tr><th scope="row">{to_html(block.rows[i])}</th>{cells}</tr>')
-        return (
-            f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{self._next_id()}">'
-            f'<table class="matrix"><caption id="{self._last_id()}">{to_html(block.caption)}</caption>'
-            f"<thead><tr><td>{to_html(block.corner)}</td>{head}</tr></thead>"
-            f"<tbody>{''.join(rows)}</tbody></table></div>"
-        )
+        opening = f"<thead><tr><td>{to_html(block.corner)}</td>{head}</tr></thead>"
+        return self._framed(block.caption, "matrix", f"{opening}<tbody>{''.join(rows)}</tbody>")
 
     def _count(self, block: Matrix, i: int, j: int, n: int, total: int, most: int) -> str:
         right = (i, j) in block.right

@@ -109,6 +109,11 @@ def _sentence(material: Material, name: str, main: Interval) -> Text:
             "Its {metric} is {value} — with 95% confidence between {low} and {high}, measured on {n} {on}.",
             "它的{metric}为 {value}；在 {n} 张{on}上测得，95% 置信区间为 {low} 至 {high}。",
         ).of(**values)
+    if main.groups is not None:
+        return Text(
+            "Its {metric} is {value}, measured on {n} {on} of {groups} groups: too few groups to say how sure that is.",
+            "它的{metric}为 {value}，在 {groups} 组共 {n} 张{on}上测得：组数太少，无法给出置信区间。",
+        ).of(**values, groups=f"{main.groups:,}")
     return Text(
         "Its {metric} is {value}, measured on {n} {on}: too few, or too alike, to say how sure that is.",
         "它的{metric}为 {value}，在 {n} 张{on}上测得：图片太少或太相似，无法给出置信区间。",
