@@ -36,7 +36,7 @@ import googlenet
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", *(f"docs/{name}.md" for name in (
-    "get-started", "doctor", "train", "augmentation", "finetune", "lists", "evaluate", "predict", "certainty",
+    "get-started", "doctor", "train", "augmentation", "finetune", "lists", "evaluate", "predict", "certainty", "report",
     "quantize", "weights",
     "scaling", "benchmark", "paper", "deploy", "recipes", "networks", "benchmarks",
 ))]  # fmt: skip

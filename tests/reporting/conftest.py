@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import html
+import base64
+import gzip
 import json
 import re
+import shutil
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -63,26 +66,47 @@ def evaluation_of(run: Path, count: int, seed: int = 0, **changes) -> Evaluation
 
 def figures_in(page: str) -> dict:
     """Read the figures inside a page, as a program would."""
-    import base64
-    import gzip
-
     attributes, text = DATA.search(page).groups()
     if "gzip" in attributes:
         text = gzip.decompress(base64.b64decode(text)).decode()
     return json.loads(text)
 
 
+class _Words(HTMLParser):
+    """Collects the text of a page that its style sheet shows in one language."""
+
+    EMPTY = frozenset({"img", "input", "meta", "path", "rect", "circle", "br"})
+    BLOCKS = frozenset(
+        {"p", "li", "div", "td", "th", "h1", "h2", "dt", "dd", "text", "figcaption", "button", "summary"}
+    )
+
+    def __init__(self, hidden: str) -> None:
+        super().__init__()
+        self.hidden, self.open, self.words = hidden, [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag in self.BLOCKS:
+            self.words.append(" ")
+        if tag not in self.EMPTY:
+            classes = (dict(attributes).get("class") or "").split()
+            self.open.append(self.hidden in classes or tag in ("script", "style", "head"))
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            self.open.pop()
+        if tag in self.BLOCKS:
+            self.words.append(" ")
+
+    def handle_data(self, data):
+        if not any(self.open):
+            self.words.append(data)
+
+
 def text_of(page: str, language: str = "en") -> str:
     """Return the words of a page in one language."""
-    body = re.sub(r"<(script|style|head).*?</\1>", "", page, flags=re.DOTALL)
-    other = "zh" if language == "en" else "en"
-    previous = ""
-    while previous != body:  # texts within texts, the innermost first
-        previous = body
-        body = re.sub(
-            rf'<(span|text)[^>]*class="[^"]*\b{other}\b[^"]*"[^>]*>(?:(?!<\1\b).)*?</\1>', "", body, flags=re.DOTALL
-        )
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+    parser = _Words("zh" if language == "en" else "en")
+    parser.feed(page)
+    return " ".join("".join(parser.words).split())
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +121,6 @@ def hostile_page(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained_page(trained_run, tmp_path_factory) -> Path:
     """The report of a trained run on images of which it gets some wrong: some are in the wrong folder."""
-    import shutil
-
     root = tmp_path_factory.mktemp("wrong")
     shutil.copytree(trained_run.parent / "photos", root / "photos")
     for number in range(0, 24):
