@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.reporting.report import write_report
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.folds import CrossValidation, cross_validate
@@ -132,6 +133,7 @@ _PUBLIC = {
     "train": "training.train",
     "tune": "training.tune",
     "verify": "inference.verify",
+    "write_report": "reporting.report",
 }
 
 __all__ = [
@@ -196,6 +198,7 @@ __all__ = [
     "train",
     "tune",
     "verify",
+    "write_report",
 ]
 
 

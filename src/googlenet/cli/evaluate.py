@@ -60,6 +60,7 @@ def evaluate(
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="File for thumbnails of the worst wrong images.")] = None,
     answers: Annotated[Path | None, typer.Option(help="File for the answer to every image, .csv or .parquet.")] = None,
+<<<<<<< HEAD
     suspects: Annotated[
         Path | None,
         typer.Option(
@@ -79,6 +80,11 @@ def evaluate(
         typer.Option(metavar="LEVEL", help="Also measure sets of classes at this level, such as 0.9, for each class."),
     ] = None,
     set_score: Annotated[Literal["lac", "aps"], typer.Option(help="How sets are made, as in `predict`.")] = "lac",
+=======
+    report: Annotated[
+        Path | None, typer.Option(help="File for a page that shows all of it, .html: one file, to send to a colleague.")
+    ] = None,
+>>>>>>> report
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     follow_links: FollowLinks = False,
     path_column: PathColumn = None,
@@ -99,6 +105,7 @@ def evaluate(
     """
     from googlenet.cli import look
 
+<<<<<<< HEAD
     files = {"--mistakes": mistakes, "--answers": answers, "--sheet": sheet, "--suspects": suspects}
     _check_files(plot, files)
     runs, data = _runs_and_data(paths)
@@ -107,6 +114,14 @@ def evaluate(
     _check_crops(counts, len(runs), [name for name, value in asked.items() if value is not None])
     card = _read(run, [*runs[1:], *([against] if against else [])], sets, set_score)
     from googlenet.cli.evaluation import show
+=======
+    look.check_plot(plot)
+    look.check_plot(sheet, "--sheet")
+    _check_files(mistakes, answers, report)
+    if against is not None:
+        bundle.read(against)
+    card = bundle.read(run).card
+>>>>>>> report
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
     from googlenet.data.addresses import is_url
     from googlenet.data.source import DataSource
@@ -118,6 +133,7 @@ def evaluate(
     if download and source and not is_url(str(source)):
         look.fetch(str(source))
     warn_of_range(card.preprocessing)
+<<<<<<< HEAD
     if len(runs) > 1 or len(counts) > 1:
         _compare(runs, source, counts, {"split": split, "precision": precision}, plot, as_json)
         return
@@ -128,6 +144,13 @@ def evaluate(
         result = evaluate_run(run, source, split=split, precision=precision, against=against, device=device,
                               crops=crops, progress=report)  # fmt: skip
     for note in (*result.notes, *(f"left out: {reason}" for reason in result.unreadable.values())):
+=======
+    with stage(f"evaluating {run}"), progress("evaluating") as done:
+        from googlenet.evaluation.evaluate import evaluate as evaluate_run
+
+        result = evaluate_run(run, source, split=split, precision=precision, against=against, progress=done)
+    for note in result.notes:
+>>>>>>> report
         warn(note)
     with stage("resampling for the intervals"):
         found = result.to_dict()
@@ -139,6 +162,8 @@ def evaluate(
     _write(result, mistakes, answers, quiet=as_json)
     if sheet is not None:
         _draw_sheet(result, sheet, card.preprocessing, quiet=as_json)
+    if report is not None:
+        _report(result, run, report, quiet=as_json)
     _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)
     if doubts is not None and suspects is not None:
         _write_suspects(doubts, suspects, card.preprocessing, quiet=as_json)
@@ -273,6 +298,18 @@ def _write_suspects(found: Suspects, path: Path, preprocessing: Preprocessing, q
         say(f"all images, those in doubt first: {path}" + (f"   thumbnails: {sheet}" if drawn else ""))
 
 
+def _check_files(mistakes: Path | None, answers: Path | None, report: Path | None) -> None:
+    if mistakes is not None or answers is not None:
+        from googlenet.evaluation.answers import check_table
+
+        check_table("--mistakes", mistakes, (".csv",))
+        check_table("--answers", answers)
+    if report is not None:
+        from googlenet.reporting.report import check_report_path
+
+        check_report_path(report)
+
+
 def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quiet: bool) -> None:
     from googlenet.cli.output import say
     from googlenet.evaluation.against import paired_rows
@@ -287,6 +324,18 @@ def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quie
     for what, path in (("wrong images", mistakes), ("answers", answers)):
         if path is not None and not quiet:
             say(f"{what}: {path}")
+
+
+def _report(result: Evaluation, run: Path, path: Path, quiet: bool) -> None:
+    from googlenet.cli.output import say
+    from googlenet.stages import stage
+
+    with stage(f"writing {path}"):
+        from googlenet.reporting.report import write_report
+
+        write_report(run, result, path)
+    if not quiet:
+        say(f"report: {path}")
 
 
 def _draw_sheet(result: Evaluation, path: Path, preprocessing: Preprocessing, quiet: bool) -> None:

@@ -249,7 +249,7 @@ def evaluate_on(
 ) -> Evaluation:
     """Measure a classifier on the images chosen for it."""
     images, where = selection.images, f"images of {selection.split}"
-    read, probabilities, unreadable = [], [], {}
+    read, probabilities, usual, unreadable = [], [], [], {}
     answers = classifier.predict_many(item.source for item in images.items)
     for done, (item, answer) in enumerate(zip(images.items, answers, strict=True), start=1):
         if isinstance(answer, ImageError):
@@ -257,6 +257,7 @@ def evaluate_on(
         else:
             read.append(item)
             probabilities.append(answer.probabilities)
+            usual.append(answer.p_value)
         if progress:
             progress(done, len(images))
     name = printable(selection.data)
@@ -264,7 +265,8 @@ def evaluate_on(
         raise DataError(f"{name}: none of the {len(images)} {where} could be read")
     if not any(item.labels for item in read):
         raise DataError(f"{name}: none of the {len(read)} {where} has a label: add images that have one")
-    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds)
+    p_values = None if None in usual else np.array(usual, float)
+    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds, p_values)
     metrics = measured(classifier.card, [item.labels for item in read], found.probabilities)
     return Evaluation(metrics, selection.data, selection.split, len(images), unreadable, classifier.engine.precision,
                       selection.left_out, (*selection.notes, *_notes(found)), answers=found,

@@ -31,6 +31,7 @@ from googlenet.training.distributed import Processes
 from googlenet.training.estimate import estimate_validation
 from googlenet.training.plan import Plan
 from googlenet.training.recorder import Recorder
+from googlenet.training.report import RunReport
 from googlenet.training.setup import (
     choose_device,
     make_network,
@@ -67,8 +68,12 @@ def train(plan: Plan) -> Bundle:
         if processes.rank:  # dropout differs between processes
             torch.manual_seed(int(np.random.SeedSequence((plan.recipe.seed, processes.rank)).generate_state(1)[0]))
         with _explain_interrupt(plan):
-            _train(plan, make_trainer(plan, network, device), has_source=source is not None)
+            trainer = make_trainer(plan, network, device)
+            report = RunReport(trainer, plan.run)
+            _train(plan, trainer, report, has_source=source is not None)
     processes.barrier()
+    if processes.is_first:  # the others need not wait for it
+        report.write()
     return bundles.read(plan.run)
 
 
@@ -107,7 +112,7 @@ def _open_directory(plan: Plan) -> None:
         directory.start(plan.run, plan.to_json(), plan.record, plan.overwrite)
 
 
-def _train(plan: Plan, trainer: Trainer, has_source: bool) -> None:
+def _train(plan: Plan, trainer: Trainer, report: RunReport, has_source: bool) -> None:
     checkpoints = Checkpoints(plan.run / CHECKPOINTS)
     if has_source:
         trainer.save(checkpoints)  # so that --resume never needs the pretrained weights
@@ -115,7 +120,7 @@ def _train(plan: Plan, trainer: Trainer, has_source: bool) -> None:
         trainer.restore(checkpoints, say)
         _record_longer(plan, trainer)
     with stage("checking that the results can be written"):
-        writing = rehearse(trainer, plan)
+        writing = rehearse(trainer, plan, report)
         if isinstance(trainer.budget, Minutes):
             trainer.budget.reserve(estimate_validation(trainer, checkpoints), writing)
     _run(trainer, plan.run)
