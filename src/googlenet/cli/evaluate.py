@@ -60,7 +60,6 @@ def evaluate(
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="File for thumbnails of the worst wrong images.")] = None,
     answers: Annotated[Path | None, typer.Option(help="File for the answer to every image, .csv or .parquet.")] = None,
-<<<<<<< HEAD
     suspects: Annotated[
         Path | None,
         typer.Option(
@@ -80,11 +79,9 @@ def evaluate(
         typer.Option(metavar="LEVEL", help="Also measure sets of classes at this level, such as 0.9, for each class."),
     ] = None,
     set_score: Annotated[Literal["lac", "aps"], typer.Option(help="How sets are made, as in `predict`.")] = "lac",
-=======
     report: Annotated[
         Path | None, typer.Option(help="File for a page that shows all of it, .html: one file, to send to a colleague.")
     ] = None,
->>>>>>> report
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     follow_links: FollowLinks = False,
     path_column: PathColumn = None,
@@ -105,8 +102,7 @@ def evaluate(
     """
     from googlenet.cli import look
 
-<<<<<<< HEAD
-    files = {"--mistakes": mistakes, "--answers": answers, "--sheet": sheet, "--suspects": suspects}
+    files = {"--mistakes": mistakes, "--answers": answers, "--sheet": sheet, "--suspects": suspects, "--report": report}
     _check_files(plot, files)
     runs, data = _runs_and_data(paths)
     run, counts = runs[0], crops.split(",")
@@ -114,14 +110,6 @@ def evaluate(
     _check_crops(counts, len(runs), [name for name, value in asked.items() if value is not None])
     card = _read(run, [*runs[1:], *([against] if against else [])], sets, set_score)
     from googlenet.cli.evaluation import show
-=======
-    look.check_plot(plot)
-    look.check_plot(sheet, "--sheet")
-    _check_files(mistakes, answers, report)
-    if against is not None:
-        bundle.read(against)
-    card = bundle.read(run).card
->>>>>>> report
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
     from googlenet.data.addresses import is_url
     from googlenet.data.source import DataSource
@@ -133,24 +121,16 @@ def evaluate(
     if download and source and not is_url(str(source)):
         look.fetch(str(source))
     warn_of_range(card.preprocessing)
-<<<<<<< HEAD
     if len(runs) > 1 or len(counts) > 1:
         _compare(runs, source, counts, {"split": split, "precision": precision}, plot, as_json)
         return
     doubts = None if suspects is None else _find_suspects(run, source)  # first: it may be refused
-    with stage(f"evaluating {run}"), progress("evaluating") as report:
-        from googlenet.evaluation.evaluate import evaluate as evaluate_run
-
-        result = evaluate_run(run, source, split=split, precision=precision, against=against, device=device,
-                              crops=crops, progress=report)  # fmt: skip
-    for note in (*result.notes, *(f"left out: {reason}" for reason in result.unreadable.values())):
-=======
     with stage(f"evaluating {run}"), progress("evaluating") as done:
         from googlenet.evaluation.evaluate import evaluate as evaluate_run
 
-        result = evaluate_run(run, source, split=split, precision=precision, against=against, progress=done)
-    for note in result.notes:
->>>>>>> report
+        result = evaluate_run(run, source, split=split, precision=precision, against=against, device=device,
+                              crops=crops, progress=done)  # fmt: skip
+    for note in (*result.notes, *(f"left out: {reason}" for reason in result.unreadable.values())):
         warn(note)
     with stage("resampling for the intervals"):
         found = result.to_dict()
@@ -253,7 +233,13 @@ def _check_files(plot: Path | None, files: dict[str, Path | None]) -> None:
 
     look.check_plot(plot)
     look.check_plot(files["--sheet"], "--sheet")
-    tables = {option: path for option, path in files.items() if path is not None and option != "--sheet"}
+    report = files["--report"]
+    if report is not None:
+        from googlenet.reporting.report import check_report_path
+
+        check_report_path(report)
+    pictures = ("--sheet", "--report")
+    tables = {option: path for option, path in files.items() if path is not None and option not in pictures}
     if not tables:
         return
     from googlenet.evaluation.answers import SUFFIXES, check_table
@@ -296,18 +282,6 @@ def _write_suspects(found: Suspects, path: Path, preprocessing: Preprocessing, q
     if not quiet:
         show_suspects(found)
         say(f"all images, those in doubt first: {path}" + (f"   thumbnails: {sheet}" if drawn else ""))
-
-
-def _check_files(mistakes: Path | None, answers: Path | None, report: Path | None) -> None:
-    if mistakes is not None or answers is not None:
-        from googlenet.evaluation.answers import check_table
-
-        check_table("--mistakes", mistakes, (".csv",))
-        check_table("--answers", answers)
-    if report is not None:
-        from googlenet.reporting.report import check_report_path
-
-        check_report_path(report)
 
 
 def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quiet: bool) -> None:
