@@ -142,8 +142,7 @@ def evaluate(
     _write(result, mistakes, answers, quiet=as_json)
     if sheet is not None:
         _draw_sheet(result, sheet, card.preprocessing, quiet=as_json)
-    if report is not None:
-        _report(result, run, report, quiet=as_json)
+    _report(result, run, report, quiet=as_json)
     _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)
     if doubts is not None and suspects is not None:
         _write_suspects(doubts, suspects, card.preprocessing, quiet=as_json)
@@ -233,19 +232,15 @@ def _check_files(plot: Path | None, files: dict[str, Path | None]) -> None:
 
     look.check_plot(plot)
     look.check_plot(files["--sheet"], "--sheet")
-    report = files["--report"]
-    if report is not None:
-        from googlenet.reporting.report import check_report_path
+    for option, path in files.items():
+        if option == "--report" and path is not None:
+            from googlenet.reporting.report import check_report_path
 
-        check_report_path(report)
-    pictures = ("--sheet", "--report")
-    tables = {option: path for option, path in files.items() if path is not None and option not in pictures}
-    if not tables:
-        return
-    from googlenet.evaluation.answers import SUFFIXES, check_table
+            check_report_path(path)
+        elif option != "--sheet" and path is not None:
+            from googlenet.evaluation.answers import SUFFIXES, check_table
 
-    for option, path in tables.items():
-        check_table(option, path, SUFFIXES if option == "--answers" else (".csv",))
+            check_table(option, path, SUFFIXES if option == "--answers" else (".csv",))
 
 
 def _find_suspects(run: Path, source: DataSource | None) -> Suspects:
@@ -300,7 +295,9 @@ def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quie
             say(f"{what}: {path}")
 
 
-def _report(result: Evaluation, run: Path, path: Path, quiet: bool) -> None:
+def _report(result: Evaluation, run: Path, path: Path | None, quiet: bool) -> None:
+    if path is None:
+        return
     from googlenet.cli.output import say
     from googlenet.stages import stage
 

@@ -9,7 +9,8 @@ from typing import Any
 from googlenet.errors import ResultsError
 from googlenet.evaluation.evaluate import Evaluation
 from googlenet.files import check_output_path, write_error, write_whole
-from googlenet.inference.classifier import Classifier, load
+from googlenet.inference.classifier import Classifier
+from googlenet.inference.crops import load
 from googlenet.reporting.blocks import Inline, Name, Text
 from googlenet.reporting.inline import shortened
 from googlenet.reporting.material import Material, gather

@@ -13,7 +13,8 @@ from googlenet.data.image_set import ImageSet
 from googlenet.evaluation.drawing import attempt
 from googlenet.evaluation.evaluate import evaluate_on
 from googlenet.evaluation.selection import Selection, kept_to_report
-from googlenet.inference.classifier import Classifier, load
+from googlenet.inference.classifier import Classifier
+from googlenet.inference.crops import load
 from googlenet.reporting.examples import MAX_DRAWN
 from googlenet.reporting.report import REPORT, write_report
 from googlenet.stages import stage
