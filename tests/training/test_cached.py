@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
 import googlenet
-from googlenet.errors import NetworkError, RecipeError, StoppedError
+from googlenet.errors import GoogLeNetError, NetworkError, RecipeError, StoppedError
 from googlenet.models.build import create
 from googlenet.preprocessing import Preprocessing
 from googlenet.training import checkpoint, linear, run
@@ -206,7 +206,9 @@ def test_with_mirror_the_held_out_images_have_maps_of_both_views(train, tmp_path
     assert last(tmp_path / "run")[1]["progress"]["history"][0]["mirror_gain"] is not None
 
 
-def test_a_classifier_of_several_stages_is_fitted_then_trained_with_the_statistics_it_saw(train, trained_run, tmp_path):
+def test_a_classifier_of_several_stages_is_fitted_then_trained_with_its_statistics(
+    train, shapes, trained_run, tmp_path
+):
     bundle = train(out=tmp_path / "run", epochs=2, cached_share=1.0, pool_from="inception_1", freeze_norm=True)
     before, after = (load_file(out / "bundle" / "weights.safetensors") for out in (trained_run, tmp_path / "run"))
     assert bundle.network.pooled == ("inception_1",)
@@ -216,6 +218,8 @@ def test_a_classifier_of_several_stages_is_fitted_then_trained_with_the_statisti
     assert all(torch.equal(before[name], after[name]) for name in statistics)
     assert any(not torch.equal(before[name], after[name]) for name in after if name.endswith("bn.weight"))
     assert googlenet.verify(tmp_path / "run").largest_difference < 1e-4
+    with pytest.raises(GoogLeNetError, match="the classifier of tiny sees the maps of 2 stages"):
+        googlenet.load(tmp_path / "run").branches(shapes / "dark" / "00.png")
 
 
 def test_maps_behind_what_the_classifier_sees_cannot_be_kept(train, tmp_path):

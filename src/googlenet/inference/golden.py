@@ -39,8 +39,9 @@ def golden_answers(bundle: Bundle) -> tuple[Pixels, Floats, Floats | None]:
     try:
         arrays = read_npz(content, wanted)
         maps = read_npz(content, {"maps": ("f4 f8", (None, classes, None, None), MAX_SIDE)}, optional=True).get("maps")
-        if any(len(each) != len(arrays["images"]) for each in (arrays["probabilities"], maps) if each is not None):
-            raise ValueError("not as many answers as images")
+        for name, each in (("probabilities", arrays["probabilities"]), ("maps", maps)):
+            if each is not None and len(each) != len(arrays["images"]):
+                raise ValueError(f"not as many {name} as images")
     except ValueError as error:
         raise BundleError(f"{printable(str(bundle.path / GOLDEN))} is damaged: {printable(str(error))}") from error
     return arrays["images"], arrays["probabilities"], maps
