@@ -38,6 +38,20 @@ def test_metrics_of_classes_are_what_scikit_learn_computes(answers):
     assert METRICS["loss"](several, probabilities) == pytest.approx(np.mean(each))
 
 
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_brier_score_and_log_loss_are_those_of_scikit_learn(classes):
+    random = np.random.default_rng(classes)
+    truth, probabilities = random.integers(classes, size=200), random.dirichlet(np.ones(classes), 200)
+    stated, labels = (probabilities[:, 1], None) if classes == 2 else (probabilities, np.arange(classes))
+    assert METRICS["brier"](truth, probabilities) == pytest.approx(
+        oracle.brier_score_loss(truth, stated, labels=labels)
+    )
+    assert METRICS["log_loss"](truth, probabilities) == pytest.approx(oracle.log_loss(truth, probabilities))
+    several = random.random((200, classes)) < 0.3
+    each = [oracle.brier_score_loss(several[:, k], probabilities[:, k]) for k in range(classes)]
+    assert METRICS["brier"](several, probabilities) == pytest.approx(np.mean(each))
+
+
 def test_a_class_without_images_does_not_count_and_a_certain_mistake_is_finite():
     probabilities = np.eye(12)[[0, 1, 1]]
     assert METRICS["balanced_accuracy"](np.array([0, 0, 1]), probabilities) == 0.75
@@ -53,6 +67,8 @@ def test_metrics_of_several_labels_are_what_scikit_learn_computes(answers):
         "exact": oracle.accuracy_score(truth, named),
         "micro_f1": oracle.f1_score(truth, named, average="micro"),
         "macro_f1": oracle.f1_score(truth, named, average="macro"),
+        "log_loss": np.mean([oracle.log_loss(truth[:, k], probabilities[:, k]) for k in range(12)]),
+        "brier": np.mean([oracle.brier_score_loss(truth[:, k], probabilities[:, k]) for k in range(12)]),
     }
     assert {m.name: m(truth, probabilities, thresholds) for m in SEVERAL_LABELS} == pytest.approx(expected)
 

@@ -38,45 +38,59 @@ if TYPE_CHECKING:
     from googlenet.diagnosis.doctor import doctor
     from googlenet.diagnosis.findings import Findings
     from googlenet.errors import GoogLeNetError
+    from googlenet.evaluation.ensembles import Costs, compare_crops
     from googlenet.evaluation.evaluate import Evaluation, evaluate
+    from googlenet.evaluation.suspects import Suspects, find_suspects
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
     from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
+    from googlenet.explaining.branches import Branches
+    from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
-    from googlenet.inference.classifier import Classifier, Prediction, load
+    from googlenet.inference.classifier import Classifier, Prediction
+    from googlenet.inference.crops import load
+    from googlenet.inference.explain import explain
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.reporting.report import write_report
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.folds import CrossValidation, cross_validate
+    from googlenet.training.lr_range import LRRange, find_lr
     from googlenet.training.pretrained import create
     from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
     from googlenet.training.sheet import augment
     from googlenet.training.train import train
+    from googlenet.training.tune import tune
+    from googlenet.training.tuning import Trial, Tuning
 
 # name → the module that defines it
 _PUBLIC = {
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
+    "Branches": "explaining.branches",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
     "Classifier": "inference.classifier",
     "Comparison": "benchmarking.compare",
     "ConvNet": "models.build",
+    "Costs": "evaluation.ensembles",
     "CrossValidation": "training.folds",
     "DataSource": "data.source",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
+    "Explanation": "explaining.explanation",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
     "ImageSet": "data.image_set",
+    "LRRange": "training.lr_range",
     "LabelledData": "data.image_set",
     "LabelledImage": "data.image_set",
     "NETWORKS": "models.zoo",
@@ -85,22 +99,29 @@ _PUBLIC = {
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
     "StepResult": "training.callbacks",
+    "Suspects": "evaluation.suspects",
+    "Trial": "training.tuning",
+    "Tuning": "training.tuning",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
     "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
+    "compare_crops": "evaluation.ensembles",
     "convert": "exchange.convert",
     "create": "training.pretrained",
     "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
+    "explain": "inference.explain",
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
+    "find_lr": "training.lr_range",
+    "find_suspects": "evaluation.suspects",
     "list_networks": "models.zoo",
-    "load": "inference.classifier",
+    "load": "inference.crops",
     "load_module": "exchange.module",
     "measure_precisions": "benchmarking.precisions",
     "open_data": "data.opening",
@@ -110,7 +131,9 @@ _PUBLIC = {
     "quantize": "benchmarking.precisions",
     "sort_images": "bulk.sorting",
     "train": "training.train",
+    "tune": "training.tune",
     "verify": "inference.verify",
+    "write_report": "reporting.report",
 }
 
 __all__ = [
@@ -118,18 +141,22 @@ __all__ = [
     "Analysis",
     "AugmentedImages",
     "Benchmark",
+    "Branches",
     "BulkReport",
     "Bundle",
     "Classifier",
     "Comparison",
     "ConvNet",
+    "Costs",
     "CrossValidation",
     "DataSource",
     "EpochResult",
     "Evaluation",
+    "Explanation",
     "Findings",
     "GoogLeNetError",
     "ImageSet",
+    "LRRange",
     "LabelledData",
     "LabelledImage",
     "Network",
@@ -137,20 +164,27 @@ __all__ = [
     "Prediction",
     "Recipe",
     "StepResult",
+    "Suspects",
+    "Trial",
+    "Tuning",
     "Verification",
     "analyse",
     "augment",
     "benchmark",
     "clean",
     "compare",
+    "compare_crops",
     "convert",
     "create",
     "cross_validate",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "export_weights",
     "fetch",
+    "find_lr",
+    "find_suspects",
     "list_networks",
     "load",
     "load_module",
@@ -162,7 +196,9 @@ __all__ = [
     "quantize",
     "sort_images",
     "train",
+    "tune",
     "verify",
+    "write_report",
 ]
 
 

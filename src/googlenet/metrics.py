@@ -7,7 +7,7 @@ labelled images; plots and the Hub's page take titles and units from here. No mo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -120,8 +120,27 @@ def _log_loss(truth: Truth, probabilities: Floats, _: Floats) -> NDArray[np.floa
     return np.asarray(-np.log(np.maximum(of_truth, tiny)).mean(axis=1))
 
 
+def _brier(truth: Truth, probabilities: Floats, _: Floats) -> NDArray[np.float64]:
+    """Squared error of the probabilities of each image, (N,), as scikit-learn computes it.
+
+    It is the sum over classes, half of it for two classes; with several labels the mean over labels.
+    """
+    has = truth if truth.ndim == 2 else np.arange(probabilities.shape[1]) == truth[:, None]
+    squares = np.square(probabilities - has)
+    if truth.ndim == 2:
+        return np.asarray(squares.mean(axis=1))
+    return np.asarray(squares.sum(axis=1) / (2 if probabilities.shape[1] == 2 else 1))
+
+
 # the mean over the classes or labels that any image has or was given; in training, at thresholds of 0.5
 MACRO_F1 = Metric("macro_f1", "macro F1", "higher", "fraction", "data", _macro_f1, logged=False)
+# What training minimises, without label smoothing: ``val_loss`` of the log on held-out images.
+LOSS = Metric("loss", "loss", "lower", "", "images", _log_loss, logged=False)
+# How good the probabilities are, and not only the answers.
+OF_PROBABILITIES = (
+    replace(LOSS, name="log_loss", title="log loss"),
+    Metric("brier", "Brier score", "lower", "", "images", _brier, logged=False),
+)
 
 # The first of each table is the one that the best epoch is chosen by and precisions are compared by.
 ONE_LABEL = (
@@ -130,6 +149,7 @@ ONE_LABEL = (
     # the mean, over the classes that any image has, of the share of their images that are answered right
     Metric("balanced_accuracy", "balanced accuracy", "higher", "fraction", "data", _balanced_accuracy, logged=False),
     MACRO_F1,
+    *OF_PROBABILITIES,
 )
 SEVERAL_LABELS = (
     # the mean, over the labels that any image has, of the area under precision over recall
@@ -139,9 +159,8 @@ SEVERAL_LABELS = (
     # every label of every image counts alike
     Metric("micro_f1", "micro F1", "higher", "fraction", "data", _micro_f1, logged=False),
     MACRO_F1,
+    *OF_PROBABILITIES,
 )
-# What training minimises, without label smoothing: ``val_loss`` of the log on held-out images.
-LOSS = Metric("loss", "loss", "lower", "", "images", _log_loss, logged=False)
 METRICS = {metric.name: metric for metric in (*ONE_LABEL, *SEVERAL_LABELS, LOSS)}
 
 
@@ -149,7 +168,7 @@ def metrics_for(multi_label: bool) -> tuple[Metric, ...]:
     """Return the metrics of a classifier, the main one first.
 
     >>> [metric.title for metric in metrics_for(multi_label=False)]
-    ['top-1', 'top-5', 'balanced accuracy', 'macro F1']
+    ['top-1', 'top-5', 'balanced accuracy', 'macro F1', 'log loss', 'Brier score']
     """
     return SEVERAL_LABELS if multi_label else ONE_LABEL
 

@@ -96,6 +96,19 @@ def test_where_the_held_out_loss_does_not_fall_the_temperature_stays_1():
     assert choose_temperature(*few).value == 1.0
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_images_without_a_mistake_do_not_make_answers_certain(several):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 30)
+    truth = np.eye(3, dtype=bool)[labels] if several else labels
+    stated = softmax(2 * np.eye(3)[labels] + random.normal(0, 0.3, (30, 3)), axis=1)
+    after = calibrated(stated, choose_temperature(stated, truth).value)
+    sure = np.maximum(after, 1 - after).mean(axis=0) if several else after.max(axis=1).mean()
+    assert np.max(sure) == pytest.approx(31 / 32, abs=1e-4)  # the rule of succession
+    certain = np.where(truth, 0.999, 0.001) if several else np.where(np.eye(3)[labels] > 0, 0.999, 0.0005)
+    assert np.all(np.asarray(choose_temperature(certain, truth).value) == 1.0)
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 def test_odd_sets_have_a_temperature_within_bounds(classes):
     probabilities, _ = overconfident(50, classes)

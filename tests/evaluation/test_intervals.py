@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn import metrics
 
 from googlenet.evaluation import intervals, resampling
-from googlenet.evaluation.intervals import interval_of_sums, proportion, wilson
+from googlenet.evaluation.intervals import interval_of_sums, mean, proportion, wilson
 from googlenet.evaluation.resampling import metric_intervals
 from googlenet.metrics import METRICS, metrics_for
 
@@ -76,6 +76,17 @@ def test_images_of_a_group_err_together_and_only_whole_groups_cover_95_percent(f
         by_image.append(plain.low <= 0.8 <= plain.high)
     assert np.mean(by_group) == pytest.approx(0.95, abs=0.015)
     assert np.mean(by_image) < 0.85
+
+
+@pytest.mark.parametrize("n", [300, 30_000])
+def test_the_interval_of_a_mean_is_that_of_student(n):
+    losses = np.random.default_rng(0).exponential(0.5, n)
+    found = mean(losses)
+    low, high = stats.t.interval(0.95, n - 1, losses.mean(), stats.sem(losses))
+    assert found.value == pytest.approx(losses.mean())
+    assert found.high - found.low == pytest.approx(high - low, rel=0.08)
+    assert (found.low + found.high) / 2 == pytest.approx(found.value, abs=0.3 * (high - low))
+    assert mean(losses[:1]).low is None
 
 
 def test_groups_that_are_too_few_and_groups_that_are_all_right():

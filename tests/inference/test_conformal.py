@@ -25,6 +25,32 @@ def test_the_sets_are_those_of_mapie():
         assert (theirs.predict_set(x[new])[1][:, :, 0] == ours).all()
 
 
+class NotRandom(np.random.RandomState):
+    """Turns off the randomisation of MAPIE's scores, which ours do not have."""
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        return np.zeros(size)
+
+
+def test_the_sets_of_aps_are_those_of_mapie_without_randomisation_with_the_most_probable_class():
+    x, y = make_classification(1500, 12, n_informative=8, n_classes=6, flip_y=0.2, random_state=0)
+    model = LogisticRegression().fit(x[:300], y[:300])
+    known, new = slice(300, 800), slice(800, 1500)
+    stated = model.predict_proba(x[new])
+    for level in (0.4, 0.6, 0.8):
+        theirs = SplitConformalClassifier(
+            model, confidence_level=level, conformity_score="aps", prefit=True, random_state=NotRandom()
+        )
+        theirs.conformalize(x[known], y[known])
+        without_last = {"include_last_label": False}  # the one that passes the limit
+        expected = theirs.predict_set(x[new], conformity_score_params=without_last)[1][:, :, 0]
+        expected[np.arange(len(expected)), stated.argmax(axis=1)] = True  # theirs may be empty
+        scores = conformal.scores(model.predict_proba(x[known]), y[known], "aps")
+        ours = conformal.sets(stated, conformal.limit(scores, level), "aps")
+        assert 1 < ours.sum(axis=1).mean() < 5
+        assert (ours == expected).all()
+
+
 @pytest.mark.parametrize("method", conformal.METHODS)
 def test_2000_splits_hold_the_true_class_as_often_as_stated(method):
     random = np.random.default_rng(0)

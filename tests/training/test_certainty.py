@@ -152,6 +152,54 @@ def test_predict_names_sets_and_unknown_images(run, call, tmp_path):
     assert stored["unknown_0.1"] is row["unknown_0.1"]
 
 
+def test_python_writes_the_same_columns_and_aps_has_one_of_its_own(run, call, tmp_path):
+    photos = run.parent / "photos"
+    rows = {"sets": 0.9, "set_score": "aps", "unknown": 0.1}
+    report = googlenet.predict(run, photos, tmp_path / "python.csv", **rows)
+    assert "at least 90 % of cases" in report.notes[0]
+    code, _, err = call("predict", run, photos, "--out", tmp_path / "command.csv", "--sets", "0.9", "--set-score",
+                        "aps", "--unknown", "0.1")  # fmt: skip
+    assert code == 0, err
+    text = (tmp_path / "python.csv").read_text()
+    assert text == (tmp_path / "command.csv").read_text()
+    header, first, *_ = text.splitlines()
+    assert header == "path,error,class,probability,set_0.9_aps,unknown_0.1"
+    path, _, _, _, names, unknown = first.split(",")
+    prediction = googlenet.load(run).predict(path)
+    assert tuple(names.split("|")) == prediction.set(0.9, "aps")
+    assert unknown == str(prediction.p_value <= 0.1).lower()
+    with pytest.raises(GoogLeNetError, match="embeddings and sets exclude each other"):
+        googlenet.predict(run, photos, tmp_path / "no.csv", sets=0.9, embeddings=True)
+    with pytest.raises(GoogLeNetError, match=r"set_score='aps' says how sets are made: give a level"):
+        googlenet.predict(run, photos, tmp_path / "no.csv", set_score="aps")
+    with pytest.raises(TypeError, match="setz"):
+        googlenet.predict(run, photos, tmp_path / "no.csv", setz=0.9)
+    with pytest.raises(GoogLeNetError, match="needs 198 held-out images"):
+        googlenet.predict(run, photos, tmp_path / "no.csv", unknown=0.01)
+
+
+@pytest.mark.parametrize("score", ["lac", "aps"])
+def test_evaluate_tells_how_often_the_sets_of_each_class_hold_it(run, call, tmp_path, score):
+    photos = run.parent / "photos"
+    evaluation = googlenet.evaluate(run, photos, split="all")
+    found = evaluation.coverage(0.6, score)
+    predictions = googlenet.load(run).predict([item.path for item in evaluation.answers.images])
+    for each in found.classes:
+        own = [p.set(0.6, score) for p in predictions if p.source.parent.name == each.name]
+        assert each.held.value == pytest.approx(np.mean([each.name in names for names in own]))
+        assert each.size == pytest.approx(np.mean([len(names) for names in own]))
+        assert each.held.n == len(own) == 40
+    assert found.held.value == pytest.approx(np.mean([each.held.value for each in found.classes]))
+    code, out, err = call("evaluate", run, photos, "--split", "all", "--sets", "0.6", "--set-score", score,
+                          "--plot", tmp_path / "plot.png")  # fmt: skip
+    assert code == 0, err
+    assert f"sets at 60 % hold the true class in {found.held.value:.1%}" in out
+    assert f"sets of classes at 60 % ({score})" in out
+    code, out, _ = call("evaluate", run, photos, "--split", "all", "--sets", "0.6", "--set-score", score, "--json",
+                        "--plot", tmp_path / "plot.png")  # fmt: skip
+    assert json.loads(out)["coverage"] == json.loads(json.dumps(found.to_dict()))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -167,3 +215,6 @@ def test_what_cannot_be_told_is_refused_in_one_line(run, call, options, says):
     assert code in (1, 2)
     assert says in err
     assert not out
+    if "--sets" in options:
+        code, out, err = call("evaluate", run, run.parent / "photos", *options)
+        assert (code in (1, 2), says in err, out) == (True, True, "")

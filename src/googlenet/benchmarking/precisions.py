@@ -127,7 +127,7 @@ class _Prepared:
         for labels, pixels in self._readable():
             truth.append(labels)
             answers.append(answer(pixels[None])[0])
-        return measured(self.classifier, truth, np.stack(answers)).score
+        return measured(self.classifier.card, truth, np.stack(answers)).score
 
 
 def _score(bundle: Bundle, selection: Selection, precision: str, progress: Report | None) -> float:

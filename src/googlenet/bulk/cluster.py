@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from googlenet.bulk.job import Job, Progress, make_job
+from googlenet.bulk.job import Job, Progress, RowOptions, make_job
 from googlenet.bulk.origin import unknown_origin
 from googlenet.bulk.parts import Part, Parts, check_parts_folder, split
 from googlenet.bulk.ray_cluster import cluster, cluster_job, require_ray, score_parts
@@ -22,17 +23,19 @@ from googlenet.files import check_output_path
 from googlenet.inference.classifier import Classifier
 from googlenet.stopping import CODE, interrupts
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 def predict_on_cluster(
     run: str | Path | Classifier,
     inputs: Input | Iterable[Input],
     out: str | Path,
     *,
-    top: int | None = None,
-    embeddings: bool = False,
     resume: bool = False,
     address: str | None = None,
     progress: Progress | None = None,
+    **rows: Unpack[RowOptions],
 ) -> BulkReport:
     """Predict any number of images on every core of a Ray cluster, into a folder of Parquet parts.
 
@@ -43,11 +46,10 @@ def predict_on_cluster(
         run: a run of ``train``, a bundle, or a classifier that was loaded (with another precision, for one).
         inputs: as :func:`googlenet.predict` takes them, but no archives.
         out: the folder to write.
-        top: write so many classes for each image.
-        embeddings: write feature embeddings instead of classes.
         resume: continue a folder that exists.
         address: ``HOST:PORT`` of the cluster; by default that of RAY_ADDRESS, or one that is started here.
         progress: called with the number of images done and of all images to do.
+        top, embeddings, sets, set_score, unknown: what rows say, as in :func:`googlenet.predict`.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -62,7 +64,7 @@ def predict_on_cluster(
     folder, notes = Path(out), list[str]()
     given = [inputs] if isinstance(inputs, Input) else list(inputs)
     check_cluster(folder, given, address)
-    job = make_job(run, given, top=top, embeddings=embeddings, progress=progress, tell=notes.append)
+    job = make_job(run, given, progress=progress, tell=notes.append, **rows)
     return replace(write_parts(job, folder, resume=resume, address=address), notes=tuple(notes))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -25,16 +25,30 @@ from googlenet.data.inputs import Input, find_images
 from googlenet.data.reading import read_images
 from googlenet.errors import GoogLeNetError, ImageError
 from googlenet.inference.certainty import check_rate, scores_of
-from googlenet.inference.classifier import Classifier, Prediction, load
-from googlenet.inference.conformal import GUARANTEE, limit
+from googlenet.inference.classifier import Classifier, Prediction
+from googlenet.inference.conformal import GUARANTEE, LAC, limit
+from googlenet.inference.crops import load
+from googlenet.inference.origin import ONE_CROP
 from googlenet.stages import stage
 from googlenet.text import escape_surrogates
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from googlenet.bulk.sorting import Sorter
 
 Progress = Callable[[int, int], object]
 Tell = Callable[[str], object]
+
+
+class RowOptions(TypedDict, total=False):
+    """What a row says, as :func:`googlenet.predict` describes it."""
+
+    top: int | None
+    embeddings: bool
+    sets: float | None
+    set_score: str
+    unknown: float | None
 
 
 @dataclass
@@ -84,30 +98,59 @@ def make_job(
     run: str | Path | Classifier,
     inputs: Input | Iterable[Input],
     *,
-    top: int | None = None,
-    embeddings: bool = False,
     precision: str | None = None,
+    device: str = "cpu",
+    crops: int | str = 1,
     progress: Progress | None = None,
     tell: Tell = lambda note: None,
+    **rows: Unpack[RowOptions],
 ) -> Job:
     """Load the classifier and find the images. Arguments and errors are those of :func:`googlenet.predict`."""
-    if embeddings and top is not None:
-        raise GoogLeNetError("embeddings and top exclude each other: choose one")
+    check_rows(**rows)
     if isinstance(run, Classifier):
         classifier = run
     else:
         with stage(f"loading {run}"):
-            classifier = load(run, precision)
+            classifier = load(run, precision, device, crops)
     with stage("looking for images"):
         images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=tell)
-    return Job(classifier, images, schema_for(classifier, top, embeddings), progress, tell)
+    return Job(classifier, images, schema_for(classifier, tell, **rows), progress, tell)
 
 
-def schema_for(classifier: Classifier, top: int | None = None, embeddings: bool = False) -> RowSchema:
+def check_rows(
+    top: int | None = None,
+    embeddings: bool = False,
+    sets: float | None = None,
+    set_score: str = LAC,
+    unknown: float | None = None,
+) -> None:
+    """Raise :class:`GoogLeNetError` where rows cannot say all of this."""
+    others = {"top": top, "sets": sets, "unknown": unknown}
+    for name in [name for name, value in others.items() if embeddings and value is not None]:
+        raise GoogLeNetError(f"embeddings and {name} exclude each other: choose one")
+    if sets is None and set_score != LAC:
+        raise GoogLeNetError(f"set_score={set_score!r} says how sets are made: give a level, such as sets=0.9")
+
+
+def schema_for(
+    classifier: Classifier,
+    tell: Tell = lambda note: None,
+    *,
+    top: int | None = None,
+    embeddings: bool = False,
+    sets: float | None = None,
+    set_score: str = LAC,
+    unknown: float | None = None,
+) -> RowSchema:
     """Return the columns that the answers of a classifier need.
 
-    These are the ``top`` classes (by default the class, or all labels if an image may have several), or embeddings.
+    These are the ``top`` classes (by default the class, or all labels if an image may have several), or embeddings;
+    then the set of classes at the level ``sets``, and whether an image is unknown at a rate. Raises
+    :class:`GoogLeNetError` if the bundle cannot tell, or had too few held-out images.
     """
+    asked = {"embeddings": embeddings, "sets": sets is not None, "unknown": unknown is not None}
+    for name in [name for name, value in asked.items() if value and classifier.origin.crops != ONE_CROP]:
+        raise GoogLeNetError(f"crops={classifier.origin.crops} and {name} exclude each other: {name} are of one crop")
     if embeddings:
         nothing = np.zeros((1, *classifier.engine.image), np.uint8)
         (embedding,) = classifier.embed_many(nothing)
@@ -117,20 +160,11 @@ def schema_for(classifier: Classifier, top: int | None = None, embeddings: bool 
         schema = labels_schema()
     else:
         schema = ranked_schema(min(top or 1, len(classifier.class_names)))
+    if sets is not None:
+        scores = scores_of(classifier.bundle, set_score)
+        schema = with_set(schema, sets, limit(scores, sets), set_score)
+        tell(GUARANTEE.format(level=100 * sets, images=len(scores)))
+    if unknown is not None:
+        check_rate(classifier.bundle, unknown)
+        schema = with_unknown(schema, unknown)
     return replace(schema, origin=origin_of(classifier))
-
-
-def with_certainty(job: Job, level: float | None, rate: float | None) -> Job:
-    """Add what rows say of certainty: the set of classes at ``level``, whether an image is unknown at ``rate``.
-
-    Raises :class:`GoogLeNetError` if the bundle cannot tell, or had too few held-out images.
-    """
-    schema, bundle = job.schema, job.classifier.bundle
-    if level is not None:
-        scores = scores_of(bundle)
-        schema = with_set(schema, level, limit(scores, level))
-        job.tell(GUARANTEE.format(level=100 * level, images=len(scores)))
-    if rate is not None:
-        check_rate(bundle, rate)
-        schema = with_unknown(schema, rate)
-    return replace(job, schema=schema)

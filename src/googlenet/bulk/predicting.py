@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from googlenet.bulk.formats import check_results_path, open_results
-from googlenet.bulk.job import Job, Progress, make_job
+from googlenet.bulk.job import Job, Progress, RowOptions, make_job
 from googlenet.bulk.origin import unknown_origin
 from googlenet.bulk.report import BulkReport, report_of
 from googlenet.bulk.results import Results
@@ -17,17 +18,20 @@ from googlenet.errors import StoppedError
 from googlenet.inference.classifier import Classifier
 from googlenet.stopping import CODE, stop_signals
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 def predict(
     run: str | Path | Classifier,
     inputs: Input | Iterable[Input],
     out: str | Path,
     *,
-    top: int | None = None,
-    embeddings: bool = False,
     precision: str | None = None,
+    crops: int | str = 1,
     resume: bool = False,
     progress: Progress | None = None,
+    **rows: Unpack[RowOptions],
 ) -> BulkReport:
     """Predict any number of images into a results file: a row for each, in order, in bounded memory.
 
@@ -41,14 +45,22 @@ def predict(
             as ``DataSource("https://…", download=True)``.
         out: the file to write: ``.csv``, ``.jsonl`` or ``.parquet``. Its columns are ``path``, ``error``, and
             ``class`` and ``probability``; ``labels`` and ``probabilities`` if an image may have several labels.
-        top: write so many classes for each image: ``class2``, ``probability2``, … as well.
-        embeddings: write feature embeddings, (D,) float32 each, instead of classes.
         precision: what to compute in, as :func:`googlenet.load` takes it.
+        crops: how many parts of each image to answer from, as :func:`googlenet.load` takes it.
         resume: continue a file that exists; images that it has are skipped.
         progress: called with the number of images done and of all images to do.
+        top: write so many classes for each image: ``class2``, ``probability2``, … as well.
+        embeddings: write feature embeddings, (D,) float32 each, instead of classes.
+        sets: a level, above 0 and below 1: the column ``set_0.9`` has classes among which the true one is in 90 % of
+            cases (see :meth:`Prediction.set`).
+        set_score: how sets are made, ``"lac"`` by default, or ``"aps"``; the column is then ``set_0.9_aps``.
+        unknown: a rate of false alarms, above 0 and below 1: the column ``unknown_0.05`` says which images are unlike
+            those the classifier knows, and is true for about 5 % of known images.
 
     Raises:
         ResultsError: ``out`` exists, has other columns or the answers of another classifier, or is no results file.
+        GoogLeNetError: rows cannot say all of this, or there were too few held-out images for the level or rate; the
+            message has the number that is needed.
         BundleError, DataError, DeviceError, MissingExtraError: before any work is done.
         StoppedError: Ctrl-C or SIGTERM, after the rows were written.
         RunError, DiskFullError: ``out`` could not be written; its rows are whole.
@@ -57,11 +69,11 @@ def predict(
 
         report = googlenet.predict("runs/flowers", ["archive/"], out="results.parquet", resume=True)
         report.images, report.unreadable, report.counts
+    googlenet.predict("runs/flowers", "holiday/", out="sets.csv", sets=0.9, unknown=0.05)
     """
     path, notes = Path(out), list[str]()
     check_results_path(path, resume=resume)
-    job = make_job(run, inputs, top=top, embeddings=embeddings, precision=precision, progress=progress,
-                   tell=notes.append)  # fmt: skip
+    job = make_job(run, inputs, precision=precision, crops=crops, progress=progress, tell=notes.append, **rows)
     return replace(write_results(job, path, resume=resume), notes=tuple(notes))
 
 

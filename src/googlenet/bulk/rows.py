@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from googlenet.bulk.origin import Origin
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
-from googlenet.inference.conformal import sets
+from googlenet.inference.conformal import LAC, sets
 from googlenet.strict_json import integer
 from googlenet.text import (
     BETWEEN_LABELS,
@@ -82,15 +82,16 @@ def labels_schema() -> RowSchema:
     return RowSchema(("labels", "probabilities"), cells)
 
 
-def with_set(schema: RowSchema, level: float, limit: float) -> RowSchema:
+def with_set(schema: RowSchema, level: float, limit: float, method: str = LAC) -> RowSchema:
     """Return the schema with the classes of a conformal set, at a level and the score that is its limit."""
+    suffix = "" if method == LAC else f"_{method}"
 
     def cells(answer: Prediction) -> tuple[Any, ...]:
-        inside = sets(answer.probabilities[None], limit)[0]
+        inside = sets(answer.probabilities[None], limit, method)[0]
         names = [name for name, _ in answer.top(len(answer.class_names)) if inside[answer.class_names.index(name)]]
         return *schema.cells(answer), [escape_surrogates(name) for name in names]
 
-    return replace(schema, columns=(*schema.columns, f"{SET}{level:g}"), cells=cells)
+    return replace(schema, columns=(*schema.columns, f"{SET}{level:g}{suffix}"), cells=cells)
 
 
 def with_unknown(schema: RowSchema, rate: float) -> RowSchema:

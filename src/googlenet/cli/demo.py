@@ -36,14 +36,15 @@ def demo(
     """
     import time
 
-    from googlenet.cli import evaluate, look
+    from googlenet.cli import look
+    from googlenet.cli.evaluation import show
     from googlenet.cli.output import say, say_command
     from googlenet.data.digits import DIGITS
     from googlenet.data.opening import open_data
     from googlenet.evaluation import evaluate as evaluation
     from googlenet.evaluation.metrics import Metrics
     from googlenet.images.decode import decode
-    from googlenet.inference.classifier import load
+    from googlenet.inference.crops import load
     from googlenet.training import directory, train
 
     start = time.perf_counter()
@@ -52,7 +53,7 @@ def demo(
     train.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
 
     result = evaluation.evaluate(out, DIGITS)
-    evaluate.show(result)
+    show(result)
     assert isinstance(result.metrics, Metrics)  # a digit is of one class
     metrics = result.metrics
     data, classifier = open_data(DIGITS), load(out)

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+from googlenet.cli.devices import PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
-    from googlenet.evaluation.evaluate import Against, Evaluation
-    from googlenet.evaluation.intervals import Interval
-    from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
+    from googlenet.card import ModelCard
+    from googlenet.data.source import DataSource
+    from googlenet.evaluation.evaluate import Evaluation
+    from googlenet.evaluation.suspects import Suspects
     from googlenet.preprocessing import Preprocessing
-
-MAX_MATRIX_CLASSES = 16  # whose confusion matrix is printed
-MAX_MISTAKES = 10  # that are printed
 
 
 def register(app: typer.Typer) -> None:
@@ -26,13 +25,14 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
-    data: Annotated[
-        str | None,
+    paths: Annotated[
+        list[str],
         typer.Argument(
-            help="Labelled images, as `googlenet train` takes them; by default, those that RUN was trained on."
+            metavar="RUN… [DATA]",
+            help="A run of `googlenet train`, or a bundle; several are measured together. Then labelled images, as "
+            "`googlenet train` takes them; by default, those that the first RUN was trained on.",
         ),
-    ] = None,
+    ],
     split: Annotated[
         str | None,
         typer.Option(
@@ -44,6 +44,7 @@ def evaluate(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
+    device: PredictOn = "cpu",
     download: Annotated[bool, typer.Option("--download", help="First download DATA: a named set or a URL.")] = False,
     plot: Annotated[
         Path | None,
@@ -59,6 +60,28 @@ def evaluate(
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="File for thumbnails of the worst wrong images.")] = None,
     answers: Annotated[Path | None, typer.Option(help="File for the answer to every image, .csv or .parquet.")] = None,
+    suspects: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file for all images of DATA, those whose labels are in doubt first, and thumbnails of these "
+            "beside it: correct its labels and train on it."
+        ),
+    ] = None,
+    crops: Annotated[
+        str,
+        typer.Option(
+            help="Parts of each image to answer from: 1, 10, 144, or auto, which takes more only while the answer is "
+            "unsure. Several are compared: 1,10,144,auto."
+        ),
+    ] = "1",
+    sets: Annotated[
+        float | None,
+        typer.Option(metavar="LEVEL", help="Also measure sets of classes at this level, such as 0.9, for each class."),
+    ] = None,
+    set_score: Annotated[Literal["lac", "aps"], typer.Option(help="How sets are made, as in `predict`.")] = "lac",
+    report: Annotated[
+        Path | None, typer.Option(help="File for a page that shows all of it, .html: one file, to send to a colleague.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     follow_links: FollowLinks = False,
     path_column: PathColumn = None,
@@ -71,21 +94,22 @@ def evaluate(
     Measure a classifier on labelled images: accuracy with its 95 % interval, each class, the confusion matrix, and
     which images are wrong.
 
+    Wrong labels: googlenet evaluate runs/flowers photos/ --suspects suspects.csv
+
+    Accuracy and cost of more crops and networks: googlenet evaluate runs/a runs/b photos/ --crops 1,10,144,auto
+
     If images may have several labels: mean average precision, and precision, recall and F1 of each label.
     """
-    from googlenet import bundle
     from googlenet.cli import look
 
-    look.check_plot(plot)
-    look.check_plot(sheet, "--sheet")
-    if mistakes is not None or answers is not None:
-        from googlenet.evaluation.answers import check_table
-
-        check_table("--mistakes", mistakes, (".csv",))
-        check_table("--answers", answers)
-    if against is not None:
-        bundle.read(against)
-    card = bundle.read(run).card
+    files = {"--mistakes": mistakes, "--answers": answers, "--sheet": sheet, "--suspects": suspects, "--report": report}
+    _check_files(plot, files)
+    runs, data = _runs_and_data(paths)
+    run, counts = runs[0], crops.split(",")
+    asked = {**files, "--against": against, "--sets": sets}
+    _check_crops(counts, len(runs), [name for name, value in asked.items() if value is not None])
+    card = _read(run, [*runs[1:], *([against] if against else [])], sets, set_score)
+    from googlenet.cli.evaluation import show
     from googlenet.cli.output import progress, show_json, warn, warn_of_range
     from googlenet.data.addresses import is_url
     from googlenet.data.source import DataSource
@@ -97,24 +121,162 @@ def evaluate(
     if download and source and not is_url(str(source)):
         look.fetch(str(source))
     warn_of_range(card.preprocessing)
-    with stage(f"evaluating {run}"), progress("evaluating") as report:
+    if len(runs) > 1 or len(counts) > 1:
+        _compare(runs, source, counts, {"split": split, "precision": precision}, plot, as_json)
+        return
+    doubts = None if suspects is None else _find_suspects(run, source)  # first: it may be refused
+    with stage(f"evaluating {run}"), progress("evaluating") as done:
         from googlenet.evaluation.evaluate import evaluate as evaluate_run
 
-        result = evaluate_run(run, source, split=split, precision=precision, against=against, progress=report)
-    for note in result.notes:
+        result = evaluate_run(run, source, split=split, precision=precision, against=against, device=device,
+                              crops=crops, progress=done)  # fmt: skip
+    for note in (*result.notes, *(f"left out: {reason}" for reason in result.unreadable.values())):
         warn(note)
-    for reason in result.unreadable.values():
-        warn(f"left out: {reason}")
     with stage("resampling for the intervals"):
         found = result.to_dict()
+    coverage = None if sets is None else result.coverage(sets, set_score)
     if as_json:
-        show_json(found)
+        show_json({**found, **({"coverage": coverage.to_dict()} if coverage else {}), **_doubts_as_json(doubts)})
     else:
-        show(result)
+        show(result, coverage)
     _write(result, mistakes, answers, quiet=as_json)
     if sheet is not None:
         _draw_sheet(result, sheet, card.preprocessing, quiet=as_json)
+    _report(result, run, report, quiet=as_json)
     _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)
+    if doubts is not None and suspects is not None:
+        _write_suspects(doubts, suspects, card.preprocessing, quiet=as_json)
+
+
+def _runs_and_data(paths: list[str]) -> tuple[list[Path], str | None]:
+    """Tell runs from DATA, which is the last path, if any."""
+    from googlenet.bundle import is_here
+    from googlenet.text import printable
+
+    first, *others = paths
+    data = others.pop() if others and not is_here(others[-1]) else None
+    strange = [path for path in others if not is_here(path)]
+    if strange:
+        raise typer.BadParameter(
+            f"{printable(strange[0])} is no run of `googlenet train`: name runs first, and DATA last"
+        )
+    return [Path(first), *map(Path, others)], data
+
+
+def _check_crops(counts: list[str], runs: int, asked: list[str]) -> None:
+    """Raise unless the numbers of crops are known, and fit what is asked for."""
+    from googlenet.inference.crops import check_crops
+
+    for count in counts:
+        check_crops(count)
+    if asked and (runs > 1 or len(counts) > 1):
+        several = "several runs" if runs > 1 else "several --crops"
+        raise typer.BadParameter(f"{asked[0]} and {several} exclude each other: name one")
+    if "--sets" in asked and counts != ["1"]:
+        raise typer.BadParameter("--sets and --crops exclude each other: sets are calibrated by answers from one crop")
+
+
+def _compare(
+    runs: list[Path],
+    source: DataSource | None,
+    counts: list[str],
+    how: dict[str, Any],
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure several runs together, or several numbers of crops."""
+    from googlenet.cli.evaluation import show_costs
+    from googlenet.cli.look import plot as draw_plot
+    from googlenet.cli.output import progress, say, show_json, warn
+    from googlenet.stages import stage
+
+    with stage("evaluating"), progress("evaluating") as report:
+        from googlenet.evaluation.ensembles import compare_crops
+
+        found = compare_crops(runs, source, crops=counts, progress=report, **how)
+    for note in found.notes:
+        warn(note)
+    if as_json:
+        show_json(found.to_dict())
+    else:
+        show_costs(found)
+    path = plot or runs[0] / "crops.png"
+
+    def draw() -> None:
+        from googlenet.evaluation.plots import draw_costs
+
+        draw_costs([(each.networks, each.crops, each.passes, each.evaluation.metrics.score) for each in found.rows],
+                   found.rows[0].evaluation.metrics.described()[0].rsplit(" ", 1)[0], path)  # fmt: skip
+
+    if draw_plot(draw, path, plot is not None) and not as_json:
+        say(f"accuracy and cost: {path}")
+
+
+def _read(run: Path, others: list[Path], sets: float | None, set_score: str) -> ModelCard:
+    """Read the card of a run. Raises if there is no such run, or what is asked for cannot be had of it."""
+    from googlenet import bundle
+
+    for other in others:
+        bundle.read(other)
+    found = bundle.read(run)
+    if sets is not None:
+        from googlenet.inference.certainty import check_sets
+
+        check_sets(found, sets, set_score)
+    return found.card
+
+
+def _check_files(plot: Path | None, files: dict[str, Path | None]) -> None:
+    """Raise where a file cannot be written."""
+    from googlenet.cli import look
+
+    look.check_plot(plot)
+    look.check_plot(files["--sheet"], "--sheet")
+    for option, path in files.items():
+        if option == "--report" and path is not None:
+            from googlenet.reporting.report import check_report_path
+
+            check_report_path(path)
+        elif option != "--sheet" and path is not None:
+            from googlenet.evaluation.answers import SUFFIXES, check_table
+
+            check_table(option, path, SUFFIXES if option == "--answers" else (".csv",))
+
+
+def _find_suspects(run: Path, source: DataSource | None) -> Suspects:
+    from googlenet.cli.output import progress, warn
+    from googlenet.stages import stage
+
+    with stage("looking for labels in doubt"), progress("looking for labels in doubt") as report:
+        from googlenet.evaluation.suspects import find_suspects
+
+        found = find_suspects(run, source, progress=report)
+    for note in found.notes:
+        warn(note)
+    return found
+
+
+def _doubts_as_json(found: Suspects | None) -> dict[str, Any]:
+    return {} if found is None else {"suspects": found.to_dict()["suspects"]}
+
+
+def _write_suspects(found: Suspects, path: Path, preprocessing: Preprocessing, quiet: bool) -> None:
+    from googlenet.cli.evaluation import show_suspects
+    from googlenet.cli.look import plot
+    from googlenet.cli.output import say
+
+    found.write(path)
+    sheet = path.with_suffix(".png")
+
+    def draw() -> None:
+        from googlenet.evaluation.sheet import draw_suspects
+
+        draw_suspects(found, sheet, preprocessing)
+
+    drawn = bool(found.items) and plot(draw, sheet, asked=False)
+    if not quiet:
+        show_suspects(found)
+        say(f"all images, those in doubt first: {path}" + (f"   thumbnails: {sheet}" if drawn else ""))
 
 
 def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quiet: bool) -> None:
@@ -131,6 +293,20 @@ def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quie
     for what, path in (("wrong images", mistakes), ("answers", answers)):
         if path is not None and not quiet:
             say(f"{what}: {path}")
+
+
+def _report(result: Evaluation, run: Path, path: Path | None, quiet: bool) -> None:
+    if path is None:
+        return
+    from googlenet.cli.output import say
+    from googlenet.stages import stage
+
+    with stage(f"writing {path}"):
+        from googlenet.reporting.report import write_report
+
+        write_report(run, result, path)
+    if not quiet:
+        say(f"report: {path}")
 
 
 def _draw_sheet(result: Evaluation, path: Path, preprocessing: Preprocessing, quiet: bool) -> None:
@@ -171,128 +347,3 @@ def _draw(result: Evaluation, path: Path, asked: bool, quiet: bool) -> None:
     what = "confusion matrix" if isinstance(metrics, Metrics) else "average precisions"
     if plot(draw, path, asked) and not quiet:
         say(f"{what}: {path}")
-
-
-def show(result: Evaluation) -> None:
-    """Print an evaluation as tables."""
-    from googlenet.cli.output import say
-    from googlenet.evaluation.metrics import Metrics
-
-    recalls = [_ends(each) for each in result.recall_intervals]
-    if isinstance(result.metrics, Metrics):
-        _show_classes(result.metrics, recalls)
-    else:
-        _show_labels(result.metrics, recalls)
-    _show_mistakes(result)
-    where = f"on {len(result.answers):,} images ({result.split} of {result.data}, {result.precision})"
-    known = any(each.low is not None for each in result.intervals.values())
-    for line in result.described():
-        say(line)
-    say(where + (", with 95 % intervals" if known else ""))
-    if result.against is not None:
-        _show_against(result.against)
-
-
-def _ends(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return "–"
-    return f"{interval.low:.0%} to {interval.high:.0%}"
-
-
-def _show_classes(metrics: Metrics, recalls: list[str]) -> None:
-    from googlenet.cli.output import say, show_matrix, show_table
-
-    classes = metrics.classes
-    show_table(
-        "",
-        [
-            ("class", "left"),
-            ("images", "right"),
-            ("precision", "right"),
-            ("recall", "right"),
-            ("95 % interval", "right"),
-            ("F1", "right"),
-        ],
-        [
-            (c.name, f"{c.images:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", ends, f"{c.f1:.1%}")
-            for c, ends in zip(classes, recalls, strict=True)
-        ],
-    )
-    if len(classes) <= MAX_MATRIX_CLASSES:
-        counts = [[f"{n:,}" if n else "·" for n in row] for row in metrics.confusion]
-        show_matrix("true \\ predicted", [c.name for c in classes], counts)
-    mistakes = ", ".join(f"{true} called {called} ({n:,})" for true, called, n in metrics.most_confused())
-    say(f"most frequent mistakes: {mistakes or 'none'}")
-    say()
-
-
-def _show_labels(metrics: MultiLabelMetrics, recalls: list[str]) -> None:
-    from googlenet.cli.output import show_table
-
-    columns = ("images", "average precision", "precision", "recall", "95 % interval", "F1", "threshold")
-    show_table(
-        "",
-        [("label", "left"), *((name, "right") for name in columns)],
-        [
-            (
-                label.name,
-                f"{label.positives:,}",
-                "–" if label.average_precision is None else f"{label.average_precision:.1%}",
-                f"{label.precision:.1%}",
-                f"{label.recall:.1%}",
-                ends,
-                f"{label.f1:.1%}",
-                f"{label.threshold:.1%}",
-            )
-            for label, ends in zip(metrics.labels, recalls, strict=True)
-        ],
-    )
-
-
-def _show_mistakes(result: Evaluation) -> None:
-    """Print the first ten wrong images, the highest loss first."""
-    from googlenet.cli.output import show_table
-
-    wrong = result.mistakes
-    if not wrong:
-        return
-    few = f"the first {MAX_MISTAKES} of " if len(wrong) > MAX_MISTAKES else ""
-    show_table(
-        f"{few}{len(wrong):,} wrong of {len(result.answers):,} images, the highest loss first",
-        [("image", "left"), ("true", "left"), ("predicted", "left"), ("probability", "right"), ("loss", "right")],
-        [
-            (
-                each.image.name,
-                ", ".join(each.true) or "no label",
-                ", ".join(each.predicted) or "no label",
-                f"{each.probability:.0%}",
-                f"{each.loss:.2f}",
-            )
-            for each in wrong[:MAX_MISTAKES]
-        ],
-    )
-
-
-def _show_against(against: Against) -> None:
-    from googlenet.cli.output import say, show_table
-
-    found = against.comparison
-    show_table(
-        "",
-        [(f"compared with {against.other}", "left"), ("images", "right")],
-        [
-            ("both right", f"{found.both_right:,}"),
-            ("only this one right", f"{found.only_first:,}"),
-            ("only the other right", f"{found.only_second:,}"),
-            ("both wrong", f"{found.both_wrong:,}"),
-        ],
-    )
-    change = found.difference
-    ends = "" if change.low is None or change.high is None else (
-        f" [{100 * change.low:+.1f}, {100 * change.high:+.1f}]")  # fmt: skip
-    verdict = {"better": "this one is better", "worse": "the other is better"}.get(found.verdict, "no difference shown")
-    say(
-        f"{verdict}: {100 * change.value:+.1f} points of accuracy{ends}, p = {found.p_value:.2g} on {change.n:,} images"
-    )
-    if found.detectable is not None:
-        say(f"so many images show a difference of {100 * found.detectable:.1f} points or more in 80 % of cases")

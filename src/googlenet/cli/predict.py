@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks
+from googlenet.cli.devices import PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ def predict(
         float | None,
         typer.Option(metavar="LEVEL", help="Also name a set of classes that holds the true one in this share: 0.9."),
     ] = None,
+    set_score: Annotated[
+        Literal["lac", "aps"],
+        typer.Option(
+            help="How --sets are made: lac makes the smallest sets, aps larger ones that fit hard images better."
+        ),
+    ] = "lac",
     unknown: Annotated[
         float | None,
         typer.Option(
@@ -83,6 +90,11 @@ def predict(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
+    device: PredictOn = "cpu",
+    crops: Annotated[
+        Literal["1", "10", "144", "auto"],
+        typer.Option(help="Parts of each image to answer from; auto takes more only while the answer is unsure."),
+    ] = "1",
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="This process, or every core of a Ray cluster.")
     ] = "local",
@@ -110,7 +122,8 @@ def predict(
     _refuse_contradictions(
         {"--json": as_json, "--csv": as_csv, "--out": out, "--resume": resume, "--sort-into": sort_into,
          "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top,
-         "--engine ray": on_ray, "--address": address, "--sets": sets, "--unknown": unknown}
+         "--engine ray": on_ray, "--device": device != "cpu", "--address": address, "--sets": sets,
+         "--unknown": unknown, "--set-score": set_score != "lac", "--crops": crops != "1"}
     )  # fmt: skip
     inputs = _inputs(paths, column, follow_links, download)
     if on_ray and out is not None:
@@ -125,11 +138,11 @@ def predict(
         from googlenet.bulk.sorting import check_sorting
 
         check_sorting(sort_into, inputs)
-    from googlenet.bulk.job import make_job, with_certainty
+    from googlenet.bulk.job import make_job
     from googlenet.cli.output import warn, warn_of_range
 
-    job = make_job(run, inputs, top=top, embeddings=embeddings, precision=precision, tell=warn)
-    job = with_certainty(job, sets, unknown)
+    job = make_job(run, inputs, precision=precision, device=device, crops=crops, tell=warn, top=top,
+                   embeddings=embeddings, sets=sets, set_score=set_score, unknown=unknown)  # fmt: skip
     warn_of_range(job.classifier.card.preprocessing)
     if sort_into is not None:
         from googlenet.bulk.sorting import sorter_for
@@ -144,13 +157,14 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
     """Raise if options exclude each other, or one lacks another that it needs."""
     for one, other in (("--json", "--csv"), ("--out", "--json"), ("--out", "--csv"), ("--embeddings", "--top"),
                        ("--embeddings", "--sort-into"), ("--embeddings", "--sets"), ("--embeddings", "--unknown"),
+                       ("--crops", "--sets"), ("--crops", "--unknown"), ("--crops", "--embeddings"),
                        ("--engine ray", "--json"), ("--engine ray", "--csv"),
-                       ("--engine ray", "--sort-into")):  # fmt: skip
+                       ("--engine ray", "--sort-into"), ("--engine ray", "--device")):  # fmt: skip
         if given[one] and given[other]:
             raise typer.BadParameter(f"{one} and {other} exclude each other: choose one")
     for one, needed in (("--resume", "--out"), ("--embeddings", "--out"), ("--min-confidence", "--sort-into"),
                         ("--link", "--sort-into"), ("--engine ray", "--out"),
-                        ("--address", "--engine ray")):  # fmt: skip
+                        ("--address", "--engine ray"), ("--set-score", "--sets")):  # fmt: skip
         if given[one] and not given[needed]:
             raise typer.BadParameter(f"{one} needs {needed}: give it, or leave {one} out")
 

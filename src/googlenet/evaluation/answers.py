@@ -58,12 +58,14 @@ class Answers:
     """The answers to N images: ``probabilities`` (N, K), with the ``images`` in the same order.
 
     ``thresholds`` has one number for each class where an image may have several labels; it is empty otherwise.
+    ``p_values`` (N,) say how usual each image is, 0 to 1; ``None`` if the bundle does not tell.
     """
 
     images: tuple[LabelledImage, ...]
     probabilities: NDArray[Any]
     class_names: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
+    p_values: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -113,7 +115,7 @@ class Answers:
         item, row = self.images[at], self.probabilities[at]
         worst = int(np.where(self.truth[at], 1 - row, row).argmax()) if self.thresholds else int(self.named[at])
         true = tuple(self.class_names[label] for label in item.labels)
-        return Mistake(_path(item), true, self.predicted(at), float(row[worst]), float(self.losses[at]), item)
+        return Mistake(path_of(item), true, self.predicted(at), float(row[worst]), float(self.losses[at]), item)
 
     def row(self, at: int) -> dict[str, Any]:
         """Return path, label, predicted, probability and loss of an image, right or wrong."""
@@ -143,7 +145,7 @@ class Answers:
         write_rows(list(self.rows()), path)
 
 
-def _path(item: LabelledImage) -> str:
+def path_of(item: LabelledImage) -> str:
     """Return the absolute path of an image, so that lists are read from anywhere; its name if it has no file."""
     return item.name if item.path is None else str(item.path.absolute())
 

@@ -125,11 +125,18 @@ def choose_temperature(probabilities: NDArray[Any], truth: NDArray[Any]) -> Temp
     """Fit the temperature on (N, K) probabilities, and keep it at 1 where it does not lower the held-out log loss.
 
     ``truth`` is (N,) class numbers, or (N, K) booleans; then each label is decided on its own. Whether the loss falls
-    is measured by cross-fitting, so that no image judges a temperature it was used for. Fewer than 10 images: 1.
+    is measured by cross-fitting, so that no image judges a temperature it was used for. Fewer than 10 images: 1. No
+    temperature makes answers surer than the images show: see :func:`not_too_sure`.
     """
     multi_label = truth.ndim == 2
     logits, count = logits_of(probabilities, multi_label), probabilities.shape[1]
-    fit: Any = fit_class_temperatures if multi_label else fit_temperature
+
+    def fit(z: Floats, those: NDArray[Any]) -> Any:
+        if not multi_label:
+            return not_too_sure(z, fit_temperature(z, those))
+        found = fit_class_temperatures(z, those)
+        return tuple(not_too_sure(np.stack([z[:, k], 0 * z[:, k]], axis=1), t) for k, t in enumerate(found))
+
     ones = np.ones(count) if multi_label else 1.0
     before = _losses(logits, truth)
     after = before.copy()
@@ -143,6 +150,32 @@ def choose_temperature(probabilities: NDArray[Any], truth: NDArray[Any]) -> Temp
     value = tuple(round(float(t), 6) for t in fitted) if multi_label else round(float(fitted), 6)
     kept = np.where(falls, after, before)
     return Temperature(value, len(truth), float(before.mean()), float(kept.mean()))
+
+
+def not_too_sure(logits: Floats, temperature: float) -> float:
+    """Return a temperature of (N, K) logits, raised towards 1 where answers would be surer than N images can show.
+
+    The log loss of images without a mistake falls the more, the lower the temperature. But N right answers show a
+    probability of (N + 1) / (N + 2) and no more, by the rule of succession: answers are at most as sure on average.
+
+    >>> sure = np.log([[0.9, 0.1]] * 8)
+    >>> round(not_too_sure(sure, 0.05), 4), not_too_sure(np.log([[0.6, 0.4]] * 8), 0.9)
+    (1.0, 0.9)
+    """
+    limit = (len(logits) + 1) / (len(logits) + 2)
+
+    def surplus(at: float) -> float:
+        return float(np.exp(_log_softmax(logits / at)).max(axis=1).mean()) - limit
+
+    if temperature >= 1 or surplus(temperature) <= 0:
+        return temperature
+    low, high = temperature, 1.0
+    if surplus(high) >= 0:
+        return high
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if surplus(middle) > 0 else (low, middle)
+    return high
 
 
 def _losses(logits: Floats, truth: NDArray[Any]) -> Floats:

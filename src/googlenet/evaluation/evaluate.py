@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from googlenet.card import ModelCard
 from googlenet.data.image_set import DataLike
 from googlenet.dataframes import to_dataframe, to_html
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.answers import Answers, Mistake
 from googlenet.evaluation.comparison import Comparison, compare_answers
+from googlenet.evaluation.coverage import Coverage
 from googlenet.evaluation.intervals import MIN_GROUPS, Interval, proportion
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics, measure, measure_labels
+from googlenet.evaluation.reliability import Reliability, temperature_of
 from googlenet.evaluation.resampling import metric_intervals, titled
-from googlenet.evaluation.selection import Selection, in_the_order_of, select_images, trained_on
-from googlenet.inference.classifier import Classifier, load
+from googlenet.evaluation.selection import Selection, in_the_order_of, select_images, without_images_of
+from googlenet.inference.certainty import limit_of
+from googlenet.inference.classifier import Classifier, Origin
+from googlenet.inference.conformal import LAC, check_level
+from googlenet.inference.crops import load
 from googlenet.inference.engine import Floats
 from googlenet.metrics import truth_of
 from googlenet.text import first_few, printable
@@ -37,7 +43,7 @@ class Evaluation:
     out the ``left_out`` images that the run was trained on, chosen or calibrated by. ``unreadable`` has the names of
     images that could not be read, with the reasons. ``notes`` explain, a sentence each, how the images were chosen and
     read. ``answers`` has the probabilities of every image; ``against``, the comparison with another run if one was
-    named.
+    named; ``card`` is that of the run, with its calibration, and ``origin`` tells where its bundle is.
     """
 
     metrics: Metrics | MultiLabelMetrics
@@ -50,6 +56,8 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     answers: Answers = field(kw_only=True, repr=False, compare=False)
     against: Against | None = field(default=None, kw_only=True, repr=False, compare=False)
+    card: ModelCard = field(kw_only=True, repr=False, compare=False)
+    origin: Origin = field(kw_only=True, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Evaluation({self})"
@@ -86,6 +94,30 @@ class Evaluation:
             found.append(proportion(right, [answers.images[at].group for at in np.flatnonzero(of_class)]))
         return tuple(found)
 
+    @cached_property
+    def reliability(self) -> Reliability:
+        """How far the stated probabilities can be believed: calibration error, and the parts of the Brier score.
+
+        ::
+
+            error = googlenet.evaluate("runs/flowers", "photos/").reliability.error
+            error.error, error.perfect  # 0.021, and 0.034: a perfect model shows as much on so many images
+        """
+        return Reliability.of(self.answers)
+
+    def coverage(self, level: float = 0.9, score: str = LAC) -> Coverage:
+        """Return how often conformal sets at ``level`` hold the true class, of all images and of each class.
+
+        ``score`` is ``"lac"`` or ``"aps"``, as in :meth:`Prediction.set`, whose errors are raised.
+
+        ::
+
+            found = googlenet.evaluate("runs/flowers", "photos/").coverage(0.9)
+            [(each.name, each.held.value) for each in found.classes if each.held]
+        """
+        check_level(level)
+        return Coverage.of(self.answers, limit_of(self.origin, float(level), score), level, score)
+
     def described(self) -> list[str]:
         """Return each metric with its interval, as people read it."""
         return [titled(name, each) for name, each in self.intervals.items()]
@@ -106,6 +138,7 @@ class Evaluation:
             "recall_intervals": {
                 name: each.to_dict() for name, each in zip(self.answers.class_names, self.recall_intervals, strict=True)
             },
+            "reliability": {**self.reliability.to_dict(), **temperature_of(self.card)},
             **({"against": self.against.to_dict()} if self.against else {}),
         }
 
@@ -144,6 +177,8 @@ def evaluate(
     split: str | None = None,
     precision: str | None = None,
     against: str | Path | None = None,
+    device: str = "cpu",
+    crops: int | str = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure the classifier of a run (or bundle) on labelled images.
@@ -156,9 +191,11 @@ def evaluate(
             was trained on, the images kept to report (``"test"``; where there are none, those held out, ``"val"``),
             and of other data every image that it was neither trained on nor chosen nor calibrated by. A run recognises
             its images by their content, whatever their names; a bundle without its run does not.
-        precision: the precision to compute in, as :func:`googlenet.load` takes it.
+        precision, device: what to compute in, and where, as :func:`googlenet.load` takes them.
         against: another run or bundle of the same classes, to compare with on the same images: ``.against``. Images
             that it was trained on are left out; those of an explicit ``split`` are refused.
+        crops: how many parts of each image to answer from, as :func:`googlenet.load` takes it: 1, 10, 144 or
+            ``"auto"``. :func:`googlenet.compare_crops` measures several at a time.
         progress: called with the number of images measured so far, and of all images.
 
     Raises:
@@ -169,39 +206,23 @@ def evaluate(
         evaluation = googlenet.evaluate("runs/flowers", "photos/")
         print(evaluation.metrics.top1, evaluation.intervals["top1"], len(evaluation.mistakes))
     """
-    classifier = load(run, precision)
+    classifier = load(run, precision, device, crops)
     if against is None:
         return evaluate_on(classifier, select_images(classifier.bundle, data, split), progress)
-    other = load(against, precision)
-    if set(other.class_names) != set(classifier.class_names) or other.card.multi_label != classifier.card.multi_label:
-        raise DataError(
-            f"{printable(str(against))} has other classes ({first_few(other.class_names)}) than {printable(str(run))} "
-            f"({first_few(classifier.class_names)}): compare runs of the same classes"
-        )
-    selection = _of_neither(other, select_images(classifier.bundle, data, split), split)
+    other = load(against, precision, device, crops)
+    check_same_classes(other, str(against), classifier, str(run))
+    selection = without_images_of(other.bundle, select_images(classifier.bundle, data, split), split)
     evaluation = evaluate_on(classifier, selection, progress)
     return replace(evaluation, against=_against(other, str(against), selection, evaluation, progress))
 
 
-def _of_neither(other: Classifier, selection: Selection, split: str | None) -> Selection:
-    """Leave out the images that the other run was trained on, too. Raises :class:`DataError` if they were asked for."""
-    name, items = printable(str(other.bundle.path)), selection.images.items
-    known = trained_on(other.bundle, items)
-    if known is None:
-        note = f"what {name} was trained on is not recorded: its accuracy is too good if these images were among it"
-        return replace(selection, notes=(*selection.notes, note))
-    count = sum(known)
-    if count and (split is not None or count == len(items)):
+def check_same_classes(other: Classifier, its_name: str, classifier: Classifier, name: str) -> None:
+    """Raise :class:`DataError` unless two classifiers have the same classes."""
+    if set(other.class_names) != set(classifier.class_names) or other.card.multi_label != classifier.card.multi_label:
         raise DataError(
-            f"{name} was trained on {count:,} of the {len(items):,} images of {selection.split} in "
-            f"{printable(selection.data)}, so it would look too good: compare on images that neither was trained on"
+            f"{printable(its_name)} has other classes ({first_few(other.class_names)}) than {printable(name)} "
+            f"({first_few(classifier.class_names)}): compare runs of the same classes"
         )
-    if not count:
-        return selection
-    fresh = tuple(item for item, trained in zip(items, known, strict=True) if not trained)
-    note = f"{count:,} of them are left out, because {name} was trained on them: {len(fresh):,} are compared"
-    images = replace(selection.images, items=fresh)
-    return replace(selection, images=images, left_out=selection.left_out + count, notes=(*selection.notes, note))
 
 
 def _against(
@@ -228,7 +249,7 @@ def evaluate_on(
 ) -> Evaluation:
     """Measure a classifier on the images chosen for it."""
     images, where = selection.images, f"images of {selection.split}"
-    read, probabilities, unreadable = [], [], {}
+    read, probabilities, usual, unreadable = [], [], [], {}
     answers = classifier.predict_many(item.source for item in images.items)
     for done, (item, answer) in enumerate(zip(images.items, answers, strict=True), start=1):
         if isinstance(answer, ImageError):
@@ -236,6 +257,7 @@ def evaluate_on(
         else:
             read.append(item)
             probabilities.append(answer.probabilities)
+            usual.append(answer.p_value)
         if progress:
             progress(done, len(images))
     name = printable(selection.data)
@@ -243,10 +265,12 @@ def evaluate_on(
         raise DataError(f"{name}: none of the {len(images)} {where} could be read")
     if not any(item.labels for item in read):
         raise DataError(f"{name}: none of the {len(read)} {where} has a label: add images that have one")
-    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds)
-    metrics = measured(classifier, [item.labels for item in read], found.probabilities)
+    p_values = None if None in usual else np.array(usual, float)
+    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds, p_values)
+    metrics = measured(classifier.card, [item.labels for item in read], found.probabilities)
     return Evaluation(metrics, selection.data, selection.split, len(images), unreadable, classifier.engine.precision,
-                      selection.left_out, (*selection.notes, *_notes(found)), answers=found)  # fmt: skip
+                      selection.left_out, (*selection.notes, *_notes(found)), answers=found,
+                      card=classifier.card, origin=classifier.origin)  # fmt: skip
 
 
 def _notes(answers: Answers) -> list[str]:
@@ -263,12 +287,9 @@ def _notes(answers: Answers) -> list[str]:
     return notes
 
 
-def measured(
-    classifier: Classifier, truth: Sequence[tuple[int, ...]], probabilities: Floats
-) -> Metrics | MultiLabelMetrics:
-    """Measure ``probabilities`` (N, K) against the class numbers of each of N images."""
-    names, thresholds = classifier.class_names, classifier.card.thresholds
-    known = truth_of(truth, len(names), classifier.card.multi_label)
-    if not classifier.card.multi_label:
-        return measure(known, probabilities, names)
-    return measure_labels(known, probabilities, thresholds, names)
+def measured(card: ModelCard, labels: Sequence[tuple[int, ...]], probabilities: Floats) -> Metrics | MultiLabelMetrics:
+    """Measure ``probabilities`` (N, K) of the classifier of a card against the class numbers of each of N images."""
+    known = truth_of(labels, len(card.class_names), card.multi_label)
+    if not card.multi_label:
+        return measure(known, probabilities, card.class_names)
+    return measure_labels(known, probabilities, card.thresholds, card.class_names)

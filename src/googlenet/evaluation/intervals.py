@@ -22,6 +22,7 @@ LEVEL = 0.95
 RESAMPLES = 2_000
 MIN_GROUPS = 10  # with fewer, resampling them gives intervals that are much too narrow
 MAX_ELEMENTS = 4_000_000  # of a batch of resamples
+MAX_UNITS = 2_000  # that a mean is resampled of: more are added up in blocks
 JACKKNIFE_BLOCKS = 50  # for metrics that are no function of sums
 
 
@@ -72,15 +73,26 @@ def proportion(right: NDArray[np.bool_], groups: Sequence[str | None] | None = N
     n, units = len(right), unit_numbers(groups, len(right))
     if units is None or not n:
         return wilson(int(right.sum()), n)
-    sums = np.column_stack([np.bincount(units, right), np.bincount(units)])
-    share, count = float(right.mean()), len(sums)
-    if count < MIN_GROUPS:
-        return Interval(share, None, None, n, count)
-    if right.all() or not right.any():
+    share, count = float(right.mean()), int(units.max()) + 1
+    if count >= MIN_GROUPS and (right.all() or not right.any()):
         few = wilson(count if right.all() else 0, count)
         return Interval(share, few.low, few.high, n, count)
-    ends = interval_of_sums(sums, np.ones(count), _ratio, seed)
-    return Interval(share, *ends, n, count)
+    return mean(right, groups, seed)
+
+
+def mean(values: NDArray[Any], groups: Sequence[str | None] | None = None, seed: int = 0) -> Interval:
+    """Return the mean of N values, (N,), with its interval by the bootstrap, of whole groups where images have groups.
+
+    An image without a group is a group of its own. Fewer than 10 groups have no interval.
+    """
+    n, units = len(values), unit_numbers(groups, len(values))
+    known = None if units is None else int(units.max(initial=-1)) + 1
+    if n < 2 or (known is not None and known < MIN_GROUPS):
+        return Interval(float(np.mean(values)) if n else 0.0, None, None, n, known)
+    if units is None:
+        units = np.random.default_rng(seed).permutation(n) % min(n, MAX_UNITS)
+    sums = np.column_stack([np.bincount(units, values), np.bincount(units)])
+    return Interval(float(np.mean(values)), *interval_of_sums(sums, np.ones(len(sums)), _ratio, seed), n, known)
 
 
 def _ratio(sums: Any) -> Floats:

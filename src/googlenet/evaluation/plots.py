@@ -58,6 +58,23 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
             axes.legend(frameon=False)
 
 
+def draw_lr_range(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None, path: Path
+) -> None:
+    """Draw the loss of a range test by learning rate, and the rate that it suggests, if it does."""
+    with figure_at(path, figsize=(6, 4)) as figure:
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=ORANGE, alpha=0.5, label="loss of each step")
+        axes.plot(rates, smoothed, color=BLUE, label="smoothed")
+        if suggestion is not None:
+            axes.axvline(suggestion, color=GREEN, linestyle="--", label=f"suggested: {suggestion:g}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(None, 1.5 * max(smoothed[0], losses[0])))
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")  # powers of ten need mathtext, which is off
+        axes.xaxis.set_minor_formatter("")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+
+
 def draw_confusion(metrics: Metrics, path: Path) -> None:
     """Draw the confusion matrix: a row for each true class, a column for each predicted class.
 
@@ -125,7 +142,11 @@ def draw_average_precisions(metrics: MultiLabelMetrics, path: Path) -> None:
 
 
 def draw_predictions(
-    sheet: Sequence[tuple[Pixels, str, float, str]], path: Path, columns: int = 8, title: str = ""
+    sheet: Sequence[tuple[Pixels, str, float, str]],
+    path: Path,
+    columns: int = 8,
+    title: str = "",
+    before_true: str = "is",
 ) -> None:
     """Draw images with their predicted classes. Each is (pixels (H, W, 3), predicted, probability, true class)."""
     rows = -(-len(sheet) // columns)
@@ -137,7 +158,7 @@ def draw_predictions(
         for axes, (pixels, predicted, probability, true) in zip(every, sheet, strict=False):
             axes.imshow(pixels, interpolation="nearest" if pixels.shape[0] < 64 else None)
             right = predicted == true
-            caption = [f"{labels[predicted]} {probability:.0%}", *([] if right else [f"is {labels[true]}"])]
+            caption = [f"{labels[predicted]} {probability:.0%}", *([] if right else [f"{before_true} {labels[true]}"])]
             text = "\n".join(line for each in caption for line in _lines(each, MAX_CAPTION_WIDTH // 2))
             axes.set_title(text, fontsize=9, color=GREEN if right else RED)
         if title:
@@ -204,6 +225,22 @@ def draw_augmented(
         figure.suptitle(title, fontsize=9, x=0.01, ha="left")
         if labels.numbered:
             figure.supxlabel(labels.note(path).strip(), fontsize=9)
+
+
+def draw_costs(rows: Sequence[tuple[int, str, float, float]], metric: str, path: Path) -> None:
+    """Draw ``metric`` over the cost of an image. A row is (networks, crops, passes of a network, metric of 1)."""
+    with figure_at(path, figsize=(6.5, 4.5)) as figure:
+        axes = figure.subplots()
+        for networks, colour in zip(dict.fromkeys(row[0] for row in rows), (BLUE, ORANGE, GREEN, RED), strict=False):
+            own = sorted((row for row in rows if row[0] == networks), key=lambda row: row[2])
+            name = f"{networks} networks" if networks > 1 else "1 network"
+            axes.plot([row[2] for row in own], [100 * row[3] for row in own], "o-", color=colour, label=name)
+            for _, crops, passes, value in own:
+                axes.annotate(crops, (passes, 100 * value), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+        axes.set(xlabel="passes of a network for each image (marked: crops)", ylabel=f"{metric}, %", xscale="log")
+        axes.margins(y=0.15)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, loc="lower right")
 
 
 def _show_channels(axes: Axes, pixels: Pixels) -> None:

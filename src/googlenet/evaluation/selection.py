@@ -102,6 +102,27 @@ def trained_on(bundle: Bundle, items: Sequence[LabelledImage]) -> list[bool] | N
     return [record.split_of(item, sha) == "train" for item, sha in zip(items, hashes, strict=True)]
 
 
+def without_images_of(other: Bundle, selection: Selection, split: str | None) -> Selection:
+    """Leave out the images that another run was trained on, too. Raises :class:`DataError` if they were asked for."""
+    name, items = printable(str(other.path)), selection.images.items
+    known = trained_on(other, items)
+    if known is None:
+        note = f"what {name} was trained on is not recorded: its accuracy is too good if these images were among it"
+        return replace(selection, notes=(*selection.notes, note))
+    count = sum(known)
+    if count and (split is not None or count == len(items)):
+        raise DataError(
+            f"{name} was trained on {count:,} of the {len(items):,} images of {selection.split} in "
+            f"{printable(selection.data)}, so it would look too good: compare on images that neither was trained on"
+        )
+    if not count:
+        return selection
+    fresh = tuple(item for item, trained in zip(items, known, strict=True) if not trained)
+    note = f"{count:,} of them are left out, because {name} was trained on them: {len(fresh):,} are compared"
+    images = replace(selection.images, items=fresh)
+    return replace(selection, images=images, left_out=selection.left_out + count, notes=(*selection.notes, note))
+
+
 class _Known:
     """The images of DATA with their splits in the run, recognised by content; ``None`` for those it does not know."""
 
@@ -157,6 +178,13 @@ class _Known:
     def _made(self, split: str, of: set[str | None], note: str = "", left_out: int = 0) -> Selection:
         chosen = (item for each, (_, item) in zip(self.splits, self.items, strict=True) if each in of)
         return _made(self.found, split, chosen, note, left_out)
+
+
+def kept_to_report(data: LabelledData, run: str) -> Selection:
+    """Return the images of a run's data that report how good it is: ``"test"``, or ``"val"`` where there are none."""
+    split = "test" if data.splits.get("test") else "val"
+    images, name = data.split(split), printable(data.name)
+    return Selection(images, data.name, split, 0, (*data.notes, _note(len(images), name, printable(run), split, False)))
 
 
 def _note(count: int, name: str, run: str, split: str, to_choose: bool) -> str:

@@ -1,4 +1,4 @@
-"""A sheet of the wrong images: thumbnails with what was predicted and what is true, the worst first."""
+"""Sheets of wrong images, and of labels in doubt: thumbnails with both classes, the worst first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from googlenet.data.image_set import LabelledImage
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.answers import Mistake
 from googlenet.evaluation.plots import draw_predictions
+from googlenet.evaluation.suspects import Suspects
 from googlenet.images.decode import Pixels
 from googlenet.images.pixels import COLOURS
 from googlenet.images.resize import load_image
@@ -31,22 +33,40 @@ def draw_mistakes(mistakes: Sequence[Mistake], path: Path, preprocessing: Prepro
         raise DataError("no image was answered wrong: there is nothing to draw")
     few = mistakes[:MAX_IMAGES]
     sheet = [
-        (_thumbnail(each, preprocessing), _names(each.predicted), each.probability, _names(each.true)) for each in few
+        (_thumbnail(each.image, preprocessing), _names(each.predicted), each.probability, _names(each.true))
+        for each in few
     ]
-    shown = f"{len(few):,} of {len(mistakes):,}" if len(few) < len(mistakes) else f"{len(mistakes):,}"
-    title = f"{shown} wrong of {total:,} images, the highest loss first"
+    title = f"{_shown(len(few), len(mistakes))} wrong of {total:,} images, the highest loss first"
     draw_predictions(sheet, path, columns=min(COLUMNS, len(few)), title=title)
+
+
+def draw_suspects(suspects: Suspects, path: Path, preprocessing: Preprocessing) -> None:
+    """Draw the first 48 labels in doubt: the class that is suggested, and below it the label.
+
+    Raises :class:`OSError`, and :class:`DataError` where no label is in doubt.
+    """
+    few = suspects.items[:MAX_IMAGES]
+    if not few:
+        raise DataError("no label is in doubt: there is nothing to draw")
+    sheet = [(_thumbnail(each.image, preprocessing), each.suggested, each.probability, each.label) for each in few]
+    shown, total = _shown(len(few), len(suspects.items)), len(suspects.images)
+    title = f"{shown} labels in doubt of {total:,} images, the most doubtful first"
+    draw_predictions(sheet, path, columns=min(COLUMNS, len(few)), title=title, before_true="labelled")
+
+
+def _shown(few: int, every: int) -> str:
+    return f"{few:,} of {every:,}" if few < every else f"{every:,}"
 
 
 def _names(classes: Sequence[str]) -> str:
     return ", ".join(classes) or "no label"
 
 
-def _thumbnail(mistake: Mistake, preprocessing: Preprocessing) -> Pixels:
+def _thumbnail(image: LabelledImage, preprocessing: Preprocessing) -> Pixels:
     """Return (160, 160, 3) uint8: the whole image, padded to a square."""
     how = replace(preprocessing, size=THUMBNAIL, crop_fraction=1.0, resize="pad")
     try:
-        pixels = load_image(mistake.image.source, how)
+        pixels = load_image(image.source, how)
     except ImageError:  # it was readable a moment ago
         return np.full((THUMBNAIL, THUMBNAIL, COLOURS), GREY, np.uint8)
     if pixels.shape[2] < COLOURS:

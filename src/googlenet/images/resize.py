@@ -13,20 +13,24 @@ from googlenet.preprocessing import Preprocessing, ResizeMode
 MID_GREY = 127  # of every channel, where there is no image
 
 
-def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
-    """Read, resize and crop an image to (size, size, C) uint8: what a network sees.
-
-    The pixels are those of :func:`resize_and_crop` of the decoded image, with less copying. Raises
-    :class:`ImageError` if the image cannot be read.
-    """
-    opened = open_image(
+def open_for(source: ImageSource, preprocessing: Preprocessing) -> Image.Image | Pixels:
+    """Read an image as :func:`load_image` does, before it is resized and cropped: a JPEG only as large as needed."""
+    return open_image(
         source,
         preprocessing.channels,
         at_least=preprocessing.resized_side,
         value_range=preprocessing.value_range,
         color_profiles=preprocessing.color_profiles,
     )
-    return resize_and_crop(opened, preprocessing)
+
+
+def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
+    """Read, resize and crop an image to (size, size, C) uint8: what a network sees.
+
+    The pixels are those of :func:`resize_and_crop` of the decoded image, with less copying. Raises
+    :class:`ImageError` if the image cannot be read.
+    """
+    return resize_and_crop(open_for(source, preprocessing), preprocessing)
 
 
 def read(source: ImageSource, preprocessing: Preprocessing, at_least: int | None = None) -> Pixels:
@@ -47,12 +51,21 @@ def resize_and_crop(pixels: Pixels | Image.Image, preprocessing: Preprocessing) 
     (24, 24, 3)
     """
     width, height = pixels.size if isinstance(pixels, Image.Image) else pixels.shape[1::-1]
-    whole = crop_box(width, height, preprocessing)
-    seen = inside(whole, width, height)
-    wide = max(round(preprocessing.size * (seen[2] - seen[0]) / (whole[2] - whole[0])), 1)
-    high = max(round(preprocessing.size * (seen[3] - seen[1]) / (whole[3] - whole[1])), 1)
+    return cut(pixels, preprocessing.size, crop_box(width, height, preprocessing))
+
+
+def cut(pixels: Pixels | Image.Image, size: int, box: Box) -> Pixels:
+    """Resize the part of (H, W, C) uint8 inside ``box`` to (size, size, C) uint8; grey where the box leaves the image.
+
+    >>> cut(np.zeros((30, 50, 3), np.uint8), 24, (0.0, -10.0, 50.0, 40.0))[0, 0].tolist()
+    [127, 127, 127]
+    """
+    width, height = pixels.size if isinstance(pixels, Image.Image) else pixels.shape[1::-1]
+    seen = inside(box, width, height)
+    wide = max(round(size * (seen[2] - seen[0]) / (box[2] - box[0])), 1)
+    high = max(round(size * (seen[3] - seen[1]) / (box[3] - box[1])), 1)
     # Resampling only the part that survives the crop gives the same pixels as resizing first and then cropping.
-    return _centred(resample(pixels, (wide, high), seen), preprocessing.size)
+    return _centred(resample(pixels, (wide, high), seen), size)
 
 
 def crop_and_resize(pixels: Pixels, side: int, box: Box) -> Pixels:
@@ -74,10 +87,21 @@ def crop_box(width: int, height: int, preprocessing: Preprocessing) -> Box:
     >>> crop_box(500, 400, Preprocessing(size=224, resize="pad"))
     (0.0, -50.0, 500.0, 450.0)
     """
-    square = {"crop": (min(width, height),) * 2, "pad": (max(width, height),) * 2, "squash": (width, height)}
-    wide, high = (side * preprocessing.size / preprocessing.resized_side for side in square[preprocessing.resize])
+    share = preprocessing.size / preprocessing.resized_side
+    wide, high = (side * share for side in square_sides(width, height, preprocessing.resize))
     left, top = (width - wide) / 2, (height - high) / 2
     return left, top, left + wide, top + high
+
+
+def square_sides(width: int, height: int, resize: ResizeMode) -> tuple[int, int]:
+    """Return width and height of the part of an image that becomes a square, before any crop, in its pixels.
+
+    >>> square_sides(500, 400, "crop"), square_sides(500, 400, "pad"), square_sides(500, 400, "squash")
+    ((400, 400), (500, 500), (500, 400))
+    """
+    sides = {"crop": (min(width, height),) * 2, "pad": (max(width, height),) * 2, "squash": (width, height)}
+    wide, high = sides[resize]
+    return wide, high
 
 
 def inside(box: Box, width: int, height: int) -> Box:

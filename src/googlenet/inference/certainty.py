@@ -14,7 +14,7 @@ from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.inference import conformal
 from googlenet.inference.conformal import METHODS
-from googlenet.inference.origin import Origin, read_again
+from googlenet.inference.origin import ONE_CROP, Origin, read_again
 from googlenet.inference.unknown import ARRAYS, FALSE_ALARMS, Detector
 from googlenet.text import printable
 
@@ -67,7 +67,7 @@ def read_certainty(bundle: Bundle) -> Certainty | None:
         raise BundleError(f"{where} is damaged: {printable(str(error))}; copy the bundle again") from error
 
 
-def scores_of(bundle: Bundle, method: str = "lac") -> NDArray[np.float32]:
+def scores_of(bundle: Bundle, method: str = conformal.LAC) -> NDArray[np.float32]:
     """Return the calibration scores (N,) for conformal sets.
 
     Raises :class:`GoogLeNetError` if there is no such method, :class:`BundleError` if the bundle has no scores.
@@ -87,6 +87,12 @@ def scores_of(bundle: Bundle, method: str = "lac") -> NDArray[np.float32]:
             "sets at 90 %"
         )
     return certainty.conformal[method]
+
+
+def check_sets(bundle: Bundle, level: float, method: str = conformal.LAC) -> None:
+    """Raise :class:`GoogLeNetError` unless sets can be made at this level."""
+    conformal.check_level(level)
+    conformal.limit(scores_of(bundle, method), level)
 
 
 def check_rate(bundle: Bundle, rate: float) -> None:
@@ -110,7 +116,14 @@ def check_rate(bundle: Bundle, rate: float) -> None:
 
 @lru_cache(maxsize=8)
 def limit_of(origin: Origin, level: float, method: str) -> float:
-    """Return the limit of :func:`googlenet.inference.conformal.limit` for the classifier of a prediction."""
+    """Return the limit of :func:`googlenet.inference.conformal.limit` for the classifier of a prediction.
+
+    Raises :class:`GoogLeNetError` where it answers from many crops.
+    """
+    if origin.crops != ONE_CROP:
+        raise GoogLeNetError(
+            f"sets are calibrated by answers from one crop, and these are from {origin.crops}: predict with crops=1"
+        )
     return conformal.limit(scores_of(read_again(origin), method), level)
 
 
@@ -131,7 +144,7 @@ class WithCertainty:
         """
         return self.p_value is not None and self.p_value <= FALSE_ALARMS
 
-    def set(self, level: float = 0.9, method: str = "lac") -> tuple[str, ...]:
+    def set(self, level: float = 0.9, method: str = conformal.LAC) -> tuple[str, ...]:
         """Return the classes that may be the true one, the most probable first: a conformal set.
 
         It holds the true class with a probability of ``level``, on average over images that come from where the

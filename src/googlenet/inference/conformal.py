@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from googlenet.errors import GoogLeNetError
 
-METHODS = ("lac", "aps")
+LAC, APS = METHODS = ("lac", "aps")
 GUARANTEE = (
     "the set of an image holds its true class in at least {level:.4g} % of cases, on average over images that come "
     "from where the {images:,} held-out images came from"
 )
 
 
-def scores(probabilities: NDArray[Any], labels: NDArray[Any], method: str = "lac") -> NDArray[np.float32]:
+def scores(probabilities: NDArray[Any], labels: NDArray[Any], method: str = LAC) -> NDArray[np.float32]:
     """Return how badly (N, K) probabilities fit the true classes (N,), from 0 to 1: what sets are calibrated by.
 
     ``lac``: 1 minus the probability of the class (Sadinle, Lei and Wasserman, *Least ambiguous set-valued classifiers
@@ -37,7 +37,7 @@ def scores(probabilities: NDArray[Any], labels: NDArray[Any], method: str = "lac
 def _all_scores(probabilities: NDArray[Any], method: str) -> NDArray[np.float32]:
     """Return the score of each class, (N, K)."""
     p = np.asarray(probabilities, np.float32)
-    if method == "lac":
+    if method == LAC:
         return np.asarray(1 - p)
     order = np.argsort(-p, axis=1, kind="stable")
     sums = np.cumsum(np.take_along_axis(p, order, axis=1), axis=1, dtype=np.float64).astype(np.float32)
@@ -92,7 +92,7 @@ def highest_level(images: int) -> float:
     return math.floor(1000 * images / (images + 1)) / 1000
 
 
-def sets(probabilities: NDArray[Any], limit: float, method: str = "lac") -> NDArray[np.bool_]:
+def sets(probabilities: NDArray[Any], limit: float, method: str = LAC) -> NDArray[np.bool_]:
     """Return which classes are in the set of each image, (N, K): those whose score does not exceed the limit.
 
     A set of ``lac`` can be empty: then no class is probable enough. One of ``aps`` has the most probable class always.
@@ -102,6 +102,6 @@ def sets(probabilities: NDArray[Any], limit: float, method: str = "lac") -> NDAr
     """
     p = np.asarray(probabilities, np.float32)
     found = np.asarray(_all_scores(p, method) <= np.float32(limit))
-    if method == "aps":
+    if method == APS:
         found[np.arange(len(p)), p.argmax(axis=1)] = True
     return found

@@ -12,6 +12,8 @@ from googlenet.card import ModelCard
 from googlenet.errors import BundleError
 from googlenet.text import printable
 
+ONE_CROP = "1"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -21,6 +23,8 @@ class Origin:
     identity: str  # a hash of everything its answers depend on
     precision: str
     threads: int | None = None
+    device: str = "cpu"
+    crops: str = ONE_CROP
 
 
 def identity(card: ModelCard) -> str:
