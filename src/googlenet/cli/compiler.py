@@ -45,6 +45,8 @@ class _StandIn(ModuleType):
     """A module that has some names; any other name loads the module that it stands for."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what the import system and ``inspect`` may ask of any module
+            raise AttributeError(f"{self.__name__} has no {name}")
         _load()
         return getattr(importlib.import_module(self.__name__), name)
 
@@ -84,10 +86,9 @@ def _is_compile_supported(device: Any) -> Any:
     return importlib.import_module(UTILS).is_compile_supported(device)
 
 
-_OF_A_MODULE: dict[str, Any] = {"__file__": None, "__path__": []}  # what `inspect` and the import of a part ask for
 NAMES: dict[str, dict[str, Any]] = {
-    NAME: {"OptimizedModule": _OptimizedModule, "disable": _disable, "graph_break": _graph_break} | _OF_A_MODULE,
-    UTILS: {"is_compile_supported": _is_compile_supported, "__file__": None},
+    NAME: {"OptimizedModule": _OptimizedModule, "disable": _disable, "graph_break": _graph_break},
+    UTILS: {"is_compile_supported": _is_compile_supported},
 }
 
 
@@ -96,12 +97,21 @@ class _Finder(MetaPathFinder, Loader):
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name in NAMES:
-            return ModuleSpec(name, self)
+            return self._stand_in(name, path)
         if not name.startswith(f"{NAME}."):
             return None
         compiler = _load()
         loaded = sys.modules.get(name)
         return PathFinder.find_spec(name, compiler.__path__) if loaded is None else ModuleSpec(name, _Again(loaded))
+
+    def _stand_in(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        """Return a specification with the place of the module itself, or ``None`` where there is none."""
+        real = PathFinder.find_spec(name, path)
+        if real is None:
+            return None
+        spec = ModuleSpec(name, self, origin=real.origin)
+        spec.submodule_search_locations, spec.has_location = real.submodule_search_locations, True
+        return spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = _StandIn(spec.name)
