@@ -93,6 +93,23 @@ def test_predict_for_programs(clean, call, run, named):
     assert code == 0, err
 
 
+def test_explain(clean, run, named, tmp_path):
+    few = images(named / "val")[::3]
+    arguments = ("explain", run, "--branches", "--out", tmp_path / "=$x 猫")
+    code, out, err = clean(*arguments, "--class", "-rf", "--against", "[b]", "--", *few)
+    assert code == 0, err
+    assert out.count("-rf ") == out.count("rather than [b] ") == len(few)
+    code, out, err = clean(*arguments, "--json", "--", *few)
+    assert code == 0, err
+    assert escaped({row["path"] for row in json.loads(out)}) == escaped(few)
+    assert {row["class"] for row in json.loads(out)} <= set(CLASSES)
+    files = sorted((tmp_path / "=$x 猫").iterdir())
+    assert len(files) == 3 * len(few)
+    for file in files:
+        if file.suffix == ".png":
+            Image.open(file).verify()
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_predict_into_a_file_that_is_resumed(clean, run, named, home, kind, monkeypatch):
     monkeypatch.chdir(named / "train")

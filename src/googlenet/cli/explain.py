@@ -166,7 +166,7 @@ class _Files:
         while name.casefold() in self._taken:
             number += 1
             name = f"{stem}-{number}"
-        self._taken.add(name.casefold())
+        self._taken |= {name.casefold(), f"{name}.branches".casefold()}
         return name
 
 

@@ -77,6 +77,8 @@ def train(
         schedule, warmup, step_epochs, lr_gamma: how the learning rate changes.
         lr_decay, freeze: slower learning in earlier stages, and none up to the stage ``freeze``, whose auxiliary heads
             are left out (with ``weights``).
+        pool_from: the first stage whose averaged maps the classifier sees, besides those of all later ones.
+        freeze_norm: with ``weights``, batch normalization keeps the statistics that it has.
         unfreeze, cached_views, cache_after, cached_share: with ``weights``, a linear classifier first, then the last
             stages on maps of the first ones that are computed once, then all stages.
         label_smoothing, ema_decay, dropout, init, aux: regularization, the initial weights, and auxiliary heads.
