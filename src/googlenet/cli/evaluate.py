@@ -165,7 +165,7 @@ def _runs_and_data(paths: list[str]) -> tuple[list[Path], str | None]:
 
 def _check_crops(counts: list[str], runs: int, asked: list[str]) -> None:
     """Raise unless the numbers of crops are known, and fit what is asked for."""
-    from googlenet.inference.crops import check_crops
+    from googlenet.inference.origin import check_crops
 
     for count in counts:
         check_crops(count)

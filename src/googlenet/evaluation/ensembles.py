@@ -19,7 +19,8 @@ from googlenet.errors import DataError
 from googlenet.evaluation.answers import Answers
 from googlenet.evaluation.evaluate import Evaluation, check_same_classes, evaluate_on, measured
 from googlenet.evaluation.selection import Selection, in_the_order_of, select_images, without_images_of
-from googlenet.inference.crops import CropClassifier, check_crops, load
+from googlenet.inference.crops import CropClassifier, load
+from googlenet.inference.origin import check_crops
 from googlenet.text import printable
 
 

@@ -22,19 +22,17 @@ import numpy as np
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
-from googlenet.errors import GoogLeNetError, ImageError
+from googlenet.errors import ImageError
 from googlenet.images.pixels import ImageSource, Pixels
 from googlenet.images.resampling import Box
 from googlenet.images.resize import crop_box, cut, read, square_sides
 from googlenet.inference.batches import BATCH, all_read
 from googlenet.inference.classifier import Classifier, Prediction
 from googlenet.inference.engine import Engine, Floats
-from googlenet.inference.origin import ONE_CROP, Origin, read_again
+from googlenet.inference.origin import AUTO, CROPS, ONE_CROP, Origin, check_crops, read_again
 from googlenet.parallel import cores, map_ordered, result_or_error
 from googlenet.preprocessing import Preprocessing, ResizeMode
 
-AUTO = "auto"
-CHOICES = (ONE_CROP, "10", "144", AUTO)
 CROP = 224  # pixels of a crop
 SIZES = (256, 288, 320, 352)  # of the shorter side
 MARGINS = {ONE_CROP: 0.8, "10": 0.4}  # of the first class over the second from which on ``auto`` takes no more crops
@@ -95,7 +93,7 @@ def _parts(square: Box, share: float) -> list[Box]:
 class ManyCrops:
     """Computes the mean of the probabilities of many crops.
 
-    ``count`` is one of :data:`CHOICES`. Mirror images are left out where training had none (text, digits), and counted
+    ``count`` is one of :data:`CROPS`. Mirror images are left out where training had none (text, digits), and counted
     twice where the graph itself averages over both.
     """
 
@@ -114,7 +112,7 @@ class ManyCrops:
         if self.count != AUTO:
             return self._mean(pixels, self._weights(pixels, int(self.count)), streams)
         seen = 0
-        for count in CHOICES[:-1]:
+        for count in CROPS[:-1]:
             found, more = self._mean(pixels, self._weights(pixels, int(count)), streams)
             seen += more
             second, first = np.partition(found, -2)[-2:] if len(found) > 1 else (0.0, 1.0)
@@ -213,16 +211,6 @@ def _has_mirrored(card: ModelCard) -> bool:
 
 def _load_again(origin: Origin) -> CropClassifier:
     return CropClassifier(read_again(origin), origin.precision, origin.threads, origin.device, origin.crops)
-
-
-def check_crops(crops: object) -> str:
-    """Return a number of crops as one of ``"1"``, ``"10"``, ``"144"`` and ``"auto"``.
-
-    Raises :class:`GoogLeNetError` for others.
-    """
-    if isinstance(crops, bool) or str(crops) not in CHOICES:
-        raise GoogLeNetError(f"crops are {', '.join(CHOICES[:-1])} or {AUTO}, got {crops!r}")
-    return str(crops)
 
 
 def load(path: str | Path, precision: str | None = None, device: str = "cpu", crops: int | str = 1) -> Classifier:

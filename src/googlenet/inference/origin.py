@@ -9,10 +9,11 @@ from pathlib import Path
 from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
-from googlenet.errors import BundleError
+from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.text import printable
 
-ONE_CROP = "1"
+ONE_CROP, AUTO = "1", "auto"
+CROPS = (ONE_CROP, "10", "144", AUTO)  # how many parts of an image are answered from
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,13 @@ def read_again(origin: Origin) -> Bundle:
     if identity(bundle.card) != origin.identity:
         raise BundleError(f"{printable(str(origin.bundle))} has changed since: load it, and pass it the image again")
     return bundle
+
+
+def check_crops(crops: object) -> str:
+    """Return a number of crops as one of ``"1"``, ``"10"``, ``"144"`` and ``"auto"``.
+
+    Raises :class:`GoogLeNetError` for others.
+    """
+    if isinstance(crops, bool) or str(crops) not in CROPS:
+        raise GoogLeNetError(f"crops are {', '.join(CROPS[:-1])} or {AUTO}, got {crops!r}")
+    return str(crops)
