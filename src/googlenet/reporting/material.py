@@ -81,6 +81,13 @@ class Material:
         return found if all(isinstance(each, int) for each in found) else None
 
     @property
+    def drawn_from(self) -> int | None:
+        """How many images those that were measured are a sample of, if they are one."""
+        evaluation, data = self.evaluation, self.card.data
+        held_out = data.get(evaluation.split) if evaluation.data == data.get("name") else None
+        return held_out if isinstance(held_out, int) and held_out > evaluation.images else None
+
+    @property
     def calibrated_on_these(self) -> bool:
         """Whether the images that are reported on also fitted the temperature and the scores of sets."""
         return self.evaluation.split == "val" and "calibrate" not in self.card.data

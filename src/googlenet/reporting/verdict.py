@@ -8,7 +8,7 @@ import numpy as np
 
 from googlenet.evaluation.intervals import Interval
 from googlenet.metrics import METRICS
-from googlenet.reporting.blocks import Block, Chart, Inline, Name, Paragraph, Text
+from googlenet.reporting.blocks import Block, Chart, Command, Inline, Name, Paragraph, Text
 from googlenet.reporting.charts import Whisker, whiskers
 from googlenet.reporting.material import Material
 
@@ -83,6 +83,12 @@ def build(material: Material) -> Iterator[Block]:
         )
     if evaluation.split in CAVEATS:
         yield Paragraph(CAVEATS[evaluation.split], "note")
+    if material.drawn_from:
+        sample = Text(
+            "They are a random sample of {n}; {all} measures all.", "它们是 {n} 张中的随机样本；{all} 测量全部。"
+        )
+        command = Command("googlenet evaluate RUN --report report.html")
+        yield Paragraph(sample.of(n=f"{material.drawn_from:,}", all=command), "note")
     yield Chart(
         whiskers([Whisker(metric_name(key), each.value, each.low, each.high)
                   for key, each in evaluation.intervals.items()]),

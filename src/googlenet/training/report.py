@@ -74,4 +74,5 @@ class RunReport:
             return self.selection
         chosen = np.sort(np.random.default_rng(SEED).permutation(len(images))[:count])
         few = ImageSet(images.class_names, tuple(images.items[index] for index in chosen))
-        return replace(self.selection, images=few)
+        note = f"of these, {count:,} were drawn at random: googlenet evaluate --report measures all"
+        return replace(self.selection, images=few, notes=(*self.selection.notes, note))
