@@ -64,7 +64,8 @@ def test_what_is_imported_is_installed_by_an_extra():
 @pytest.mark.parametrize("extra", sorted({*PROJECT["optional-dependencies"]} - TOOLS))
 def test_a_package_that_is_missing_is_told_with_its_extra(extra):
     for requirement in PROJECT["optional-dependencies"][extra]:
-        modules = {"pillow": "PIL", "scikit-learn": "sklearn", "protobuf": "google.protobuf", "pi-heif": "pi_heif"}
+        modules = {"pillow": "PIL", "scikit-learn": "sklearn", "protobuf": "google.protobuf", "pi-heif": "pi_heif",
+                   "onnxruntime-gpu": "onnxruntime"}  # fmt: skip
         name = modules.get(normal(requirement), normal(requirement).replace("-", "_"))
         error = missing_extra(ModuleNotFoundError(name=name))
         assert (error.extra, error.missing) == (extra, name)
