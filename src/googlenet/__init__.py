@@ -46,28 +46,36 @@ if TYPE_CHECKING:
     from googlenet.exchange.export import export_weights
     from googlenet.exchange.hub import push
     from googlenet.exchange.module import load_module
+    from googlenet.explaining.branches import Branches
+    from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
     from googlenet.inference.classifier import Classifier, Prediction
     from googlenet.inference.crops import load
+    from googlenet.inference.explain import explain
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.reporting.report import write_report
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.folds import CrossValidation, cross_validate
+    from googlenet.training.lr_range import LRRange, find_lr
     from googlenet.training.pretrained import create
     from googlenet.training.progress import EpochResult
     from googlenet.training.recipe import Recipe
     from googlenet.training.sheet import augment
     from googlenet.training.train import train
+    from googlenet.training.tune import tune
+    from googlenet.training.tuning import Trial, Tuning
 
 # name → the module that defines it
 _PUBLIC = {
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
+    "Branches": "explaining.branches",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
     "Classifier": "inference.classifier",
@@ -78,9 +86,11 @@ _PUBLIC = {
     "DataSource": "data.source",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
+    "Explanation": "explaining.explanation",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
     "ImageSet": "data.image_set",
+    "LRRange": "training.lr_range",
     "LabelledData": "data.image_set",
     "LabelledImage": "data.image_set",
     "NETWORKS": "models.zoo",
@@ -90,6 +100,8 @@ _PUBLIC = {
     "Recipe": "training.recipe",
     "StepResult": "training.callbacks",
     "Suspects": "evaluation.suspects",
+    "Trial": "training.tuning",
+    "Tuning": "training.tuning",
     "Verification": "inference.verify",
     "analyse": "models.zoo",
     "augment": "training.sheet",
@@ -102,9 +114,11 @@ _PUBLIC = {
     "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "evaluate": "evaluation.evaluate",
+    "explain": "inference.explain",
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
+    "find_lr": "training.lr_range",
     "find_suspects": "evaluation.suspects",
     "list_networks": "models.zoo",
     "load": "inference.crops",
@@ -117,7 +131,9 @@ _PUBLIC = {
     "quantize": "benchmarking.precisions",
     "sort_images": "bulk.sorting",
     "train": "training.train",
+    "tune": "training.tune",
     "verify": "inference.verify",
+    "write_report": "reporting.report",
 }
 
 __all__ = [
@@ -125,6 +141,7 @@ __all__ = [
     "Analysis",
     "AugmentedImages",
     "Benchmark",
+    "Branches",
     "BulkReport",
     "Bundle",
     "Classifier",
@@ -135,9 +152,11 @@ __all__ = [
     "DataSource",
     "EpochResult",
     "Evaluation",
+    "Explanation",
     "Findings",
     "GoogLeNetError",
     "ImageSet",
+    "LRRange",
     "LabelledData",
     "LabelledImage",
     "Network",
@@ -146,6 +165,8 @@ __all__ = [
     "Recipe",
     "StepResult",
     "Suspects",
+    "Trial",
+    "Tuning",
     "Verification",
     "analyse",
     "augment",
@@ -158,9 +179,11 @@ __all__ = [
     "cross_validate",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "export_weights",
     "fetch",
+    "find_lr",
     "find_suspects",
     "list_networks",
     "load",
@@ -173,7 +196,9 @@ __all__ = [
     "quantize",
     "sort_images",
     "train",
+    "tune",
     "verify",
+    "write_report",
 ]
 
 

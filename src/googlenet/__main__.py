@@ -8,7 +8,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from googlenet import cli
+    from googlenet.cli.compiler import defer_compiler
 
+    defer_compiler()
     cli.main()
 
 

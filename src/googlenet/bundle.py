@@ -27,7 +27,7 @@ from googlenet.checks.arrays import check_safetensors
 from googlenet.checks.onnx_graph import check_onnx
 from googlenet.errors import BundleError, NetworkError
 from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory
-from googlenet.models.layers.containers import cost_of
+from googlenet.models.layers.containers import cost_of, stage_costs
 from googlenet.models.spec import Network, from_json
 from googlenet.strict_json import MAX_JSON_BYTES
 from googlenet.text import first_few, printable
@@ -71,11 +71,9 @@ class Bundle:
 
     def _check_size(self, network: Network) -> None:
         """A card could ask for any number of filters: refuse more than the graph has bytes for."""
-        shape = (network.in_channels, *2 * (self.card.preprocessing.size,))
         after, weights, of_heads = {}, 0, 0
-        for stage in network.stages:
-            cost = cost_of(stage.layers, shape, network)
-            shape = after[stage.name] = cost.shape
+        for stage, _, cost in stage_costs(network, self.card.preprocessing.size):
+            after[stage.name] = cost.shape
             weights += cost.weights
         for tap in network.aux:
             of_heads += cost_of(tap.layers, after[tap.after], network).weights

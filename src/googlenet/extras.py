@@ -12,6 +12,8 @@ TRAINING = ("torch", "torchvision", "lightning_fabric", "pydantic", "safetensors
 _EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "scipy", "imagehash", "nncf", "google", "tomli"), "train") | {
     "huggingface_hub": "hub",
     "mlflow": "mlflow",
+    "onnxruntime": "gpu",
+    "optuna": "tune",
     "pandas": "pandas",
     "pi_heif": "heic",
     "pyarrow": "parquet",

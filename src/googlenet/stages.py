@@ -16,6 +16,7 @@ MAX_SILENCE = 1.3  # seconds without a line after which the current stage is nam
 MIN_STAGE_SECONDS = 0.2  # shorter stages are not named
 
 _last_line = time.monotonic()  # of the last line, or the start of the program
+_silenced: list[bool] = []  # not empty while no stage is named
 
 
 def begin() -> None:
@@ -45,7 +46,20 @@ def stage(what: str) -> Iterator[None]:
         timer.cancel()
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Name no stage meanwhile: for work that is a part of other work."""
+    _silenced.append(True)
+    try:
+        yield
+    finally:
+        _silenced.pop()
+        begin()
+
+
 def _say(what: str) -> None:
     begin()
+    if _silenced:
+        return
     with contextlib.suppress(OSError, ValueError):  # stderr is closed
         print(f"{printable(what)} ...\n", end="", file=sys.stderr, flush=True)  # noqa: T201

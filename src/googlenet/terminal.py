@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -21,6 +22,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from googlenet import stages
 from googlenet.text import printable
 
 UNCUT_WIDTH = 1_000_000  # cells, if there is no terminal: no line is broken or cut
@@ -36,11 +38,13 @@ GAP = "  "  # between the parts of a line
 Part = tuple[str, int]  # text and rank: where not all fit, the highest rank is left out first, 0 never
 
 _with_bar: list[Console] = []  # consoles whose last line is a bar; lines are printed above it
+_muted: list[bool] = []  # not empty while new consoles of stderr print nothing
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """Return the console of stdout or stderr. It prints plain text, and escape codes on terminals only."""
     stream = sys.stderr if stderr else sys.stdout
+    quiet = quiet or (stderr and bool(_muted))
     terminal = stream.isatty()
     if _with_bar and terminal and not quiet:
         return _with_bar[-1]
@@ -57,6 +61,17 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
         width=width,
         height=width and 24,  # with TERM=dumb rich ignores a width without a height
     )
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Print nothing on stderr meanwhile, but on consoles made before: for work that is a part of other work."""
+    _muted.append(True)
+    try:
+        with stages.silenced():
+            yield
+    finally:
+        _muted.pop()
 
 
 def _width(stream: TextIO) -> int | None:

@@ -7,17 +7,11 @@ import pytest
 
 import googlenet
 from googlenet.benchmarking import compare as room
-from googlenet.benchmarking import speed
 from googlenet.errors import DataError, NetworkError, NonFiniteLossError, RecipeError
 from googlenet.inference.engine import precisions
 from googlenet.models.analysis import analyse
 from googlenet.models.networks.googlenet import inception
 from googlenet.models.spec import Conv, Stage
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch):
-    monkeypatch.setattr(speed, "SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ def test_each_network_has_its_figures_the_cheapest_first(tiny, wider):
 def test_trained_alike_and_a_network_that_fails_has_a_row_that_says_why(tiny, wider, demanding, coloured):
     said = []
     result = googlenet.compare(
-        [demanding, tiny, wider], image_size=24, data=coloured, minutes=0.05, batch_size=2, say=said.append
+        [demanding, tiny, wider], image_size=24, data=coloured, minutes=0.02, batch_size=2, say=said.append
     )
     assert [row.network for row in result.rows] == ["tiny", "wider", "demanding"]
     assert "demanding got 24×24 pixels; it takes" in result.rows[2].failure
@@ -63,7 +57,7 @@ def test_trained_alike_and_a_network_that_fails_has_a_row_that_says_why(tiny, wi
     assert result.rows[0].parameters == analyse(replace(tiny, num_classes=3), 24).parameters
     assert said == ["2 of 3: tiny", "3 of 3: wider"]
     assert result.data == str(coloured)
-    assert (result.recipe["minutes"], result.recipe["image_size"]) == (0.05, 24)
+    assert (result.recipe["minutes"], result.recipe["image_size"]) == (0.02, 24)
 
 
 def test_a_loss_that_is_not_finite_does_not_stop_the_others(tiny, wider, coloured, monkeypatch):

@@ -13,18 +13,12 @@ from safetensors.torch import load_file
 
 import googlenet
 from googlenet import bundle as bundles
-from googlenet.benchmarking import speed
 from googlenet.errors import BundleError, DataError, DeviceError, RunError
 from googlenet.evaluation.calibration import calibrated
 from googlenet.exporting.bundles import write_bundle
 from googlenet.exporting.quantization import kept_in_floating_point
 from googlenet.inference.engine import Engine, best_precision, precisions
 from googlenet.models.build import create
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch):
-    monkeypatch.setattr(speed, "SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")

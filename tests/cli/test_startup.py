@@ -66,6 +66,74 @@ assert openvino.tools.ovc.convert_model
     subprocess.run([sys.executable, "-c", code, trained_run], check=True)
 
 
+COMPILING = """
+import sys
+from googlenet.__main__ import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code
+assert not [name for name in ("torchvision", "torch._dynamo.eval_frame", "torch._inductor") if name in sys.modules]
+
+import torch
+from lightning_fabric.wrappers import OptimizedModule
+network = torch.nn.Linear(3, 2)
+optimizer = torch.optim.SGD(network.parameters(), lr=0.01)  # as while the compiler was not there yet
+assert "torch._dynamo.eval_frame" not in sys.modules
+graphs = []
+
+def backend(graph, examples):
+    graphs.append(graph)
+    return graph
+
+compiled = torch.compile(network, backend=backend)
+assert isinstance(compiled, OptimizedModule)
+assert not isinstance(network, OptimizedModule)
+
+@torch.compile(backend=backend)
+def step(x):
+    optimizer.zero_grad()
+    loss = compiled(x).square().sum()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+losses = [step(torch.ones(4, 3)).item() for _ in range(3)]
+assert graphs
+assert losses == sorted(losses, reverse=True) != losses[:1] * 3
+from torch._dynamo.utils import is_compile_supported
+assert is_compile_supported("cpu")
+assert sys.modules["torch._dynamo"] is torch._dynamo
+assert torch._dynamo.__file__
+assert torch._dynamo.utils.is_compile_supported is is_compile_supported
+"""
+
+
+def test_training_starts_without_pytorchs_compiler_which_is_there_when_it_is_used(coloured, tmp_path):
+    train = ["train", coloured, "--out", tmp_path / "run", "--network", "lenet5", "--recipe", "default"]
+    short = ["--epochs", "1", "--image-size", "32", "--batch-size", "16", "--precision", "fp32", "--workers", "0"]
+    command = [sys.executable, "-c", COMPILING, *train, *short]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "bundle").exists()
+
+
+@pytest.mark.parametrize("name", ["torch._dynamo.utils", "torch._dynamo.testing", "torch._dynamo.eval_frame"])
+def test_a_part_of_the_compiler_can_be_imported_on_its_own(name):
+    code = f"""
+import sys
+from googlenet.cli.compiler import defer_compiler
+defer_compiler()
+import torch, {name}, torchvision.ops
+assert torch._dynamo.config.recompile_limit
+assert sys.modules["{name}"] is {name}
+assert {name}.__spec__.name == "{name}"
+import torch._dynamo.convert_frame, torch._dynamo.utils
+assert torch._dynamo.utils.is_compile_supported is sys.modules["torch._dynamo.utils"].is_compile_supported
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_help_and_a_wrong_command_know_all_commands(call):
     for asked in (["--help"], [], ["--help", "predict"], ["--debug", "-h"]):
         code, out, _ = call(*asked)

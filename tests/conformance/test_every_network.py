@@ -135,11 +135,32 @@ def test_saved_loaded_and_exported_it_answers_the_same(name, tmp_path):
     assert googlenet.verify(bundle.path).largest_difference <= 1e-4
     if classifier.engine.has_maps:
         maps = classifier.engine.maps(golden)
-        np.testing.assert_allclose(maps.mean((2, 3)), logits.numpy(), atol=1e-3, rtol=1e-3)
+        np.testing.assert_allclose(maps.mean((2, 3)), logits.numpy(), atol=1e-4, rtol=1e-4)
         assert classifier.predict(golden[0]).heatmap().shape == (size, size)
+        assert_explained(classifier, golden[0])
     else:
         with pytest.raises(googlenet.GoogLeNetError, match="does not end in pooling"):
             classifier.predict(golden[0]).heatmap()
+
+
+def assert_explained(classifier, image):
+    """A map whose mean is the logit, or a line that it is 1×1; parts of branches that add up to it, or why not."""
+    pixels = classifier.preprocess(image)
+    logit = classifier.engine.maps(pixels[None])[0, 2].mean(dtype=np.float64)
+    if classifier.engine.maps(pixels[None]).shape[2] > 1:
+        explanation = classifier.explain(image, "cow", against="dog")
+        p = classifier.probabilities([image])[0]
+        assert abs(explanation.total - np.log(p[2] / p[3])) <= 1e-4 * max(1, abs(explanation.total))
+    else:
+        with pytest.raises(googlenet.GoogLeNetError, match="is 1×1, which says nothing about where"):
+            classifier.explain(image)
+    name = classifier.card.name
+    if name.startswith(("googlenet", "inception5h", "inception_v")):
+        found = classifier.branches(image, "cow")
+        assert abs(found.parts.sum(dtype=np.float64) + found.rest - logit) <= 1e-4 * max(1, abs(logit))
+    else:
+        with pytest.raises(googlenet.GoogLeNetError, match=r"has no branches|a convolution follows the join"):
+            classifier.branches(image)
 
 
 def test_which_networks_have_no_activation_maps():

@@ -47,7 +47,7 @@ def images(tmp_path):
 
 def test_train_and_predict(trained_run, images, tmp_path):
     photos = trained_run.parent / "photos"
-    new = run(EXAMPLES / "train_and_predict.py", photos, tmp_path / "run", *images, "--minutes", "0.1")
+    new = run(EXAMPLES / "train_and_predict.py", photos, tmp_path / "run", *images, "--minutes", "0.02")
     assert re.search(r"^accuracy on held-out images: \d+\.\d%$", new, re.MULTILINE)
     assert (tmp_path / "run" / "bundle" / "card.json").exists()
 

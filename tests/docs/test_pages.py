@@ -3,11 +3,11 @@
 How: the blocks of a page run in order, in a folder that has all the files that the documentation names (``world``), so
 that no path is changed. Three things make them short, and nothing else is touched:
 
-- ``train``, ``compare``, ``demo`` and ``benchmark`` get the options of ``SHORT``, in place of those in the page where
+- ``train``, ``compare`` and ``benchmark`` get the options of ``SHORT``, in place of those in the page where
   both are there; a run that is not used further on trains ``lenet5``. In Python, ``googlenet.train`` gets the
-  keywords of ``SHORT_TRAIN``.
+  keywords of ``SHORT_TRAIN``, and the same network.
 - A command that trains a new run deletes a run of the same name first, as the world has ``runs/flowers`` already.
-- ``googlenet demo``, which uses nothing of the world, is run on the first page that has it.
+- ``googlenet demo``, which uses nothing of the world, is run by ``tests/cli/test_cli.py``.
 - A ``toml`` block with a title is written to the file of that name.
 
 A comment before a block says that it is not run and why: ``<!-- not run: needs the network -->``. Then its commands of
@@ -36,21 +36,28 @@ import googlenet
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", *(f"docs/{name}.md" for name in (
-    "get-started", "doctor", "train", "augmentation", "finetune", "lists", "evaluate", "predict", "certainty",
-    "quantize", "weights",
-    "scaling", "benchmark", "paper", "deploy", "recipes", "networks", "benchmarks",
+    "get-started", "doctor", "train", "augmentation", "tune", "finetune", "lists", "evaluate", "predict", "certainty",
+    "report", "explain", "quantize", "weights", "scaling", "benchmark", "paper", "deploy", "recipes", "networks",
+    "benchmarks",
 ))]  # fmt: skip
 
 SHORT = {
     "train": {"--epochs": "1", "--image-size": "32", "--batch-size": "8", "--precision": "fp32", "--workers": "0"},
+    "tune": {
+        "--epochs": "1",
+        "--trials": "2",
+        "--network": "lenet5",
+        "--batch-size": "8",
+        "--settings": "lr",
+        "--workers": "0",
+    },
     "compare": {"--image-size": "32"},
-    "demo": {"--epochs": "1"},
     "benchmark": {"--seconds": "0.02"},
 }
 SHORT_TRAIN = {"epochs": 1, "image_size": 32, "batch_size": 8, "precision": "fp32", "workers": 0}
-SHORT_MINUTES = 0.05
+SHORT_MINUTES = 0.02
 SMALLEST = "lenet5"
-ONCE = ("README.md", "googlenet demo")
+RUN_ELSEWHERE = ("googlenet demo",)
 COMES_WITH_A_NETWORK = {"--network", "--weights", "--recipe", "--resume"}
 
 OPTION = r"--[a-z0-9][a-z0-9-]*"
@@ -169,7 +176,9 @@ def shorten(words: list[str]) -> list[str]:
     """Put the short options into a command: ``["googlenet", "train", …]``."""
     command, options = words[1], dict(SHORT.get(words[1], {}))
     words = list(words)
-    if "--minutes" in words:
+    if command == "tune" and "--resume" in words:
+        options = {"--trials": "2"}
+    elif "--minutes" in words and command != "tune":
         words[words.index("--minutes") + 1] = str(SHORT_MINUTES)
         options.pop("--epochs", None)
     if command == "train":
@@ -186,14 +195,18 @@ def shorten(words: list[str]) -> list[str]:
 
 
 class _ShortTraining(ast.NodeTransformer):
-    """Gives each call of ``googlenet.train`` the keywords of ``SHORT_TRAIN``, in place of its own."""
+    """Gives each call of ``googlenet.train`` the keywords of ``SHORT_TRAIN``, in place of its own, and the smallest
+    network where it does not come with one."""
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         if ast.unparse(node.func) == "googlenet.train":
             own = [keyword for keyword in node.keywords if keyword.arg not in SHORT_TRAIN and keyword.arg != "minutes"]
-            short = [ast.keyword(name, ast.Constant(value)) for name, value in SHORT_TRAIN.items()]
-            node.keywords = own + short
+            options: dict[str, Any] = dict(SHORT_TRAIN)
+            comes_with_one = {"network", "weights"} & {keyword.arg for keyword in own}
+            if not comes_with_one and "runs/flowers" not in ast.unparse(node):
+                options["network"] = SMALLEST
+            node.keywords = own + [ast.keyword(name, ast.Constant(value)) for name, value in options.items()]
         return node
 
 
@@ -237,7 +250,7 @@ def run_block(block: Block, names: dict[str, Any], call: Any) -> list[str]:
     """Run a block; return what failed in it."""
     failed = []
     for line in block.commands if block.language == "bash" else ():
-        if line == ONCE[1] and not block.where.startswith(ONCE[0]):
+        if line in RUN_ELSEWHERE:
             continue
         try:
             run_command(line, call)

@@ -151,6 +151,12 @@ def assert_engines_agree_with_torch(network, preprocessing, path, temperature=1.
     return engine
 
 
+@pytest.mark.parametrize("size", [32, 47])
+def test_a_classifier_that_sees_several_stages(size, tmp_path):
+    network = replace(EVERY_LAYER_TYPE, pooled=("separable", "same", "mixed"))
+    assert_engines_agree_with_torch(network, Preprocessing(size), tmp_path)
+
+
 @pytest.mark.parametrize("size", [32, 33, 47])
 @pytest.mark.parametrize("norm", [BatchNorm(eps=0.01), BatchNorm(bias=True), None], ids=["norm", "both", "biases"])
 def test_every_layer_type_used_in_unusual_ways(norm, size, tmp_path):

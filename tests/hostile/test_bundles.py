@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from googlenet import bundle as bundles
 
 PROBE = Path(__file__).with_name("probe.py")
-MUTATIONS = 300
+MUTATIONS = 100  # of tests/soak, 20,000
 SECRET = b"a secret beside the bundle" * 16
 
 HOSTILE = {}  # name → function of a sound bundle, what is said, and by what

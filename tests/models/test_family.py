@@ -110,8 +110,9 @@ def pair(request):
         warnings.simplefilter("ignore")
         theirs = randomised(make(), find(name).input_size)
     taken = from_layout(find(name), theirs.state_dict())
-    ours = create(taken.network).eval()
-    ours.load_state_dict(taken.state)
+    with torch.device("meta"):  # no random weights: they are replaced
+        ours = create(taken.network).eval()
+    ours.load_state_dict(taken.state, assign=True)
     return ours, theirs, layout, stages
 
 

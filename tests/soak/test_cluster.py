@@ -7,7 +7,9 @@ import threading
 import time
 
 import pytest
-from tests.inference.test_cluster import (  # noqa: F401
+
+from googlenet.bulk.ray_cluster import MAX_ATTEMPTS
+from tests.bulk.test_ray_cluster import (  # noqa: F401
     assert_survives_the_driver,
     many,
     photos,
@@ -16,8 +18,6 @@ from tests.inference.test_cluster import (  # noqa: F401
     read,
     started,
 )
-
-from googlenet.bulk.ray_cluster import MAX_ATTEMPTS
 
 
 class Killer(threading.Thread):

@@ -8,7 +8,7 @@ import pytest
 
 from googlenet.bulk.formats import FORMATS
 from googlenet.errors import StoppedError
-from tests.cli.test_bulk import assert_survives, write_many
+from tests.cli.test_bulk import assert_survives, predicted, write_many
 from tests.training.test_checkpoint import assert_same, interrupt, kill_while_it_trains, terminate
 from tests.training.test_distributed import EVERY_STEP, losses, torchrun
 from tests.training.test_distributed import assert_same as assert_same_of_two
@@ -87,5 +87,6 @@ def test_a_batch_that_cannot_be_split_and_an_old_run_are_left_alone_by_every_res
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_predict_killed_50_times_has_every_image_once(call, trained_run, tmp_path, suffix):
     many = write_many(tmp_path / "many", trained_run.parent / "photos", 30_000)
+    whole = predicted(trained_run, many, tmp_path / "whole.csv")
     (tmp_path / "results").mkdir()
-    assert_survives(call, trained_run, many, tmp_path / "results", suffix, rounds=60, at_least=50)
+    assert_survives(call, trained_run, many, whole, tmp_path / "results" / f"all{suffix}", rounds=60, at_least=50)

@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "predict": ("predict", "a run", "new", "--top", 3),
     "predict csv": ("predict", "a run", "new", "--csv"),
     "predict out": ("predict", "a run", "new", "--out", "out {}.csv"),
+    "explain": ("explain", "a run", "new", "--out", "why {}"),
     "doctor": ("doctor", FOLDER, "--image-size", 64),
     "augment": ("augment", FOLDER, "--sheet", "sheet {}.png", "--image-size", 32, "--count", 3, "--views", 2),
     "verify": ("verify", "a run"),
@@ -91,6 +92,7 @@ SLOW: dict[str, tuple[object, ...]] = {
         "compare {}.png",
     ),
     "quantize": ("quantize", "a run"),
+    "tune": ("tune", FOLDER, *TRAIN[2:], "--minutes", 5, "--trials", 2, "--out", "tuned {}"),
 }
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 
 from googlenet.cli import main
+from googlenet.cli.compiler import defer_compiler
 from googlenet.models import zoo
 from googlenet.models.networks.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Linear, Network, Pool, Stage, classifier
@@ -46,4 +47,5 @@ if __name__ == "__main__":
     rank, step, number = map(int, os.environ.get("SIGNAL", "-1 0 0").split())
     if os.environ.get("RANK") == str(rank) and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         signal_at(step, number)
+    defer_compiler()
     main(["train", *sys.argv[1:]])

@@ -196,3 +196,22 @@ def test_a_recipe_of_a_run_with_a_function_needs_it_again(coloured, tmp_path):
     recipe = Recipe(augmentation={"function": "mine.stripes"})
     with pytest.raises(RecipeError, match=r"the recipe was used with augment=mine\.stripes, got none: give that"):
         googlenet.train(coloured, tmp_path / "run", recipe=recipe)
+
+
+def fails_later(pixels, random):
+    """Works on the noise that it is tried on, which has every level, and fails on images."""
+    if pixels.min() > 0 or pixels.max() < 255:
+        raise ValueError("no black\npixel")
+    return pixels
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_function_that_fails_later_is_one_line_with_the_image(coloured, tiny, tmp_path, workers):
+    settings = {"network": tiny, "epochs": 1, "batch_size": 8, "precision": "fp32", "workers": workers}
+    with pytest.raises(RecipeError) as raised:
+        googlenet.train(coloured, tmp_path / "run", augment=fails_later, augmentation="none", **settings)
+    function = r"augment=\S+fails_later failed on uint8 \(16, 16, 3\): ValueError: no black pixel, on the image "
+    assert re.fullmatch(function + r"(blue|green|red)/0\d\d\.png", str(raised.value))
+    function = function.replace("16", "32")
+    with pytest.raises(RecipeError, match=function):
+        googlenet.augment(coloured, augment=fails_later, augmentation="none", image_size=32, recipe="default")

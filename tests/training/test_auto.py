@@ -124,7 +124,8 @@ def test_without_much_time_images_are_smaller_and_first_stages_frozen():
     assert chosen(PHOTOS, {"minutes": 60.0}, speed=TWO_CORES).recipe.image_size is None
     assert chosen(PHOTOS, {"minutes": 2.0}, speed=TWO_CORES).recipe.image_size in (112, 128)
     quick = chosen(PHOTOS, {"minutes": 9.0}, speed=TWO_CORES, weights=INCEPTION)
-    assert (quick.base, quick.recipe.freeze) == ("finetune", "mixed_6b")
+    assert (quick.base, quick.recipe.unfreeze, quick.recipe.pool_from) == ("finetune", "gradual", "mixed_6b")
+    assert quick.recipe.freeze is None
     assert 0.5 < share_through(INCEPTION.network, "mixed_6b") < 0.6
     assert chosen(PHOTOS, {"minutes": 90.0}, speed=TWO_CORES, weights=INCEPTION).recipe.freeze is None
     assert chosen(PHOTOS, {"minutes": 9.0, "freeze": "conv1"}, speed=TWO_CORES, weights=INCEPTION).recipe.freeze is None

@@ -206,6 +206,28 @@ def test_with_mirror_the_held_out_images_have_maps_of_both_views(train, tmp_path
     assert last(tmp_path / "run")[1]["progress"]["history"][0]["mirror_gain"] is not None
 
 
+def test_a_classifier_of_several_stages_is_fitted_then_trained_with_the_statistics_it_saw(train, trained_run, tmp_path):
+    bundle = train(out=tmp_path / "run", epochs=2, cached_share=1.0, pool_from="inception_1", freeze_norm=True)
+    before, after = (load_file(out / "bundle" / "weights.safetensors") for out in (trained_run, tmp_path / "run"))
+    assert bundle.network.pooled == ("inception_1",)
+    assert after["fc.weight"].shape == (2, 20 + 24)
+    statistics = [name for name in after if "running" in name]
+    assert statistics
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    assert any(not torch.equal(before[name], after[name]) for name in after if name.endswith("bn.weight"))
+    assert googlenet.verify(tmp_path / "run").largest_difference < 1e-4
+
+
+def test_maps_behind_what_the_classifier_sees_cannot_be_kept(train, tmp_path):
+    with pytest.raises(
+        RecipeError, match="the maps after maxpool1 are to be kept, but the classifier sees those of inception_1"
+    ):
+        train(out=tmp_path / "run", pool_from="inception_1", cache_after="maxpool1")
+    with pytest.raises(NetworkError, match="no stage 'nine'"):
+        train(out=tmp_path / "run", pool_from="nine")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_linear_classifier_is_as_good_as_scikit_learns():
     random = np.random.default_rng(0)
     centres = random.normal(0, 1, (3, 20))

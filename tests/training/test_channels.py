@@ -13,6 +13,7 @@ from googlenet.data.opening import open_data
 from googlenet.errors import DataError, RecipeError, RunError, UnreadableImageError
 from googlenet.training.augment import augment
 from googlenet.training.loading import ImageDataset, SampleKey
+from googlenet.training.plan import look
 from googlenet.training.recipe import Augmentation, Recipe
 
 BRIGHT = {"dark": 60, "light": 190}  # in the last of five channels: the others say nothing
@@ -172,3 +173,11 @@ def test_colours_of_five_channels_are_varied_as_those_of_an_image_are():
         five = augment(pixels, 24, Augmentation(erasing_prob=0.5), np.random.default_rng(seed))
         three = augment(pixels[:, :, :3].copy(), 24, Augmentation(erasing_prob=0.5), np.random.default_rng(seed))
         np.testing.assert_array_equal(five[:, :, :3], three)
+
+
+def test_what_images_of_the_weights_channels_cannot_have_is_refused(five, arrays, tmp_path):
+    with pytest.raises(RecipeError, match=r"photometric_prob = 0.5 is for RGB images .*, got in_channels = 5"):
+        googlenet.train(arrays, tmp_path / "run", weights=five, augmentation={"photometric_prob": 0.5})
+    assert not (tmp_path / "run").exists()
+    plan = look(tmp_path / "run", None, {"augmentation": "microscopy"}, five)  # a preset leaves it out
+    assert (plan.recipe.in_channels, plan.recipe.augmentation.jitter_hue) == (5, 0.0)

@@ -91,13 +91,15 @@ def test_stopped_at_any_step_it_ends_the_same_with_any_number_of_workers(
 
 def test_stopped_in_validation_it_saves_at_once_and_validates_again(train, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        original = Trainer._validate
+        original, asked = run.Recorder.should_stop, []
 
-        def terminated(resize, callback):
-            terminate(resize)
-            return original(resize, callback)
+        def should_stop(recorder):
+            asked.append(recorder)
+            if len(asked) == 4:  # after the three steps, before the first batch that is validated
+                terminate(recorder)
+            return original(recorder)
 
-        patched.setattr(Trainer, "_validate", terminated)
+        patched.setattr(run.Recorder, "should_stop", should_stop)
         with pytest.raises(StoppedError, match="stopped in epoch 1 of 3"):
             train(out=tmp_path / "cut")
     _, state = checkpoint.load(newest(tmp_path / "cut"))

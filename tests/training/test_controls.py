@@ -16,7 +16,9 @@ import googlenet
 from googlenet.errors import MachineError, RecipeError, RunError, StoppedError
 from googlenet.metrics import METRICS
 from googlenet.training import microbatches, run
+from googlenet.training.display import Display
 from googlenet.training.progress import EpochResult, Progress
+from googlenet.training.recipe import Recipe
 from googlenet.training.setup import make_fabric
 
 
@@ -158,3 +160,46 @@ def test_memory_that_is_refused_in_the_trial_step_halves_the_part(tiny, monkeypa
 def test_fewer_than_two_images_in_a_part_are_refused(train, coloured, tmp_path):
     with pytest.raises(RecipeError, match=r"accumulate = 5 leaves less than two images .* should be 1 to 4"):
         train(coloured, tmp_path / "run", accumulate=5)
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+def test_top_5_is_shown_where_there_are_more_classes(classes, capsys):
+    display = Display(Recipe())
+    display.classes = classes
+    display.epoch(replace(result(1, 0.5), val={"top1": 0.5, "top5": 0.9}))
+    assert ("top-5 90.00%" in capsys.readouterr().err) == (classes > 5)
+
+
+def test_patience_ends_a_phase_and_the_next_one_has_the_rest_of_the_schedule(train, coloured, tmp_path, capsys):
+    train(coloured, tmp_path / "base", epochs=1)
+    settings = {"weights": tmp_path / "base", "unfreeze": "gradual", "cache_after": "inception_1", "cached_share": 0.5,
+                "epochs": 12, "patience": 1, "lr": 0.01, "cached_views": 1}  # fmt: skip
+    whole = train(coloured, tmp_path / "run", **settings)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no better epoch for a while (patience): more stages learn from now on" in said
+    rows = rows_of(tmp_path / "run")
+    assert [int(row["epoch"]) for row in rows] == [*range(1, len(rows) + 1)]
+    assert len(rows) < 12  # both phases ended early
+    rates = [float(row["lr"]) for row in rows]
+    # Each has warmed up: a second phase at its usual place on the schedule would still wait for its first step.
+    assert len(set(rates)) == len(rates)
+    assert "top-5" not in said  # of three classes
+    train(coloured, tmp_path / "plain", **settings | {"cached_views": 0, "epochs": 1})
+    assert "with cached_views in the recipe it would be fitted before" in " ".join(capsys.readouterr().err.split())
+    ended = Interrupt(at=len(rows) - 1)
+    with pytest.raises(StoppedError):
+        train(coloured, tmp_path / "cut", callbacks=[ended], **settings)
+    again = train(coloured, tmp_path / "cut", resume=True)
+    assert rows_of(tmp_path / "cut")[-1]["val_loss"] == rows[-1]["val_loss"]
+    assert (again.path / "weights.safetensors").read_bytes() == (whole.path / "weights.safetensors").read_bytes()
+
+
+class Interrupt:
+    """Sends Ctrl-C after an epoch."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_epoch(self, result):
+        if result.epoch == self.at:
+            os.kill(os.getpid(), signal.SIGINT)

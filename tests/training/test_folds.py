@@ -14,7 +14,7 @@ from scipy import stats
 import googlenet
 from googlenet.data.folds import draw_folds
 from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
-from googlenet.errors import CallbackError, DataError, RecipeError, RunError
+from googlenet.errors import CallbackError, DataError, RecipeError, RunError, WeightsError
 
 
 def data_of(items):
@@ -79,6 +79,8 @@ def test_folds_are_trained_resumed_and_become_one_bundle(validate, coloured, tmp
     embeddings = np.concatenate([each.embeddings(pixels) for each in others], axis=1)
     np.testing.assert_allclose(engine.embeddings(pixels), embeddings, atol=1e-4)
     assert googlenet.verify(out).largest_difference < 1e-5
+    with pytest.raises(WeightsError, match=r"holds no weights, as it averages several classifiers: .* fold-1"):
+        googlenet.train(coloured, tmp_path / "from", weights=out)
     with pytest.raises(DataError, match="was trained on all 36 images"):  # no image is left to judge it by
         googlenet.evaluate(out, coloured)
     before = (out / "fold-1" / "bundle" / "card.json").read_bytes()

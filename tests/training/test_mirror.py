@@ -14,7 +14,7 @@ from googlenet.evaluation.calibration import calibrated
 from googlenet.exporting.bundles import write_bundle
 from googlenet.exporting.quantization import in_8_bits
 from googlenet.inference.engine import Engine
-from googlenet.inference.verify import golden
+from googlenet.inference.golden import golden
 from googlenet.training.task import OneLabel, SeveralLabels
 
 

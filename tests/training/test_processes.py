@@ -16,7 +16,7 @@ multiprocessing.set_start_method(sys.argv[1])
 import googlenet
 
 print("once")
-googlenet.train(sys.argv[2], out=sys.argv[3], network="lenet5", epochs=1, image_size=32, batch_size=16, workers=2,
+googlenet.train(sys.argv[2], out=sys.argv[3], network="lenet5", epochs=1, image_size=32, batch_size=16, workers=1,
                 device="cpu", precision="fp32")
 classifier = googlenet.load(sys.argv[3])
 print(classifier.predict(sys.argv[2] + "/red/000.png").label in classifier.class_names)

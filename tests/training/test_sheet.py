@@ -66,11 +66,22 @@ def test_the_command_draws_and_says_how_to_train_so(coloured, tmp_path, call, mo
     code, out, err = call("augment", coloured, "--sheet", "sheet.png", "--views", 3, *options)
     assert code == 0, err
     assert "sheet.png: 6 images in 3 epochs, augmentation microscopy" in out
-    suggested = f"googlenet train {coloured} --out runs/mine --recipe default {' '.join(map(str, options))}"
+    suggested = f"googlenet train {coloured} --out runs/mine {' '.join(map(str, options))}"
     assert suggested in " ".join(out.split())
     with Image.open("sheet.png") as drawn:
         assert drawn.width > 400
         assert len(drawn.convert("RGB").getcolors(1 << 20)) > 50
+
+
+def test_without_a_recipe_it_draws_what_train_would_choose(coloured, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seen = googlenet.augment(coloured, count=3, views=2)
+    small = googlenet.Recipe.load("small")
+    assert (seen.recipe.max_batches_per_step, seen.recipe.augmentation) == (2, small.augmentation)
+    assert [view.shape[0] for view in seen.images[0].views] == [32, 64]  # images grow in that recipe
+    assert "recipe small" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [coloured.name]
+    assert googlenet.augment(coloured, count=1, views=1, recipe="default").images[0].original.shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def train(tiny):
 
 def test_a_run_holds_log_curve_checkpoints_and_a_bundle_that_learned(trained_run):
     assert {p.name for p in trained_run.iterdir()} == {
-        "run.json", "split.csv", "log.csv", "learning_curve.png", "checkpoints", "bundle",
+        "run.json", "split.csv", "log.csv", "learning_curve.png", "report.html", "checkpoints", "bundle",
     }  # fmt: skip
     with (trained_run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -197,6 +197,8 @@ def test_sigterm_and_ctrl_c_from_outside_save_and_say_how_to_go_on(coloured, tmp
             str(out),
             "--recipe",
             str(recipe),
+            "--network",
+            "lenet5",
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while not (out / "log.csv").exists():

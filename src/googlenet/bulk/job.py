@@ -99,6 +99,7 @@ def make_job(
     inputs: Input | Iterable[Input],
     *,
     precision: str | None = None,
+    device: str = "cpu",
     crops: int | str = 1,
     progress: Progress | None = None,
     tell: Tell = lambda note: None,
@@ -110,7 +111,7 @@ def make_job(
         classifier = run
     else:
         with stage(f"loading {run}"):
-            classifier = load(run, precision, crops)
+            classifier = load(run, precision, device, crops)
     with stage("looking for images"):
         images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=tell)
     return Job(classifier, images, schema_for(classifier, tell, **rows), progress, tell)

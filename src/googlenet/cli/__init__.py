@@ -36,10 +36,12 @@ from googlenet.errors import (
 COMMANDS = (
     "demo",
     "train",
+    "tune",
     "doctor",
     "augment",
     "evaluate",
     "predict",
+    "explain",
     "table",
     "compare",
     "benchmark",

@@ -30,7 +30,10 @@ def augment(
     sheet: Annotated[
         Path, typer.Option("--sheet", "-o", help="The image file to draw: .png, .jpg, .webp, .pdf, .svg.")
     ],
-    recipe: Annotated[str, typer.Option(help="Name of a training recipe, or a TOML file.")] = "default",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Name of a training recipe, or a TOML file. By default the one that train would choose."),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, max=100, help="Images to draw, of all classes in turn.")] = 6,
     views: Annotated[int, typer.Option(min=1, max=20, help="How often to draw each, spread over the run.")] = 7,
     follow_links: FollowLinks = False,
@@ -64,4 +67,5 @@ def augment(
     given = [
         word for name, value in settings.items() if value is not None for word in (f"--{name.replace('_', '-')}", value)
     ]
-    say_command("next:", "googlenet", "train", data, "--out", "runs/mine", "--recipe", recipe, *given)
+    named = [] if recipe is None else ["--recipe", recipe]
+    say_command("next:", "googlenet", "train", data, "--out", "runs/mine", *named, *given)

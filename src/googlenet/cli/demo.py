@@ -44,7 +44,7 @@ def demo(
     from googlenet.evaluation import evaluate as evaluation
     from googlenet.evaluation.metrics import Metrics
     from googlenet.images.decode import decode
-    from googlenet.inference.classifier import load
+    from googlenet.inference.crops import load
     from googlenet.training import directory, train
 
     start = time.perf_counter()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
+from googlenet.cli.devices import PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def evaluate(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
+    device: PredictOn = "cpu",
     download: Annotated[bool, typer.Option("--download", help="First download DATA: a named set or a URL.")] = False,
     plot: Annotated[
         Path | None,
@@ -77,6 +79,9 @@ def evaluate(
         typer.Option(metavar="LEVEL", help="Also measure sets of classes at this level, such as 0.9, for each class."),
     ] = None,
     set_score: Annotated[Literal["lac", "aps"], typer.Option(help="How sets are made, as in `predict`.")] = "lac",
+    report: Annotated[
+        Path | None, typer.Option(help="File for a page that shows all of it, .html: one file, to send to a colleague.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     follow_links: FollowLinks = False,
     path_column: PathColumn = None,
@@ -97,7 +102,7 @@ def evaluate(
     """
     from googlenet.cli import look
 
-    files = {"--mistakes": mistakes, "--answers": answers, "--sheet": sheet, "--suspects": suspects}
+    files = {"--mistakes": mistakes, "--answers": answers, "--sheet": sheet, "--suspects": suspects, "--report": report}
     _check_files(plot, files)
     runs, data = _runs_and_data(paths)
     run, counts = runs[0], crops.split(",")
@@ -120,11 +125,11 @@ def evaluate(
         _compare(runs, source, counts, {"split": split, "precision": precision}, plot, as_json)
         return
     doubts = None if suspects is None else _find_suspects(run, source)  # first: it may be refused
-    with stage(f"evaluating {run}"), progress("evaluating") as report:
+    with stage(f"evaluating {run}"), progress("evaluating") as done:
         from googlenet.evaluation.evaluate import evaluate as evaluate_run
 
-        result = evaluate_run(run, source, split=split, precision=precision, against=against, crops=crops,
-                              progress=report)  # fmt: skip
+        result = evaluate_run(run, source, split=split, precision=precision, against=against, device=device,
+                              crops=crops, progress=done)  # fmt: skip
     for note in (*result.notes, *(f"left out: {reason}" for reason in result.unreadable.values())):
         warn(note)
     with stage("resampling for the intervals"):
@@ -137,6 +142,7 @@ def evaluate(
     _write(result, mistakes, answers, quiet=as_json)
     if sheet is not None:
         _draw_sheet(result, sheet, card.preprocessing, quiet=as_json)
+    _report(result, run, report, quiet=as_json)
     _draw(result, plot or run / _name_of_plot(result), plot is not None, quiet=as_json)
     if doubts is not None and suspects is not None:
         _write_suspects(doubts, suspects, card.preprocessing, quiet=as_json)
@@ -226,13 +232,15 @@ def _check_files(plot: Path | None, files: dict[str, Path | None]) -> None:
 
     look.check_plot(plot)
     look.check_plot(files["--sheet"], "--sheet")
-    tables = {option: path for option, path in files.items() if path is not None and option != "--sheet"}
-    if not tables:
-        return
-    from googlenet.evaluation.answers import SUFFIXES, check_table
+    for option, path in files.items():
+        if option == "--report" and path is not None:
+            from googlenet.reporting.report import check_report_path
 
-    for option, path in tables.items():
-        check_table(option, path, SUFFIXES if option == "--answers" else (".csv",))
+            check_report_path(path)
+        elif option != "--sheet" and path is not None:
+            from googlenet.evaluation.answers import SUFFIXES, check_table
+
+            check_table(option, path, SUFFIXES if option == "--answers" else (".csv",))
 
 
 def _find_suspects(run: Path, source: DataSource | None) -> Suspects:
@@ -285,6 +293,20 @@ def _write(result: Evaluation, mistakes: Path | None, answers: Path | None, quie
     for what, path in (("wrong images", mistakes), ("answers", answers)):
         if path is not None and not quiet:
             say(f"{what}: {path}")
+
+
+def _report(result: Evaluation, run: Path, path: Path | None, quiet: bool) -> None:
+    if path is None:
+        return
+    from googlenet.cli.output import say
+    from googlenet.stages import stage
+
+    with stage(f"writing {path}"):
+        from googlenet.reporting.report import write_report
+
+        write_report(run, result, path)
+    if not quiet:
+        say(f"report: {path}")
 
 
 def _draw_sheet(result: Evaluation, path: Path, preprocessing: Preprocessing, quiet: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks
+from googlenet.cli.devices import PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def predict(
         Literal["fp32", "bf16", "int8"] | None,
         typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
     ] = None,
+    device: PredictOn = "cpu",
     crops: Annotated[
         Literal["1", "10", "144", "auto"],
         typer.Option(help="Parts of each image to answer from; auto takes more only while the answer is unsure."),
@@ -120,8 +122,8 @@ def predict(
     _refuse_contradictions(
         {"--json": as_json, "--csv": as_csv, "--out": out, "--resume": resume, "--sort-into": sort_into,
          "--min-confidence": min_confidence is not None, "--link": link, "--embeddings": embeddings, "--top": top,
-         "--engine ray": on_ray, "--address": address, "--sets": sets, "--unknown": unknown,
-         "--set-score": set_score != "lac", "--crops": crops != "1"}
+         "--engine ray": on_ray, "--device": device != "cpu", "--address": address, "--sets": sets,
+         "--unknown": unknown, "--set-score": set_score != "lac", "--crops": crops != "1"}
     )  # fmt: skip
     inputs = _inputs(paths, column, follow_links, download)
     if on_ray and out is not None:
@@ -139,8 +141,8 @@ def predict(
     from googlenet.bulk.job import make_job
     from googlenet.cli.output import warn, warn_of_range
 
-    job = make_job(run, inputs, precision=precision, crops=crops, tell=warn, top=top, embeddings=embeddings, sets=sets,
-                   set_score=set_score, unknown=unknown)  # fmt: skip
+    job = make_job(run, inputs, precision=precision, device=device, crops=crops, tell=warn, top=top,
+                   embeddings=embeddings, sets=sets, set_score=set_score, unknown=unknown)  # fmt: skip
     warn_of_range(job.classifier.card.preprocessing)
     if sort_into is not None:
         from googlenet.bulk.sorting import sorter_for
@@ -157,7 +159,7 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
                        ("--embeddings", "--sort-into"), ("--embeddings", "--sets"), ("--embeddings", "--unknown"),
                        ("--crops", "--sets"), ("--crops", "--unknown"), ("--crops", "--embeddings"),
                        ("--engine ray", "--json"), ("--engine ray", "--csv"),
-                       ("--engine ray", "--sort-into")):  # fmt: skip
+                       ("--engine ray", "--sort-into"), ("--engine ray", "--device")):  # fmt: skip
         if given[one] and given[other]:
             raise typer.BadParameter(f"{one} and {other} exclude each other: choose one")
     for one, needed in (("--resume", "--out"), ("--embeddings", "--out"), ("--min-confidence", "--sort-into"),

@@ -148,6 +148,7 @@ def _show(bundle: Bundle, data: str, out: Path) -> None:
     from googlenet.cli.output import say, say_command, warn
     from googlenet.data.list_lines import csv_rows
     from googlenet.metrics import LOSS, METRICS, metrics_for
+    from googlenet.reporting.report import REPORT
     from googlenet.training.directory import CURVE, UNREADABLE
 
     if (out / UNREADABLE).exists():
@@ -162,5 +163,7 @@ def _show(bundle: Bundle, data: str, out: Path) -> None:
     say(f"{bundle.card.name}: {score} on held-out images (epoch {measured['epoch']:.0f})")
     curve = f"   learning curve: {out / CURVE}" if (out / CURVE).exists() else ""
     say(f"bundle: {bundle.path}{curve}")
+    if (out / REPORT).exists():
+        say(f"report: {out / REPORT}")
     say_command("next:", "googlenet", "predict", out, "IMAGE")
     say_command("", "googlenet", "evaluate", out, data)

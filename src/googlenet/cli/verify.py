@@ -31,7 +31,8 @@ def verify(
         show_json({
             "path": str(result.path), "files": list(result.files), "images": result.images,
             "largest_difference": result.largest_difference, "seconds": result.seconds,
-            "precisions": list(result.precisions),
+            "precisions": list(result.precisions), "map_differences": result.map_differences,
+            "map_size": result.map_size,
         })  # fmt: skip
         return
     say(f"{result.path}: {len(result.files)} files checked ({', '.join(result.files)})")
@@ -39,3 +40,9 @@ def verify(
         f"{result.largest_difference:.1e}")  # fmt: skip
     if others := result.precisions[1:]:
         say(f"also replayed in {' and '.join(others)}")
+    if result.map_differences:
+        found = ", ".join(f"{off:.1e} in {precision}" for precision, off in result.map_differences.items())
+        say(
+            f"class activation maps of up to {result.map_size:.3g} logits, largest difference {found}; their means are "
+            "the logits of the answers"
+        )

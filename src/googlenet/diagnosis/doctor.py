@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from googlenet.data.folders import Contents
 from googlenet.data.image_set import LabelledData
 from googlenet.data.opening import open_data
 from googlenet.data.source import DataSource, to_source
+from googlenet.diagnosis.classes import class_findings
 from googlenet.diagnosis.facts import SUFFIXES_OF, Entry, ImageFacts, look
 from googlenet.diagnosis.findings import CHECKS, Finding, Findings
 from googlenet.diagnosis.near import near_pairs
@@ -27,8 +26,6 @@ from googlenet.text import printable
 SPLITS = ("train", "val", "test")
 REPORT = "doctor.json"  # what a clean copy holds beside its images
 MIN_SIDE_PIXELS = 32  # a shorter side below this is tiny
-MIN_CLASS_IMAGES = 10  # for training
-MAX_CLASS_RATIO = 10.0  # of the largest class to the smallest
 MAX_CROP_LOSS = 0.25  # of the area, cut off by the centre crop
 MIN_CROPPED_SHARE = 0.1  # of the images: below this, the crop is not reported
 BATCH = 64
@@ -183,39 +180,7 @@ def _of_classes(inventory: _Inventory) -> Iterator[Finding]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in inventory.entries:
         counts[entry.split].update(entry.classes)
-    learnt = counts["train"] if "train" in inventory.classes else counts[""]
-    names = sorted({name for names in inventory.classes.values() for name in names})
-    for name in names:
-        if 0 < learnt[name] < MIN_CLASS_IMAGES:
-            yield Finding("small_class", (printable(name),), f"{learnt[name]} images for training")
-        if "val" in inventory.classes and learnt[name] and not counts["val"][name]:
-            yield Finding("small_class", (printable(name),), "none is held out, so its accuracy cannot be measured")
-    if learnt:
-        (most, many), (least, few) = learnt.most_common()[0], learnt.most_common()[-1]
-        if many > MAX_CLASS_RATIO * few:
-            detail = f"{many:,} of {printable(most)}, {few:,} of {printable(least)}: {many / few:.0f} to 1"
-            yield Finding("imbalance", (printable(most), printable(least)), detail)
-    alike = defaultdict(list)
-    for name in names:
-        alike[_stem(name)].append(name)
-    for group in alike.values():
-        if len(group) > 1:
-            yield Finding("similar_names", tuple(map(printable, group)), " and ".join(_distinguishable(group)))
-
-
-def _distinguishable(names: list[str]) -> Iterator[str]:
-    """Write names so that a reader sees how they differ: accents may be separate characters (NFD), or not (NFC)."""
-    written_alike = Counter(unicodedata.normalize("NFC", name) for name in names)
-    for name in names:
-        nfc = unicodedata.normalize("NFC", name)
-        which = f" ({'NFC' if name == nfc else 'NFD'})" if written_alike[nfc] > 1 else ""
-        yield printable(name) + which
-
-
-def _stem(name: str) -> str:
-    """Return a class name without case, Unicode form, blanks, hyphens and the ending of a plural."""
-    plain = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name).casefold()) or name
-    return re.sub(r"(?<=..[^s])(es|s)$", "", plain)
+    return class_findings(counts, inventory.classes)
 
 
 def _of_images(facts: list[ImageFacts], image_size: int | None) -> Iterator[Finding]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from googlenet.dataframes import to_dataframe, to_html
-from googlenet.diagnosis.facts import ImageFacts
 from googlenet.text import first_few, printable
 
 if TYPE_CHECKING:
     import pandas
+
+    from googlenet.diagnosis.facts import ImageFacts
 
 COLUMNS = ("kind", "severity", "names", "detail", "fix")
 

@@ -58,12 +58,14 @@ class Answers:
     """The answers to N images: ``probabilities`` (N, K), with the ``images`` in the same order.
 
     ``thresholds`` has one number for each class where an image may have several labels; it is empty otherwise.
+    ``p_values`` (N,) say how usual each image is, 0 to 1; ``None`` if the bundle does not tell.
     """
 
     images: tuple[LabelledImage, ...]
     probabilities: NDArray[Any]
     class_names: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
+    p_values: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -125,7 +125,7 @@ def _from(progress: Callable[[int, int], None] | None, begun: int, parts: int) -
 
 
 def _measured(run: str | Path, count: str, selection: Selection, precision: str | None, progress: Any) -> Cost:
-    classifier = load(run, precision, count)
+    classifier = load(run, precision, crops=count)
     images = in_the_order_of(classifier.class_names, selection.data, selection.images)
     begun = time.monotonic()
     evaluation = evaluate_on(classifier, replace(selection, images=images), progress)

@@ -177,6 +177,7 @@ def evaluate(
     split: str | None = None,
     precision: str | None = None,
     against: str | Path | None = None,
+    device: str = "cpu",
     crops: int | str = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -190,7 +191,7 @@ def evaluate(
             was trained on, the images kept to report (``"test"``; where there are none, those held out, ``"val"``),
             and of other data every image that it was neither trained on nor chosen nor calibrated by. A run recognises
             its images by their content, whatever their names; a bundle without its run does not.
-        precision: the precision to compute in, as :func:`googlenet.load` takes it.
+        precision, device: what to compute in, and where, as :func:`googlenet.load` takes them.
         against: another run or bundle of the same classes, to compare with on the same images: ``.against``. Images
             that it was trained on are left out; those of an explicit ``split`` are refused.
         crops: how many parts of each image to answer from, as :func:`googlenet.load` takes it: 1, 10, 144 or
@@ -205,10 +206,10 @@ def evaluate(
         evaluation = googlenet.evaluate("runs/flowers", "photos/")
         print(evaluation.metrics.top1, evaluation.intervals["top1"], len(evaluation.mistakes))
     """
-    classifier = load(run, precision, crops)
+    classifier = load(run, precision, device, crops)
     if against is None:
         return evaluate_on(classifier, select_images(classifier.bundle, data, split), progress)
-    other = load(against, precision, crops)
+    other = load(against, precision, device, crops)
     check_same_classes(other, str(against), classifier, str(run))
     selection = without_images_of(other.bundle, select_images(classifier.bundle, data, split), split)
     evaluation = evaluate_on(classifier, selection, progress)
@@ -248,7 +249,7 @@ def evaluate_on(
 ) -> Evaluation:
     """Measure a classifier on the images chosen for it."""
     images, where = selection.images, f"images of {selection.split}"
-    read, probabilities, unreadable = [], [], {}
+    read, probabilities, usual, unreadable = [], [], [], {}
     answers = classifier.predict_many(item.source for item in images.items)
     for done, (item, answer) in enumerate(zip(images.items, answers, strict=True), start=1):
         if isinstance(answer, ImageError):
@@ -256,6 +257,7 @@ def evaluate_on(
         else:
             read.append(item)
             probabilities.append(answer.probabilities)
+            usual.append(answer.p_value)
         if progress:
             progress(done, len(images))
     name = printable(selection.data)
@@ -263,7 +265,8 @@ def evaluate_on(
         raise DataError(f"{name}: none of the {len(images)} {where} could be read")
     if not any(item.labels for item in read):
         raise DataError(f"{name}: none of the {len(read)} {where} has a label: add images that have one")
-    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds)
+    p_values = None if None in usual else np.array(usual, float)
+    found = Answers(tuple(read), np.stack(probabilities), classifier.class_names, classifier.card.thresholds, p_values)
     metrics = measured(classifier.card, [item.labels for item in read], found.probabilities)
     return Evaluation(metrics, selection.data, selection.split, len(images), unreadable, classifier.engine.precision,
                       selection.left_out, (*selection.notes, *_notes(found)), answers=found,

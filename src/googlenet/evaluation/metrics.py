@@ -126,14 +126,14 @@ def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float32], class
 
     every = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
-    with warnings.catch_warnings():  # of classes that were never predicted
+    with warnings.catch_warnings():  # of classes that were never predicted, and of a single class
         warnings.simplefilter("ignore")
+        confusion = metrics.confusion_matrix(labels, predicted, labels=every)
         per_class = metrics.precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
     classes = tuple(
         ClassMetrics(name, float(p), float(r), float(f), int(n))
         for name, p, r, f, n in zip(class_names, *per_class, strict=True)
     )
-    confusion = metrics.confusion_matrix(labels, predicted, labels=every)
     values = {metric.name: metric(labels, probabilities) for metric in metrics_for(multi_label=False)}
     return Metrics(values, classes, confusion)
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ except ImportError as error:
     raise MissingExtraError("train", "matplotlib") from error
 
 BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
+CURVE_MARGINS = {"left": 0.085, "right": 0.985, "bottom": 0.125, "top": 0.97, "wspace": 0.22}  # of 10 × 4 inches
 STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
 MAX_CAPTION_WIDTH, MAX_CAPTION_LINES = 32, 3  # letters and lines that fit above an image
 MAX_LABEL_WIDTH = 40  # letters of a name on an axis
@@ -37,8 +38,8 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
     """Draw the loss of each head and ``metric`` by epoch: on held-out images, and on training images if known."""
     measured, train, val = METRICS[metric], f"train_{metric}", f"val_{metric}"
     scale, unit = (100, ", %") if measured.unit == "fraction" else (1, "")
-    with figure_at(path, figsize=(10, 4)) as figure:
-        losses, scores = figure.subplots(1, 2)
+    with figure_at(path, layout=None, figsize=(10, 4)) as figure:  # drawn once: laying it out takes twice as long
+        losses, scores = figure.subplots(1, 2, gridspec_kw=CURVE_MARGINS)
         epochs = [row["epoch"] for row in history]
         for head, values in enumerate(zip(*(row["head_losses"] for row in history), strict=True)):
             name = f"training, auxiliary head {head}" if head else "training, main output"
@@ -55,6 +56,23 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.25)
             axes.legend(frameon=False)
+
+
+def draw_lr_range(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None, path: Path
+) -> None:
+    """Draw the loss of a range test by learning rate, and the rate that it suggests, if it does."""
+    with figure_at(path, figsize=(6, 4)) as figure:
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=ORANGE, alpha=0.5, label="loss of each step")
+        axes.plot(rates, smoothed, color=BLUE, label="smoothed")
+        if suggestion is not None:
+            axes.axvline(suggestion, color=GREEN, linestyle="--", label=f"suggested: {suggestion:g}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(None, 1.5 * max(smoothed[0], losses[0])))
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")  # powers of ten need mathtext, which is off
+        axes.xaxis.set_minor_formatter("")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
 
 
 def draw_confusion(metrics: Metrics, path: Path) -> None:
@@ -250,14 +268,20 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 @contextmanager
-def figure_at(path: Path, texts: Iterable[str] = (), labels: Labels | None = None, **size: Any) -> Iterator[Figure]:
+def figure_at(
+    path: Path,
+    texts: Iterable[str] = (),
+    labels: Labels | None = None,
+    layout: Literal["constrained"] | None = "constrained",
+    **size: Any,
+) -> Iterator[Figure]:
     """Return a figure to draw on; on leaving it is written to ``path``, with a list of the names that it numbers.
 
     ``texts`` are names of users that it shows, as plain text. Raises :class:`OSError`.
     """
     named = texts if isinstance(texts, Labels) else labels
     with plain_text(texts):
-        figure = Figure(layout="constrained", **size)
+        figure = Figure(layout=layout, **size)
         FigureCanvasAgg(figure)
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)

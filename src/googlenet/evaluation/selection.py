@@ -180,6 +180,13 @@ class _Known:
         return _made(self.found, split, chosen, note, left_out)
 
 
+def kept_to_report(data: LabelledData, run: str) -> Selection:
+    """Return the images of a run's data that report how good it is: ``"test"``, or ``"val"`` where there are none."""
+    split = "test" if data.splits.get("test") else "val"
+    images, name = data.split(split), printable(data.name)
+    return Selection(images, data.name, split, 0, (*data.notes, _note(len(images), name, printable(run), split, False)))
+
+
 def _note(count: int, name: str, run: str, split: str, to_choose: bool) -> str:
     """Say what is measured of the data that the run was trained on."""
     held_out = f"measured on the {count:,} images of {name} that {run} "

@@ -21,7 +21,8 @@ from googlenet.data.opening import find_data
 from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.answers import path_of, write_rows
 from googlenet.evaluation.intervals import unit_numbers
-from googlenet.inference.classifier import Classifier, load
+from googlenet.inference.classifier import Classifier
+from googlenet.inference.crops import load
 from googlenet.text import escape_surrogates, first_few, printable
 
 FOLDS = 5

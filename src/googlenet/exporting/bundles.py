@@ -20,6 +20,7 @@ from googlenet.errors import WeightsError
 from googlenet.exporting.graph import to_onnx
 from googlenet.images.decode import Pixels
 from googlenet.models.build import ConvNet, Normalise, create
+from googlenet.models.grids import to_grid
 from googlenet.models.spec import Network, to_json
 from googlenet.preprocessing import Preprocessing
 
@@ -67,12 +68,21 @@ class Deployed(nn.Module):
         x = self.normalise(images.permute(0, 3, 1, 2))
         if not self.has_maps:
             return (self.network(x),)
-        features = self.network.features(x)
+        *others, features = averaged = self.network.averaged_maps(x)
         fc = self.network.get_submodule(self.network.network.stages[-1].name)
         if not isinstance(fc, nn.Linear):
             return features.mean((2, 3)), features
-        maps = nn.functional.conv2d(features, fc.weight[:, :, None, None], fc.bias)
-        return fc(features.mean((2, 3))), maps
+        logits = fc(torch.cat([maps.mean((2, 3)) for maps in averaged], dim=1))
+        if not others:
+            return logits, nn.functional.conv2d(features, fc.weight[:, :, None, None], fc.bias)
+        rows, columns = (max(maps.shape[side] for maps in averaged) for side in (2, 3))
+        weights = torch.split(fc.weight, [maps.shape[1] for maps in averaged], dim=1)
+        evidence = fc.bias[:, None, None]
+        for maps, weight in zip(averaged, weights, strict=True):
+            grids = zip(maps.shape[2:], (rows, columns), strict=True)
+            down, across = (torch.from_numpy(to_grid(*sides)) for sides in grids)
+            evidence = evidence + down @ nn.functional.conv2d(maps, weight[:, :, None, None]) @ across.T
+        return logits, evidence
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=1)

@@ -20,7 +20,7 @@ from googlenet.card import ModelCard
 from googlenet.errors import BundleError
 from googlenet.exporting.onnx_writer import EMBEDDINGS, INPUT
 from googlenet.inference.engine import Engine
-from googlenet.inference.verify import golden
+from googlenet.inference.golden import golden
 
 SHARED = ("class_names", "preprocessing", "multi_label", "mirror")  # fields of the cards that must agree
 
@@ -38,9 +38,12 @@ def write_ensemble(path: str | Path, members: Sequence[Bundle], card: ModelCard)
         if any(getattr(each.card, name) != getattr(members[0].card, name) for each in members):
             raise BundleError(f"bundles of different {name} have no common answer: give bundles that agree")
     images, _ = golden(members[0])
-    answers = np.mean([Engine(each).probabilities(images) for each in members], axis=0)
+    engines = [Engine(each) for each in members]
+    answers = {"probabilities": np.mean([each.probabilities(images) for each in engines], axis=0, dtype=np.float32)}
+    if all(each.has_maps for each in engines):
+        answers["maps"] = np.mean([each.maps(images) for each in engines], axis=0, dtype=np.float32)
     replayed = io.BytesIO()
-    np.savez_compressed(replayed, images=images, probabilities=answers.astype(np.float32))
+    np.savez_compressed(replayed, images=images, **answers)  # type: ignore[arg-type]
     files = {MODEL: join_graphs([each.read(MODEL) for each in members]), GOLDEN: replayed.getvalue()}
     versions = {**members[0].card.versions, "onnx": onnx.__version__}
     return bundles.write(path, dataclasses.replace(card, versions=versions), files)

@@ -13,7 +13,8 @@ from googlenet.errors import BundleError
 from googlenet.exporting.formats import Format, check_format, find_format, replay_engines
 from googlenet.files import write_error, write_whole
 from googlenet.inference.engine import Engine
-from googlenet.inference.verify import TOLERANCE, golden
+from googlenet.inference.golden import golden
+from googlenet.inference.verify import TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
 from googlenet.errors import NetworkError
-from googlenet.exporting import views
+from googlenet.exporting import class_maps, views
 from googlenet.exporting.onnx_writer import (
     EMBEDDINGS,
     INPUT,
@@ -73,13 +73,17 @@ def to_onnx(
     x = _normalised(images, preprocessing, graph)
     shape: Shape = (preprocessing.channels, preprocessing.size, preprocessing.size)
     before = network.stages_before_pooling()
-    also = []
+    also, averaged = [], list[class_maps.Maps]()
     for at, stage in enumerate(network.stages):
         if before is not None and at == len(before):
-            also.append(_maps(x, shape, mirror, graph))
+            also.append(class_maps.write([*averaged, (x, shape)], mirror, graph))
         if at == len(network.stages) - 1 and stage.layers == (spec.Linear(),):
             also.append(_embeddings(x, shape, mirror, graph))
         x, shape = _sequence(stage.layers, x, shape, stage.name, graph)
+        if stage.name in network.pooled:
+            averaged.append((x, shape))
+        if stage.name == network.pooling:
+            x, shape = class_maps.join(averaged, (x, shape), graph)
     taken: list[str | int] = ["batch", preprocessing.size, preprocessing.size, preprocessing.channels]
     graph.written.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, taken))
     if shape[1:] != (1, 1):
@@ -128,16 +132,6 @@ def _normalised(images: str, preprocessing: Preprocessing, graph: Graph) -> str:
     if preprocessing.channel_order == "BGR":
         x = graph.node("Gather", "images.bgr", x, graph.constant("images.order", np.array([2, 1, 0])), axis=1)
     return x
-
-
-def _maps(features: str, shape: Shape, mirror: bool, graph: Graph) -> ValueInfoProto:
-    """Apply the linear layer, if one follows the pooling, to (N, D, h, w) at every place: (N, K, h, w)."""
-    fc, maps = graph.network.stages[-1], (graph.network.num_classes, *shape[1:])
-    if fc.layers != (spec.Linear(),):
-        return views.output(graph, MAPS, shape, mirror, "Identity", features)
-    places = graph.constant("maps.places", np.array([2, 3]))
-    kernel = graph.node("Unsqueeze", "maps.kernel", f"{fc.name}.weight", places)  # (K, D) → (K, D, 1, 1)
-    return views.output(graph, MAPS, maps, mirror, "Conv", features, kernel, f"{fc.name}.bias")
 
 
 def _embeddings(features: str, shape: Shape, mirror: bool, graph: Graph) -> ValueInfoProto:

@@ -13,20 +13,24 @@ from googlenet.preprocessing import Preprocessing, ResizeMode
 MID_GREY = 127  # of every channel, where there is no image
 
 
-def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
-    """Read, resize and crop an image to (size, size, C) uint8: what a network sees.
-
-    The pixels are those of :func:`resize_and_crop` of the decoded image, with less copying. Raises
-    :class:`ImageError` if the image cannot be read.
-    """
-    opened = open_image(
+def open_for(source: ImageSource, preprocessing: Preprocessing) -> Image.Image | Pixels:
+    """Read an image as :func:`load_image` does, before it is resized and cropped: a JPEG only as large as needed."""
+    return open_image(
         source,
         preprocessing.channels,
         at_least=preprocessing.resized_side,
         value_range=preprocessing.value_range,
         color_profiles=preprocessing.color_profiles,
     )
-    return resize_and_crop(opened, preprocessing)
+
+
+def load_image(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
+    """Read, resize and crop an image to (size, size, C) uint8: what a network sees.
+
+    The pixels are those of :func:`resize_and_crop` of the decoded image, with less copying. Raises
+    :class:`ImageError` if the image cannot be read.
+    """
+    return resize_and_crop(open_for(source, preprocessing), preprocessing)
 
 
 def read(source: ImageSource, preprocessing: Preprocessing, at_least: int | None = None) -> Pixels:

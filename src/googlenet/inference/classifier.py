@@ -6,31 +6,31 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, overload
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
+from googlenet.dataframes import to_html
 from googlenet.errors import BundleError, GoogLeNetError, ImageError, UnreadableImageError
-from googlenet.images.decode import ImageSource, Pixels, decode
+from googlenet.images.decode import ImageSource, Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.batches import BATCH, all_read, answer_many, whole_count
 from googlenet.inference.certainty import WithCertainty, read_certainty
 from googlenet.inference.engine import Engine, Floats, best_precision
-from googlenet.inference.heatmaps import lay_over
+from googlenet.inference.explained_again import WithExplanation
+from googlenet.inference.explained_branches import ExplainsBranches
 from googlenet.inference.origin import Origin, identity, read_again
 from googlenet.inference.sources import comparable, picklable
-from googlenet.text import escape_surrogates, nearest, printable
+from googlenet.text import escape_surrogates, printable
 
-__all__ = ["BATCH", "Classifier", "Origin", "Prediction", "load"]
+__all__ = ["BATCH", "Classifier", "Origin", "Prediction"]
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction(WithCertainty):
+class Prediction(WithCertainty, WithExplanation):
     """The prediction for one image. ``probabilities`` (K,) is in the order of ``class_names`` and read-only.
 
     The probabilities sum to 1. For a multi-label classifier each is independent, from 0 to 1. ``p_value`` is the share
@@ -104,23 +104,8 @@ class Prediction(WithCertainty):
         order = np.argsort(-self.probabilities, kind="stable")[: whole_count(k, "top takes a whole number of classes")]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
-    def heatmap(self, class_name: str | None = None) -> Floats:
-        """Return where the evidence for a class lies: (H, W) of the image, from 0 (none) to 1 (most).
-
-        This is the class activation map of Zhou et al. (*Learning deep features for discriminative localization*,
-        2016) for ``class_name``, by default the predicted class. It is 0 outside of the crop that the network saw. The
-        image is read again by the classifier that made the prediction, or, if that is gone, by its bundle loaded again.
-
-        Raises :class:`ImageError` if the image cannot be read again, :class:`BundleError` if the network has no class
-        activation maps, or the bundle is gone or has changed.
-        """
-        if self.source is None:
-            raise UnreadableImageError(
-                "the image came from an open file, which is not pickled with its prediction: call heatmap of the "
-                "classifier with the image"
-            )
-        classifier = _living.get(self.origin) or _loaded_again(self.origin)
-        return classifier.heatmap(self.source, self.label if class_name is None else class_name)
+    def _classifier(self) -> Classifier:
+        return _living.get(self.origin) or _loaded_again(self.origin)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for ``json.dumps``: the path where there is one, and all classes, the most likely first.
@@ -147,13 +132,11 @@ class Prediction(WithCertainty):
         return f"Prediction({self.label!r}, {self.probability:.1%})"
 
     def _repr_html_(self) -> str:
-        from googlenet.dataframes import to_html
-
         rows = [{"class": name, "probability": f"{probability:.1%}"} for name, probability in self.top()]
         return to_html(", ".join(self.labels) or "no label", rows)
 
 
-class Classifier:
+class Classifier(ExplainsBranches):
     """A trained classifier, made by :func:`load`. It can be shared between threads.
 
     ``threads`` is the number of threads it computes with, by default one per core; ``origin`` is what its predictions
@@ -161,10 +144,12 @@ class Classifier:
     unpickled, which is checked.
     """
 
-    def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, precision: str | None = None, threads: int | None = None,
+                 device: str = "cpu") -> None:  # fmt: skip
         self.bundle, self.threads = bundle, threads
-        self.engine = Engine(bundle, precision or best_precision(bundle), cached=True, threads=threads)
-        self.origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads)
+        chosen = best_precision(bundle) if precision is None and device == "cpu" else precision
+        self.engine = Engine(bundle, chosen, cached=True, threads=threads, device=device)
+        self.origin = Origin(bundle.path.absolute(), identity(bundle.card), self.engine.precision, threads, device)
         _living[self.origin] = self
         certainty = read_certainty(bundle)
         self._detector = certainty.detector if certainty and self.engine.has_embeddings else None
@@ -172,7 +157,8 @@ class Classifier:
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self.bundle) is Bundle:
             return _load_again, (self.origin,)
-        return Classifier, (self.bundle, self.engine.precision, self.threads)  # its files are in memory
+        # Its files are in memory.
+        return Classifier, (self.bundle, self.engine.precision, self.threads, self.engine.device)
 
     def __repr__(self) -> str:
         path = printable(str(self.bundle.path))
@@ -233,11 +219,9 @@ class Classifier:
         """
         if not isinstance(source, (list, tuple)):
             self._require_embeddings()
-            embedding: Floats = self.engine.embeddings(self.preprocess(source)[None])[0]
-            return embedding
+            return np.asarray(self.engine.embeddings(self.preprocess(source)[None])[0])
         rows: list[Floats] = list(all_read(self.embed_many(source)))
-        nothing = np.zeros((1, *self.engine.image), np.uint8)
-        return np.stack(rows) if rows else self.engine.embeddings(nothing)[:0]
+        return np.stack(rows) if rows else self.engine.embeddings(np.zeros((1, *self.engine.image), np.uint8))[:0]
 
     def predict_many(
         self, sources: Iterable[ImageSource], *, batch_size: int = BATCH
@@ -276,8 +260,8 @@ class Classifier:
         if self._detector is None:
             return self.engine.probabilities(batch, streams)
         probabilities, embeddings = self.engine.probabilities_and_embeddings(batch, streams)
-        p_values = self._detector.p_values(embeddings, probabilities)
-        return np.concatenate([probabilities, p_values[:, None]], axis=1, dtype=np.float32)
+        p_values = self._detector.p_values(embeddings, probabilities)[:, None]
+        return np.concatenate([probabilities, p_values], axis=1, dtype=np.float32)
 
     def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
         count = len(self.class_names)
@@ -298,51 +282,13 @@ class Classifier:
             raise UnreadableImageError("an empty path names no image: give the path of one")
         return load_image(source, self.card.preprocessing)
 
-    def heatmap(self, source: ImageSource, class_name: str | None = None) -> Floats:
-        """Return where the evidence for a class lies in an image, as :meth:`Prediction.heatmap` does.
-
-        ::
-
-            classifier.heatmap("daisy.jpg", "daisy").shape  # (H, W) of the image
-        """
-        name = self.predict(source).label if class_name is None else class_name
-        if name not in self.class_names:
-            raise GoogLeNetError(f"no class is called {name!r}: {nearest(str(name), self.class_names)}")
-        if not self.engine.has_maps:
-            raise BundleError(f"{self.card.name} does not end in pooling and one linear layer: it has no maps")
-        evidence = np.maximum(self.engine.maps(self.preprocess(source)[None])[0, self.class_names.index(name)], 0)
-        evidence = evidence / max(float(evidence.max()), 1e-12)
-        height, width = decode(source, self.card.preprocessing.channels).shape[:2]
-        return lay_over(evidence, width, height, self.card.preprocessing)
-
 
 # Predictions that were pickled, or outlived their classifier, find one here.
-
 _living: WeakValueDictionary[Origin, Classifier] = WeakValueDictionary()
 
 
 def _load_again(origin: Origin) -> Classifier:
-    return Classifier(read_again(origin), origin.precision, origin.threads)
+    return Classifier(read_again(origin), origin.precision, origin.threads, origin.device)
 
 
 _loaded_again = lru_cache(maxsize=1)(_load_again)  # kept for the heat maps of many predictions
-
-
-def load(path: str | Path, precision: str | None = None) -> Classifier:
-    """Load a trained classifier. PyTorch is not needed.
-
-    Args:
-        path: a run of ``train``, or a bundle.
-        precision: ``"fp32"``, ``"bf16"`` or ``"int8"``; by default the fastest one this processor supports whose
-            measured accuracy is within 0.5 percentage points of fp32 (see :func:`googlenet.quantize`).
-
-    Raises:
-        BundleError: there is no bundle, it is damaged, or of a newer version.
-        DeviceError: the processor or the bundle lacks this precision.
-
-    ::
-
-        classifier = googlenet.load("runs/flowers")
-        print(classifier.predict("daisy.jpg").top(5))
-    """
-    return Classifier(bundles.read(path), precision)

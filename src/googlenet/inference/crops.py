@@ -149,9 +149,10 @@ class CropClassifier(Classifier):
     """
 
     def __init__(
-        self, bundle: Bundle, precision: str | None = None, threads: int | None = None, crops: str = "144"
-    ) -> None:
-        super().__init__(bundle, precision, threads)
+        self, bundle: Bundle, precision: str | None = None, threads: int | None = None, device: str = "cpu",
+        crops: str = "144",
+    ) -> None:  # fmt: skip
+        super().__init__(bundle, precision, threads, device)
         self.origin = replace(self.origin, crops=crops)
         self.crops, self.crops_computed, self.images_answered = crops, 0, 0
         self._many_crops = ManyCrops(self.engine, self.card.preprocessing, crops, _has_mirrored(self.card))
@@ -160,7 +161,7 @@ class CropClassifier(Classifier):
     def __reduce__(self) -> tuple[Any, ...]:
         if type(self.bundle) is Bundle:
             return _load_again, (self.origin,)
-        return CropClassifier, (self.bundle, self.engine.precision, self.threads, self.crops)
+        return CropClassifier, (self.bundle, self.engine.precision, self.threads, self.engine.device, self.crops)
 
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...
@@ -209,22 +210,23 @@ def _has_mirrored(card: ModelCard) -> bool:
 
 
 def _load_again(origin: Origin) -> CropClassifier:
-    return CropClassifier(read_again(origin), origin.precision, origin.threads, origin.crops)
+    return CropClassifier(read_again(origin), origin.precision, origin.threads, origin.device, origin.crops)
 
 
-def load(path: str | Path, precision: str | None = None, crops: int | str = 1) -> Classifier:
+def load(path: str | Path, precision: str | None = None, device: str = "cpu", crops: int | str = 1) -> Classifier:
     """Load a trained classifier. PyTorch is not needed.
 
     Args:
         path: a run of ``train``, or a bundle.
         precision: ``"fp32"``, ``"bf16"`` or ``"int8"``; by default the fastest one this processor supports whose
             measured accuracy is within 0.5 percentage points of fp32 (see :func:`googlenet.quantize`).
+        device: ``"cpu"``, ``"gpu"``, ``"npu"``, ``"cuda"`` or ``"coreml"``, which answers the golden images first.
         crops: how many parts of each image to answer from: 1, 10, 144, or ``"auto"``, which takes more only while the
             answer is unsure. More are usually more accurate, and cost as many times as much.
 
     Raises:
         BundleError: there is no bundle, it is damaged, or of a newer version.
-        DeviceError: the processor or the bundle lacks this precision.
+        DeviceError: the processor or the bundle lacks this precision, or the machine the device.
         GoogLeNetError: another number of crops.
 
     ::
@@ -233,4 +235,6 @@ def load(path: str | Path, precision: str | None = None, crops: int | str = 1) -
         print(classifier.predict("daisy.jpg").top(5))
     """
     count, bundle = check_crops(crops), bundles.read(path)
-    return Classifier(bundle, precision) if count == ONE_CROP else CropClassifier(bundle, precision, crops=count)
+    if count == ONE_CROP:
+        return Classifier(bundle, precision, device=device)
+    return CropClassifier(bundle, precision, device=device, crops=count)

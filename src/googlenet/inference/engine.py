@@ -1,27 +1,35 @@
-"""Runs a bundle's graphs through OpenVINO. No torch."""
+"""Runs a bundle's graphs: through OpenVINO, or on some devices through ONNX Runtime. No torch."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
 from googlenet.card import TOLERANCE, ModelCard
 from googlenet.errors import BundleError, DeviceError
 from googlenet.images.decode import Pixels
-from googlenet.inference.graphs import explained, graph_path, outputs_of, read_graph
+from googlenet.inference.devices import (
+    DEVICES,
+    ONNXRUNTIME,
+    Request,
+    compile_onnxruntime,
+    compile_openvino,
+    find_device,
+)
+from googlenet.inference.devices import Floats as Floats
+from googlenet.inference.golden import golden
+from googlenet.inference.graphs import explained, graph_path, members_of, outputs_of, read_graph
 from googlenet.inference.runtime import compiled_cache, runtime
 from googlenet.text import printable
 
-Floats = NDArray[np.float32]
-
 # Precision → the capability that the processor must have, and the number format of all that the graph does not set by
 # itself: an int8 graph keeps a few layers in floating point.
-_PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8", "f32")}
+_PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8", "f32"), "fp16": ("FP16", "f16")}
 _MEASURED = {"score", "latency_ms", "images_per_second"}  # needed of a precision that may be chosen
 _alone = threading.RLock()  # held while a graph is read or compiled, and for the first answer of this process
 _answered = threading.Event()
@@ -37,27 +45,47 @@ class Engine:
         cached: keep the compiled graph in the user's cache directory, for the next process.
         threads: the number of threads it computes with, by default one per core. Set it where several processes share
             the machine.
+        device: ``"cpu"``, or another of ``DEVICES``, which is tried on the bundle's golden images at once.
 
     ``streams`` in its methods is the number of threads that ask at the same time: with one, all cores work on each
     request; with more, each has its share of the cores.
 
-    Raises :class:`DeviceError` if the precision is not available.
+    Raises :class:`DeviceError` if the device or the precision is not available, or the device answers otherwise than
+    the bundle did where it was made.
     """
 
     def __init__(
-        self, bundle: Bundle, precision: str = "fp32", cached: bool = False, threads: int | None = None
+        self,
+        bundle: Bundle,
+        precision: str | None = None,
+        cached: bool = False,
+        threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
-        self.precision = _checked(precision, bundle)
+        self.device, self._device = device, find_device(device)
+        self.precision = _checked(precision or self._device.precision, bundle, device)
         self._bundle, self._cached, self._threads = bundle, cached, threads
         self._models: dict[str, Any] = {}
-        self._compiled: dict[tuple[tuple[str, ...], int], Any] = {}
+        self._compiled: dict[tuple[tuple[str, ...], int], Callable[[], Request]] = {}
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
         self.image = (size, size, channels)
         self._model(self._graph_of("probabilities"))  # raises now if it is damaged
+        if not self._device.is_cpu:
+            self._replay()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Engine, (self._bundle, self.precision, self._cached, self._threads)
+        return Engine, (self._bundle, self.precision, self._cached, self._threads, self.device)
+
+    def _replay(self) -> None:
+        """Raise :class:`DeviceError` where the device's answers to the golden images are too far from the stored."""
+        images, expected = golden(self._bundle)
+        difference, allowed = float(np.abs(self.probabilities(images) - expected).max()), self._device.tolerance
+        if not difference <= allowed:
+            raise DeviceError(
+                f"{self.device} answers the bundle's golden images otherwise than where it was made: a probability "
+                f"differs by {difference:.2g}, allowed is {allowed:g}; use --device cpu, or update the device's driver"
+            )
 
     def probabilities(self, batch: Pixels, streams: int = 1) -> Floats:
         """(N, size, size, C) uint8 → (N, K). Rows sum to 1, but for multi-label classifiers."""
@@ -71,6 +99,28 @@ class Engine:
     def maps(self, batch: Pixels) -> Floats:
         """(N, size, size, C) uint8 → class activation maps (N, K, h, w), in logits; never in int8."""
         return self._infer("maps", batch, 1)
+
+    @property
+    def maps_precision(self) -> str:
+        """The precision in which maps are computed: that of the engine, but fp32 for int8, whose graph has none."""
+        return "fp32" if self.precision == "int8" else self.precision
+
+    def probabilities_and_maps(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """(N, size, size, C) uint8 → (N, K) and (N, K, h, w), computed together but in int8."""
+        if self.precision == "int8":
+            return self.probabilities(batch), self.maps(batch)
+        probabilities, maps = self._infer_all(("probabilities", "maps"), batch, 1)
+        return probabilities, maps
+
+    def maps_and_embeddings(self, batch: Pixels) -> tuple[Floats, Floats]:
+        """(N, size, size, C) uint8 → (N, K, h, w) and (N, D), computed together by the graph that has maps."""
+        maps, embeddings = self._infer_all(("maps", "embeddings"), batch, 1)
+        return maps, embeddings
+
+    @property
+    def members(self) -> int:
+        """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""
+        return members_of(self._model(MODEL))
 
     @property
     def has_embeddings(self) -> bool:
@@ -113,29 +163,30 @@ class Engine:
             # On its first array OpenVINO waits for Python's lock while holding one of its own: two threads that both
             # come first deadlock (seen with OpenVINO 2026.4).
             with _alone:
-                answers = _answer(request, outputs, batch)
+                answers = request(batch)
                 _answered.set()
                 return answers
-        return _answer(request, outputs, batch)
+        return request(batch)
 
-    def _request(self, outputs: tuple[str, ...], streams: int) -> Any:
+    def _request(self, outputs: tuple[str, ...], streams: int) -> Request:
         key = f"{' '.join(outputs)} {streams}"
-        request = getattr(self._requests, key, None)
+        request: Request | None = getattr(self._requests, key, None)
         if request is None:
-            request = self._compile(outputs, streams).create_infer_request()
+            request = self._compile(outputs, streams)()
             setattr(self._requests, key, request)
         return request
 
-    def _compile(self, outputs: tuple[str, ...], streams: int) -> Any:
+    def _compile(self, outputs: tuple[str, ...], streams: int) -> Callable[[], Request]:
+        if self._device.library == ONNXRUNTIME:
+            streams = 1  # a session has any number of requests at a time
         with _alone:
             if (outputs, streams) not in self._compiled:
                 graph = self._graph_of(outputs[0])
-                # Only these outputs are computed: plain prediction does not pay for the maps.
-                part = self._model(graph).clone()
-                for result in part.get_results():
-                    if not result.get_output_tensor(0).get_names() & set(outputs):
-                        part.remove_result(result)
-                self._compiled[outputs, streams] = runtime().compile_model(part, "CPU", self._config(graph, streams))
+                if self._device.library == ONNXRUNTIME:
+                    made = compile_onnxruntime(self._bundle.read(graph), self._device, outputs)
+                else:
+                    made = compile_openvino(self._model(graph), self._device, outputs, self._config(graph, streams))
+                self._compiled[outputs, streams] = made
             return self._compiled[outputs, streams]
 
     def _config(self, graph: str, streams: int) -> dict[str, Any]:
@@ -143,9 +194,11 @@ class Engine:
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision][1]}
         if streams == 1:
             config["PERFORMANCE_HINT"] = "LATENCY"
+        elif not self._device.is_cpu:
+            config["PERFORMANCE_HINT"] = "THROUGHPUT"
         else:  # one stream per thread; not pinned, as these threads decode images too
             config |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
-        if self._threads:  # not pinned: every process would pin to the first core
+        if self._threads and self._device.is_cpu:  # not pinned: every process would pin to the first core
             config |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         if self._cached and (folder := compiled_cache()):
             config["CACHE_DIR"] = str(folder / self._sha256_of(graph))
@@ -169,11 +222,6 @@ class Engine:
             if graph not in self._models:
                 self._models[graph] = read_graph(self._bundle, graph)
             return self._models[graph]
-
-
-def _answer(request: Any, outputs: tuple[str, ...], batch: Pixels) -> list[Floats]:
-    result = request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-    return [np.array(result[output], dtype=np.float32) for output in outputs]
 
 
 def precisions() -> tuple[str, ...]:
@@ -225,7 +273,12 @@ def _capabilities() -> set[str]:
     return set(runtime().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
-def _checked(precision: str, bundle: Bundle) -> str:
+def _checked(precision: str, bundle: Bundle, device: str) -> str:
+    if not DEVICES[device].is_cpu:
+        if precision != DEVICES[device].precision:
+            own = DEVICES[device].precision
+            raise DeviceError(f"{device} computes in {own} here, not in {precision}: leave --precision out")
+        return precision
     if precision == "fp32":  # every processor has it
         return precision
     if precision == "int8" and INT8 not in bundle.card.files:

@@ -15,6 +15,7 @@ from googlenet.inference.runtime import runtime
 from googlenet.text import printable
 
 _FREE = ("Constant", "Result", "ShapeOf")  # layers without a buffer
+MEMBERS = "probabilities.members"  # the constant that an ensemble divides by
 SHARED_BUFFERS = 8  # at least so many layers share the memory of one result
 
 
@@ -87,6 +88,14 @@ def _work_of(operation: Any, kind: str) -> int:
 def outputs_of(model: Any) -> dict[str, Any]:
     """Return the outputs of a graph by name."""
     return {output.get_any_name(): output for output in model.outputs}
+
+
+def members_of(model: Any) -> int:
+    """Return how many networks a graph averages (``exporting.ensemble``)."""
+    for operation in model.get_ops():
+        if operation.get_friendly_name() == MEMBERS:
+            return int(operation.get_data())
+    return 1
 
 
 def _check_signature(model: Any, bundle: Bundle, graph: str) -> None:

@@ -24,6 +24,7 @@ class Origin:
     identity: str  # a hash of everything its answers depend on
     precision: str
     threads: int | None = None
+    device: str = "cpu"
     crops: str = ONE_CROP
 
 

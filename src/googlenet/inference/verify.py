@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from googlenet import bundle as bundles
-from googlenet.bundle import GOLDEN, MODEL, WEIGHTS, Bundle
-from googlenet.checks.arrays import read_npz, read_safetensors
+from googlenet.bundle import MODEL, WEIGHTS, Bundle
+from googlenet.checks.arrays import read_safetensors
 from googlenet.checks.onnx_graph import read_constants
 from googlenet.data.image_set import ImageSet
 from googlenet.errors import BundleError, DataError, ImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
 from googlenet.inference.engine import Engine, Floats, precisions_for
+from googlenet.inference.golden import golden_answers
+from googlenet.inference.verify_maps import MapChecks
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import first_few, printable
 
 GOLDEN_IMAGES = 4
 TOLERANCE = 1e-4  # difference of a probability between PyTorch where it was trained and OpenVINO here
 COARSE_TOLERANCE = 0.25  # in bf16 and int8: the largest difference of an image, averaged over images
-MAX_IMAGES = 64  # a bundle of ours has four
 
 
 @dataclass(frozen=True)
 class Verification:
     """What was checked: ``files`` by their hashes, and ``images`` replayed in ``precisions``.
 
-    ``largest_difference`` is that of a probability in fp32.
+    ``largest_difference`` is that of a probability in fp32. ``map_differences`` has for each precision that maps are
+    computed in the largest difference of a value of them from those of training, in logits; it is empty for a network
+    without maps. ``map_size`` is the largest such value.
     """
 
     path: Path
@@ -39,6 +42,8 @@ class Verification:
     largest_difference: float
     seconds: float
     precisions: tuple[str, ...] = ("fp32",)
+    map_differences: dict[str, float] = field(default_factory=dict)
+    map_size: float = 0.0
 
 
 def verify(path: str | Path) -> Verification:
@@ -50,7 +55,8 @@ def verify(path: str | Path) -> Verification:
     Raises:
         BundleError: a file is missing or altered; ``weights.safetensors`` holds other weights than ``model.onnx``; a
             probability differs from the stored one by more than 1e-4 in fp32, or by more than 0.25 on average in
-            bf16 or int8.
+            bf16 or int8; a class activation map differs by more than 1e-4 of its largest value in fp32, or by more
+            than 0.2 of that on average in bf16, or its mean is not the logit that the probabilities come from.
 
     ::
 
@@ -58,13 +64,14 @@ def verify(path: str | Path) -> Verification:
     """
     start = time.perf_counter()
     bundle = bundles.read(path)
-    images, expected = golden(bundle)
+    images, expected, maps = golden_answers(bundle)
     files = sorted(bundle.card.files)
     for name in files:  # one at a time, to save memory
         bundle.read(name)
     _ = bundle.network  # raises where it cannot be built
     _check_weights(bundle)
-    difference = float(np.abs(Engine(bundle).probabilities(images) - expected).max())
+    checks = MapChecks(bundle, maps)
+    difference = float(np.abs(checks.answers(Engine(bundle), images) - expected).max())
     if not difference <= TOLERANCE:
         raise BundleError(
             f"{printable(str(bundle.path))}: a golden probability differs by {difference:.2g}, allowed is "
@@ -72,9 +79,12 @@ def verify(path: str | Path) -> Verification:
         )
     others = precisions_for(bundle)[1:]
     for precision in others:
-        _check_coarse(bundle, precision, images, expected)
+        _check_coarse(bundle, precision, checks.answers(Engine(bundle, precision), images), expected)
     seconds = time.perf_counter() - start
-    return Verification(bundle.path, tuple(files), len(images), difference, seconds, ("fp32", *others))
+    replayed = ("fp32", *others)
+    return Verification(
+        bundle.path, tuple(files), len(images), difference, seconds, replayed, checks.differences, checks.size
+    )
 
 
 def _check_weights(bundle: Bundle) -> None:
@@ -95,9 +105,9 @@ def _check_weights(bundle: Bundle) -> None:
         )
 
 
-def _check_coarse(bundle: Bundle, precision: str, images: Pixels, expected: Floats) -> None:
+def _check_coarse(bundle: Bundle, precision: str, answers: Floats, expected: Floats) -> None:
     """Replay in fewer bits: a few answers may differ, but not most."""
-    off = np.abs(Engine(bundle, precision).probabilities(images) - expected).max(axis=1)
+    off = np.abs(answers - expected).max(axis=1)
     if not off.mean() <= COARSE_TOLERANCE:
         raise BundleError(
             f"{printable(str(bundle.path))}: golden probabilities in {precision} differ by {off.mean():.2g}, allowed "
@@ -122,29 +132,3 @@ def golden_inputs(images: ImageSet, preprocessing: Preprocessing) -> Pixels:
     if not found:
         raise DataError(f"none of the {len(images)} validation images could be read: {reason}")
     return np.stack(found)
-
-
-def golden(bundle: Bundle) -> tuple[Pixels, Floats]:
-    """Return the golden images of a bundle, (N, size, size, C) uint8, and their probabilities (N, K).
-
-    Raises :class:`BundleError` if there are none, or they have other shapes.
-    """
-    preprocessing, classes = bundle.card.preprocessing, len(bundle.card.class_names)
-    content = bundle.read(GOLDEN)
-    try:
-        arrays = read_npz(
-            content,
-            {
-                "images": (
-                    "u1",
-                    (None, preprocessing.size, preprocessing.size, preprocessing.channels),
-                    MAX_IMAGES,
-                ),
-                "probabilities": ("f4 f8", (None, classes), MAX_IMAGES),
-            },
-        )
-        if len(arrays["images"]) != len(arrays["probabilities"]):
-            raise ValueError("not as many probabilities as images")
-    except ValueError as error:
-        raise BundleError(f"{printable(str(bundle.path / GOLDEN))} is damaged: {printable(str(error))}") from error
-    return arrays["images"], arrays["probabilities"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from googlenet.errors import InputSizeError, NetworkError
 from googlenet.models.layers.base import Cost, Layer, Shape, pair, whole_number
-from googlenet.models.layers.containers import LAYER_TYPES, Parallel, Residual, Stage, cost_of
+from googlenet.models.layers.containers import LAYER_TYPES, Parallel, Residual, Stage, cost_of, stage_costs
 from googlenet.models.layers.weighted import Conv, SeparableConv
 from googlenet.models.layers.weightless import Pool, uses_plain_windows
 from googlenet.models.spec import Network, require_network
@@ -107,6 +107,18 @@ def share_through(network: Network, stage: str) -> float:
     return sum(row.cost.macs for row in table.rows if row.name in through) / table.macs
 
 
+def last_within(network: Network, share: float) -> str | None:
+    """Return the last stage with weights up to which at most a share of the multiply-accumulates lie."""
+    table = analyse(network)
+    done, last = 0, None
+    for row in table.rows:
+        done += row.cost.macs
+        if done > share * table.macs:
+            break
+        last = row.name if row.cost.parameters else last
+    return last
+
+
 @cache
 def minimum_size(network: Network) -> int:
     """Return the smallest height and width that a network can take, in pixels.
@@ -135,22 +147,21 @@ def too_small(network: Network, height: int, width: int) -> str:
 
 
 def _analyse(network: Network, size: int) -> Analysis:
-    shape = (network.in_channels, size, size)
     rows, after = [], {}
-    for stage in network.stages:
-        rows.append(_row(stage, shape, network))
-        shape = after[stage.name] = rows[-1].cost.shape
-    aux = [_row(Stage(tap.name, tap.layers), after[tap.after], network) for tap in network.aux]
+    for stage, shape, cost in stage_costs(network, size):
+        rows.append(_row(stage, shape, cost))
+        after[stage.name] = cost.shape
+    heads = [(Stage(tap.name, tap.layers), after[tap.after]) for tap in network.aux]
+    aux = [_row(head, shape, cost_of(head.layers, shape, network)) for head, shape in heads]
     return Analysis(network, size, tuple(rows), tuple(aux))
 
 
-def _row(stage: Stage, shape: Shape, network: Network) -> Row:
+def _row(stage: Stage, shape: Shape, cost: Cost) -> Row:
     lead = _lead(stage.layers)
     kernel: Any = getattr(lead, "kernel", None)
     stride: Any = getattr(lead, "stride", None)
     if isinstance(lead, Pool) and not uses_plain_windows(lead, *shape[1:]):
         kernel, stride = (shape[1], 1) if lead.output == 1 else (None, None)
-    cost = cost_of(stage.layers, shape, network)
     kind = _kind(lead)
     modules = sum(isinstance(layer, (Parallel, Residual)) for layer in stage.layers)
     return Row(stage.name, f"{modules}× {kind}" if modules > 1 else kind, kernel, stride, _widths(stage), cost)

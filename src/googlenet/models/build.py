@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from googlenet.errors import InputSizeError, MachineError, NetworkError
 from googlenet.models import spec, zoo
 from googlenet.models.analysis import analyse, minimum_size, too_small
 from googlenet.models.initialisation import initialise
-from googlenet.models.layers.base import Shape, whole_number
-from googlenet.models.layers.containers import cost_of
+from googlenet.models.layers.base import whole_number
+from googlenet.models.layers.containers import stage_costs
 from googlenet.models.modules import build_layers
 from googlenet.preprocessing import Preprocessing
 
@@ -39,18 +39,18 @@ class ConvNet(nn.Module):
         self.network = network
         self.loaded: Any = None
         self.minimum_size = minimum_size(network)
-        shape: Shape = (network.in_channels, network.input_size, network.input_size)
-        for stage in network.stages:
+        for stage, shape, cost in stage_costs(network, network.input_size):
             self.add_module(stage.name, build_layers(stage.layers, shape, network))
-            shape = cost_of(stage.layers, shape, network).shape
             for tap in network.aux:
                 if tap.after == stage.name:
-                    self.add_module(tap.name, build_layers(tap.layers, shape, network))
+                    self.add_module(tap.name, build_layers(tap.layers, cost.shape, network))
         initialise(self, network.init)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → logits (N, K). Raises :class:`InputSizeError` if H or W is below the minimum."""
-        return _logits(self._run(images, self.network.stages))
+        self._check(images)
+        *_, (_, logits) = self._passed(images)
+        return _logits(logits)
 
     def forward_with_aux(self, images: Tensor, after: str | None = None) -> Outputs:
         """(N, C, H, W) → logits (N, K), and (N, K) for each auxiliary head, in order.
@@ -60,27 +60,53 @@ class ConvNet(nn.Module):
         if after is None:
             self._check(images)
         heads = []
-        x = images
-        for stage in self.network.stages_after(after):
-            x = self.get_submodule(stage.name)(x)
+        logits = images
+        for name, output in self._passed(images, after):
             for tap in self.network.aux:
-                if tap.after == stage.name:
-                    heads.append(_logits(self.get_submodule(tap.name)(x)))
-        return Outputs(_logits(x), tuple(heads))
+                if tap.after == name:
+                    heads.append(_logits(self.get_submodule(tap.name)(output)))
+            logits = output
+        return Outputs(_logits(logits), tuple(heads))
 
     def features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → the feature maps (N, D, h, w) before global average pooling."""
+        return self.averaged_maps(images)[-1]
+
+    def averaged_maps(self, images: Tensor) -> list[Tensor]:
+        """(N, C, H, W) → the maps (N, D, h, w) of each stage whose averages the classifier sees."""
         stages = self.network.stages_before_pooling()
         if stages is None:
             raise NetworkError(f"{self.network.name} has no feature maps that are averaged to logits")
-        return self._run(images, stages)
-
-    def _run(self, images: Tensor, stages: Sequence[spec.Stage]) -> Tensor:
         self._check(images)
-        x = images
-        for stage in stages:
+        last = stages[-1].name
+        maps = []
+        for name, output in self._passed(images):
+            if name in self.network.pooled or name == last:
+                maps.append(output)
+            if name == last:
+                break
+        return maps
+
+    def embed(self, maps: Tensor, after: str) -> Tensor:
+        """Return the input of the last stage, (N, D), from the maps (N, C, h, w) that the stage ``after`` put out."""
+        before = self.network.stages[-2].name
+        if after == before:
+            return maps.flatten(1)
+        return next(output for name, output in self._passed(maps, after) if name == before).flatten(1)
+
+    def _passed(self, x: Tensor, after: str | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Run the stages, those after ``after`` on what it put out; yield the name and the output of each."""
+        network, means = self.network, []
+        pooling = network.pooling
+        if after in network.pooled:
+            means.append(_mean(x))
+        for stage in network.stages_after(after):
             x = self.get_submodule(stage.name)(x)
-        return x
+            if stage.name in network.pooled:
+                means.append(_mean(x))
+            if stage.name == pooling:
+                x = torch.cat([*means, x], dim=1)
+            yield stage.name, x
 
     def _check(self, images: Tensor) -> None:
         if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
@@ -97,6 +123,11 @@ class ConvNet(nn.Module):
             )
         if height < self.minimum_size or width < self.minimum_size:
             raise InputSizeError(too_small(self.network, height, width))
+
+
+def _mean(maps: Tensor) -> Tensor:
+    """(N, D, h, w) → (N, D, 1, 1)."""
+    return maps.mean((2, 3), keepdim=True)
 
 
 def _logits(x: Tensor) -> Tensor:

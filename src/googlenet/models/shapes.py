@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from googlenet.models.layers.base import Shape
-from googlenet.models.layers.containers import cost_of, tensors_of
+from googlenet.models.layers.containers import stage_costs, tensors_of
 from googlenet.models.spec import Network
 
 
@@ -41,13 +40,11 @@ def state_dict_on_meta(network: Network) -> dict[str, Header]:
     (1000, 1024)
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    shape: Shape = (network.in_channels, network.input_size, network.input_size)
-    for stage in network.stages:
+    for stage, shape, cost in stage_costs(network, network.input_size):
         shapes |= tensors_of(stage.name, stage.layers, shape, network)
-        shape = cost_of(stage.layers, shape, network).shape
         for tap in network.aux:
             if tap.after == stage.name:
-                shapes |= tensors_of(tap.name, tap.layers, shape, network)
+                shapes |= tensors_of(tap.name, tap.layers, cost.shape, network)
     return {name: Header(shape, is_float=not is_a_counter(name)) for name, shape in shapes.items()}
 
 

@@ -86,14 +86,17 @@ class BatchNorm:
 class Network:
     """A whole network. Variants are made by ``dataclasses.replace`` and the methods here.
 
-    ``input_size`` (pixels), ``crop_fraction``, ``mean`` and ``std`` (R, G, B on a scale of 0 to 1) are the
-    preprocessing of its authors; ``paper`` is where it was published, ``differences`` are those from the paper.
+    ``pooled`` names stages, in order, whose maps are averaged into the input of the classifier, before those of the
+    last stage (Evci et al., *Head2Toe*, 2022). ``input_size`` (pixels), ``crop_fraction``, ``mean``, ``std`` (R, G, B
+    on a scale of 0 to 1) are the preprocessing of its authors; ``paper`` is where it was published, ``differences`` are
+    those from the paper.
     """
 
     name: str
     stages: Sequence[Stage]
     aux: Sequence[AuxTap] = ()
     norm: BatchNorm | None = None
+    pooled: Sequence[str] = ()
     init: str = "kaiming"
     input_size: int = 224
     crop_fraction: float = 0.875
@@ -105,7 +108,7 @@ class Network:
     differences: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        for name, kind in (("stages", Stage), ("aux", AuxTap), ("differences", str)):
+        for name, kind in (("stages", Stage), ("aux", AuxTap), ("pooled", str), ("differences", str)):
             check_sequence(self, name, kind)
         check_sequence(self, "mean", (int, float))
         check_sequence(self, "std", (int, float))
@@ -117,6 +120,8 @@ class Network:
         for tap in self.aux:
             if tap.after not in stages:
                 raise NetworkError(f"head {tap.name!r} sits on stage {tap.after!r}: {nearest(str(tap.after), stages)}")
+        if self.pooled:
+            self._check_pooled()
 
     def change(self, stage: str, layers: Sequence[Layer]) -> Network:
         """Return the network with other layers in one stage."""
@@ -194,6 +199,31 @@ class Network:
         if at < 1 or last != (Linear(),) or self.stages[at - 1].layers != (GLOBAL_AVERAGE,):
             return None
         return tuple(self.stages[: at - 1])
+
+    @property
+    def averages_then_classifies(self) -> bool:
+        """Whether the network ends in global average pooling and one linear layer, and may have stages ``pooled``."""
+        return self.stages_before_pooling() is not None and self.stages[-1].layers == (Linear(),)
+
+    @property
+    def pooling(self) -> str | None:
+        """The stage of global average pooling after which the averages of ``pooled`` come in, if there are any."""
+        before = self.stages_before_pooling() if self.pooled else None
+        return None if before is None else self.stages[len(before)].name
+
+    def _check_pooled(self) -> None:
+        before = self.stages_before_pooling()
+        if before is None or not self.averages_then_classifies:
+            raise NetworkError(f"{self.name} does not end in global average pooling and one linear layer: pooled is ()")
+        allowed = [stage.name for stage in before[:-1]]
+        for tap in self.aux:
+            if tap.after not in [stage.name for stage in before]:
+                raise NetworkError(f"head {tap.name!r} sits after the pooling of {self.name}: pooled is ()")
+        for name in self.pooled:
+            if name not in allowed:
+                raise NetworkError(f"stage {name!r} cannot be pooled for the classifier: {nearest(name, allowed)}")
+        if list(self.pooled) != [name for name in allowed if name in self.pooled]:
+            raise NetworkError(f"pooled is not in the order of the stages: {', '.join(self.pooled)}")
 
     def _averages_class_maps(self) -> bool:
         *_, before, last = (Stage("none", ()), Stage("none", ()), *self.stages)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from googlenet.models import zoo
-from googlenet.models.analysis import analyse, minimum_size, share_through
+from googlenet.models.analysis import analyse, last_within, minimum_size, share_through
 from googlenet.models.spec import Network
 from googlenet.models.weights import layouts_of
 from googlenet.training.facts import MAX_GLYPH_SIDE, Facts
@@ -23,8 +23,11 @@ from googlenet.training.speed import Speed
 
 LIMIT_MINUTES = 60.0  # of a run whose length nobody gave: longer only where the user says so
 MIN_PASSES = 10  # passes over the images that the time should allow, or the images are made smaller
+MIN_PASSES_CACHED = 2  # where maps are kept: a linear classifier needs one, and small details more than passes
 MIN_PASSES_UNFROZEN = 10  # or the first stages of pretrained weights are frozen
 FROZEN_SHARE = 0.6  # of the multiply-accumulates, at most, that are then frozen
+# What then learns: on kept maps, from a linear classifier on the averaged maps of all stages that are not frozen.
+GRADUAL = {"unfreeze": "gradual", "cached_views": 4, "cached_share": 1.0, "freeze_norm": True, "lr": 0.0005}
 FEW_IMAGES = 3000  # photographs: with fewer, pretrained weights gain most
 SMALL_SIDE = 96  # pixels a side up to which images are small
 SIZES = ((16, 32), (64, 64), (96, 96), (160, 128))  # pixels a side of the images, up to which → of the input
@@ -159,7 +162,7 @@ def run_seconds(situation: Situation, choice: Choice) -> float | None:
 def _epoch_seconds(situation: Situation, choice: Choice, size: int) -> float:
     """Return the seconds of an epoch, validation included: a forward pass is a third of a training step."""
     assert situation.speed is not None
-    freeze = situation.given.get("freeze", choice.settings.get("freeze"))
+    freeze = situation.given.get("freeze") or choice.settings.get("freeze") or choice.settings.get("pool_from")
     learning = 1 - share_through(choice.network, freeze) if freeze else 1.0
     images = situation.facts.train * (1 + 2 * learning) / 3 * _growth(choice, size) + situation.facts.val / 3
     return images * situation.speed.seconds(choice.network, size)
@@ -176,7 +179,7 @@ def _passes(situation: Situation, weights: Pretrained, frozen: bool) -> float:
     """Return how often the time allows to see every image, starting from these weights."""
     if situation.speed is None:
         return math.inf
-    freeze = {"freeze": _last_frozen(weights.network)} if frozen else {}
+    freeze = {"freeze": last_within(weights.network, FROZEN_SHARE)} if frozen else {}
     choice = Choice("finetune", freeze, weights.network, ())
     return 60 * situation.minutes / _epoch_seconds(situation, choice, weights.side)
 
@@ -189,18 +192,6 @@ def _size(situation: Situation, choice: Choice) -> int:
 def own_size(situation: Situation, choice: Choice) -> int:
     """Return the side of the images, in pixels, that the weights expect, or else the network."""
     return situation.weights.side if situation.weights else choice.network.input_size
-
-
-def _last_frozen(network: Network) -> str | None:
-    """Return the last stage with weights up to which at most 60 % of the multiply-accumulates lie."""
-    table = analyse(network)
-    done, last = 0, None
-    for row in table.rows:
-        done += row.cost.macs
-        if done > FROZEN_SHARE * table.macs:
-            break
-        last = row.name if row.cost.parameters else last
-    return last
 
 
 # The rules.
@@ -229,11 +220,12 @@ def _image_size(situation: Situation, choice: Choice) -> Chosen:
 
 def _smaller_images(situation: Situation, choice: Choice) -> Chosen:
     size = _size(situation, choice)
-    if situation.speed is None or _passes_at(situation, choice, size) >= MIN_PASSES:
+    passes = MIN_PASSES_CACHED if choice.settings.get("cached_views") else MIN_PASSES
+    if situation.speed is None or _passes_at(situation, choice, size) >= passes:
         return None
     least = max(minimum_size(choice.network), size // 2)
     smaller = [each for each in SMALLER if least <= each < size]
-    fits = [each for each in smaller if _passes_at(situation, choice, each) >= MIN_PASSES]
+    fits = [each for each in smaller if _passes_at(situation, choice, each) >= passes]
     if not smaller:
         return None
     best = max(fits) if fits else min(smaller)
@@ -247,10 +239,12 @@ def _passes_at(situation: Situation, choice: Choice, size: int) -> float:
 def _freeze(situation: Situation, choice: Choice) -> Chosen:
     if not situation.weights or situation.speed is None:
         return None
-    last = _last_frozen(choice.network)
+    last = last_within(choice.network, FROZEN_SHARE)
     if last is None or _passes_at(situation, choice, _size(situation, choice)) >= MIN_PASSES_UNFROZEN:
         return None
-    return {"freeze": last}, "all stages would take too long"
+    if situation.given.keys() & {"freeze", "unfreeze"} or not choice.network.averages_then_classifies:
+        return {"freeze": last}, "all stages would take too long"
+    return {**GRADUAL, "pool_from": last}, "all stages would take too long"
 
 
 def _epochs(situation: Situation, choice: Choice) -> Chosen:
@@ -317,12 +311,13 @@ RULES = (
     ),
     Rule(
         "pretrained weights, and time for fewer than ten passes over the images",
-        "`freeze` the first stages, up to 60 % of the multiply-accumulates",
+        "`unfreeze` `gradual`: the first stages are frozen, up to 60 % of the multiply-accumulates, and the classifier "
+        "sees the averaged maps of all later ones (`pool_from`); else `freeze`",
         _freeze,
     ),
     Rule(
-        "still time for fewer than ten passes",
-        "a smaller `image_size`: the largest of 192, 160, 128 and 96 with ten passes, at least half",
+        "still time for fewer than ten passes, or two with `unfreeze`",
+        "a smaller `image_size`: the largest of 192, 160, 128 and 96 with as many passes, at least half",
         _smaller_images,
     ),
     Rule(

@@ -144,6 +144,6 @@ class CachedMaps:
         for batch in self._batches(split, self.cache.orders[split], view=0):
             with learning.fabric.autocast():
                 images = learning.fabric.to_device(batch.images).float()
-                found.append((linear.embeddings(network, images, stage).cpu(), batch.labels))
+                found.append((network.embed(images, stage).float().cpu(), batch.labels))
         x, y = (torch.cat(parts) for parts in zip(*found, strict=True))
         return x, y

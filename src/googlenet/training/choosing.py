@@ -102,7 +102,8 @@ def describe(situation: Situation, choice: Choice) -> list[str]:
     facts, size = situation.facts, recipe.image_size or auto.own_size(situation, choice)
     length = f"{recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
     about = f" in about {duration(choice.seconds)}" if choice.seconds and not recipe.minutes else ""
-    frozen = f", frozen up to {recipe.freeze}" if recipe.freeze else ""
+    last = recipe.freeze or (recipe.pool_from if recipe.unfreeze == "gradual" else None)
+    frozen = f", frozen up to {last}" if last else ""
     start = "from pretrained weights" if situation.weights else "from scratch"
     what = (f"auto: {choice.network.name} at {size} px {start}{frozen}, recipe {choice.base}, {length}{about}, "
             f"batches of {recipe.batch_size}")  # fmt: skip

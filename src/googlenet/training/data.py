@@ -95,6 +95,7 @@ def _describe(data: LabelledData) -> dict[str, Any]:
         "name": escape_surrogates(data.name),
         "split": DRAWN if data.made_here else "as given",
         **{split: len(part) for split, part in data.splits.items()},
+        "class_images": list(data.train.counts().values()),
         "multi_label": data.multi_label,
         "fingerprint": data.split("all").fingerprint(),
     }

@@ -47,6 +47,8 @@ def with_phases(plan: Plan, network: ConvNet, processes: Processes, device: str)
     if recipe.unfreeze == "gradual" and processes.is_first:
         then = "" if recipe.cached_share == 1 else "; then all that are not frozen do"
         say(f"the stages after {recipe.cache_after} learn for {recipe.cached_share:.0%} of the time{then}")
+        if not recipe.cached_views:
+            say("a new classifier begins at zero: with cached_views in the recipe it would be fitted before")
     return replace(plan, recipe=recipe)
 
 
@@ -62,6 +64,8 @@ def _deepest(recipe: Recipe, network: Network, plan: Plan, seconds: float) -> Re
         share = 1.0
     most = MAX_SHARE if not whole else min(MAX_SHARE, (share * total - OVERHEAD_SECONDS) / (MIN_EPOCHS * whole))
     name = last_frozen(network, plan.preprocessing.size, most, recipe.freeze)
+    if network.pooled and len(network.through(name)) > len(network.through(network.pooled[0])):
+        name = network.pooled[0]  # later stages' maps alone are not all that the classifier sees
     return recipe.model_copy(update={"cache_after": name, "cached_share": share})
 
 

@@ -15,6 +15,7 @@ from googlenet import files
 from googlenet.data.splits import RECORD
 from googlenet.errors import DiskFullError, RunError
 from googlenet.files import check_output_path, lock, write_error
+from googlenet.reporting.report import REPORT
 from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
 from googlenet.training.run_json import read_run_json
 
@@ -22,7 +23,7 @@ SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", 
 CHECKPOINTS = "checkpoints"
 TRIAL = ".trial-"  # folders in there, for the rehearsal before the first epoch
 TENSORBOARD, MLFLOW, WANDB = "tensorboard", "mlruns", "wandb"  # folders of loggers
-_CONTENTS = (SETTINGS, RECORD, LOG, CURVE, UNREADABLE, TENSORBOARD, MLFLOW, WANDB, CHECKPOINTS, bundles.IN_RUN)
+_CONTENTS = (SETTINGS, RECORD, LOG, CURVE, REPORT, UNREADABLE, TENSORBOARD, MLFLOW, WANDB, CHECKPOINTS, bundles.IN_RUN)
 
 
 def check_free(run: Path, overwrite: bool) -> None:
@@ -52,7 +53,7 @@ def check_writable(run: Path) -> None:
     if run.exists() and not run.is_dir():
         raise RunError(f"{_name(run)} is a file: --out names a directory for the run")
     if run.is_dir():
-        with _locked(run):
+        with locked(run):
             pass
 
 
@@ -167,7 +168,7 @@ def held(run: Path) -> Iterator[None]:
     made: list[Path] = []
     try:
         made = _make(run)
-        with _locked(run):
+        with locked(run):
             yield
     finally:
         _training.release()
@@ -194,7 +195,8 @@ def _make(run: Path) -> list[Path]:
 
 
 @contextmanager
-def _locked(run: Path) -> Iterator[None]:
+def locked(run: Path) -> Iterator[None]:
+    """Lock a directory against other trainings. Raises :class:`RunError` where it is locked."""
     if os.name == "nt":  # it opens no folders
         yield
         return

@@ -21,6 +21,7 @@ MAX_WAITING_SHARE = 0.2  # of an epoch's time spent waiting for images: more is 
 PLAIN_SECONDS = 30.0  # between plain lines within an epoch; shorter epochs are short
 MAX_LISTED_CLASSES = 20  # with more, the images of three classes are shown
 MAX_CLASS_RATIO = 10  # of the largest to the smallest class: more is reported
+TOP5_CLASSES = 5  # with no more, top-5 is 100 %
 
 
 class Display:
@@ -30,6 +31,7 @@ class Display:
         self.console = console(stderr=True, quiet=quiet)
         self.epochs, self.minutes = recipe.epochs, recipe.minutes
         self.bar = Bar(self.console)
+        self.classes = 0  # of the data
         self.loss = math.nan
         self.last_line = time.monotonic()
 
@@ -44,6 +46,7 @@ class Display:
     def begin(self, trainer: Trainer) -> None:
         """Print what is trained, on what, and which classes cannot be validated."""
         train, val = trainer.data.train, trainer.data.val
+        self.classes = len(train.class_names)
         count, device = trainer.processes.count, trainer.fabric.device.type
         where = f"{count} processes, {device}" if count > 1 else device
         self._print(
@@ -116,7 +119,8 @@ class Display:
             )
             return
         heads = " + ".join(f"{loss:.3f}" for loss in result.head_losses)
-        first, *others = (f"{METRICS[name].title} {METRICS[name].format(score)}" for name, score in result.val.items())
+        shown = {name: score for name, score in result.val.items() if name != "top5" or self.classes > TOP5_CLASSES}
+        first, *others = (f"{METRICS[name].title} {METRICS[name].format(score)}" for name, score in shown.items())
         rest = [(score, 4) for score in others] + [(f"{result.images_per_second:,.0f} images/s", 5)]
         if result.mirror_gain is not None:
             rest.insert(0, (f"mirror images {100 * result.mirror_gain:+.2f}", 4))

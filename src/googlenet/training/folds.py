@@ -219,7 +219,7 @@ def _record(run: Path, card: ModelCard) -> bytes:
 def _card(members: list[Bundle], metrics: dict[str, Interval], record: bytes, part: LabelledData) -> ModelCard:
     first = members[0].card
     thresholds = tuple(fmean(each) for each in zip(*(member.card.thresholds for member in members), strict=True))
-    data = {key: value for key, value in first.data.items() if key not in ("val", "fingerprint")}
+    data = {key: value for key, value in first.data.items() if key not in ("val", "fingerprint", "class_images")}
     return replace(
         first,
         metrics={name: each.mean for name, each in metrics.items()},

@@ -15,7 +15,7 @@ from torch import Tensor
 from googlenet.exporting.graph import stage_to_onnx
 from googlenet.inference.runtime import runtime
 from googlenet.models.build import ConvNet, Normalise
-from googlenet.models.layers.containers import cost_of
+from googlenet.models.layers.containers import stage_costs
 from googlenet.preprocessing import Preprocessing
 
 MAX_FLOAT16 = 65504.0
@@ -62,10 +62,8 @@ class FrozenStages:
 
 def maps_shape(network: ConvNet, preprocessing: Preprocessing, stage: str) -> tuple[int, int, int]:
     """Return (h, w, D) of what a stage puts out for one image."""
-    shape = (preprocessing.channels, preprocessing.size, preprocessing.size)
-    for each in network.network.through(stage):
-        shape = cost_of(each.layers, shape, network.network).shape
-    channels, height, width = shape
+    shapes = {each.name: cost.shape for each, _, cost in stage_costs(network.network, preprocessing.size)}
+    channels, height, width = shapes[stage]
     return height, width, channels
 
 

@@ -52,8 +52,14 @@ def name_of(function: Any) -> str:
 
 
 def apply_function(function: Function, pixels: Pixels, random: np.random.Generator) -> Pixels:
-    """Call the function. Raises :class:`RecipeError` where it does not return an image like the one that it got."""
-    changed = function(pixels.copy(), random)
+    """Call the function. Raises :class:`RecipeError` where it fails, or returns no image like the one that it got."""
+    try:
+        changed = function(pixels.copy(), random)
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RecipeError(
+            f"augment={name_of(function)} failed on {pixels.dtype} {pixels.shape}: {printable(why)}"
+        ) from error
     if not isinstance(changed, np.ndarray) or changed.dtype != np.uint8 or changed.shape != pixels.shape:
         got = f"{changed.dtype} {changed.shape}" if isinstance(changed, np.ndarray) else type(changed).__name__
         raise RecipeError(f"augment={name_of(function)} returned {got}: should be uint8 {pixels.shape}, as it got")
@@ -68,13 +74,7 @@ def check_function(function: Function, preprocessing: Preprocessing, workers: in
     size, name = preprocessing.size, name_of(function)
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (size, size, preprocessing.channels), dtype=np.uint8)
-    try:
-        apply_function(function, noise, random)
-    except RecipeError:
-        raise
-    except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RecipeError(f"augment={name} failed on uint8 {noise.shape}: {printable(why)}") from error
+    apply_function(function, noise, random)
     if workers == 0 or start_method() == "fork":
         return
     try:

@@ -34,7 +34,8 @@ def is_published(weights: str | Path) -> bool:
 def card_of(weights: str | Path) -> ModelCard | None:
     """Read the card of pretrained weights; ``None`` for a file of tensors and for published weights.
 
-    Raises :class:`WeightsError` where there is nothing, :class:`BundleError` where a folder is no run or bundle.
+    Raises :class:`WeightsError` where there is nothing, or a bundle without weights, :class:`BundleError` where a
+    folder is no run or bundle.
     """
     if is_published(weights):
         return None
@@ -48,7 +49,13 @@ def card_of(weights: str | Path) -> ModelCard | None:
             f"or the word {TORCHVISION}"
         ) from error
     if path.is_dir() and not _is_of_others(path):
-        return bundles.read(path).card
+        card = bundles.read(path).card
+        if bundles.WEIGHTS not in card.files:
+            raise WeightsError(
+                f"--weights {printable(str(weights))} holds no weights, as it averages several classifiers: name one "
+                "of its folds, such as fold-1 beside its bundle"
+            )
+        return card
     if path.is_file() and not size:
         raise WeightsError(f"{printable(str(weights))} is empty: copy it again")
     return None
@@ -125,6 +132,21 @@ def headers_of(path: Path) -> Mapping[str, Header]:
     except WeightsError:
         return {}
     return found
+
+
+def pool_for_classifier(network: Network, first: str | None) -> Network:
+    """Let the classifier see the averaged maps of the stage ``first`` and all later ones that have weights.
+
+    Raises :class:`NetworkError` where there is no such stage, or the network does not end in global average pooling and
+    one linear layer.
+    """
+    if first is None:
+        return network
+    before = {stage.name for stage in network.through(first)[:-1]}
+    last = (network.stages_before_pooling() or network.stages)[-1].name
+    with_weights = [row.name for row in analyse(network).rows if row.cost.parameters]
+    until = with_weights.index(last) if last in with_weights else len(with_weights)
+    return replace(network, pooled=tuple(name for name in with_weights[:until] if name not in before))
 
 
 def drop_heads_on_frozen_stages(network: Network, freeze: str | None, unfreeze: str = "none") -> Network:

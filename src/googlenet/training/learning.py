@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import torch
 from lightning_fabric import Fabric
@@ -64,7 +65,8 @@ class Learning:
     @property
     def phase(self) -> Phase:
         """What learns now."""
-        return self.phases[self.state.progress.phase]
+        phase, begin = self.phases[self.state.progress.phase], self.state.progress.phase_begin
+        return phase if begin is None else replace(phase, begin=begin)
 
     def _learn_in(self, phase: Phase) -> WeightAverage | None:
         """Make objective and optimizer of a phase; return the new average of the weights."""
@@ -90,8 +92,9 @@ class Learning:
     def _make_objective(self, phase: Phase) -> Objective:
         recipe, after = self.recipe, phase.freeze if phase.cached else None
         objective = Objective(
-            self.network, self.preprocessing, recipe.label_smoothing, self.task, self.class_weights, after
-        )
+            self.network, self.preprocessing, recipe.label_smoothing, self.task, self.class_weights, after,
+            recipe.freeze_norm,
+        )  # fmt: skip
         objective.to(memory_format=torch.channels_last)
         use_small_map_gradients(objective)
         if self.processes.count > 1:

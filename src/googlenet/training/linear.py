@@ -37,14 +37,6 @@ def set_last_layer(network: ConvNet, weight: Tensor, bias: Tensor) -> None:
         layer.bias.copy_(bias)
 
 
-def embeddings(network: ConvNet, maps: Tensor, after: str) -> Tensor:
-    """Return the input of the last layer (N, D), from the maps (N, C, h, w) of the stage ``after``."""
-    x = maps
-    for stage in network.network.stages_after(after)[:-1]:
-        x = network.get_submodule(stage.name)(x)
-    return x.flatten(1).float()
-
-
 def fit(
     train: tuple[Tensor, Tensor],
     held_out: tuple[Tensor, Tensor],

@@ -30,15 +30,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from googlenet import machine
 from googlenet.data.image_set import ImageSet
-from googlenet.errors import ImageError, MachineError
+from googlenet.errors import ImageError, MachineError, RecipeError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import make_square, read, resize_and_crop
 from googlenet.parallel import start_method
 from googlenet.preprocessing import Preprocessing
+from googlenet.text import printable
 from googlenet.training.augment import augment, smallest_side
 from googlenet.training.augmentation import Augmentation
 from googlenet.training.function import Function
 from googlenet.training.task import Task
+from googlenet.training.transforms import load_torchvision
 
 _STOPPING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 WATCH_SECONDS = 1.0  # between checks that the training process still exists
@@ -59,24 +61,38 @@ class SampleKey:
 
 
 @dataclass(frozen=True)
+class FunctionFailure:
+    """Takes the place of an image on which the user's function failed: its error would lose its type in a worker."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Batch:
-    """``images`` (N, C, S, S) uint8, ``labels`` as the task makes them, ``indices``, and why others are unreadable."""
+    """``images`` (N, C, S, S) uint8, ``labels`` as the task makes them, ``indices``, and why others are unreadable.
+
+    ``failure`` says on which image the user's function failed, if it did.
+    """
 
     images: Tensor
     labels: Tensor
     indices: list[int]
     unreadable: dict[int, str] = field(default_factory=dict)
+    failure: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as bytes, which go through a pipe between processes.
 
         Tensors would go through shared memory, of which containers have little, with an open file each.
         """
-        return _unpacked, (self.images.numpy(), self.labels.numpy(), self.indices, self.unreadable)
+        return _unpacked, (self.images.numpy(), self.labels.numpy(), self.indices, self.unreadable, self.failure)
 
 
-def _unpacked(images: Any, labels: Any, indices: list[int], unreadable: dict[int, str]) -> Batch:
-    return Batch(torch.from_numpy(images), torch.from_numpy(labels), indices, unreadable)
+def _unpacked(images: Any, labels: Any, *others: Any) -> Batch:
+    return Batch(torch.from_numpy(images), torch.from_numpy(labels), *others)
+
+
+Sample = tuple[int, tuple[int, ...], Tensor | str | FunctionFailure]
 
 
 class BatchSampler:
@@ -162,14 +178,16 @@ class ImageDataset(Dataset[Any]):
     ) -> None:
         self.images, self.preprocessing, self.seed, self.augmentation = images, preprocessing, seed, augmentation
         self.function = function
+        if augmentation is not None:
+            load_torchvision(augmentation)
         self.at_least = (
             preprocessing.resized_side if augmentation is None else smallest_side(preprocessing.size, augmentation)
         )
         self.decoded: dict[int, Pixels] = {}  # small images are decoded once
         self.room = CACHE_BYTES
 
-    def __getitem__(self, place: SampleKey) -> tuple[int, tuple[int, ...], Tensor | str]:
-        """Return index, labels and pixels, or the reason why the image cannot be read."""
+    def __getitem__(self, place: SampleKey) -> Sample:
+        """Return index, labels and pixels, or the reason why the image cannot be read or the function failed."""
         labels = self.images.items[place.index].labels
         try:
             pixels = self._read(place.index)
@@ -180,7 +198,11 @@ class ImageDataset(Dataset[Any]):
         else:
             square = make_square(pixels, self.preprocessing.resize, MAX_SQUARE_SIDES * self.preprocessing.size)
             random = _generator(self.seed, place.epoch, place.index, place.before)
-            seen = augment(square, place.side, self.augmentation, random, self.function)
+            try:
+                seen = augment(square, place.side, self.augmentation, random, self.function)
+            except RecipeError as error:
+                name = printable(self.images.items[place.index].name)
+                return place.index, labels, FunctionFailure(f"{error}, on the image {name}")
         return place.index, labels, torch.from_numpy(np.array(seen)).permute(2, 0, 1)
 
     def _read(self, index: int) -> Pixels:
@@ -223,10 +245,10 @@ class _Loader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         if not self.num_workers:
-            return super().__iter__()
+            return _checked(super().__iter__())
         try:
             with _signals_blocked(), _without_main():
-                return super().__iter__()
+                return _checked(super().__iter__())
         except (pickle.PicklingError, AttributeError) as error:
             raise MachineError(
                 f"workers that read images cannot be sent what the script itself defines ({error}): put it into a "
@@ -236,6 +258,14 @@ class _Loader(DataLoader[Any]):
             no_room = error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT)  # for a semaphore
             why = "/dev/shm is full or cannot be written" if no_room else machine.explain(error)
             raise MachineError(f"workers that read images cannot be started: {why}; --workers 0 needs none") from error
+
+
+def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Raise :class:`RecipeError` at a batch in which the user's function failed."""
+    for batch in batches:
+        if batch.failure:
+            raise RecipeError(batch.failure)
+        yield batch
 
 
 @contextmanager
@@ -262,13 +292,14 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _collate(task: Task, samples: Sequence[tuple[int, tuple[int, ...], Tensor | str]]) -> Batch:
+def _collate(task: Task, samples: Sequence[Sample]) -> Batch:
     readable = [(index, labels, x) for index, labels, x in samples if isinstance(x, Tensor)]
     return Batch(
         torch.stack([x for _, _, x in readable]) if readable else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
         task.targets([labels for _, labels, _ in readable]),
         [index for index, _, _ in readable],
         {index: x for index, _, x in samples if isinstance(x, str)},
+        next((x.message for _, _, x in samples if isinstance(x, FunctionFailure)), ""),
     )
 
 

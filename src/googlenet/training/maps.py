@@ -23,7 +23,7 @@ from googlenet.preprocessing import Preprocessing
 from googlenet.training.directory import explain
 from googlenet.training.frozen import FrozenStages
 from googlenet.training.function import Function
-from googlenet.training.loading import Batch, BatchSampler, ImageDataset, SampleKey, default_workers, loader
+from googlenet.training.loading import Batch, BatchSampler, ImageDataset, Sample, SampleKey, default_workers, loader
 from googlenet.training.options import RunOptions
 from googlenet.training.progress import Progress
 from googlenet.training.recipe import Recipe
@@ -47,7 +47,7 @@ class Views(ImageDataset):
         super().__init__(images, preprocessing, recipe.seed, recipe.augmentation, function)
         self.plain = ImageDataset(images, preprocessing, recipe.seed, None)
 
-    def __getitem__(self, place: SampleKey) -> tuple[int, tuple[int, ...], Tensor | str]:
+    def __getitem__(self, place: SampleKey) -> Sample:
         """Return index, labels and pixels, or the reason why the image cannot be read."""
         return super().__getitem__(place) if place.epoch else self.plain[place]
 

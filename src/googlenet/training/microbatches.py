@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 from collections.abc import Callable
 
 import torch
@@ -68,15 +67,11 @@ def fit_into_memory(
         objective = Objective(copy.deepcopy(network), preprocessing, 0.0, OneLabel(network.network.num_classes))
         objective.to(fabric.device).to(memory_format=torch.channels_last).train()
         parts = recipe.accumulate
-        try:
-            of_image = _bytes_of_an_image(objective, preprocessing.size, fabric)
-            while not _fits(objective, preprocessing.size, fabric, -(-batch // parts), of_image):
-                if parts >= batch // 2:
-                    raise MachineError(machine.MEMORY)
-                parts = min(2 * parts, batch // 2)
-        finally:
-            del objective
-            gc.collect()
+        of_image = _bytes_of_an_image(objective, preprocessing.size, fabric)
+        while not _fits(objective, preprocessing.size, fabric, -(-batch // parts), of_image):
+            if parts >= batch // 2:
+                raise MachineError(machine.MEMORY)
+            parts = min(2 * parts, batch // 2)
     return parts
 
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from torchvision.transforms import v2
 
 from googlenet.training.augmentation import Augmentation
 from googlenet.training.loading import Batch
 from googlenet.training.progress import Progress
 from googlenet.training.recipe import Recipe
-from googlenet.training.transforms import drawn_from
+from googlenet.training.transforms import drawn_from, torchvision_transforms
 
 MIXING = 1  # keeps these random numbers apart from those of the order and of single images
 
 # By the setting of ``Augmentation`` that is its probability: makes torchvision's transform of a batch.
-MIXES: dict[str, Callable[[Augmentation, int], v2.Transform]] = {
-    "mixup_prob": lambda how, classes: v2.MixUp(alpha=how.mixup_alpha, num_classes=classes),
-    "cutmix_prob": lambda how, classes: v2.CutMix(alpha=how.cutmix_alpha, num_classes=classes),
+MIXES: dict[str, Callable[[Augmentation, int], Any]] = {
+    "mixup_prob": lambda how, classes: torchvision_transforms().MixUp(alpha=how.mixup_alpha, num_classes=classes),
+    "cutmix_prob": lambda how, classes: torchvision_transforms().CutMix(alpha=how.cutmix_alpha, num_classes=classes),
 }
 
 

@@ -26,7 +26,7 @@ class Objective(nn.Module):
 
     The losses of the auxiliary heads are added with the weight that each head has in the network's data.
     ``class_weights`` (K,) weight the images of each class. Where ``after`` names a stage, ``forward`` takes the maps
-    that it put out instead of images.
+    that it put out instead of images. With ``freeze_norm``, batch normalization keeps its statistics in training.
     """
 
     def __init__(
@@ -37,13 +37,14 @@ class Objective(nn.Module):
         task: Task,
         class_weights: Tensor | None = None,
         after: str | None = None,
+        freeze_norm: bool = False,
     ) -> None:
         super().__init__()
         self.task = task
         self.network = network
         self.normalise = Normalise(preprocessing)
         self.label_smoothing = label_smoothing
-        self.after = after
+        self.after, self.freeze_norm = after, freeze_norm
         weights = [1.0, *(tap.weight for tap in network.network.aux)]
         self.weights: Tensor
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
@@ -57,6 +58,10 @@ class Objective(nn.Module):
             parameters = list(stage.parameters())
             if parameters and not any(parameter.requires_grad for parameter in parameters):
                 stage.eval()
+        if self.freeze_norm:
+            for layer in self.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
         return self
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:

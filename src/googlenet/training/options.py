@@ -100,6 +100,8 @@ class TrainOptions(TypedDict, total=False):
     nesterov: bool | None
     lr_decay: float | None
     freeze: str | None
+    pool_from: str | None
+    freeze_norm: bool | None
     unfreeze: Literal["none", "gradual"] | None
     cached_views: int | None
     cache_after: str | None

@@ -26,6 +26,7 @@ from googlenet.training.recipe import LENGTH, Recipe, recipe_from_json
 from googlenet.training.run_json import READING
 
 AUTO, NONE = "auto", "none"  # recipe or weights that are to be chosen; no weights
+NOWHERE = Path(os.devnull)  # the run of a plan by which nothing is written
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,13 @@ def look(
         settings, network = _new(recipe, overrides, asked, weights, card)
         if "in_channels" not in settings.model_fields_set:
             channels = inherit.channels_of(weights, card, network)
-            settings = settings.model_copy(update={"in_channels": channels} if channels else {})
+            if channels:  # what images of such channels cannot have is refused, and presets leave it out
+                settings, network = _new(recipe, {**overrides, "in_channels": channels}, asked, weights, card)
     if not (open_weights and recipe in (None, AUTO)):
         check_freeze(settings, origin)
     settings, network, preprocessing = _inherited(settings, network, _fed(card), origin)
     _check_divisible(settings, torchrun.world_size())
-    if not resume and torchrun.is_first_process():
+    if not resume and run != NOWHERE and torchrun.is_first_process():
         directory.check_free(run, overwrite)
     return Plan(run, settings, network, preprocessing, origin, weights, asked, resume, overwrite, before, channels)
 
@@ -166,6 +168,7 @@ def _inherited(
 ) -> tuple[Recipe, Network, Preprocessing]:
     """Inherit from the weights, and how their images are ``fed``, what the recipe leaves open."""
     recipe = inherit.inherit_image_size(recipe, fed)
+    network = inherit.pool_for_classifier(network, recipe.pool_from)
     _check_cache_after(recipe, network)
     network = replace(network, in_channels=recipe.in_channels, aux=network.aux[: recipe.aux])
     network = inherit.drop_heads_on_frozen_stages(network, recipe.freeze, recipe.unfreeze)
@@ -247,7 +250,17 @@ def check_freeze(recipe: Recipe, origin: dict[str, Any] | None) -> None:
 
 
 def _check_cache_after(recipe: Recipe, network: Network) -> None:
-    """Raise where the stage whose maps are kept is unknown, before the frozen ones, or leaves nothing to learn."""
+    """Raise where the stage whose maps are kept is unknown, before the frozen ones, or leaves nothing to learn.
+
+    Nor may it be after the first stage whose averaged maps the classifier sees: they are not kept.
+    """
+    kept = recipe.freeze if recipe.unfreeze == "none" else recipe.cache_after or recipe.freeze
+    first = network.pooled[0] if network.pooled and recipe.cached_views else None
+    if kept is not None and first is not None and len(network.through(kept)) > len(network.through(first)):
+        raise RecipeError(
+            f"the maps after {kept} are to be kept, but the classifier sees those of {first}, too: freeze up to that "
+            "one at most, or set pool_from to a later stage"
+        )
     if recipe.unfreeze == "none" or recipe.cache_after is None:
         return
     inherit.drop_heads_on_frozen_stages(network, recipe.cache_after)

@@ -50,8 +50,9 @@ class Progress:
     ``sums`` of the losses, ``correct``, ``seen``, ``seconds`` and ``waiting`` are counted since the last row of the
     log; ``elapsed`` are the seconds since the run was started, without the pauses between stopping and resuming.
     ``best_sha256`` is of the weights of the best epoch as they were saved; the weights of epochs up to ``lost`` are
-    gone. ``phase`` is the number of the phase it is in, from 0, and ``phase_start`` its first epoch; ``maps`` are the
-    sha256 of cached maps by view. Epoch 0 of the history is the linear classifier fitted before the first step.
+    gone. ``phase`` is the number of the phase it is in, from 0, ``phase_start`` the epochs before it, and
+    ``phase_begin`` the share of the schedule at which it began, where that was early; ``maps`` are the sha256 of cached
+    maps by view. Epoch 0 of the history is the linear classifier fitted before the first step.
     """
 
     epoch: int = 0
@@ -68,6 +69,7 @@ class Progress:
     lost: int = -1
     phase: int = 0
     phase_start: int = 0
+    phase_begin: float | None = None
     maps: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +98,7 @@ class Progress:
         """Return the progress at the start of the next epoch."""
         return Progress(result.epoch, elapsed=self.elapsed, history=[*self.history, result],
                         unreadable=self.unreadable, best_sha256=self.best_sha256, lost=self.lost, phase=self.phase,
-                        phase_start=self.phase_start, maps=self.maps)  # fmt: skip
+                        phase_start=self.phase_start, phase_begin=self.phase_begin, maps=self.maps)  # fmt: skip
 
     def best(self, metric: str) -> EpochResult | None:
         """Return the epoch with the best ``metric``, the latest among equals."""
@@ -104,13 +106,12 @@ class Progress:
         return max(there, key=lambda row: (METRICS[metric].key(row.score(metric)), row.epoch), default=None)
 
     def stale_epochs(self, metric: str) -> int:
-        """Return for how many epochs, up to the last validated one, ``metric`` has not become better."""
+        """Return for how many epochs of this phase, up to the last validated one, ``metric`` has not become better."""
         best = self.best(metric)
         if best is None:
             return 0
-        return self.history[-1].epoch - min(
-            row.epoch for row in self.history if row.score(metric) == best.score(metric)
-        )
+        first = min(row.epoch for row in self.history if row.score(metric) == best.score(metric))
+        return self.history[-1].epoch - max(first, self.phase_start)
 
     @property
     def is_validated(self) -> bool:

@@ -56,7 +56,8 @@ class Recipe(Settings):
         default=None,
         ge=1,
         le=MAX_EPOCHS,
-        description="End early, after this many epochs in a row without a better one. By default never.",
+        description="End early, after this many epochs in a row without a better one: with `unfreeze`, first the "
+        "phase. By default never.",
     )
     best_by: BestBy | None = Field(
         default=None,
@@ -128,6 +129,16 @@ class Recipe(Settings):
         description="Layer-wise decay: the learning rate of each stage is that of the next one times this.",
     )
     freeze: str | None = Field(default=None, description="With pretrained weights: the last stage that does not learn.")
+    pool_from: str | None = Field(
+        default=None,
+        description="The first stage whose averaged maps the classifier sees, besides those of all later ones; by "
+        "default it sees the last alone. With pretrained weights, early stages tell more of images of another kind.",
+    )
+    freeze_norm: bool = Field(
+        default=False,
+        description="With pretrained weights: batch normalization keeps the statistics it has, so that a classifier "
+        "that was fitted first sees in training what it saw then. Its scales and shifts learn.",
+    )
     unfreeze: Literal["none", "gradual"] = Field(
         default="none",
         description="With pretrained weights: gradual fits the classifier first, then trains the last stages, then all "

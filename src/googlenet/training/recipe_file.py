@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,30 @@ def read_recipe(source: str | Path) -> dict[str, Any]:
     except RecursionError as error:
         raise too_deep(source) from error
     return fields
+
+
+def recipe_text(fields: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
+    """Return the TOML of a recipe's fields, as JSON has them, after some lines of comments.
+
+    >>> print(recipe_text({"lr": 0.004, "augmentation": {"crop_scale": [0.4, 1.0]}}, ["Found by a search."]))
+    # Found by a search.
+    <BLANKLINE>
+    lr = 0.004
+    <BLANKLINE>
+    [augmentation]
+    crop_scale = [0.4, 1.0]
+    <BLANKLINE>
+    """
+    lines = [f"# {printable(line)}".rstrip() for line in comments]
+    plain = {name: value for name, value in fields.items() if not isinstance(value, Mapping)}
+    tables = {name: value for name, value in fields.items() if isinstance(value, Mapping)}
+    for head, table in (("", plain), *((f"[{name}]", table) for name, table in tables.items())):
+        # JSON's numbers, strings, lists and booleans are TOML's; what is not set has no value there
+        rows = [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in table.items() if value is not None
+        ]
+        lines += ["", head, *rows] if head else ["", *rows]
+    return "\n".join(lines).lstrip("\n") + "\n"
 
 
 def too_deep(source: str | Path) -> RecipeError:

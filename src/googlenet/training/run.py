@@ -16,12 +16,11 @@ from googlenet import bundle as bundles
 from googlenet.bundle import Bundle
 from googlenet.data.image_set import LabelledImage
 from googlenet.data.splits import HASH_BATCH, content_hashes, hashes_with_progress
-from googlenet.errors import CallbackError, RunError, StoppedError, WeightsError
+from googlenet.errors import CallbackError, RunError, StoppedError
 from googlenet.images.depth import described as described_range
 from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.stopping import CODE, stop_signals
-from googlenet.text import printable
 from googlenet.training import directory, distributed, memory, sources, speed_trial, torchrun
 from googlenet.training.budget import Minutes
 from googlenet.training.checkpoint import Checkpoints
@@ -32,7 +31,15 @@ from googlenet.training.distributed import Processes
 from googlenet.training.estimate import estimate_validation
 from googlenet.training.plan import Plan
 from googlenet.training.recorder import Recorder
-from googlenet.training.setup import choose_device, make_network, make_trainer, with_parts_that_fit, with_precision
+from googlenet.training.report import RunReport
+from googlenet.training.setup import (
+    choose_device,
+    make_network,
+    make_trainer,
+    read_weights,
+    with_parts_that_fit,
+    with_precision,
+)
 from googlenet.training.ship import draw_curve, rehearse, ship
 from googlenet.training.speed import Speed
 from googlenet.training.trainer import Trainer
@@ -46,7 +53,7 @@ def train(plan: Plan) -> Bundle:
     memory.disable_malloc_trim()
     processes = distributed.join(device)
     _show_notes(plan, processes)
-    plan, source = _read_weights(plan)
+    plan, source = read_weights(plan)
     with torch.random.fork_rng(devices=[processes.device] if device == "cuda" else []):
         torch.manual_seed(plan.recipe.seed)
         with stage(f"building {plan.network.name}"):
@@ -61,8 +68,12 @@ def train(plan: Plan) -> Bundle:
         if processes.rank:  # dropout differs between processes
             torch.manual_seed(int(np.random.SeedSequence((plan.recipe.seed, processes.rank)).generate_state(1)[0]))
         with _explain_interrupt(plan):
-            _train(plan, make_trainer(plan, network, device), has_source=source is not None)
+            trainer = make_trainer(plan, network, device)
+            report = RunReport(trainer, plan.run)
+            _train(plan, trainer, report, has_source=source is not None)
     processes.barrier()
+    if processes.is_first:  # the others need not wait for it
+        report.write()
     return bundles.read(plan.run)
 
 
@@ -94,20 +105,6 @@ def hashes_together(items: Sequence[LabelledImage]) -> list[str]:
     return hashes_with_progress(items, hashes, HASH_BATCH * processes.count)
 
 
-def _read_weights(plan: Plan) -> tuple[Plan, sources.Source | None]:
-    if plan.weights is None or plan.resume:
-        return plan, None
-    with stage(f"reading {plan.weights}"):
-        source = sources.open_source(plan.weights, plan.asked, plan.options.download)
-    expected = (plan.origin or {}).get("sha256", source.sha256)
-    if source.sha256 != expected:
-        raise WeightsError(
-            f"{printable(source.name)} is not what the run to repeat was trained from any more: give --weights, or put "
-            "back what was there"
-        )
-    return plan.with_weights(source.preprocessing, source.record()), source
-
-
 def _open_directory(plan: Plan) -> None:
     if plan.resume:
         directory.clear_leftovers(plan.run)
@@ -115,7 +112,7 @@ def _open_directory(plan: Plan) -> None:
         directory.start(plan.run, plan.to_json(), plan.record, plan.overwrite)
 
 
-def _train(plan: Plan, trainer: Trainer, has_source: bool) -> None:
+def _train(plan: Plan, trainer: Trainer, report: RunReport, has_source: bool) -> None:
     checkpoints = Checkpoints(plan.run / CHECKPOINTS)
     if has_source:
         trainer.save(checkpoints)  # so that --resume never needs the pretrained weights
@@ -123,7 +120,7 @@ def _train(plan: Plan, trainer: Trainer, has_source: bool) -> None:
         trainer.restore(checkpoints, say)
         _record_longer(plan, trainer)
     with stage("checking that the results can be written"):
-        writing = rehearse(trainer, plan)
+        writing = rehearse(trainer, plan, report)
         if isinstance(trainer.budget, Minutes):
             trainer.budget.reserve(estimate_validation(trainer, checkpoints), writing)
     _run(trainer, plan.run)

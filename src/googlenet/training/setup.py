@@ -9,16 +9,17 @@ from dataclasses import replace
 import torch
 from lightning_fabric import Fabric
 
-from googlenet.errors import DeviceError
+from googlenet.errors import DeviceError, WeightsError
 from googlenet.models.build import ConvNet, create
 from googlenet.stages import stage
+from googlenet.text import printable
 from googlenet.training import distributed, transfer
 from googlenet.training.display import say
 from googlenet.training.distributed import Processes
 from googlenet.training.microbatches import fit_into_memory
 from googlenet.training.plan import Plan
 from googlenet.training.precision import fastest
-from googlenet.training.sources import Source
+from googlenet.training.sources import Source, open_source
 from googlenet.training.trainer import Trainer
 
 
@@ -31,6 +32,24 @@ def choose_device(device: str) -> str:
         usable = ", ".join(name for name, there in available.items() if there)
         raise DeviceError(f"this machine has no {device}: it has {usable}; --device auto takes the best")
     return device
+
+
+def read_weights(plan: Plan) -> tuple[Plan, Source | None]:
+    """Read pretrained weights, if there are any, and return the plan that they lead to.
+
+    Raises :class:`WeightsError` where they are not those of the run that is repeated.
+    """
+    if plan.weights is None or plan.resume:
+        return plan, None
+    with stage(f"reading {plan.weights}"):
+        source = open_source(plan.weights, plan.asked, plan.options.download)
+    expected = (plan.origin or {}).get("sha256", source.sha256)
+    if source.sha256 != expected:
+        raise WeightsError(
+            f"{printable(source.name)} is not what the run to repeat was trained from any more: give --weights, or put "
+            "back what was there"
+        )
+    return plan.with_weights(source.preprocessing, source.record()), source
 
 
 def make_network(plan: Plan, source: Source | None, show: bool) -> ConvNet:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from googlenet.data.image_set import ImageSet
-from googlenet.errors import UnreadableImageError
+from googlenet.errors import RecipeError, UnreadableImageError
 from googlenet.images.decode import Pixels
 from googlenet.images.resize import load_image
 from googlenet.metrics import truth_of
 from googlenet.training.augmented import AugmentedImage, AugmentedImages, MixedImage, Request
-from googlenet.training.loading import Batch, BatchSampler, ImageDataset, SampleKey
+from googlenet.training.loading import Batch, BatchSampler, FunctionFailure, ImageDataset, SampleKey
 from googlenet.training.mixing import drawn_mix, mix
 from googlenet.training.progress import Progress
 
@@ -67,6 +67,8 @@ def _read(dataset: ImageDataset, key: SampleKey) -> Tensor:
     _, _, pixels = dataset[key]
     if isinstance(pixels, str):
         raise UnreadableImageError(pixels)
+    if isinstance(pixels, FunctionFailure):
+        raise RecipeError(pixels.message)
     return pixels
 
 

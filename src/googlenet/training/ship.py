@@ -29,10 +29,11 @@ from googlenet.training.directory import CHECKPOINTS, CURVE, LOG
 from googlenet.training.display import say
 from googlenet.training.plan import Plan
 from googlenet.training.progress import EpochResult
+from googlenet.training.report import RunReport
 from googlenet.training.trainer import Trainer
 
 
-def rehearse(trainer: Trainer, plan: Plan) -> float:
+def rehearse(trainer: Trainer, plan: Plan, report: RunReport) -> float:
     """Write once, before the first epoch, all that is written after the last one; return the seconds it took.
 
     A network that cannot be shipped, names that cannot be written and a full disk are found here, before time is
@@ -42,7 +43,7 @@ def rehearse(trainer: Trainer, plan: Plan) -> float:
     if trainer.processes.is_first:
         try:
             with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
-                more = _rehearse_in(Path(folder), trainer, plan.described)
+                more = _rehearse_in(Path(folder), trainer, plan.described, report)
                 directory.read_settings(run)
         except BaseException as error:
             if not plan.resume:
@@ -55,7 +56,7 @@ def rehearse(trainer: Trainer, plan: Plan) -> float:
     return trainer.processes.broadcast(time.perf_counter() - begun + more)
 
 
-def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any]) -> float:
+def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any], report: RunReport) -> float:
     history = trainer.progress.history or [_sample_epoch(trainer)]
     write_log(folder / LOG, history)
     draw_curve(folder, history, trainer.state.metric)
@@ -66,7 +67,8 @@ def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any]) -> f
         trainer, folder / bundles.IN_RUN, network, _card(trainer, described, {}, trainer.state.thresholds)
     )
     _read_back(bundle)
-    return rehearse_calibration(bundle, trainer, timed=trainer.recipe.minutes is not None)
+    more = rehearse_calibration(bundle, trainer, timed=trainer.recipe.minutes is not None)
+    return more + report.rehearse(bundle)
 
 
 def _read_back(bundle: Bundle) -> None:

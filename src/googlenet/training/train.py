@@ -130,24 +130,33 @@ def train(
     settings, run_options = split_options(options)
     if torchrun.is_launched():
         resume = _work().broadcast_from_first(run_options.device, resume or _was_restarted(run))
-    if network is None and not resume and inherit.must_be_read(weights):
-        network = _work().network_of(weights)
-    asked = {**settings, "network": network}
-    plan = look(run, recipe, asked, weights, resume=resume, overwrite=overwrite)
-    plan = with_function(plan, run_options.augment, run_options.workers)
-    plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
-    if settings.get("val_fraction") is not None and not resume and not plan.data.made_here:
-        raise DataError(
-            f"{plan.data.name} names its {' and '.join(plan.data.splits)} images itself: "
-            f"--val-fraction {settings['val_fraction']:g} is for data that does not; leave it out"
-        )
-    request = Request(recipe, asked, weights)
-    if not resume and (request.chooses_recipe or request.chooses_weights):
-        plan = _chosen(plan, request, run_options)
-    plan = replace(plan, options=run_options, begun=begun)
+    request = Request(recipe, {**settings, "network": network}, weights)
+    plan = replace(planned(data, run, request, run_options, resume=resume, overwrite=overwrite), begun=begun)
     with directory.held(run) if torchrun.is_first_process() else nullcontext(), explained():
         bundle: Bundle = _work().train(plan)
         return bundle
+
+
+def planned(
+    data: DataLike, run: Path, request: Request, options: RunOptions, *, resume: bool = False, overwrite: bool = False
+) -> Plan:
+    """Check everything, and choose what nobody gave. Raises what :func:`train` raises before any work is done."""
+    network, weights = request.settings.get("network"), request.weights
+    if network is None and not resume and inherit.must_be_read(weights):
+        network = _work().network_of(weights)
+    request = replace(request, settings={**request.settings, "network": network})
+    plan = look(run, request.recipe, request.settings, weights, resume=resume, overwrite=overwrite)
+    plan = with_function(plan, options.augment, options.workers)
+    plan = look_at_data(plan, data, _work().hashes_together if torchrun.is_launched() else hashes_with_progress)
+    val_fraction = request.settings.get("val_fraction")
+    if val_fraction is not None and not resume and not plan.data.made_here:
+        raise DataError(
+            f"{plan.data.name} names its {' and '.join(plan.data.splits)} images itself: "
+            f"--val-fraction {val_fraction:g} is for data that does not; leave it out"
+        )
+    if not resume and (request.chooses_recipe or request.chooses_weights):
+        plan = _chosen(plan, request, options)
+    return replace(plan, options=options)
 
 
 def _chosen(plan: Plan, request: Request, options: RunOptions) -> Plan:

@@ -39,7 +39,7 @@ class Trainer(Learning):
         """Train until the recipe's epochs or minutes are over. Returns ``False`` when stopped before, after saving."""
         while not self._is_finished():
             if self._phase_is_over() and not self.progress.seen:
-                self._next_phase()
+                self._next_phase(callback)
             if not (self._have_maps(callback, checkpoints) and self._train_epoch(callback, checkpoints)):
                 self.save(checkpoints)
                 return False
@@ -74,25 +74,32 @@ class Trainer(Learning):
         self.cached.forget_first_classifier()  # a resumed run fits it again, and validates it
         return False
 
-    def _next_phase(self) -> None:
-        """Begin the phase after this one, from the averaged weights."""
+    def _next_phase(self, callback: Callback) -> None:
+        """Begin the phase after this one, from the averaged weights. One that begins early has more of the schedule."""
+        share = self.budget.share(self.progress)
+        early = share < self.phase.end - 1e-9
+        if early:
+            callback.warn("no better epoch for a while (patience): more stages learn from now on")
         self.network.load_state_dict(self.best_network.state_dict())
         self.cached.clear()
         self.enter(self.progress.phase + 1)
         self.progress.phase_start = self.progress.epoch
+        self.progress.phase_begin = share if early else None
 
     def _phase_is_over(self) -> bool:
-        """Whether another phase is to begin."""
-        return self.phase.end < 1 and self.budget.share(self.progress) >= self.phase.end - 1e-9
+        """Whether another phase is to begin: it is time, or no epoch of this one was better for a while."""
+        if self.phase.end == 1:
+            return False
+        return self.is_out_of_patience or self.budget.share(self.progress) >= self.phase.end - 1e-9
 
     def _is_finished(self) -> bool:
         """Whether no step is left, or no epoch was better for a while, and the last steps are validated."""
-        over = self.budget.is_over(self.progress) or self.is_out_of_patience
+        over = self.budget.is_over(self.progress) or (self.is_out_of_patience and self.phase.end == 1)
         return over and self.state.best is not None and not self.progress.seen
 
     @property
     def is_out_of_patience(self) -> bool:
-        """Whether the recipe's ``patience`` ends the run."""
+        """Whether the recipe's ``patience`` ends the phase, and the run where it is the last one."""
         patience = self.recipe.patience
         return patience is not None and self.progress.stale_epochs(self.state.metric) >= patience
 

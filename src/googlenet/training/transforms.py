@@ -15,14 +15,27 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageFilter
 from torch import Tensor
-from torchvision.transforms import v2
 
 from googlenet.images.decode import COLOURS, Pixels
 from googlenet.images.resize import MID_GREY
 from googlenet.training.augmentation import Augmentation, Span
 
+BY_TORCHVISION = ("trivial_augment_prob", "rand_augment_prob", "photometric_prob")
 ERASED_RATIO = (0.3, 3.3)  # width / height (Zhong et al., 2017)
 Random = np.random.Generator
+
+
+def load_torchvision(how: Augmentation) -> None:
+    """Import torchvision where a setting needs it: once, before processes are forked that read images."""
+    if any(getattr(how, setting) for setting in BY_TORCHVISION):
+        torchvision_transforms()
+
+
+def torchvision_transforms() -> Any:
+    """Return torchvision's transforms, imported when first used: that takes a second, and few recipes need them."""
+    from torchvision.transforms import v2
+
+    return v2
 
 
 def random_sides(area: float, scale: Span, ratio: Span, random: Random) -> tuple[float, float]:
@@ -94,16 +107,16 @@ def _homography(points: np.ndarray, images: np.ndarray) -> tuple[float, ...]:
 
 def trivial_augment(pixels: Pixels, how: Augmentation, random: Random) -> Pixels:
     """Apply torchvision's TrivialAugmentWide to the Pillow image, which is faster than to a tensor."""
-    return _by_torchvision(pixels, v2.TrivialAugmentWide(fill=MID_GREY), random)
+    return _by_torchvision(pixels, torchvision_transforms().TrivialAugmentWide(fill=MID_GREY), random)
 
 
 def rand_augment(pixels: Pixels, how: Augmentation, random: Random) -> Pixels:
     """Apply torchvision's RandAugment to the Pillow image, which is faster than to a tensor."""
-    policy = v2.RandAugment(how.rand_augment_ops, how.rand_augment_magnitude, fill=MID_GREY)
+    policy = torchvision_transforms().RandAugment(how.rand_augment_ops, how.rand_augment_magnitude, fill=MID_GREY)
     return _by_torchvision(pixels, policy, random)
 
 
-def _by_torchvision(pixels: Pixels, policy: v2.Transform, random: Random) -> Pixels:
+def _by_torchvision(pixels: Pixels, policy: Callable[[Image.Image], Any], random: Random) -> Pixels:
     image = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0])
     changed = drawn_from(random, lambda: policy(image))
     return np.atleast_3d(np.asarray(changed))
@@ -123,7 +136,7 @@ def drawn_from(random: Random, change: Callable[[], Any]) -> Any:
 
 def photometric_distort(pixels: Pixels, how: Augmentation, random: Random) -> Pixels:
     """Change brightness, contrast, saturation and hue (Howard, 2013), as torchvision does."""
-    distort = v2.RandomPhotometricDistort(p=how.photometric_prob)
+    distort = torchvision_transforms().RandomPhotometricDistort(p=how.photometric_prob)
     distorted: Tensor = drawn_from(random, lambda: distort(torch.from_numpy(pixels.copy()).permute(2, 0, 1)))
     return distorted.permute(1, 2, 0).numpy()
 

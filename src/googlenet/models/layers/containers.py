@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,19 @@ def cost_of(layers: Sequence[Layer], shape: Shape, network: Network) -> Cost:
             total.activations + one.activations,
         )
     return total
+
+
+def stage_costs(network: Network, size: int) -> Iterator[tuple[Stage, Shape, Cost]]:
+    """Yield each stage with the shape of its input and its cost, for square images of ``size`` pixels."""
+    shape: Shape = (network.in_channels, size, size)
+    pooling, averaged = network.pooling, 0
+    for stage in network.stages:
+        cost = cost_of(stage.layers, shape, network)
+        yield stage, shape, cost
+        shape = cost.shape
+        averaged += shape[0] if stage.name in network.pooled else 0
+        if stage.name == pooling:
+            shape = (shape[0] + averaged, *shape[1:])
 
 
 def tensors_of(name: str, layers: Sequence[Layer], shape: Shape, network: Network) -> NamedShapes:

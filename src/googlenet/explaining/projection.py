@@ -1,13 +1,16 @@
-"""Class activation maps laid over the image they are of."""
+"""A map of what the network saw, laid over the image that this was cut from."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from googlenet.images.resampling import Box
 from googlenet.images.resize import crop_box, inside
-from googlenet.inference.engine import Floats
 from googlenet.preprocessing import Preprocessing
+
+Floats = NDArray[np.float32]
 
 
 def lay_over(evidence: Floats, width: int, height: int, preprocessing: Preprocessing) -> Floats:
@@ -26,3 +29,13 @@ def lay_over(evidence: Floats, width: int, height: int, preprocessing: Preproces
     heat = np.zeros((height, width), np.float32)
     heat[top : top + size[1], left : left + size[0]] = np.asarray(enlarged)
     return heat
+
+
+def relative_box(width: int, height: int, preprocessing: Preprocessing) -> Box:
+    """Return the part of an image that the network sees, as fractions of its width and height.
+
+    >>> relative_box(500, 400, Preprocessing(size=224, crop_fraction=0.875))
+    (0.15, 0.0625, 0.85, 0.9375)
+    """
+    left, top, right, bottom = crop_box(width, height, preprocessing)
+    return left / width, top / height, right / width, bottom / height

@@ -1,0 +1,16 @@
+"""``--device`` of the commands that answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+PredictOn = Annotated[
+    Literal["cpu", "gpu", "npu", "cuda", "coreml"],
+    typer.Option(
+        "--device",
+        help="Where to compute: gpu (Intel) or npu through OpenVINO; cuda or coreml through ONNX Runtime, which "
+        "pip install 'googlenet[gpu]' brings.",
+    ),
+]

@@ -1,0 +1,182 @@
+"""``googlenet explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from googlenet.cli.data_options import FollowLinks
+from googlenet.cli.limits import MaxMegapixels
+
+if TYPE_CHECKING:
+    from googlenet.explaining.branches import Branches
+    from googlenet.explaining.explanation import Explanation
+    from googlenet.inference.explain import Explained
+
+FOLDER = Path("explanations")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explain", short_help="Show what in an image speaks for its class (no PyTorch needed).")(explain)
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Images, folders, globs such as 'new/*.jpg', photos.zip.", metavar="IMAGE…")
+    ],
+    class_name: Annotated[
+        str | None,
+        typer.Option("--class", metavar="NAME", help="The class to explain. By default the predicted one."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="OTHER", help="Show what speaks for the class rather than for this one."),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="cam (exact, quick), occlusion, rise (hundreds of runs), or several with commas between them. By "
+            "default cam where the network has one, else occlusion.",
+        ),
+    ] = None,
+    branches: Annotated[
+        bool,
+        typer.Option("--branches", help="Also show how much each branch of the last module gave: NAME.branches.png."),
+    ] = False,
+    module: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The same of another module, such as inception_4a, by Shapley values."),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="VALUE", help="The value at which colours are full. By default the largest of each image."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help=f"Where to write NAME.png and NAME.json. Default: {FOLDER}"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON array of what NAME.json has; write files with --out only.")
+    ] = False,
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
+    ] = None,
+    follow_links: FollowLinks = False,
+    max_megapixels: MaxMegapixels = None,
+) -> None:
+    """Example: googlenet explain runs/flowers daisy.jpg --against rose
+
+    Show what in an image speaks for its class and what against it, beside the image and in one line. PyTorch is not
+    needed.
+
+    For networks that end in global pooling and one linear layer (GoogLeNet, the Inceptions, Xception, ResNets, NIN)
+    the map is exact: its mean is the logit of the class. Others are explained by occlusion.
+    """
+    if scale is not None and not scale > 0:
+        raise typer.BadParameter(f"--scale is a value above 0, got {scale:g}")
+    from googlenet.cli.output import progress, say, show_json, warn
+    from googlenet.data.inputs import find_images
+    from googlenet.data.reading import read_images
+    from googlenet.data.source import DataSource
+    from googlenet.inference.crops import load
+    from googlenet.inference.explain import Request, explain_images
+    from googlenet.stages import stage
+
+    with stage(f"loading {run}"):
+        classifier = load(run, precision)
+    request = Request(class_name, against, tuple(methods.split(",")) if methods else (), branches, module).check(
+        classifier
+    )
+    inputs = [DataSource(path, follow_links=follow_links) for path in paths]
+    images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=warn)
+    folder = _made(out) if out else None if as_json else _made(FOLDER)
+    files, told, unreadable = _Files(folder, scale), list[Any](), 0
+    with progress("explaining") as report:
+        single = len(images.ids) == 1
+        found = explain_images(classifier, read_images(images), request, report if single else None)
+        for number, (id_, each) in enumerate(zip(images.ids, found, strict=True), start=1):
+            if isinstance(each, Exception):
+                warn(f"not read: {each}")
+                unreadable += 1
+                continue
+            for explained in each:
+                told += files.write(id_, explained)
+                for line in () if as_json else _lines(id_, explained):
+                    say(line)
+            if not single:
+                report(number, len(images.ids))
+    if as_json:
+        show_json(told)
+    elif files.written:
+        say(f"{folder}: {files.written:,} image{'s' if files.written > 1 else ''} explained, .png and .json")
+    if unreadable:
+        raise typer.Exit(1)
+
+
+def _made(folder: Path) -> Path:
+    from googlenet.files import write_error
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    return folder
+
+
+class _Files:
+    """Writes what was found into a folder, if there is one, each under a name of its own."""
+
+    def __init__(self, folder: Path | None, scale: float | None) -> None:
+        self.folder, self.scale, self.written = folder, scale, 0
+        self._taken: set[str] = set()
+
+    def write(self, id_: str, found: Explained) -> list[dict[str, Any]]:
+        """Write NAME.png, NAME.branches.png and NAME.json; return what the latter has."""
+        from googlenet.explaining.explanation import draw, save
+        from googlenet.files import fitting_name, write_error, write_whole
+        from googlenet.text import escape_surrogates, json_text
+
+        every: list[Explanation | Branches] = [*found.maps, *([found.branches] if found.branches else [])]
+        entries = [{**each.to_dict(), "path": escape_surrogates(id_)} for each in every]
+        if self.folder is None:
+            return entries
+        name = self._name(Path(id_).stem)
+        path = self.folder / fitting_name(name, ".json")
+        save(draw(found.maps, self.scale), self.folder / fitting_name(name, ".png"))
+        if found.branches:
+            found.branches.save(self.folder / fitting_name(name, ".branches.png"))
+        try:
+            write_whole(path, (json_text(entries) + "\n").encode())
+        except OSError as error:
+            raise write_error(path, error) from error
+        self.written += 1
+        return entries
+
+    def _name(self, stem: str) -> str:
+        name, number = stem, 1
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}-{number}"
+        self._taken.add(name.casefold())
+        return name
+
+
+def _lines(id_: str, found: Explained) -> Iterable[str]:
+    from googlenet.text import printable
+
+    first, *others = found.maps
+    yield f"{printable(id_)}: {first.sentence}"
+    for each in others:
+        yield f"  by {each.method}: {each.seen.sentence(printable(each.asked.class_name))}"
+    if found.branches:
+        said = found.branches.sentence.removeprefix(f"{first.asked.sentence()}: ")
+        yield f"  {said}"

@@ -1,0 +1,1 @@
+"""One HTML page about a run: values of evaluation and training → sections → HTML. No torch."""

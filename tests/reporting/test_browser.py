@@ -1,0 +1,131 @@
+"""The report in a real browser without a network and with a slow processor: looked at, clicked through, listened to."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.reporting.conftest import HOSTILE, figures_in
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which pip install '.[dev]' brings")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SLOWER = 4  # times, the processor
+PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a page offline, on a slower processor; at the end it asked for nothing, and nothing in it has failed."""
+    contexts, asked, wrong = [], [], []
+
+    def open_page(path, viewport=DESKTOP, locale="en-US", scheme="light", slower=1):
+        context = browser.new_context(
+            viewport=viewport, locale=locale, color_scheme=scheme, offline=True, accept_downloads=True
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        context.new_cdp_session(tab).send("Emulation.setCPUThrottlingRate", {"rate": slower})
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        tab.goto(path.as_uri())
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
+
+
+def violations(tab):
+    found = axe.Axe().run(tab).response["violations"]
+    return [(each["id"], each["impact"], each["nodes"][0]["html"][:200]) for each in found
+            if each["impact"] in ("serious", "critical")]  # fmt: skip
+
+
+def test_it_is_clicked_through(opened, trained_page, tmp_path):
+    tab = opened(trained_page, slower=SLOWER)
+    assert tab.locator("h2:visible").first.inner_text() == "Verdict"
+    # Both languages.
+    tab.locator("#language").click()
+    assert tab.locator("html").get_attribute("lang") == "zh"
+    assert tab.locator("h2:visible").first.inner_text() == "结论"
+    tab.locator("#language").click()
+    # Heat maps can be switched off.
+    heat = tab.locator(".heat")
+    assert heat.first.is_visible()
+    tab.locator(".heat-switch").click()
+    assert not heat.first.is_visible()
+    # A cell opens its images, by the keyboard as well; the arrow keys move within the matrix.
+    tab.locator(".matrix [data-open]").first.focus()
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate("document.activeElement.dataset.open") == "0-2"
+    tab.keyboard.press("Enter")
+    dialog = tab.locator("#behind")
+    assert dialog.is_visible()
+    assert "true: blue, called: red (24)" in dialog.inner_text()
+    assert dialog.locator("img").count() == 12
+    assert tab.evaluate("[...document.querySelectorAll('#behind img')].every((each) => each.naturalWidth > 0)")
+    tab.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert tab.evaluate("document.activeElement.dataset.open") == "0-2"  # where the reader was
+    # The table of classes sorts.
+    heading = tab.locator("table.sorts th", has_text="class").first
+    heading.locator("button").click()
+    first = [tab.locator("table.sorts tbody th").all_inner_texts(), heading.get_attribute("aria-sort")]
+    heading.locator("button").click()
+    second = [tab.locator("table.sorts tbody th").all_inner_texts(), heading.get_attribute("aria-sort")]
+    assert first == [["blue", "green", "red"], "ascending"]
+    assert second == [["red", "green", "blue"], "descending"]
+    # The figures are saved as a file.
+    with tab.expect_download() as saved:
+        tab.locator("#save").click()
+    saved.value.save_as(tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text("utf-8")) == figures_in(trained_page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("viewport", "locale", "scheme"), [(PHONE, "zh-CN", "dark"), (DESKTOP, "en-US", "light")])
+def test_it_is_accessible_and_fits_every_screen(opened, trained_page, viewport, locale, scheme):
+    tab = opened(trained_page, viewport, locale, scheme)
+    assert tab.evaluate("document.documentElement.lang") == locale[:2]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert not violations(tab)
+    tab.locator(".matrix [data-open]").nth(1).click()
+    assert not violations(tab)
+
+
+def test_names_that_attack_are_only_shown(opened, hostile_page):
+    tab = opened(hostile_page, PHONE)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for number in range(5):
+        tab.locator(".matrix [data-open]").nth(number * 9).click()
+        tab.locator("#behind form button").click()
+    assert tab.title() != "attacked"
+    shown = tab.locator("table.sorts tbody th").all_text_contents()
+    assert HOSTILE[0] in shown
+    assert "a\\nb" in shown
+    assert tab.locator("script").count() == 3
+    assert not violations(tab)
+
+
+def test_it_paints_within_a_second_and_prints_everything(opened, trained_page):
+    tab = opened(trained_page, slower=SLOWER)
+    tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+    assert tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 1000
+    tab.emulate_media(media="print")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.locator("details[open]").count() == tab.locator("details").count() > 0
+    assert not tab.locator("nav").is_visible()
+    assert tab.pdf()[:5] == b"%PDF-"
