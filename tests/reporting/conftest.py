@@ -60,8 +60,11 @@ def evaluation_of(run: Path, count: int, seed: int = 0, **changes) -> Evaluation
         for at, label in enumerate(labels)
     )
     answers = Answers(images, probabilities, names, classifier.card.thresholds)
-    metrics = measured(classifier, [item.labels for item in images], probabilities)
-    return Evaluation(metrics, "synthetic", "all", count, {}, "fp32", answers=answers, **changes)
+    metrics = measured(classifier.card, [item.labels for item in images], probabilities)
+    return Evaluation(
+        metrics, "synthetic", "all", count, {}, "fp32", answers=answers, card=classifier.card,
+        origin=classifier.origin, **changes,
+    )  # fmt: skip
 
 
 def figures_in(page: str) -> dict:
