@@ -102,7 +102,7 @@ def test_evaluation_agrees_with_training_and_with_scikit_learn(trained, squares)
 
 
 def test_stopped_and_resumed_it_ends_with_the_same_bundle(squares, tiny, tmp_path, monkeypatch):
-    train = partial(googlenet.train, squares, recipe="default", network=tiny, epochs=2, batch_size=64)
+    train = partial(googlenet.train, squares, recipe="default", network=tiny, epochs=2, batch_size=64, precision="fp32")
     whole = train(tmp_path / "whole")
     stepping, left = run.Display.step, [6]
 

@@ -11,8 +11,8 @@ def to_grid(source: int, target: int) -> NDArray[np.float32]:
 
     >>> to_grid(2, 4).tolist()
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
-    >>> to_grid(3, 2).round(2).tolist()
-    [[0.67, 0.33, 0.0], [0.0, 0.33, 0.67]]
+    >>> to_grid(4, 2).tolist()
+    [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
     begin, cell = np.arange(target)[:, None] * source / target, source / target
     at = np.arange(source)[None, :]
