@@ -111,7 +111,7 @@ def write_split(root, counts):
 
 
 def train(data, out, tiny, **options):
-    return googlenet.train(data, out, network=tiny, epochs=1, batch_size=8, **options)
+    return googlenet.train(data, out, network=tiny, epochs=1, batch_size=8, precision="fp32", **options)
 
 
 def test_a_run_is_balanced_resumed_alike_and_recorded(tmp_path, tiny, capsys):
