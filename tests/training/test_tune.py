@@ -108,7 +108,8 @@ def test_a_search_that_is_over_is_shown_again_in_a_table(tuned, photos, call):
     assert json.loads(out)["trials"] == tuned.to_dict()["trials"]
 
 
-def test_time_is_divided_among_the_trials_and_kept(photos, tmp_path):
+def test_time_is_divided_among_the_trials_and_kept(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("googlenet.training.tune.LR_SHARE", 1e-6)
     begun = time.perf_counter()
     found = search(photos, tmp_path / "out", trials=1, minutes=0.08, epochs=None, settings=["lr"])
     assert time.perf_counter() - begun < 60 * 0.08 + 2  # of a busy machine
