@@ -56,8 +56,7 @@ class Tuning:
     """What :func:`googlenet.tune` returns.
 
     Attributes:
-        best: the trial with the best score.
-        recipe: its recipe, which ``recipe_file`` holds for ``train --recipe``.
+        recipe: that of the best trial, which ``recipe_file`` holds for ``train --recipe``.
         trials: all of them.
         metric: the name of the metric that chose it, one of ``googlenet.metrics``.
         images: how many held-out images chose it.
