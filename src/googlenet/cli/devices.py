@@ -1,4 +1,4 @@
-"""``--device`` of the commands that answer."""
+"""``--device`` and ``--precision`` of the commands that answer."""
 
 from __future__ import annotations
 
@@ -12,5 +12,12 @@ PredictOn = Annotated[
         "--device",
         help="Where to compute: gpu (Intel) or npu through OpenVINO; cuda or coreml through ONNX Runtime, which "
         "pip install 'googlenet[gpu]' brings.",
+    ),
+]
+PredictIn = Annotated[
+    Literal["fp32", "bf16", "int8"] | None,
+    typer.Option(
+        "--precision",
+        help="What to compute in. By default the fastest that was measured to be as accurate as fp32.",
     ),
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
-from googlenet.cli.devices import PredictOn
+from googlenet.cli.devices import PredictIn, PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def evaluate(
             "that had no part in training."
         ),
     ] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
-    ] = None,
+    precision: PredictIn = None,
     device: PredictOn = "cpu",
     download: Annotated[bool, typer.Option("--download", help="First download DATA: a named set or a URL.")] = False,
     plot: Annotated[

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from googlenet.cli.data_options import FollowLinks
+from googlenet.cli.devices import PredictIn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -66,10 +67,7 @@ def explain(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON array of what NAME.json has; write files with --out only.")
     ] = False,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
-    ] = None,
+    precision: PredictIn = None,
     follow_links: FollowLinks = False,
     max_megapixels: MaxMegapixels = None,
 ) -> None:

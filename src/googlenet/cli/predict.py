@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from googlenet.cli.data_options import FollowLinks
-from googlenet.cli.devices import PredictOn
+from googlenet.cli.devices import PredictIn, PredictOn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def predict(
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="Write feature embeddings instead of class probabilities.")
     ] = False,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="What to compute in. By default the fastest that was measured to be as accurate as fp32."),
-    ] = None,
+    precision: PredictIn = None,
     device: PredictOn = "cpu",
     crops: Annotated[
         Literal["1", "10", "144", "auto"],

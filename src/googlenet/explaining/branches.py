@@ -22,8 +22,8 @@ from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.explaining.explanation import Asked, save
 from googlenet.explaining.projection import Floats
 from googlenet.images.pixels import ImageSource
-from googlenet.models.layers.base import Layer, Shape
-from googlenet.models.layers.containers import Parallel, Residual, cost_of
+from googlenet.models.layers.base import Layer
+from googlenet.models.layers.containers import Parallel, Residual, cost_of, stage_costs
 from googlenet.models.layers.weightless import Dropout
 from googlenet.models.spec import Linear, Network
 from googlenet.preprocessing import Preprocessing
@@ -46,6 +46,7 @@ class LastModule:
     @classmethod
     def of(cls, network: Network, size: int) -> LastModule:
         """Find it. Raises :class:`GoogLeNetError` where the branches have no exact parts, and says why."""
+        check_one_stage(network)
         before, name = network.stages_before_pooling(), printable(network.name)
         if not any(map(_has_branches, network.stages)):
             raise GoogLeNetError(f"{name} has no branches: GoogLeNet, Inception v2, v3 and v4 have")
@@ -53,9 +54,7 @@ class LastModule:
             raise GoogLeNetError(
                 f"{name} does not end in pooling and one linear layer: its branches have no exact parts"
             )
-        shape: Shape = (network.in_channels, size, size)
-        for stage in before[:-1]:
-            shape = cost_of(stage.layers, shape, network).shape
+        shape = next(shape for stage, shape, _ in stage_costs(network, size) if stage.name == before[-1].name)
         layers = [layer for layer in before[-1].layers if not isinstance(layer, Dropout)]
         module = layers[-1] if layers else None
         if not isinstance(module, Parallel):
@@ -66,6 +65,15 @@ class LastModule:
         shape = cost_of(layers[:-1], shape, network).shape
         channels = [cost_of(branch.layers, shape, network).shape[0] for branch in module.branches]
         return cls(before[-1].name, tuple(branch.name for branch in module.branches), tuple(channels))
+
+
+def check_one_stage(network: Network) -> None:
+    """Raise :class:`GoogLeNetError` where the classifier sees several stages: branches have no parts of its logit."""
+    if network.pooled:
+        raise GoogLeNetError(
+            f"the classifier of {printable(network.name)} sees the maps of {len(network.pooled) + 1} stages: the "
+            "branches of one have no parts of the logit; its class activation map shows what all of them gave"
+        )
 
 
 def _has_branches(part: Any) -> bool:

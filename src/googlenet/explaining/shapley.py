@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from googlenet.errors import NetworkError
-from googlenet.explaining.branches import LastModule
+from googlenet.explaining.branches import LastModule, check_one_stage
 from googlenet.models.layers.base import Layer, Shape
-from googlenet.models.layers.containers import Parallel, Residual, cost_of
+from googlenet.models.layers.containers import Parallel, Residual, cost_of, stage_costs
 from googlenet.models.spec import Network
 from googlenet.text import nearest, printable
 
@@ -28,13 +28,11 @@ MAX_BRANCHES = 6  # 64 runs
 
 def modules_of(network: Network, size: int) -> dict[str, LastModule]:
     """Return every module with branches by the name of its join: ``inception_4a``, or ``block_8.4.body.0``."""
-    found: dict[str, LastModule] = {}
-    shape: Shape = (network.in_channels, size, size)
-    for stage in network.stages:
-        for name, module in _within(stage.layers, stage.name, shape, network):
-            found[name] = module
-        shape = cost_of(stage.layers, shape, network).shape
-    return found
+    return {
+        name: module
+        for stage, shape, _ in stage_costs(network, size)
+        for name, module in _within(stage.layers, stage.name, shape, network)
+    }
 
 
 def _within(layers: Sequence[Layer], at: str, shape: Shape, network: Network) -> Iterator[tuple[str, LastModule]]:
@@ -50,6 +48,7 @@ def _within(layers: Sequence[Layer], at: str, shape: Shape, network: Network) ->
 
 def find_module(network: Network, size: int, name: str) -> LastModule:
     """Return a module by its name. Raises :class:`NetworkError` naming the nearest where there is none."""
+    check_one_stage(network)
     found = modules_of(network, size)
     if not found:
         raise NetworkError(f"{printable(network.name)} has no branches: GoogLeNet and the other Inceptions have")

@@ -17,7 +17,6 @@ from googlenet.images.decode import ImageSource
 from googlenet.inference.cut import Cut
 from googlenet.inference.explained import Explains, Question
 from googlenet.inference.unknown import Detector
-from googlenet.text import printable
 
 
 class ExplainsBranches(Explains):
@@ -56,12 +55,6 @@ class ExplainsBranches(Explains):
             classifier.branches("daisy.jpg").save("branches.png")
         """
         names = [self.index_of(name) if name is not None else None for name in (class_name, against)]
-        network = self.bundle.network
-        if network.pooled:
-            raise GoogLeNetError(
-                f"the classifier of {printable(network.name)} sees the maps of {len(network.pooled) + 1} stages: the "
-                "branches of one have no parts of the logit; its class activation map shows what all of them gave"
-            )
         divide = self._by_sum if module is None else partial(self._by_shapley, self.find_module(module))
         pixels, box = self._as_seen(source)
         probabilities = self.engine.probabilities(pixels[None])[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from googlenet.evaluation.calibration import CalibrationError, calibration_error
+from googlenet.evaluation.reliability import Reliability
 from googlenet.inference.certainty import MIN_CALIBRATION_IMAGES
 from googlenet.inference.unknown import FALSE_ALARMS
 from googlenet.reporting.blocks import Block, Cell, Chart, Column, Command, Facts, Inline, Paragraph, Row, Table, Text
@@ -27,15 +27,16 @@ def calibration(material: Material) -> Iterator[Block]:
             "note",
         )  # fmt: skip
         return
-    error = calibration_error(stated, right)
-    yield Paragraph(_verdict(error.is_visible), "lead")
+    found = material.evaluation.reliability
+    if found.verdict:
+        yield Paragraph(_verdict(found.error.is_visible), "lead")
     chart = Chart(
         reliability(reliability_bins(stated, right), Text("stated probability", "给出的概率"),
                     Text("share that is right", "实际正确率"), Text("band: a perfect model", "灰带：完美模型")),
         Text("Reliability: points in the band are as good as a perfect model of so many images",
              "可靠性图：落在灰带内的点与同样图片数的完美模型无异"),
     )  # fmt: skip
-    yield Row([chart, Facts(_facts(material, error))])
+    yield Row([chart, Facts(_facts(material, found))])
     if material.calibrated_on_these:
         yield Paragraph(
             Text("The temperature was fitted on the same images, so this is slightly too good.",
@@ -54,12 +55,12 @@ def _verdict(visible: bool) -> Text:
     )
 
 
-def _facts(material: Material, error: CalibrationError) -> list[tuple[Inline, Inline]]:
-    card = material.card
+def _facts(material: Material, found: Reliability) -> list[tuple[Inline, Inline]]:
+    card, error = material.card, found.error
     shown = Text(
         "no more than chance (a perfect model stays below {perfect})", "不超过偶然误差（完美模型低于 {perfect}）"
     )
-    if error.is_visible:
+    if error.is_visible or not found.verdict:
         shown = Text("{error}, corrected for chance (a perfect model stays below {perfect})",
                      "{error}，已扣除偶然误差（完美模型低于 {perfect}）")  # fmt: skip
     rows: list[tuple[Inline, Inline]] = [
@@ -69,8 +70,8 @@ def _facts(material: Material, error: CalibrationError) -> list[tuple[Inline, In
         text = Text("not fitted: that takes {n} held-out images", "未拟合：需要至少 {n} 张留出图片").of(
             n=f"{MIN_CALIBRATION_IMAGES}")  # fmt: skip
         return [*rows, (Text("temperature", "温度"), text)]
-    found = card.temperature
-    value = f"{min(found):.3g}–{max(found):.3g}" if isinstance(found, tuple) else f"{found:.3g}"
+    fit = card.temperature
+    value = f"{min(fit):.3g}–{max(fit):.3g}" if isinstance(fit, tuple) else f"{fit:.3g}"
     fitted = Text("{t}, fitted on {n} held-out images", "{t}，用 {n} 张留出图片拟合")
     rows.append((Text("temperature", "温度"), fitted.of(t=value, n=f"{card.calibration['images']:,.0f}")))
     before, after = card.calibration["log_loss_uncalibrated"], card.calibration["log_loss"]

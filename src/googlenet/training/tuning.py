@@ -1,4 +1,4 @@
-"""What a search for better settings found: its trials, the best of them, and the files that say so. No torch."""
+"""What a search for better settings found: its trials, the best of them, and their files. No torch."""
 
 from __future__ import annotations
 
