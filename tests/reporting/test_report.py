@@ -79,6 +79,14 @@ def test_nothing_in_it_comes_from_elsewhere_and_no_name_is_html(hostile_page):
     assert set(figures_in(page)["classes"]) == set(HOSTILE)
 
 
+def test_figures_that_are_no_shares_are_not_drawn_in_percent(trained_page):
+    page = trained_page.read_text("utf-8")
+    drawn = page[page.index('class="whisker"') : page.index("Each figure with its 95% interval")]
+    assert "accuracy" in drawn
+    assert "log loss" not in drawn
+    assert "Brier" not in drawn
+
+
 def test_its_mistakes_have_heat_maps_and_its_cells_open_images(trained_page):
     page = trained_page.read_text("utf-8")
     assert page.count('class="heat"') == 12

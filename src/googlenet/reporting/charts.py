@@ -158,7 +158,7 @@ class Whisker:
 def whiskers(rows: Sequence[Whisker]) -> str:
     """Draw values with their intervals over one axis from 0 to 100 %."""
     step, left = 30, 124
-    x = Scale(0.0, 1.0, left, WIDE - 18)
+    x = Scale(0.0, 1.0, left, WIDE - 28)  # room for half of "100.0%"
     height = len(rows) * step + 26
     parts = [f'<path class="grid" d="M{x(t):.1f} 4V{height - 22}"/>' for t in (0, 0.25, 0.5, 0.75, 1)]
     parts += [svg_text(f"{t:.0%}", x(t), height - 6, "tick middle") for t in (0, 0.5, 1)]

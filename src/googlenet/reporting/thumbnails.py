@@ -126,6 +126,8 @@ def add_heat(
             maps = classifier.engine.maps(np.stack([pixels for _, pixels in seen]))
         except GoogLeNetError:  # a graph that was changed
             return
+        if maps.shape[2:] == (1, 1):  # one place says nothing about where
+            return
         for (number, _), evidence in zip(seen, maps, strict=True):
             thumbnail = thumbnails.found[number]
             heat = _heat(evidence[of_class[number]], thumbnail, classifier.card.preprocessing)

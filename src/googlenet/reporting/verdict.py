@@ -91,7 +91,7 @@ def build(material: Material) -> Iterator[Block]:
         yield Paragraph(sample.of(n=f"{material.drawn_from:,}", all=command), "note")
     yield Chart(
         whiskers([Whisker(metric_name(key), each.value, each.low, each.high)
-                  for key, each in evaluation.intervals.items()]),
+                  for key, each in evaluation.intervals.items() if METRICS[key].unit == "fraction"]),
         Text("Each figure with its 95% interval", "各指标及其 95% 置信区间"),
     )  # fmt: skip
 
