@@ -251,8 +251,8 @@ class Recipe(Settings):
         """Read a recipe by its name, or from a TOML file, and override some of its settings.
 
         Args:
-            source: ``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"digits"``, ``"notes"``, ``"paper"``, or
-                the path of a TOML file.
+            source: ``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"finetune_photos"``, ``"digits"``,
+                ``"notes"``, ``"paper"``, or the path of a TOML file.
             overrides: as :meth:`override` takes them.
 
         Raises:

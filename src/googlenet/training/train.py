@@ -53,8 +53,8 @@ def train(
         out: the run directory. It must not exist yet, unless ``resume`` or ``overwrite``.
         recipe: ``"auto"``, the default, chooses network, image size, epochs and more by the images, this machine and
             the ``minutes``, and says what and why (docs/recipes.md has its rules). Or a :class:`googlenet.Recipe`, the
-            name of one (``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"digits"``, ``"notes"``,
-            ``"paper"``), a TOML file, or a run, whose recipe, network and weights are then used again.
+            name of one (``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"finetune_photos"``, ``"digits"``,
+            ``"notes"``, ``"paper"``), a TOML file, or a run, whose recipe, network and weights are then used again.
         network: a name of the zoo, or a ``Network`` of your own. Default: that of ``weights``, else the recipe's.
         weights: pretrained weights to start from: a run, a bundle, any file that :func:`googlenet.convert` reads, or
             ``"torchvision"``. Every tensor whose name and shape match is loaded; a classifier keeps the rows of the
