@@ -1,4 +1,7 @@
-"""The part of a classifier that explains answers. No torch."""
+"""The part of a classifier that explains answers. No torch.
+
+What explains is imported when it is asked to: whoever only wants an answer does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,13 @@ import numpy as np
 from googlenet.bundle import Bundle
 from googlenet.card import ModelCard
 from googlenet.errors import BundleError, GoogLeNetError, UnreadableImageError
-from googlenet.explaining import perturbing
-from googlenet.explaining.explanation import Asked, Explanation
-from googlenet.explaining.projection import lay_over, relative_box
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.resize import open_for, resize_and_crop
 from googlenet.inference.engine import Engine, Floats
-from googlenet.models.zoo import NETWORKS
 from googlenet.text import nearest, printable
+
+if TYPE_CHECKING:
+    from googlenet.explaining.explanation import Asked, Explanation
 
 METHODS = ("cam", "occlusion", "rise")
 SMALL = "_small"  # end of the names of networks for small images
@@ -131,6 +133,8 @@ class Explains:
     def _by_covering(
         self, question: Question, method: str, progress: Callable[[int, int], object] | None
     ) -> Explanation:
+        from googlenet.explaining import perturbing
+
         preprocessing, multi_label = self.card.preprocessing, self.card.multi_label
         cover = np.round(255 * np.clip(preprocessing.mean, 0, 1)).astype(np.uint8)
 
@@ -146,11 +150,15 @@ class Explains:
     def _explanation(
         self, question: Question, values: Floats, total: float, method: str, unit: str, precision: str
     ) -> Explanation:
+        from googlenet.explaining.explanation import Explanation
+
         values = np.array(values, np.float32)
         return Explanation(values, self._asked(question), method, unit, precision, total, question.box,
                            self.card.preprocessing, question.source)  # fmt: skip
 
     def _asked(self, question: Question) -> Asked:
+        from googlenet.explaining.explanation import Asked
+
         names, probabilities = self.class_names, question.probabilities
         answer, against = int(probabilities.argmax()), question.against
         return Asked(
@@ -160,6 +168,8 @@ class Explains:
 
     def _as_seen(self, source: ImageSource) -> tuple[Pixels, tuple[float, float, float, float]]:
         """Return what :meth:`preprocess` does, and which part of the image that is."""
+        from googlenet.explaining.projection import relative_box
+
         if isinstance(source, str) and not source:
             raise UnreadableImageError("an empty path names no image: give the path of one")
         opened = open_for(source, self.card.preprocessing)
@@ -192,6 +202,8 @@ class Explains:
         return found[index] if isinstance(found, tuple) else float(found)
 
     def _too_small(self) -> str:
+        from googlenet.models.zoo import NETWORKS
+
         name, size = self.card.name, self.card.preprocessing.size
         small = f"{name}{SMALL}" if f"{name}{SMALL}" in NETWORKS else "googlenet_small"
         return (
@@ -206,6 +218,8 @@ class Explains:
 
             classifier.heatmap("daisy.jpg", "daisy").shape  # (H, W) of the image
         """
+        from googlenet.explaining.projection import lay_over
+
         if class_name is None:
             pixels = self.preprocess(source)
             index = int(self.engine.probabilities(pixels[None])[0].argmax())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from googlenet.errors import UnreadableImageError
-from googlenet.explaining.branches import Branches
-from googlenet.explaining.explanation import Explanation
 from googlenet.images.decode import ImageSource
 from googlenet.inference.engine import Floats
 
 if TYPE_CHECKING:
+    from googlenet.explaining.branches import Branches
+    from googlenet.explaining.explanation import Explanation
     from googlenet.inference.classifier import Classifier
 
 
