@@ -7,6 +7,7 @@
     int8.xml, int8.bin   the same in 8 bits, if it was quantised, without the maps
     golden.npz           a few inputs and their outputs, for verify
     certainty.npz        scores of held-out images, for sets of classes and for "unknown"; not where these were few
+    neighbours.npz       embeddings and thumbnails of training images, where ``keep_neighbours`` asked for them
 
 A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on reading, and
 whatever no bundle of ours holds is refused before a library reads it (``googlenet.checks``).
@@ -36,6 +37,7 @@ INT8, INT8_WEIGHTS = "int8.xml", "int8.bin"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 CERTAINTY = "certainty.npz"
+NEIGHBOURS = "neighbours.npz"
 IN_RUN = "bundle"  # where a run keeps its bundle
 
 MAX_FILE_BYTES = 2**31 - 1  # the limit of a protocol buffer

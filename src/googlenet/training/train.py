@@ -70,6 +70,7 @@ def train(
             that chooses the best epoch, which is what the bundle is made of.
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
         mirror: answer with the mean of the probabilities of an image and its mirror image, in validation, too.
+        keep_neighbours: keep thumbnails and embeddings of training images in the bundle, where others can see them.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
         batch_size, accumulate, precision: images per step over all processes, in how many parts they are taken one
             after another, and the number format to compute in. Where memory is short, a new run takes more parts.
