@@ -54,6 +54,25 @@ def explain(
         str | None,
         typer.Option(metavar="NAME", help="The same of another module, such as inception_4a, by Shapley values."),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Check each method on the labelled images DATA, in place of IMAGE…: does it show what the answers "
+            "depend on?",
+        ),
+    ] = False,
+    count: Annotated[
+        int,
+        typer.Option("--images", metavar="N", min=2, help="With --check: how many images, evenly over the classes."),
+    ] = 40,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="With --check: path, left, top, right, bottom in pixels: where the thing is in each image.",
+        ),
+    ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
@@ -78,23 +97,30 @@ def explain(
 
     For networks that end in global pooling and one linear layer (GoogLeNet, the Inceptions, Xception, ResNets, NIN)
     the map is exact: its mean is the logit of the class. Others are explained by occlusion.
+
+    Can it be believed? googlenet explain runs/flowers photos/ --check
     """
-    if scale is not None and not scale > 0:
-        raise typer.BadParameter(f"--scale is a value above 0, got {scale:g}")
+    _check_scale(scale)
+    from googlenet.data.source import DataSource
+
+    inputs = [DataSource(path, follow_links=follow_links) for path in paths]
+    chosen = _names(methods)
+    if check:
+        from googlenet.cli.checking import check as check_methods
+
+        check_methods(run, inputs, chosen, count, boxes, precision, out and _made(out), as_json)
+        return
+    from googlenet.cli.class_branches import show_classes
     from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.data.inputs import find_images
     from googlenet.data.reading import read_images
-    from googlenet.data.source import DataSource
     from googlenet.inference.crops import load
     from googlenet.inference.explain import Request, explain_images
     from googlenet.stages import stage
 
     with stage(f"loading {run}"):
         classifier = load(run, precision)
-    request = Request(class_name, against, tuple(methods.split(",")) if methods else (), branches, module).check(
-        classifier
-    )
-    inputs = [DataSource(path, follow_links=follow_links) for path in paths]
+    request = Request(class_name, against, chosen, branches, module).check(classifier)
     images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=warn)
     folder = _made(out) if out else None if as_json else _made(FOLDER)
     files, told, unreadable = _Files(folder, scale), list[Any](), 0
@@ -112,12 +138,22 @@ def explain(
                     say(line)
             if not single:
                 report(number, len(images.ids))
+    show_classes(files.of_classes, folder, quiet=as_json)
     if as_json:
         show_json(told)
     elif files.written:
         say(f"{folder}: {files.written:,} image{'s' if files.written > 1 else ''} explained, .png and .json")
     if unreadable:
         raise typer.Exit(1)
+
+
+def _check_scale(scale: float | None) -> None:
+    if scale is not None and not scale > 0:
+        raise typer.BadParameter(f"--scale is a value above 0, got {scale:g}")
+
+
+def _names(methods: str | None) -> tuple[str, ...]:
+    return tuple(methods.split(",")) if methods else ()
 
 
 def _made(folder: Path) -> Path:
@@ -134,8 +170,12 @@ class _Files:
     """Writes what was found into a folder, if there is one, each under a name of its own."""
 
     def __init__(self, folder: Path | None, scale: float | None) -> None:
+        from googlenet.cli.class_branches import NAME
+        from googlenet.explaining.class_branches import ClassBranches
+
         self.folder, self.scale, self.written = folder, scale, 0
-        self._taken: set[str] = set()
+        self._taken = {NAME}
+        self.of_classes = ClassBranches()
 
     def write(self, id_: str, found: Explained) -> list[dict[str, Any]]:
         """Write NAME.png, NAME.branches.png and NAME.json; return what the latter has."""
@@ -145,11 +185,15 @@ class _Files:
 
         every: list[Explanation | Branches] = [*found.maps, *([found.branches] if found.branches else [])]
         entries = [{**each.to_dict(), "path": escape_surrogates(id_)} for each in every]
+        if found.branches:
+            self.of_classes.add(found.branches)
+        if found.neighbours:
+            entries[0]["neighbours"] = [each.to_dict() for each in found.neighbours]
         if self.folder is None:
             return entries
         name = self._name(Path(id_).stem)
         path = self.folder / fitting_name(name, ".json")
-        save(draw(found.maps, self.scale), self.folder / fitting_name(name, ".png"))
+        save(_with_neighbours(draw(found.maps, self.scale), found), self.folder / fitting_name(name, ".png"))
         if found.branches:
             found.branches.save(self.folder / fitting_name(name, ".branches.png"))
         try:
@@ -168,6 +212,14 @@ class _Files:
         return name
 
 
+def _with_neighbours(sheet: Any, found: Explained) -> Any:
+    if not found.neighbours:
+        return sheet
+    from googlenet.explaining.examples import with_examples
+
+    return with_examples(sheet, [(each.pixels(), ", ".join(each.labels), each.similarity) for each in found.neighbours])
+
+
 def _lines(id_: str, found: Explained) -> Iterable[str]:
     from googlenet.text import printable
 
@@ -178,3 +230,6 @@ def _lines(id_: str, found: Explained) -> Iterable[str]:
     if found.branches:
         said = found.branches.sentence.removeprefix(f"{first.asked.sentence()}: ")
         yield f"  {said}"
+    if found.neighbours:
+        nearest = (f"{printable(', '.join(each.labels))} {each.similarity:.2f}" for each in found.neighbours)
+        yield f"  nearest training images: {', '.join(nearest)}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RECIPE_OPTIONS = (
     "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "accumulate", "lr", "resize",
     "in_channels", "augmentation", "mirror", "class_balance", "freeze", "unfreeze", "val_fraction", "test_fraction",
-    "seed", "precision",
+    "seed", "precision", "keep_neighbours",
 )  # fmt: skip
 RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "cache_gib", "log")
 

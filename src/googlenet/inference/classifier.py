@@ -21,7 +21,7 @@ from googlenet.inference.batches import BATCH, all_read, answer_many, whole_coun
 from googlenet.inference.certainty import WithCertainty, read_certainty
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.inference.explained_again import WithExplanation
-from googlenet.inference.explained_branches import ExplainsBranches
+from googlenet.inference.explained_neighbours import ExplainsNeighbours
 from googlenet.inference.origin import Origin, identity, read_again
 from googlenet.inference.sources import comparable, picklable
 from googlenet.text import escape_surrogates, printable
@@ -136,7 +136,7 @@ class Prediction(WithCertainty, WithExplanation):
         return to_html(", ".join(self.labels) or "no label", rows)
 
 
-class Classifier(ExplainsBranches):
+class Classifier(ExplainsNeighbours):
     """A trained classifier, made by :func:`load`. It can be shared between threads.
 
     ``threads`` is the number of threads it computes with, by default one per core; ``origin`` is what its predictions

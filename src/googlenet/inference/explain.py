@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from googlenet.errors import BundleError, GoogLeNetError, ImageError
@@ -13,6 +13,7 @@ from googlenet.images.decode import ImageSource
 from googlenet.inference.classifier import Classifier
 from googlenet.inference.crops import load
 from googlenet.inference.explained import METHODS
+from googlenet.inference.neighbours import Neighbour
 from googlenet.text import nearest
 
 
@@ -46,10 +47,14 @@ def explain(
 
 @dataclass(frozen=True)
 class Explained:
-    """What was found of one image and class: a map by each method and, if asked for, what the branches gave."""
+    """What was found of one image and class: a map by each method and, if asked for, what the branches gave.
+
+    ``neighbours`` are the training images most like it, where the bundle keeps them.
+    """
 
     maps: list[Explanation]
     branches: Branches | None = None
+    neighbours: list[Neighbour] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Request:
             classifier.find_module(self.module)
         elif self.branches:
             LastModule.of(classifier.bundle.network, classifier.card.preprocessing.size)
-        methods = tuple(dict.fromkeys(self.methods)) or (("cam",) if has_maps else ("occlusion",))
+        methods = tuple(dict.fromkeys(self.methods)) or (classifier.default_method,)
         return replace(self, methods=methods)
 
 
@@ -113,6 +118,7 @@ def _explained(
         classifier.explain(source, name, against=request.against, method=method, progress=progress)
         for method in request.methods
     ]
-    if not request.branches and request.module is None:
-        return Explained(maps)
-    return Explained(maps, classifier.branches(source, name, against=request.against, module=request.module))
+    branches = None
+    if request.branches or request.module is not None:
+        branches = classifier.branches(source, name, against=request.against, module=request.module)
+    return Explained(maps, branches, classifier.neighbours(source) if classifier.has_neighbours else [])
