@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import shutil
 
 import pytest
 
 from googlenet.serving.server import Settings
+from tests.reporting.browser import CHROMIUM, DESKTOP, PHONE, violations
 from tests.serving.conftest import running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which pip install '.[dev]' brings")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 PAGE_BYTES = 60_000
 
@@ -73,9 +70,12 @@ def drop(tab, content, name="red.png", kind="image/png"):
     tab.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
 
 
-def violations(tab):
-    found = axe.Axe().run(tab).response["violations"]
-    return [(each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in ("serious", "critical")]
+def wait_until(tab, condition):
+    for _ in range(400):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(25)
+    raise AssertionError(condition)
 
 
 def test_dropped_pasted_chosen_photographed_and_judged(opened, kept, classifier, images):
@@ -99,9 +99,9 @@ def test_dropped_pasted_chosen_photographed_and_judged(opened, kept, classifier,
     )
     tab.locator(".samples button").first.click()
     tab.locator("#photograph").click()
-    tab.wait_for_function("document.querySelector('video').videoWidth > 0")
+    wait_until(tab, "document.querySelector('video').videoWidth > 0")
     tab.locator("#take").click()
-    tab.wait_for_function("document.querySelectorAll('#answers .top li').length >= 18")
+    wait_until(tab, "document.querySelectorAll('#answers .top li').length >= 18")
     assert answers.count() == 6
     assert answers.first.locator(".name").inner_text() == "photograph.png"
     # What a person says of an answer.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from googlenet.serving.limits import Limits
 
 MAX_RETRY_SECONDS = 60
-RATE_SECONDS = 10.0  # the time over which the rate of answers is measured
+RATE_SECONDS, MIN_RATE_SECONDS = 10.0, 0.5  # the time over which the rate of answers is measured, and of one sample
 FIRST_RATE = 10.0  # images per second, until something was measured
 
 
@@ -43,12 +43,13 @@ class Cost:
 class Ticket:
     """What one request has taken of the room: it takes more as more becomes known, and returns all of it at its end.
 
-    Use it in a ``with`` block.
+    Use it in a ``with`` block. A thread may still work for it when that ends: then it takes and returns nothing.
     """
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self.cost = Cost()
+        self.ended = False
 
     def take(self, more: Cost) -> None:
         """Take more room. Raises :class:`OverloadedError`, and takes nothing, where there is not enough."""
@@ -62,7 +63,7 @@ class Ticket:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._admission._free(self, self.cost)
+        self._admission._free(self, None)
 
 
 class Admission:
@@ -80,7 +81,8 @@ class Admission:
         self.limits, self._clock = limits, clock
         self._lock = threading.Lock()
         self._inside = Cost()
-        self._rate, self._counted, self._since = FIRST_RATE, 0, clock()
+        self._rate, self._counted = FIRST_RATE, 0
+        self._busy, self._since = 0.0, clock()  # seconds with a request inside, up to ``_since``
 
     @property
     def inside(self) -> Cost:
@@ -100,34 +102,40 @@ class Admission:
                 and after.pixels <= limits.waiting_pixels
             )
             is_alone = self._inside == ticket.cost
-            if not fits and not is_alone:
+            if ticket.ended or not (fits or is_alone):
                 raise OverloadedError(self._retry_after())
+            self._count_busy_time()
             ticket.cost, self._inside = ticket.cost.plus(more), after
 
-    def _free(self, ticket: Ticket, part: Cost) -> None:
+    def _free(self, ticket: Ticket, part: Cost | None) -> None:
+        """Return a part of what a ticket has taken, or all of it, which ends the ticket."""
         with self._lock:
-            ticket.cost, self._inside = ticket.cost.plus(part, -1), self._inside.plus(part, -1)
+            if ticket.ended:
+                return
+            self._count_busy_time()
+            returned, ticket.ended = part or ticket.cost, part is None
+            ticket.cost, self._inside = ticket.cost.plus(returned, -1), self._inside.plus(returned, -1)
 
     def answered(self, images: int = 1) -> None:
         """Count images that were answered, for the rate."""
         with self._lock:
-            if not self._counted:
-                self._since = self._clock()
+            self._count_busy_time()
             self._counted += images
-            self._measure()
+            if self._busy >= MIN_RATE_SECONDS:
+                weight = min(1.0, self._busy / RATE_SECONDS + 0.1)
+                self._rate += weight * (self._counted / self._busy - self._rate)
+                self._busy, self._counted = 0.0, 0
 
     @property
     def rate(self) -> float:
         """Images per second that were answered lately, while there was something to answer."""
         return self._rate
 
-    def _measure(self) -> None:
-        """Bring the rate up to date once enough was counted; time without work does not count."""
-        passed = self._clock() - self._since
-        if self._counted >= 2 and passed >= 0.5:
-            seen, weight = (self._counted - 1) / passed, min(1.0, passed / RATE_SECONDS + 0.1)
-            self._rate += weight * (seen - self._rate)
-            self._counted = 0
+    def _count_busy_time(self) -> None:
+        now = self._clock()
+        if self._inside.images:
+            self._busy += now - self._since
+        self._since = now
 
     def _retry_after(self) -> int:
         seconds = self._inside.images / max(self._rate, 1e-3)

@@ -93,7 +93,7 @@ _BODY = {
 def _is_ready(asking: Asking) -> Response:
     if not asking.service.is_ready:
         raise Refusal(503, "stopping", "the server stops")
-    return Response(media_type="application/json")
+    return Response()
 
 
 def _find(asking: Asking, name: str, version: str) -> ServedModel:
