@@ -117,6 +117,8 @@ class Client:
     async def ask(self, content: bytes | None = None, path: str = "/v1/classify", seconds: float = 60) -> Answer:
         """Send a request: POST if there is content."""
         began = time.perf_counter()
+        while self.free and self.free[-1][0].at_eof():  # the server has closed it
+            self.free.pop()[1].close()
         try:
             reader, writer = self.free.pop() if self.free else await self.connect()
         except OSError:
@@ -261,11 +263,12 @@ def steady(place: Place, options: argparse.Namespace) -> dict[str, Any]:
 @row
 def load(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     """Requests at shares of the capacity, which is measured first."""
+    queue = options.queue or cores() + 1
 
     async def ask(server: Server) -> dict[str, Any]:
         client = Client(server)
-        await closed_loop(client, within(place.images, 1), 4)
-        begun, found = time.perf_counter(), await closed_loop(client, within(place.images, options.seconds), 4)
+        await closed_loop(client, within(place.images, 1), queue)
+        begun, found = time.perf_counter(), await closed_loop(client, within(place.images, options.seconds), queue)
         capacity = sum(each.status == 200 for each in found) / (time.perf_counter() - begun)
         result: dict[str, Any] = {"capacity_per_s": round(capacity, 1), "memory_mb": round(server.megabytes())}
         for percent in (50, 80, 95, 120, 1000):
@@ -279,7 +282,7 @@ def load(place: Place, options: argparse.Namespace) -> dict[str, Any]:
             }  # fmt: skip
         return result
 
-    with place.server("--queue", options.queue or cores() + 1) as server:
+    with place.server("--queue", queue) as server:
         return asyncio.run(ask(server))
 
 
@@ -347,6 +350,7 @@ def abandoned(place: Place, options: argparse.Namespace) -> dict[str, Any]:
                 await asyncio.sleep(0)
             _, writer = await client.connect()
             writer.write(request(place.images[number % len(place.images)]))
+            await asyncio.sleep(0.002)
             writer.transport.abort()
         answered = [await each for each in busy]
         await asyncio.sleep(1)
