@@ -139,10 +139,13 @@ def _add_classify(app: FastAPI, asking: Asking) -> None:
         found, options = asking.service.models.find(model), Options(top, sets, heatmap)
         options.check(found)
         async with asking.ask(request, found) as asked:
-            form = read_body(asked.body, request.headers.get("content-type", ""), asking.service.limits.images)
+            kind = request.headers.get("content-type", "")
+            form = await asked.parse(read_body, kind, asking.service.limits.images)
             asked.count(len(form.images))
             outcomes = await asked.classify(form.images, options)
             asking.metrics.record(found, outcomes)
+            if heatmap == "png":  # drawing takes a while
+                return await asyncio.to_thread(_said, found, form.images, outcomes, options)
             return _said(found, form.images, outcomes, options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from googlenet.serving.service import Answered, Outcome, Question, Service, busy
 
 Result = TypeVar("Result")
 TIMEOUT = "x-request-timeout"  # header: seconds
+LARGE_BODY = 300_000  # bytes
 LEFT = 499  # the status of a request whose client has left: nobody sees it
 
 
@@ -37,6 +38,12 @@ class Asked:
         """Allow less time than the server does by itself."""
         if seconds is not None:
             self._deadline = min(self._deadline, time.monotonic() + seconds)
+
+    async def parse(self, read: Callable[..., Result], *arguments: object) -> Result:
+        """Call ``read`` with the body; in a thread if that is large, so that others need not wait."""
+        if len(self.body) < LARGE_BODY:
+            return read(self.body, *arguments)
+        return await asyncio.to_thread(read, self.body, *arguments)
 
     def count(self, images: int) -> None:
         """Take room for the images of the request. Raises :class:`Refusal` for too many."""

@@ -53,7 +53,7 @@ class Keeper:
             """Keep an image under the class that a person named, to train on later."""
             found = asking.service.models.find(model)
             async with asking.ask(request, found) as asked:
-                form = read_body(asked.body, request.headers.get("content-type", ""), 1)
+                form = await asked.parse(read_body, request.headers.get("content-type", ""), 1)
                 path = await asyncio.to_thread(self.keep, found, form.images[0], label, answer)
             asking.metrics.feedback.labels(found.name, "right" if answer == label else "corrected").inc()
             return {"kept": str(path.relative_to(self.folder))}

@@ -73,7 +73,7 @@
 
   // Asking.
   class Refused extends Error {
-    constructor(message, status, seconds) { super(message); this.status = status; this.seconds = seconds; }
+    constructor(message, status, code, seconds) { super(message); Object.assign(this, { status, code, seconds }); }
   }
   const ask = async (path, options = {}) => {
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
@@ -86,7 +86,8 @@
     if (answer.ok) return answer.json();
     const said = await answer.json().catch(() => null);
     if (answer.status === 401) at("ask-token").hidden = false;
-    throw new Refused(said?.error?.message ?? `${answer.status} ${answer.statusText}`, answer.status, Number(answer.headers.get("Retry-After")) || 1);
+    const { message, code } = said?.error ?? { message: `${answer.status} ${answer.statusText}` };
+    throw new Refused(message, answer.status, code, Number(answer.headers.get("Retry-After")) || 1);
   };
   const model = () => models[at("model").selectedIndex] ?? models[0];
   const form = (entry) => {
@@ -105,7 +106,7 @@
         at("said").textContent = texts.loaded(++answered);
         return;
       } catch (error) {
-        if (error.status === 422 && query.get("heatmap")) {  // a map of a single place tells nothing: answer without
+        if (error.code === "no_heatmap" && query.has("heatmap")) {  // a map of a single place tells nothing: answer without
           query.delete("heatmap");
           continue;
         }

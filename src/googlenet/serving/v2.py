@@ -122,7 +122,7 @@ def _metadata(model: ServedModel) -> dict[str, Any]:
 
 async def _infer(asking: Asking, model: ServedModel, request: Request) -> Response:
     async with asking.ask(request, model) as asked:
-        wanted = read_request(asked.body, request.headers.get(HEADER))
+        wanted = await asked.parse(read_request, request.headers.get(HEADER))
         unknown = [name for name in wanted.outputs if name not in OUTPUTS]
         if unknown:
             raise bad(f"no output is called {unknown[0][:50]!r}: there are {', '.join(OUTPUTS)}")
