@@ -12,6 +12,10 @@ TRAINING = ("torch", "torchvision", "lightning_fabric", "pydantic", "safetensors
 _EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "scipy", "imagehash", "nncf", "google", "tomli"), "train") | {
     "huggingface_hub": "hub",
     "mlflow": "mlflow",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
+    "prometheus_client": "serve",
     "onnxruntime": "gpu",
     "optuna": "tune",
     "pandas": "pandas",

@@ -42,6 +42,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "explain",
+    "serve",
     "table",
     "compare",
     "benchmark",

@@ -174,6 +174,11 @@ class Classifier(ExplainsNeighbours):
         """The classes, in the order of the probabilities."""
         return self.card.class_names
 
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether its predictions have a ``p_value``, and so can be unknown."""
+        return self._detector is not None
+
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...
 
@@ -193,6 +198,18 @@ class Classifier(ExplainsNeighbours):
         if isinstance(source, (list, tuple)):
             return list(all_read(self.predict_many(source)))
         return self._prediction(source, self._answers(self.preprocess(source)[None])[0])
+
+    def predict_pixels(self, pixels: Pixels, streams: int = 1) -> list[Prediction]:
+        """Classify images that :meth:`preprocess` returned: (N, size, size, C) uint8. ``source`` is ``None``.
+
+        ``streams`` is the number of threads that call this at the same time, each of which then has its share of the
+        cores; 1: all cores work on each call.
+
+        ::
+
+            classifier.predict_pixels(np.stack([classifier.preprocess("daisy.jpg")]))[0].label
+        """
+        return [self._prediction(None, answer) for answer in self._answers(pixels, streams)]
 
     def probabilities(self, sources: Iterable[ImageSource]) -> Floats:
         """Return the probabilities of images: (N, K) float32, one row per image, in the order of ``class_names``.
@@ -260,8 +277,10 @@ class Classifier(ExplainsNeighbours):
         if self._detector is None:
             return self.engine.probabilities(batch, streams)
         probabilities, embeddings = self.engine.probabilities_and_embeddings(batch, streams)
-        p_values = self._detector.p_values(embeddings, probabilities)[:, None]
-        return np.concatenate([probabilities, p_values], axis=1, dtype=np.float32)
+        # Row by row: a matrix product of many rows is not that of one, bit for bit.
+        rows = zip(embeddings[:, None], probabilities[:, None], strict=True)
+        p_values = [self._detector.p_values(*row) for row in rows]
+        return np.concatenate([probabilities, np.reshape(p_values, (-1, 1))], axis=1, dtype=np.float32)
 
     def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
         count = len(self.class_names)
