@@ -282,7 +282,7 @@ class Classifier(ExplainsNeighbours):
         p_values = [self._detector.p_values(*row) for row in rows]
         return np.concatenate([probabilities, np.reshape(p_values, (-1, 1))], axis=1, dtype=np.float32)
 
-    def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
+    def _prediction(self, source: ImageSource | None, answer: Floats) -> Prediction:
         count = len(self.class_names)
         p_value = round(float(answer[count]), 6) if len(answer) > count else None
         return Prediction(source, self.class_names, answer[:count], self.card.thresholds, self.origin, p_value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import threading
 import time
@@ -66,7 +67,7 @@ class Keeper:
         if not _is_a_folder(label):
             raise Refusal(422, "no_class", f"{label[:80]!r} cannot be the name of a folder")
         try:
-            with opened(image.content) as header:
+            with opened(io.BytesIO(image.content)) as header:
                 suffix = SUFFIXES.get(str(header.format), ".img")
         except ImageError as error:
             raise Refusal(422, "unreadable", str(error)) from error

@@ -25,7 +25,7 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 CONFIDENCE = tuple(tenth / 10 for tenth in range(1, 10))
 
 
-disable_created_metrics()  # a time for each figure, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a time for each figure, which nobody asks for
 
 
 class Metrics:

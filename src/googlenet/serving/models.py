@@ -131,9 +131,9 @@ def _batches(model: ServedModel, alone: Sequence[Prediction]) -> tuple[int, ...]
     proven, images = list(model.batches), len(model.examples)
     for size in BATCHES[1:]:
         places = [(first + place) % images for first in range(0, images, size) for place in range(size)]
-        together = replace(model, batches=(size,)).answer(list(model.examples[places]))
+        beside = replace(model, batches=(size,)).answer(list(model.examples[places]))
         if any(each != alone[place] or each.p_value != alone[place].p_value
-               for place, each in zip(places, together, strict=True)):  # fmt: skip
+               for place, each in zip(places, beside, strict=True)):  # fmt: skip
             break
         proven.append(size)
     return tuple(proven)

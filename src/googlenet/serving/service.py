@@ -163,9 +163,9 @@ class Service:
 async def _all(works: Sequence[Coroutine[Any, Any, Result]], deadline: float) -> list[Result]:
     """Wait for all results until a deadline. Whatever ends it, nothing of it goes on."""
     tasks = [asyncio.ensure_future(work) for work in works]
-    together = asyncio.gather(*tasks)
+    gathered = asyncio.gather(*tasks)
     try:
-        return await asyncio.wait_for(together, max(deadline - time.monotonic(), 0))
+        return await asyncio.wait_for(gathered, max(deadline - time.monotonic(), 0))
     except asyncio.TimeoutError as error:
         raise _too_late() from error
     finally:
