@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from googlenet.cli.devices import PredictIn
-from googlenet.cli.limits import MaxMegapixels
+from googlenet.cli.limits import megapixels_option
 from googlenet.images.budget import VARIABLE
 
 MEGAPIXELS = 20  # of an image, by default: 60 MB in memory
@@ -46,7 +46,7 @@ def serve(
     deadline: Annotated[float, typer.Option(min=0.001, help="Seconds after which a request is given up.")] = 30.0,
     max_body: Annotated[float, typer.Option(min=0.001, metavar="MB", help="The largest body of a request.")] = 32.0,
     precision: PredictIn = None,
-    max_megapixels: MaxMegapixels = None,
+    max_megapixels: Annotated[float | None, megapixels_option(MEGAPIXELS)] = None,
 ) -> None:
     """Example: googlenet serve runs/flowers
 

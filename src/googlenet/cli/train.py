@@ -51,8 +51,8 @@ def train(
         str | None,
         typer.Option(
             help="auto (the default) chooses by the images, this machine and --minutes, and says what and why; or "
-            "default, photos, small, finetune, digits, notes, paper, a TOML file, or a run, whose recipe is used "
-            "again. Options that are given replace its settings."
+            "default, photos, small, finetune, finetune_photos, digits, notes, paper, a TOML file, or a run, whose "
+            "recipe is used again. Options that are given replace its settings."
         ),
     ] = None,
     weights: Annotated[
