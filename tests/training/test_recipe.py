@@ -149,7 +149,7 @@ def test_a_file_that_is_no_recipe(tmp_path, content, says):
 
 
 def test_an_unknown_name_lists_the_recipes():
-    with pytest.raises(RecipeError, match=r"did you mean 'default'.*digits, finetune, notes, paper"):
+    with pytest.raises(RecipeError, match=r"did you mean 'default'.*digits, finetune, finetune_photos, notes, paper"):
         Recipe.load("defualt")
 
 
