@@ -8,6 +8,8 @@
 .PHONY: demo test docs soak check figures coverage clean
 PYTHON ?= python3
 BIN := .venv/bin
+# Without bytecode each of some hundreds of processes that the tests start would compile this package again.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 demo: .venv/train .venv/serve

@@ -191,9 +191,10 @@ def test_the_same_facts_give_the_same_choice_and_every_choice_is_a_recipe():
         for weights in (None, INCEPTION, RESNET):
             for given in ({}, {"minutes": float(10 ** random.uniform(-1, 2))}):
                 situation = Situation(facts, given, weights=weights, speed=TWO_CORES)
-                assert choose(situation) == choose(situation)
-                recipe = choose(situation).recipe.override(**given)
-                analyse(choose(situation).network, recipe.image_size or choose(situation).network.input_size)
+                found = choose(situation)
+                assert found == choose(situation)
+                recipe = found.recipe.override(**given)
+                analyse(found.network, recipe.image_size or found.network.input_size)
 
 
 def test_the_weights_that_fit_the_images_and_the_time():
