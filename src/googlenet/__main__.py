@@ -9,10 +9,8 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from googlenet import cli
     from googlenet.cli.compiler import defer_compiler
-    from googlenet.cli.sparing import spare_imports
 
     defer_compiler()
-    spare_imports()
     cli.main()
 
 
