@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import logging
 import signal
 import socket
@@ -32,6 +34,7 @@ from googlenet.text import printable
 
 CLOSING_SECONDS = 0.3  # in which connections that are in use are closed after an answer, not before one
 BACKLOG = 2048
+SWITCH_SECONDS = 0.001  # after which a thread that computes lets go of Python's lock, for whoever must be told to wait
 MAX_HEADER_BYTES = 32_768
 
 logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())  # what it says of bad requests helps nobody
@@ -165,5 +168,14 @@ def serve_models(settings: Settings, tell: Callable[[str], object]) -> None:
     with contextlib.closing(bind(settings.host, settings.port)) as listening:
         with stage(f"loading {', '.join(settings.paths)}"):
             server = make_server(settings, tell)
+        _return_freed_memory()
+        sys.setswitchinterval(SWITCH_SECONDS)
         server.run(sockets=[listening])
         server.service.close()
+
+
+def _return_freed_memory() -> None:
+    """Give what loading has freed to the system: glibc would keep it."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # another libc
+        ctypes.CDLL(None).malloc_trim(0)
