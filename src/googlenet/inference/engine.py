@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class Engine:
         self.precision = _checked(precision or self._device.precision, bundle, device)
         self._bundle, self._cached, self._threads = bundle, cached, threads
         self._models: dict[str, Any] = {}
+        self._outputs: dict[str, frozenset[str]] = {}  # the names of those of each graph
         self._compiled: dict[tuple[tuple[str, ...], int], Callable[[], Request]] = {}
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
@@ -117,7 +119,7 @@ class Engine:
         maps, embeddings = self._infer_all(("maps", "embeddings"), batch, 1)
         return maps, embeddings
 
-    @property
+    @cached_property  # every operation of the graph is asked for its name: a millisecond
     def members(self) -> int:
         """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""
         return members_of(self._model(MODEL))
@@ -137,7 +139,10 @@ class Engine:
         return probabilities, embeddings
 
     def _has(self, output: str) -> bool:
-        return output in outputs_of(self._model(self._graph_of(output)))
+        graph = self._graph_of(output)
+        if graph not in self._outputs:
+            self._outputs[graph] = frozenset(outputs_of(self._model(graph)))
+        return output in self._outputs[graph]
 
     def _infer(self, output: str, batch: Pixels, streams: int) -> Floats:
         return self._infer_all((output,), batch, streams)[0]
