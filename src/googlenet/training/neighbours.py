@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from googlenet.inference.classifier import Classifier
 from googlenet.inference.neighbours import MAX_IMAGES, THUMBNAIL, Neighbours, thumbnail_of, unit
 from googlenet.parallel import in_batches
 from googlenet.training.certainty import MAX_IMAGES_TOGETHER
+from googlenet.training.estimate import seconds_each
 from googlenet.training.trainer import Trainer
 
 PROBE_IMAGES = 16
@@ -72,6 +72,4 @@ def rehearse_neighbours(bundle: Bundle, trainer: Trainer) -> float:
     left = len(items) - PROBE_IMAGES
     if trainer.recipe.minutes is None or left <= 0:
         return 0.0
-    begun = time.perf_counter()
-    kept(bundle, items[:PROBE_IMAGES])  # with the time to compile: rather too long
-    return (time.perf_counter() - begun) / PROBE_IMAGES * left
+    return left * seconds_each(lambda count: kept(bundle, items[:count]), len(items))
