@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,7 +117,7 @@ class Engine:
         maps, embeddings = self._infer_all(("maps", "embeddings"), batch, 1)
         return maps, embeddings
 
-    @cached_property  # every operation of the graph is asked for its name: a millisecond
+    @property
     def members(self) -> int:
         """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""
         return self._graph(MODEL).facts.members
