@@ -1,4 +1,4 @@
-"""Draw the images of docs/explain.md: a map, a contrast, branches, training images, a check.
+"""Draw the images of docs/explain.md: a map, a contrast, branches, training images.
 
     python docs/make_explanations.py                     # trains runs/explained for some minutes, then draws
     python docs/make_explanations.py --run runs/explained
@@ -19,8 +19,6 @@ from make_screenshot import find_photograph, write_crops
 from PIL import Image, ImageOps
 
 import googlenet
-from googlenet.evaluation.explanation_plot import draw_check
-from googlenet.evaluation.explanations import plan_check
 from googlenet.explaining.class_branches import ClassBranches
 from googlenet.explaining.examples import with_examples
 
@@ -88,10 +86,6 @@ def draw(run: Path, data: Path, photographs: dict[str, Path]) -> None:
     for path in sorted(data.rglob("*5.jpg")):
         of_classes.add(classifier.branches(path))
     save(of_classes.image(), "explain-classes.webp")
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = Path(folder, "check.png")
-        draw_check(plan_check(run, data, images=24, methods=("cam", "contrast")).run(), drawn)
-        save(Image.open(drawn), "explain-check.webp")
 
 
 def main() -> None:
