@@ -96,10 +96,13 @@ def plan_check(
     items = selection.images.items
     if boxes is not None and not any(_boxes_of(item, known) for item in items):
         raise DataError(f"{printable(str(boxes))} has no box of an image in {printable(selection.data)}")
-    chosen = [
-        items[at] for at in np.unique(np.linspace(0, len(items) - 1, min(images, len(items))).round().astype(int))
-    ]
+    chosen = [items[at] for at in _evenly(len(items), images)]
     return CheckPlan(Examiner(classifier, names), selection, tuple(chosen), known, (*selection.notes, *notes))
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Return the places of at most ``most`` of so many images, from the first to the last."""
+    return sorted({round(at) for at in np.linspace(0, count - 1, min(most, count))})
 
 
 def _possible(classifier: Classifier, methods: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -139,7 +142,7 @@ class CheckPlan:
         return of_images + SHUFFLES * len(self._to_shuffle()) * sum(map(self.examiner.runs_of, self.examiner.methods))
 
     def _to_shuffle(self) -> list[int]:
-        return sorted({round(at) for at in np.linspace(0, len(self.items) - 1, min(SHUFFLED_IMAGES, len(self.items)))})
+        return _evenly(len(self.items), SHUFFLED_IMAGES)
 
     def run(self, progress: Progress | None = None) -> ExplanationCheck:
         """Check, and keep the verdicts on the card where the bundle can be written."""

@@ -13,7 +13,7 @@ import numpy as np
 from googlenet.errors import MissingExtraError
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
 from googlenet.files import replace_file
-from googlenet.images.decode import Pixels
+from googlenet.images.pixels import Pixels, as_shown
 from googlenet.metrics import METRICS
 
 try:
@@ -247,7 +247,7 @@ def draw_costs(rows: Sequence[tuple[int, str, float, float]], metric: str, path:
 
 def _show_channels(axes: Axes, pixels: Pixels) -> None:
     """Show the first three channels as colours, or one channel as grey."""
-    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, 0]
+    shown = as_shown(pixels)
     axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if shown.shape[0] < 64 else None)
 
 

@@ -17,7 +17,7 @@ from googlenet.text import escape_surrogates, printable
 
 Array = NDArray[Any]
 MAX_RANK_CORRELATION = 0.3  # of maps with those of shuffled weights
-MIN_IMAGES = 5  # of a class, from which on it is said what carries it
+MIN_IMAGES = 5  # of a class, from which on the check names what carries it
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from googlenet.explaining import colours
 from googlenet.explaining.lettering import fitted, text_width, wrapped, write
 from googlenet.explaining.projection import Floats, lay_over
-from googlenet.images.pixels import COLOURS, Pixels
+from googlenet.images.pixels import Pixels, as_rgb
 from googlenet.images.resize import crop_box, inside, read
 from googlenet.preprocessing import Preprocessing
 
@@ -68,10 +68,7 @@ def lines(draw: ImageDraw.ImageDraw, at: tuple[int, int], texts: list[str], size
 
 def as_shown(source: object, preprocessing: Preprocessing) -> Pixels:
     """Read an image as (H, W, 3): grey as grey, and the first three of other channels as red, green and blue."""
-    pixels = read(source, preprocessing, at_least=PANEL)  # type: ignore[arg-type]
-    if pixels.shape[2] < COLOURS:
-        return np.repeat(pixels[:, :, :1], COLOURS, axis=2)
-    return np.ascontiguousarray(pixels[:, :, :COLOURS])
+    return as_rgb(read(source, preprocessing, at_least=PANEL))  # type: ignore[arg-type]
 
 
 def panel_size(pixels: Pixels) -> tuple[int, int]:
