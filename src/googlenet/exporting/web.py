@@ -20,11 +20,11 @@ import numpy as np
 from PIL import Image
 
 from googlenet import page
-from googlenet.bundle import MODEL, Bundle
-from googlenet.card import FAILS, ModelCard
+from googlenet.bundle import MODEL, Bundle, run_name
+from googlenet.card import FAILS
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.exporting.integers import weights_as_integers
-from googlenet.exporting.runtime import VERSION, runtime_files
+from googlenet.exporting.runtime import PROGRAM, SCRIPT, VERSION, runtime_files
 from googlenet.images.pixels import COLOURS, GREY, as_shown
 from googlenet.inference import conformal
 from googlenet.inference.certainty import Certainty, read_certainty
@@ -39,6 +39,7 @@ INDEX, GRAPH, FACTS, CERTAINTY, WORKER, OFFLINE = (
 )  # fmt: skip
 OF_WORKER = ("jpeg.js", "resize.js", "colour.js", "pixels.js", "certainty.js", "worker.js")
 OF_PAGE = ("page.js", "here.js")
+PARTS = (WORKER, f"runtime/{SCRIPT}", f"runtime/{PROGRAM}", GRAPH)  # what answers, in the order that here.js expects
 MAX_EXAMPLES = 6
 MAX_SINGLE_BYTES = 64_000_000  # of a page in one file: browsers read more, but it is awkward to send
 LEVEL = 0.9  # of the sets of classes, where there are enough held-out images for it
@@ -69,7 +70,7 @@ def write_page(bundle: Bundle, *, single_file: bool, examples: bool) -> dict[str
     read_graph(bundle, MODEL)  # checks it against its card
     files = {GRAPH: weights_as_integers(bundle.read(MODEL)), WORKER: _joined(OF_WORKER).encode()}
     files |= {f"runtime/{name}": content for name, content in runtime_files().items()}
-    files |= _facts(bundle, examples)
+    files |= _facts(bundle, examples, sum(len(files[name]) for name in PARTS))
     return _single(files) if single_file else _folder(files)
 
 
@@ -85,14 +86,17 @@ def _joined(names: tuple[str, ...]) -> str:
     return "\n".join((HERE / name).read_text("utf-8") for name in names)
 
 
-def _facts(bundle: Bundle, with_examples: bool) -> dict[str, bytes]:
-    """Return what the page knows of the classifier, its certainty and its examples, as files."""
+def _facts(bundle: Bundle, with_examples: bool, size: int) -> dict[str, bytes]:
+    """Return what the page knows of the classifier, its certainty and its examples, as files.
+
+    ``size`` is that of the other files that answer, in bytes.
+    """
     card, certainty = bundle.card, read_certainty(bundle)
     images, _, maps = golden_answers(bundle)
     examples = images[:MAX_EXAMPLES] if with_examples else images[:0]
     unknown, arrays = _unknown(certainty)
     facts = {
-        **_about(card),
+        **_about(bundle), "parts": [*PARTS, *([CERTAINTY] if arrays else [])], "bytes": size + len(arrays),
         "preprocessing": {
             "size": card.preprocessing.size, "crop_fraction": card.preprocessing.crop_fraction,
             "resize": card.preprocessing.resize, "channels": card.preprocessing.channels,
@@ -107,9 +111,11 @@ def _facts(bundle: Bundle, with_examples: bool) -> dict[str, bytes]:
     return files | {f"examples/{number}.png": _png(image) for number, image in enumerate(examples, start=1)}
 
 
-def _about(card: ModelCard) -> dict[str, Any]:
+def _about(bundle: Bundle) -> dict[str, Any]:
+    card = bundle.card
     return {
-        "name": card.name, "network": card.name, "classes": card.class_names, "image_size": card.preprocessing.size,
+        "name": run_name(bundle.path) or card.name, "network": card.name,
+        "classes": card.class_names, "image_size": card.preprocessing.size,
         "precision": f"fp32, ONNX Runtime Web {VERSION}", "sha256": card.files[MODEL],
         "metrics": {name: value for name, value in card.metrics.items() if name == "top1"},
         "intervals": {name: ends for name, ends in card.intervals.items() if name == "top1"},

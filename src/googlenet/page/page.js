@@ -50,7 +50,7 @@ const startPage = (source) => {
     return made;
   };
   const isolated = (text) => make("bdi", { textContent: text });
-  let models = [], keep = false, answered = 0, running = 0;
+  let models = [], keep = false, answered = 0, running = 0, loading = null;
   const entries = [], queue = [];
   const page = { texts: TEXTS.en, at, make };
   const model = () => models[at("model").selectedIndex] ?? models[0];
@@ -64,7 +64,14 @@ const startPage = (source) => {
     button.textContent = texts.language;
     button.lang = language === "zh" ? "en" : "zh";
     describe();
+    tellProblem();
     for (const entry of entries) show(entry);
+  };
+  // What keeps the page from answering, or must be known of its answers: page.problem() is the sentence.
+  const tellProblem = () => {
+    const said = page.problem?.() ?? "";
+    at("needs").textContent = said;
+    at("needs").hidden = !said;
   };
 
   // Asking.
@@ -91,6 +98,7 @@ const startPage = (source) => {
     work();
   };
   const add = async (files) => {
+    await loading;  // whoever is early is answered once the model is there
     if (!models.length) return;
     for (const file of files) {
       const item = at("answer").content.firstElementChild.cloneNode(true);
@@ -151,7 +159,8 @@ const startPage = (source) => {
     const pen = canvas.getContext("2d");
     pen.drawImage(entry.bitmap, 0, 0, width, height);
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", entry.result?.heatmap?.sentence ?? entry.file.name ?? "");
+    const said = entry.result ? `: ${entry.result.label} ${percent(entry.result.probability)}` : "";
+    canvas.setAttribute("aria-label", entry.result?.heatmap?.sentence ?? `${entry.file.name}${said}`);
     const heat = entry.result?.heatmap, strength = at("heat").value / 100;
     if (!heat || !strength) return;
     const { rows, columns, box } = heat.grid, most = Math.max(...heat.values.flat().map(Math.abs)) || 1;
@@ -206,12 +215,16 @@ const startPage = (source) => {
     }
   };
   const load = async () => {
+    page.problem = null;
     try {
       ({ models, keep = false } = await source.load(page));
     } catch (error) {
-      at("subtitle").textContent = source.explain(error, page);
-      return;
+      at("subtitle").textContent = "";
+      page.problem = () => source.explain(error, page);
     }
+    tellProblem();
+    at("drop").hidden = at("about").hidden = !models.length && Boolean(page.problem?.());
+    if (!models.length) return;
     at("model").replaceChildren(...models.map((each) => make("option", { textContent: each.name })));
     at("model-choice").hidden = models.length < 2;
     describe();
@@ -281,7 +294,8 @@ const startPage = (source) => {
       setTimeout(() => { button.textContent = page.texts.copy; }, 2000);
     });
   }
-  Object.assign(page, { load, show });
+  page.show = show;
+  page.load = () => { loading = load(); };
   speak((navigator.languages || [navigator.language]).map((each) => each.slice(0, 2)).find((each) => each in TEXTS) || "en");
-  load();
+  page.load();
 };

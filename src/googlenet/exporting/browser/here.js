@@ -6,14 +6,14 @@
     const packed = Uint8Array.from(atob(element.textContent), (each) => each.charCodeAt(0));
     return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   };
-  const read = async (name) => {
+  const read = async (name, tell = () => {}) => {
     const element = inside(name);
     if (element) return unpacked(element);
     const answer = await fetch(name);
-    if (!answer.ok) throw Object.assign(new Error(`${name}: ${answer.status}`), { code: "missing" });
-    return answer.arrayBuffer();
+    if (!answer.ok) throw Object.assign(new Error(name), { code: "missing" });
+    const counted = new TransformStream({ transform(part, into) { tell(part.length); into.enqueue(part); } });
+    return new Response(answer.body.pipeThrough(counted)).arrayBuffer();
   };
-  const script = (content) => URL.createObjectURL(new Blob([content], { type: "text/javascript" }));
   const able = typeof WebAssembly === "object" && typeof OffscreenCanvas === "function" && typeof DecompressionStream === "function";
 
   let worker, asked = 0;
@@ -26,22 +26,23 @@
   const begin = async (page) => {
     if (location.protocol === "file:" && !inside("classifier.json")) throw Object.assign(new Error(), { code: "fromDisk" });
     if (!able) throw Object.assign(new Error(), { code: "tooOld" });
-    const said = page.at("subtitle");
-    said.textContent = page.texts.loading;
-    const classifier = JSON.parse(new TextDecoder().decode(await read("classifier.json")));
-    const [code, runtime, wasm, graph, certainty] = await Promise.all(
-      ["worker.js", "runtime/ort.wasm.bundle.min.mjs", "runtime/ort-wasm-simd-threaded.wasm", "model.onnx", classifier.unknown ? "certainty.bin" : null].map((name) => name && read(name)));
-    worker = new Worker(script(code));
+    const classifier = JSON.parse(new TextDecoder().decode(await read("classifier.json"))), { bytes, parts } = classifier;
+    let there = 0;
+    const tell = (count) => {
+      there += count;
+      page.at("subtitle").textContent = page.texts.loading((there / 1e6).toFixed(0), (bytes / 1e6).toFixed(0));
+    };
+    tell(0);
+    const [code, runtime, wasm, graph, certainty] = await Promise.all(parts.map((name) => read(name, tell)));
+    worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
     worker.onmessage = ({ data: { id, result, error } }) => {
       const { resolve, reject } = waiting.get(id);
       waiting.delete(id);
       if (error) reject(Object.assign(new Error(error.message), error)); else resolve(result);
     };
     worker.onerror = (event) => { for (const { reject } of waiting.values()) reject(Object.assign(new Error(event.message), { code: "failed" })); };
-    const { noisy } = await ask({ kind: "start", runtime: script(runtime), wasm, graph, certainty, classifier }, [wasm, graph]);
-    page.at("needs").hidden = !noisy;
-    if (noisy) page.at("needs").dataset.t = "noisy";
-    if (noisy) page.at("needs").textContent = page.texts.noisy;
+    const { noisy } = await ask({ kind: "start", runtime, wasm, graph, certainty, classifier }, [wasm, graph]);
+    if (noisy) page.problem = () => page.texts.noisy;
     if (!inside("classifier.json")) navigator.serviceWorker?.register("offline.js").catch(() => {});
     return classifier;
   };
@@ -49,7 +50,7 @@
   startPage({
     texts: {
       en: {
-        loading: "Loading the model …", times: (t) => `decoded in ${t.decode_ms.toFixed(0)} ms, resized in ${t.resize_ms.toFixed(0)} ms, computed in ${t.infer_ms.toFixed(0)} ms`,
+        loading: (there, all) => `Loading the model: ${there} of ${all} MB`, times: (t) => `decoded in ${t.decode_ms.toFixed(0)} ms, resized in ${t.resize_ms.toFixed(0)} ms, computed in ${t.infer_ms.toFixed(0)} ms`,
         here: "Images stay in this browser: nothing is sent anywhere.",
         notImage: "This is not an image, or of a format that this browser does not read: convert it to JPEG or PNG.",
         empty: "This file is empty: save the image again.", cut: "This image is cut off or damaged: save it again.",
@@ -61,7 +62,7 @@
         noisy: "This browser changes the pixels that a page reads, to protect from tracking. Answers to JPEGs are exact; those to other formats and to the camera may differ.",
       },
       zh: {
-        loading: "正在加载模型……", times: (t) => `解码 ${t.decode_ms.toFixed(0)} 毫秒，缩放 ${t.resize_ms.toFixed(0)} 毫秒，计算 ${t.infer_ms.toFixed(0)} 毫秒`,
+        loading: (there, all) => `正在加载模型：${all} MB 中的 ${there} MB`, times: (t) => `解码 ${t.decode_ms.toFixed(0)} 毫秒，缩放 ${t.resize_ms.toFixed(0)} 毫秒，计算 ${t.infer_ms.toFixed(0)} 毫秒`,
         here: "图片不会离开此浏览器：不向任何地方发送数据。",
         notImage: "这不是图片，或者浏览器无法读取其格式：请转换为 JPEG 或 PNG。",
         empty: "文件为空：请重新保存图片。", cut: "图片不完整或已损坏：请重新保存。",

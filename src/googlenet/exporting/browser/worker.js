@@ -5,7 +5,7 @@
   let session, classifier, Tensor;
 
   const start = async (given) => {
-    const ort = await import(given.runtime);
+    const ort = await import(URL.createObjectURL(new Blob([given.runtime], { type: "text/javascript" })));
     ort.env.wasm.wasmBinary = given.wasm;
     ort.env.wasm.numThreads = 1;  // more need headers that few hosts of files send
     ({ Tensor } = ort);
