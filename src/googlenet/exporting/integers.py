@@ -15,7 +15,7 @@ import numpy as np
 from googlenet.checks.onnx_graph import MESSAGES
 from googlenet.checks.wire import parse, serialize
 
-MIN_WEIGHTS = 1024  # smaller constants stay as they are
+MIN_WEIGHTS = 256  # smaller constants, and biases, stay as they are
 _FLOAT = 1  # of TensorProto.DataType
 _INTEGERS = {8: (3, np.dtype("<i1")), 16: (5, np.dtype("<i2"))}  # bits → TensorProto.DataType, and the numbers
 
@@ -26,7 +26,8 @@ def weights_as_integers(content: bytes, bits: int = 16) -> bytes:
     graph = model["graph"]
     constants, nodes = list[dict[str, Any]](), list[dict[str, Any]]()
     for tensor in graph["initializer"]:
-        if tensor["data_type"] != _FLOAT or math.prod(tensor.get("dims", ())) < MIN_WEIGHTS:
+        dims = tensor.get("dims", ())
+        if tensor["data_type"] != _FLOAT or len(dims) < 2 or math.prod(dims) < MIN_WEIGHTS:
             constants.append(tensor)
             continue
         whole, scale = _rounded(tensor, bits)
