@@ -20,7 +20,7 @@ const Certainty = (() => {
       for (let k = 0; k < d; k += 1) sum += (inside[k] / spread[k] - embeddings[n * d + k]) ** 2;
       return sum;
     }).sort();
-    const distance = Math.sqrt(squares[NEIGHBOUR - 1] / d + outside), doubt = 1 - Math.max(...probabilities);
+    const distance = Math.sqrt(squares[NEIGHBOUR - 1] / d + outside), doubt = 1 - probabilities.reduce((a, b) => Math.max(a, b));
     const score = Math.fround((distance - scale[0]) / scale[1] + (doubt - scale[2]) / scale[3]);
     let below = known.findIndex((each) => each >= score);
     if (below < 0) below = known.length;
