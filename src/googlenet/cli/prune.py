@@ -115,7 +115,7 @@ def _show(found: Pruning, out: Path) -> None:
         ("removed", "left"),
         ("channels", "right"),
         ("MACs", "right"),
-        ("loss", "right"),
+        ("loss\nwithout", "right"),
         ("95 % interval", "right"),
     ]
     rows = [

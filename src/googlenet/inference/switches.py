@@ -88,4 +88,4 @@ def _insert(joined: Any, channels: int) -> tuple[list[Any], Any]:
     switched = opset8.add(opset8.multiply(joined, inputs[0]), inputs[1])
     for reader in readers:
         reader.replace_source_output(switched.output(0))
-    return inputs, opset8.reduce_mean(joined, opset8.constant([2, 3]), keep_dims=False)
+    return inputs, opset8.reduce_mean(joined, opset8.constant([2, 3]), keep_dims=False).output(0)

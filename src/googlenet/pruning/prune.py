@@ -42,7 +42,7 @@ Report = Callable[[str, int, int], object]
 
 
 class PruneOptions(TypedDict, total=False):
-    """The keyword options of :func:`googlenet.prune`: how many images rank, and how the pruned network is fine-tuned."""
+    """The keyword options of :func:`googlenet.prune`: how many images rank, and how the network is fine-tuned."""
 
     images: int | None
     progress: Report | None
@@ -112,17 +112,14 @@ def prune(
         pruned = googlenet.prune("runs/flowers", "photos/", "runs/small", macs=0.7)
         print(pruned.verdict, [branch.name for branch in pruned.removed])
     """
-    require("prune", *TRAINING)
+    require("train", *TRAINING)
     _check_call(run, out, resume=resume, overwrite=overwrite)
     images, progress = options.pop("images", None), options.pop("progress", None)
     check_options(options)
     budget = Budget.of(remove, macs)
     bundle = _bundle_of(run)
     work = _Work(Path(run), _data_of(bundle, data), Path(out), bundle, dict(options), progress or (lambda *_: None))
-    if resume:
-        record = work.record()
-    else:
-        record = work.begin(budget, _whole(images), overwrite)
+    record = work.record() if resume else work.begin(budget, _whole(images), overwrite)
     work.fine_tune()
     return work.compare(record)
 

@@ -1,4 +1,4 @@
-"""``pruning.json`` in the run of a pruned network: what was removed and why, which ``--resume`` goes on from. No torch."""
+"""``pruning.json`` in the run of a pruned network: what was removed and why, for ``--resume`` and people. No torch."""
 
 from __future__ import annotations
 

@@ -79,7 +79,8 @@ class Pruning:
         """What pruning brought, in one or two sentences."""
         _, _, after = self.states
         against, speed, title = after.against, after.speed, METRICS[self.metric].title
-        assert against is not None and speed is not None
+        assert against is not None
+        assert speed is not None
         bulk, points = speed.faster_in_bulk, 100 * against.difference.value
         text = f"{self.macs:.0%} of the multiply-accumulates, {bulk.value:.2f}× as many images per second, {title} "
         if against.verdict == "no difference":
