@@ -112,7 +112,7 @@ def test_what_it_costs_is_the_analysis_of_its_network(pruned, small):
 
 
 def test_it_ships_as_any_other_run(pruned, small, tmp_path):
-    assert googlenet.verify(small).ok
+    assert googlenet.verify(small).largest_difference < 1e-4
     classifier = googlenet.load(small)
     pixels = np.load(small / "bundle" / GOLDEN)["images"]
     session = onnxruntime.InferenceSession(small / "bundle" / MODEL)

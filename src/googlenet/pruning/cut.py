@@ -45,7 +45,7 @@ def write_cut(path: Path, bundle: Bundle, ranking: Ranking, removed: Sequence[Br
     )  # fmt: skip
     images, _ = golden(bundle)
     try:
-        write_bundle(path, module, card, images)
+        write_bundle(path, module, card, images.copy())
     except OSError as error:
         raise write_error(path, error) from error
     return sliced

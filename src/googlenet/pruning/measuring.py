@@ -29,8 +29,11 @@ def measure(run: Path, out: Path, data: DataLike, record: Record, progress: Repo
     """Compare the three networks. Raises what :func:`googlenet.evaluate` raises."""
     original, cut, tuned = bundles.read(run), bundles.read(out / PRUNED), bundles.read(out)
 
-    def report(what: str) -> Callable[[int, int], object]:
-        return lambda done, total: progress(what, done, total)
+    def report(what: str) -> Callable[[int, int], None]:
+        def of_measurement(done: int, total: int) -> None:
+            progress(what, done, total)
+
+        return of_measurement
 
     with stage("measuring accuracy"):
         after = evaluate(out, data, precision=PRECISION, against=run, progress=report("measuring accuracy"))

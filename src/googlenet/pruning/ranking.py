@@ -25,7 +25,6 @@ from googlenet.images.pixels import Pixels
 from googlenet.inference.classifier import Classifier
 from googlenet.inference.switches import Constants, Switches, branch_slices
 from googlenet.models.analysis import analyse
-from googlenet.models.shapes import state_dict_on_meta
 from googlenet.models.spec import Network
 from googlenet.parallel import in_batches
 from googlenet.pruning.slicing import Key, drop_branches, without_branches
@@ -87,22 +86,33 @@ def removable(network: Network, size: int) -> dict[str, LastModule]:
 
     Raises :class:`NetworkError` where there are none, and says why.
     """
-    modules, found, reason = modules_of(network, size, None), {}, "each is alone in its module"
+    modules = modules_of(network, size, None)
     if not modules:
         raise NetworkError(f"{printable(network.name)} has no branches to remove: GoogLeNet and other Inceptions have")
-    nothing = {key: np.broadcast_to(np.float32(0), each.shape) for key, each in state_dict_on_meta(network).items()}
-    for name, module in modules.items():
-        if len(module.names) < 2:
-            continue
-        try:
-            without_branches(network, nothing, {(name, module.names[0]): np.zeros(module.channels[0])})
-        except NetworkError as error:
-            reason = str(error)
+    several = {name: module for name, module in modules.items() if len(module.names) > 1}
+    reason = "each is alone in its module"
+    if several and not _why_not(network, several):
+        return several
+    found = {}
+    for name, module in several.items():
+        why = _why_not(network, {name: module})
+        if why:
+            reason = why
         else:
             found[name] = module
     if not found:
         raise NetworkError(f"no branch of {printable(network.name)} can be removed: {reason}")
     return found
+
+
+def _why_not(network: Network, modules: Mapping[str, LastModule]) -> str:
+    """Say why no branch of these modules can be removed; nothing where one of each can."""
+    first = {(name, module.names[0]): np.zeros(module.channels[0]) for name, module in modules.items()}
+    try:
+        without_branches(network, {}, first)
+    except NetworkError as error:
+        return str(error)
+    return ""
 
 
 def costs_of(network: Network, size: int, modules: Mapping[str, LastModule]) -> dict[Key, int]:

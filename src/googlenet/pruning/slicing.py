@@ -17,7 +17,7 @@ from googlenet.errors import NetworkError
 from googlenet.inference.switches import Constants
 from googlenet.models.layers.base import Layer, Shape
 from googlenet.models.layers.containers import Parallel, Residual, cost_of, stage_costs
-from googlenet.models.layers.weighted import Conv, Linear, SeparableConv, padding_of
+from googlenet.models.layers.weighted import Conv, Linear, SeparableConv, outputs_of, padding_of
 from googlenet.models.layers.weightless import Dropout, Pool, ReLU
 from googlenet.models.spec import Network
 from googlenet.text import printable
@@ -92,7 +92,8 @@ def without_branches(network: Network, weights: Mapping[str, Array], constants: 
 
     Args:
         network: the network.
-        weights: the arrays of its module, by their keys. A head that has none is left out.
+        weights: the arrays of its module, by their keys. A head that has none is left out. Where there are none at
+            all, only whether the branches can be removed is found out.
         constants: the branches to remove, by the names of their modules, such as ``"inception_4a"`` (those of
             ``explaining.shapley.modules_of``), and their own, each with the value of its channels.
 
@@ -104,7 +105,7 @@ def without_branches(network: Network, weights: Mapping[str, Array], constants: 
     for stage, shape, cost in stage_costs(network, network.input_size):
         channels = slicer.sequence(stage.layers, stage.name, shape, channels)
         for tap in network.aux:
-            if tap.after == stage.name and any(key.startswith(f"{tap.name}.") for key in weights):
+            if tap.after == stage.name and (tap.name in slicer.below or not weights):
                 heads.append(tap)
                 slicer.sequence(tap.layers, tap.name, cost.shape, channels)
         if stage.name in network.pooled:
@@ -120,6 +121,10 @@ class _Slicer:
 
     def __init__(self, network: Network, weights: Mapping[str, Array], constants: Constants) -> None:
         self.network, self.given, self.constants = network, weights, constants
+        self.below: dict[str, list[str]] = {}  # the path of a layer → the keys of its tensors
+        for key in weights:
+            for at in (at for at, letter in enumerate(key) if letter == "."):
+                self.below.setdefault(key[:at], []).append(key)
         self.weights: dict[str, Array] = {}
         self.bordered: list[str] = []
 
@@ -136,7 +141,7 @@ class _Slicer:
             return self._parallel(layer, at, shape, channels)
         if isinstance(layer, Residual):
             return self._residual(layer, at, shape, channels)
-        self.weights |= {key: value for key, value in self.given.items() if key.startswith(f"{at}.")}
+        self.weights |= {key: self.given[key] for key in self.below.get(at, ())}
         if type(layer) in _SLICE:
             return _SLICE[type(layer)](self, layer, at, channels)
         if not channels.whole:
@@ -160,6 +165,10 @@ class _Slicer:
             raise NetworkError(f"the shortcut of {printable(at)} adds channels one by one: all of them have to stay")
         return body
 
+    def some(self, key: str) -> list[tuple[str, Array]]:
+        """Return an array with its key, where there are weights."""
+        return [(key, self.weights[key])] if self.given else []
+
     def shift(self, at: str, by: Array) -> None:
         """Add a constant to what a convolution or linear layer puts out: to its bias, or below its normalisation."""
         key = next(each for each in (f"{at}.bias", f"{at}.conv.bias", f"{at}.bn.running_mean") if each in self.weights)
@@ -172,48 +181,44 @@ class _Slicer:
 
 
 def _conv(slicer: _Slicer, layer: Conv, at: str, channels: _Channels) -> _Channels:
-    key = f"{at}.conv.weight"
-    kernel = slicer.weights[key]
     if not channels.whole:
         if layer.groups > 1:
             raise NetworkError(f"the convolution {printable(at)} has groups of channels: all before it have to stay")
-        sums = kernel.astype(np.float64).sum(axis=(2, 3))
-        _note_border(slicer, layer, at, channels)
-        slicer.shift(at, sums @ channels.constant)
-        slicer.weights[key] = np.ascontiguousarray(kernel[:, channels.kept])
-    return _Channels.all_of(len(kernel))
+        for key, kernel in slicer.some(f"{at}.conv.weight"):
+            _note_border(slicer, layer, at, channels)
+            slicer.shift(at, kernel.astype(np.float64).sum(axis=(2, 3)) @ channels.constant)
+            slicer.weights[key] = np.ascontiguousarray(kernel[:, channels.kept])
+    return _Channels.all_of(outputs_of(layer, slicer.network))
 
 
 def _separable_conv(slicer: _Slicer, layer: SeparableConv, at: str, channels: _Channels) -> _Channels:
-    depthwise, pointwise = slicer.weights[f"{at}.depthwise.weight"], slicer.weights[f"{at}.conv.weight"]
     if not channels.whole:
         kept, constant = (np.repeat(each, layer.multiplier) for each in (channels.kept, channels.constant))
-        middle = depthwise.astype(np.float64).sum(axis=(1, 2, 3)) * constant
-        _note_border(slicer, layer, at, channels)
-        slicer.shift(at, pointwise[:, :, 0, 0].astype(np.float64) @ middle)
-        slicer.weights[f"{at}.depthwise.weight"] = np.ascontiguousarray(depthwise[kept])
-        slicer.weights[f"{at}.conv.weight"] = np.ascontiguousarray(pointwise[:, kept])
-    return _Channels.all_of(len(pointwise))
+        for key, depthwise in slicer.some(f"{at}.depthwise.weight"):
+            constant = depthwise.astype(np.float64).sum(axis=(1, 2, 3)) * constant
+            slicer.weights[key] = np.ascontiguousarray(depthwise[kept])
+        for key, pointwise in slicer.some(f"{at}.conv.weight"):
+            _note_border(slicer, layer, at, channels)
+            slicer.shift(at, pointwise[:, :, 0, 0].astype(np.float64) @ constant)
+            slicer.weights[key] = np.ascontiguousarray(pointwise[:, kept])
+    return _Channels.all_of(layer.out)
 
 
 def _note_border(slicer: _Slicer, layer: Conv | SeparableConv, at: str, channels: _Channels) -> None:
-    if any(padding_of(layer)) and channels.constant[~channels.kept].any():
+    if any(padding_of(layer)) and channels.constant.any():
         slicer.bordered.append(at)
 
 
 def _linear(slicer: _Slicer, layer: Linear, at: str, channels: _Channels) -> _Channels:
-    key = f"{at}.weight"
-    weight = slicer.weights[key]
-    if not channels.whole:
-        count = len(channels.kept)
-        by_channel = weight.reshape(len(weight), count, -1)  # the map is flattened channel by channel
+    for key, weight in slicer.some(f"{at}.weight") if not channels.whole else ():
+        by_channel = weight.reshape(len(weight), len(channels.kept), -1)  # the map is flattened channel by channel
         slicer.shift(at, by_channel.astype(np.float64).sum(axis=2) @ channels.constant)
         slicer.weights[key] = np.ascontiguousarray(by_channel[:, channels.kept].reshape(len(weight), -1))
-    return _Channels.all_of(len(weight))
+    return _Channels.all_of(outputs_of(layer, slicer.network))
 
 
 def _pool(slicer: _Slicer, layer: Pool, at: str, channels: _Channels) -> _Channels:
-    if layer.kind == "avg" and layer.count_padding and layer.padding and channels.constant[~channels.kept].any():
+    if layer.kind == "avg" and layer.count_padding and layer.padding and channels.constant.any():
         slicer.bordered.append(at)
     return channels
 
