@@ -73,9 +73,10 @@ def in_browser(folder: Path, images: list[Path]) -> tuple[list[dict[str, Any]], 
         context.add_init_script(LISTEN)
         tab, url, ready = context.new_page(), served(folder), {}
         ready["first"] = _open(tab, url)
-        tab.evaluate("navigator.serviceWorker.ready")
-        context.set_offline(True)
-        ready["again, offline"] = _open(tab, url)
+        if (folder / web.OFFLINE).exists():
+            tab.evaluate("navigator.serviceWorker.ready.then(() => true)")
+            context.set_offline(True)
+            ready["again, offline"] = _open(tab, url)
         tab.locator("#files").set_input_files(images)
         tab.wait_for_function(
             "(count) => document.querySelectorAll('#answers > li:not(.waiting)').length === count",
