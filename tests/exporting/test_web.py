@@ -41,7 +41,10 @@ def images():
         pixels = random.integers(0, 256, (60 + 9 * number, 150 - 20 * number, 3)).astype(np.uint8)
         pixels[:, :, number % 3] //= 3
         content = io.BytesIO()
-        Image.fromarray(pixels).save(content, kind, **({"lossless": True} if kind == "WEBP" else {}))
+        turned = Image.Exif()
+        turned[0x0112] = 1 + number
+        options = {"WEBP": {"lossless": True, "exif": turned}, "JPEG": {"exif": turned}}
+        Image.fromarray(pixels).save(content, kind, **options.get(kind, {}))
         made.append(content.getvalue())
     return made
 
