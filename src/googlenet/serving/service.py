@@ -163,15 +163,18 @@ class Service:
 async def _all(works: Sequence[Coroutine[Any, Any, Result]], deadline: float) -> list[Result]:
     """Wait for all results until a deadline. Whatever ends it, nothing of it goes on."""
     tasks = [asyncio.ensure_future(work) for work in works]
-    gathered = asyncio.gather(*tasks)
     try:
-        return await asyncio.wait_for(gathered, max(deadline - time.monotonic(), 0))
-    except asyncio.TimeoutError as error:
-        raise _too_late() from error
+        left = max(deadline - time.monotonic(), 0)
+        done, waiting = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()  # raises what it raised
+        if waiting:
+            raise _too_late()
+        return [task.result() for task in tasks]
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # so that no error is left unseen
+        await asyncio.gather(*tasks, return_exceptions=True)  # each error is seen: asyncio would print a traceback
 
 
 def busy(error: OverloadedError) -> Refusal:
