@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -45,7 +46,7 @@ class Server:
             self.lines.put(line)
         self.lines.put("")
 
-    def line(self, seconds: float = 60) -> str:
+    def line(self, seconds: float = 300) -> str:
         """Return the next line; empty at the end."""
         return self.lines.get(timeout=seconds)
 
@@ -77,21 +78,31 @@ def _ticks(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def served(run: Path, *options: object) -> Iterator[Server]:
-    """Start ``googlenet serve`` on a free port; kill it at the end, if it still runs."""
-    command = [sys.executable, "-m", "googlenet", "serve", str(run), "--port", "0", *map(str, options)]
+def started(command: list[object], environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """Start a server; kill it and its children at the end, if they still run."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    server = Server(process, began)
+    process = subprocess.Popen(
+        [str(each) for each in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
     try:
+        yield Server(process, began)
+    finally:
+        for pid in reversed(_family(process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def served(run: Path, *options: object) -> Iterator[Server]:
+    """Start ``googlenet serve`` on a free port, and wait until it serves."""
+    with started([sys.executable, "-m", "googlenet", "serve", run, "--port", 0, *options]) as server:
         while not (found := re.search(r"http://([\d.]+):(\d+)", line := server.line())):
             if not line:
                 raise SystemExit("the server ended")
         server.host, server.port = found[1], int(found[2])
         yield server
-    finally:
-        process.kill()
-        process.wait()
 
 
 @dataclass
@@ -134,6 +145,9 @@ class Client:
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
             writer.close()
             return Answer(0, time.perf_counter() - began)
+        except asyncio.CancelledError:  # the client leaves
+            writer.transport.abort()
+            raise
         if b"connection: close" in headers:
             writer.close()
         else:

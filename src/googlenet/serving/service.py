@@ -111,7 +111,7 @@ class Service:
         except DeadlineError as error:
             raise _too_late() from error
         except RuntimeError as error:  # the pool was shut down
-            raise _stopping() from error
+            raise stopping() from error
 
     def _decode(self, question: Question, image: Upload) -> tuple[Pixels, float]:
         """Look at the header, take room for the pixels, decode. Runs in a thread."""
@@ -157,7 +157,7 @@ class Service:
         except DeadlineError as error:
             raise _too_late() from error
         except ClosedError as error:
-            raise _stopping() from error
+            raise stopping() from error
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, Result]], deadline: float) -> list[Result]:
@@ -186,5 +186,6 @@ def _too_late() -> Refusal:
     return Refusal(504, "deadline", "the deadline passed before there was an answer: allow more time, or ask later")
 
 
-def _stopping() -> Refusal:
+def stopping() -> Refusal:
+    """Return the refusal of a request that comes while the server stops."""
     return Refusal(503, "stopping", "the server stops: try again in 5 s", {"Retry-After": "5"})
