@@ -121,11 +121,16 @@ class Answer:
 
 @dataclass
 class Client:
-    """Asks a server over connections that are kept open. ``path`` is where images go, ``kind`` their Content-Type."""
+    """Asks a server over connections that are kept open.
+
+    ``path`` is where images go, ``kind`` their Content-Type. If a connection that was used before turns out to be closed,
+    the request is sent again over a new one where ``again`` is set, as HTTP clients do.
+    """
 
     server: Server
     path: str = "/v1/classify"
     kind: str = "application/octet-stream"
+    again: bool = True
     free: list[Any] = field(default_factory=list)
 
     async def ask(
@@ -135,15 +140,21 @@ class Client:
         began = time.perf_counter()
         while self.free and self.free[-1][0].at_eof():  # the server has closed it
             self.free.pop()[1].close()
+        was_used = bool(self.free)
         try:
-            reader, writer = self.free.pop() if self.free else await self.connect()
+            reader, writer = self.free.pop() if was_used else await self.connect()
         except OSError:
             return Answer(-1, time.perf_counter() - began)
         try:
             writer.write(request(content, path or self.path, kind or self.kind, self.server.host))
             status, headers, body = await asyncio.wait_for(_answer(reader), seconds)
-        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+        except asyncio.TimeoutError:
             writer.close()
+            return Answer(0, time.perf_counter() - began)
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+            if was_used and self.again:
+                return await self.ask(content, path, seconds, kind)
             return Answer(0, time.perf_counter() - began)
         except asyncio.CancelledError:  # the client leaves
             writer.transport.abort()

@@ -192,6 +192,7 @@ def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     async def ask(client: Client, number: int) -> tuple[bool, str]:
         content = small(number)
         answer = await client.ask(content)
+        assert answer.status == 200, answer
         (result,) = answer.json["results"]
         offline, top = classifier.predict(content), result["top"]
         same = [(each["label"], each["probability"]) for each in top] == offline.top(len(top))
@@ -480,7 +481,8 @@ def sigterm(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     seconds, codes = [], set()
 
     async def ask(server: Server) -> list[Answer]:
-        asking = asyncio.ensure_future(closed_loop(Client(server), _until_ended(place.images, server), 8))
+        client = Client(server, again=False)  # what is lost is not hidden
+        asking = asyncio.ensure_future(closed_loop(client, _until_ended(place.images, server), 8))
         await asyncio.sleep(0.7)
         server.process.send_signal(signal.SIGTERM)
         return await asking
