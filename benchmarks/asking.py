@@ -123,8 +123,8 @@ class Answer:
 class Client:
     """Asks a server over connections that are kept open.
 
-    ``path`` is where images go, ``kind`` their Content-Type. If a connection that was used before turns out to be closed,
-    the request is sent again over a new one where ``again`` is set, as HTTP clients do.
+    ``path`` is where images go, ``kind`` their Content-Type. If a connection that was used before turns out to be
+    closed, the request is sent again over a new one where ``again`` is set, as HTTP clients do.
     """
 
     server: Server
