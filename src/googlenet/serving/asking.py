@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -124,13 +125,13 @@ class Asking:
 
 
 async def _body(request: Request, ticket: Ticket) -> bytes:
-    parts, known = bytearray(), ticket.cost.body
+    parts, size, known = io.BytesIO(), 0, ticket.cost.body
     async for part in request.stream():
-        parts += part
-        if len(parts) > known:  # without a Content-Length
-            _take(ticket, Cost(body=len(parts) - known))
-            known = len(parts)
-    return bytes(parts)
+        size += parts.write(part)
+        if size > known:  # without a Content-Length
+            _take(ticket, Cost(body=size - known))
+            known = size
+    return parts.getvalue()  # not copied
 
 
 def _take(ticket: Ticket, cost: Cost) -> None:

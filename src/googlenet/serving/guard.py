@@ -28,7 +28,7 @@ PUBLIC = (
     "/", "/page.css", "/page.js", "/icon.svg", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready",
 )  # fmt: skip
 SHORT_BODY = 1_000_000  # bytes that are skipped rather than the connection closed
-DISCARDED_BYTES, DISCARD_SECONDS = 32_000_000, 1.0
+DISCARDED_BYTES, DISCARD_SECONDS = 100_000_000, 2.0
 LEFT = 499  # the status of a request whose client has left: nobody sees it
 READING = ("GET", "HEAD", "OPTIONS")
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
