@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.pruning.prune import prune
+    from googlenet.pruning.ranking import Branch
+    from googlenet.pruning.result import Pruning
     from googlenet.reporting.report import write_report
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
@@ -77,6 +80,7 @@ _PUBLIC = {
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
+    "Branch": "pruning.ranking",
     "Branches": "explaining.branches",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
@@ -100,6 +104,7 @@ _PUBLIC = {
     "Network": "models.spec",
     "Precisions": "benchmarking.precisions",
     "Prediction": "inference.classifier",
+    "Pruning": "pruning.result",
     "Recipe": "training.recipe",
     "StepResult": "training.callbacks",
     "Suspects": "evaluation.suspects",
@@ -131,6 +136,7 @@ _PUBLIC = {
     "open_data": "data.opening",
     "predict": "bulk.predicting",
     "predict_on_cluster": "bulk.cluster",
+    "prune": "pruning.prune",
     "push": "exchange.hub",
     "quantize": "benchmarking.precisions",
     "sort_images": "bulk.sorting",
@@ -145,6 +151,7 @@ __all__ = [
     "Analysis",
     "AugmentedImages",
     "Benchmark",
+    "Branch",
     "Branches",
     "BulkReport",
     "Bundle",
@@ -167,6 +174,7 @@ __all__ = [
     "Network",
     "Precisions",
     "Prediction",
+    "Pruning",
     "Recipe",
     "StepResult",
     "Suspects",
@@ -198,6 +206,7 @@ __all__ = [
     "open_data",
     "predict",
     "predict_on_cluster",
+    "prune",
     "push",
     "quantize",
     "sort_images",

@@ -92,6 +92,7 @@ SLOW: dict[str, tuple[object, ...]] = {
         "compare {}.png",
     ),
     "quantize": ("quantize", "a run"),
+    "prune": ("prune", "a run", "--remove", 2, "--epochs", 1, "--workers", 0, "--out", "pruned {}"),
     "tune": ("tune", FOLDER, *TRAIN[2:], "--minutes", 5, "--trials", 2, "--out", "tuned {}"),
 }
 

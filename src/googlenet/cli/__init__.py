@@ -47,6 +47,7 @@ COMMANDS = (
     "compare",
     "benchmark",
     "quantize",
+    "prune",
     "export",
     "verify",
     "convert",
