@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asking import FORM, Answer, Client, Server, closed_loop, form, open_loop, served, started, statuses, times, within
+from asking import Answer, Client, Server, closed_loop, open_loop, served, started, statuses, times, within
 
 import googlenet
 
 HERE = Path(__file__).parent
+START_SECONDS = 100
 LATE = 1.0  # seconds: what comes later is not counted as answered under load
 Row = Callable[["Subject", argparse.Namespace], dict[str, Any]]
 ROWS: dict[str, Row] = {}
@@ -98,10 +99,10 @@ class Other(Subject):
         return self.counted.stat().st_size if self.counted.exists() else 0
 
     def _until_it_answers(self, server: Server) -> None:
-        body = self.wrap(self.images[0])
-        while asyncio.run(self.client(server).ask(body, seconds=20)).status != 200:
-            if server.process.poll() is not None:
-                raise SystemExit("".join(iter(server.line, "")))
+        body, until = self.wrap(self.images[0]), time.perf_counter() + START_SECONDS
+        while (answer := asyncio.run(self.client(server).ask(body, seconds=20))).status != 200:
+            if server.process.poll() is not None or time.perf_counter() > until:
+                raise SystemExit(f"it does not answer: {answer}")
             time.sleep(0.05)
 
 
@@ -110,7 +111,7 @@ class LitServe(Other):
     """LitServe: https://github.com/Lightning-AI/LitServe."""
 
     path: str = "/predict"
-    kind: str = FORM
+    kind: str = "application/json"
 
     @contextlib.contextmanager
     def server(self) -> Iterator[Server]:
@@ -122,8 +123,8 @@ class LitServe(Other):
             yield server
 
     def wrap(self, content: bytes) -> bytes:
-        """Return a form."""
-        return form([content])
+        """Return JSON."""
+        return json.dumps({"image": base64.b64encode(content).decode()}).encode()
 
     def said(self, answer: Answer) -> tuple[str, float]:
         """Return the label and the probability."""
