@@ -49,15 +49,19 @@ if TYPE_CHECKING:
     from googlenet.explaining.branches import Branches
     from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
+    from googlenet.gradients.dream import Dream
+    from googlenet.gradients.explain import explain
+    from googlenet.gradients.neurons import Neurons
+    from googlenet.gradients.visualize import dream, visualize
     from googlenet.inference.classifier import Classifier, Prediction
     from googlenet.inference.crops import load
-    from googlenet.inference.explain import explain
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
     from googlenet.reporting.report import write_report
+    from googlenet.training.ablation import Ablation, ablate
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.folds import CrossValidation, cross_validate
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
 
 # name → the module that defines it
 _PUBLIC = {
+    "Ablation": "training.ablation",
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
@@ -84,6 +89,7 @@ _PUBLIC = {
     "Costs": "evaluation.ensembles",
     "CrossValidation": "training.folds",
     "DataSource": "data.source",
+    "Dream": "gradients.dream",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
     "Explanation": "explaining.explanation",
@@ -95,6 +101,7 @@ _PUBLIC = {
     "LabelledImage": "data.image_set",
     "NETWORKS": "models.zoo",
     "Network": "models.spec",
+    "Neurons": "gradients.neurons",
     "Precisions": "benchmarking.precisions",
     "Prediction": "inference.classifier",
     "Recipe": "training.recipe",
@@ -103,6 +110,7 @@ _PUBLIC = {
     "Trial": "training.tuning",
     "Tuning": "training.tuning",
     "Verification": "inference.verify",
+    "ablate": "training.ablation",
     "analyse": "models.zoo",
     "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
@@ -113,8 +121,9 @@ _PUBLIC = {
     "create": "training.pretrained",
     "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
+    "dream": "gradients.visualize",
     "evaluate": "evaluation.evaluate",
-    "explain": "inference.explain",
+    "explain": "gradients.explain",
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
@@ -133,11 +142,13 @@ _PUBLIC = {
     "train": "training.train",
     "tune": "training.tune",
     "verify": "inference.verify",
+    "visualize": "gradients.visualize",
     "write_report": "reporting.report",
 }
 
 __all__ = [
     "NETWORKS",
+    "Ablation",
     "Analysis",
     "AugmentedImages",
     "Benchmark",
@@ -150,6 +161,7 @@ __all__ = [
     "Costs",
     "CrossValidation",
     "DataSource",
+    "Dream",
     "EpochResult",
     "Evaluation",
     "Explanation",
@@ -160,6 +172,7 @@ __all__ = [
     "LabelledData",
     "LabelledImage",
     "Network",
+    "Neurons",
     "Precisions",
     "Prediction",
     "Recipe",
@@ -168,6 +181,7 @@ __all__ = [
     "Trial",
     "Tuning",
     "Verification",
+    "ablate",
     "analyse",
     "augment",
     "benchmark",
@@ -178,6 +192,7 @@ __all__ = [
     "create",
     "cross_validate",
     "doctor",
+    "dream",
     "evaluate",
     "explain",
     "export",
@@ -198,6 +213,7 @@ __all__ = [
     "train",
     "tune",
     "verify",
+    "visualize",
     "write_report",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from googlenet.cli.devices import PredictIn
 from googlenet.cli.limits import MaxMegapixels
 
 if TYPE_CHECKING:
+    from googlenet.errors import ImageError
     from googlenet.explaining.branches import Branches
     from googlenet.explaining.explanation import Explanation
     from googlenet.inference.explain import Explained
@@ -28,8 +29,9 @@ def register(app: typer.Typer) -> None:
 def explain(
     run: Annotated[Path, typer.Argument(help="A run of `googlenet train`, or a bundle.")],
     paths: Annotated[
-        list[str], typer.Argument(help="Images, folders, globs such as 'new/*.jpg', photos.zip.", metavar="IMAGE…")
-    ],
+        list[str] | None,
+        typer.Argument(help="Images, folders, globs such as 'new/*.jpg', photos.zip.", metavar="IMAGE…"),
+    ] = None,
     class_name: Annotated[
         str | None,
         typer.Option("--class", metavar="NAME", help="The class to explain. By default the predicted one."),
@@ -42,10 +44,30 @@ def explain(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="cam (exact, quick), occlusion, rise (hundreds of runs), or several with commas between them. By "
-            "default cam where the network has one, else occlusion.",
+            help="cam (exact, quick), occlusion, rise (hundreds of runs), gradcam, ig (need PyTorch and captum), or "
+            "several with commas between them. By default cam where the network has one, else occlusion.",
         ),
     ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of gradcam: a stage such as inception_4e. By default the last one."),
+    ] = None,
+    neuron: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE:CHANNELS",
+            help="Instead find images that excite channels most, such as inception_5b:0-7, beside those of IMAGE… that "
+            "do (needs PyTorch).",
+        ),
+    ] = None,
+    dream: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="Instead let --stage dream about this image (needs PyTorch)."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Of --neuron (by default 256) or --dream (24 at each size).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of --neuron and --dream.")] = 0,
     branches: Annotated[
         bool,
         typer.Option("--branches", help="Also show how much each branch of the last module gave: NAME.branches.png."),
@@ -74,50 +96,99 @@ def explain(
     """Example: googlenet explain runs/flowers daisy.jpg --against rose
 
     Show what in an image speaks for its class and what against it, beside the image and in one line. PyTorch is not
-    needed.
+    needed, except for gradcam and ig.
+
+    What a channel looks for: googlenet explain runs/flowers --neuron inception_5b:0-7 photos/
 
     For networks that end in global pooling and one linear layer (GoogLeNet, the Inceptions, Xception, ResNets, NIN)
     the map is exact: its mean is the logit of the class. Others are explained by occlusion.
     """
-    if scale is not None and not scale > 0:
-        raise typer.BadParameter(f"--scale is a value above 0, got {scale:g}")
+    if neuron is not None or dream is not None:
+        given = {"--class": class_name, "--against": against, "--methods": methods, "--module": module,
+                 "--scale": scale, "--branches": branches or None, "--precision": precision}  # fmt: skip
+        others = [name for name, value in given.items() if value is not None]
+        _visualize(run, (neuron, dream, stage), paths or [], others, (steps, seed), (out, as_json))
+        return
+    _check(paths, steps, scale)
     from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.data.inputs import find_images
     from googlenet.data.reading import read_images
     from googlenet.data.source import DataSource
+    from googlenet.gradients.explain import gradient_methods
     from googlenet.inference.crops import load
     from googlenet.inference.explain import Request, explain_images
-    from googlenet.stages import stage
+    from googlenet.stages import stage as named_stage
 
-    with stage(f"loading {run}"):
+    with named_stage(f"loading {run}"):
         classifier = load(run, precision)
-    request = Request(class_name, against, tuple(methods.split(",")) if methods else (), branches, module).check(
-        classifier
-    )
-    inputs = [DataSource(path, follow_links=follow_links) for path in paths]
+    chosen = tuple(methods.split(",")) if methods else ()
+    request = Request(class_name, against, chosen, branches, module, stage).check(classifier)
+    others = gradient_methods(classifier, request.methods, stage)
+    inputs = [DataSource(path, follow_links=follow_links) for path in paths or ()]
     images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=warn)
     folder = _made(out) if out else None if as_json else _made(FOLDER)
-    files, told, unreadable = _Files(folder, scale), list[Any](), 0
+    files = _Files(folder, scale)
     with progress("explaining") as report:
         single = len(images.ids) == 1
-        found = explain_images(classifier, read_images(images), request, report if single else None)
-        for number, (id_, each) in enumerate(zip(images.ids, found, strict=True), start=1):
-            if isinstance(each, Exception):
-                warn(f"not read: {each}")
-                unreadable += 1
-                continue
-            for explained in each:
-                told += files.write(id_, explained)
-                for line in () if as_json else _lines(id_, explained):
-                    say(line)
-            if not single:
-                report(number, len(images.ids))
+        found = explain_images(classifier, read_images(images), request, report if single else None, others)
+        told, unreadable = _written(zip(images.ids, found, strict=True), files, as_json,
+                                    lambda done: None if single else report(done, len(images.ids)))  # fmt: skip
     if as_json:
         show_json(told)
     elif files.written:
         say(f"{folder}: {files.written:,} image{'s' if files.written > 1 else ''} explained, .png and .json")
     if unreadable:
         raise typer.Exit(1)
+
+
+def _check(paths: list[str] | None, steps: int | None, scale: float | None) -> None:
+    if not paths:
+        raise typer.BadParameter("name the images to explain: googlenet explain RUN IMAGE…")
+    if steps is not None:
+        raise typer.BadParameter("--steps is that of --neuron or --dream: leave it out")
+    if scale is not None and not scale > 0:
+        raise typer.BadParameter(f"--scale is a value above 0, got {scale:g}")
+
+
+def _written(
+    found: Iterable[tuple[str, list[Explained] | ImageError]],
+    files: _Files,
+    as_json: bool,
+    report: Callable[[int], object],
+) -> tuple[list[Any], int]:
+    """Write and print what was found of each image; return what the JSON files have, and how many were not read."""
+    from googlenet.cli.output import say, warn
+
+    told, unreadable = list[Any](), 0
+    for number, (id_, each) in enumerate(found, start=1):
+        if isinstance(each, Exception):
+            warn(f"not read: {each}")
+            unreadable += 1
+            continue
+        for explained in each:
+            told += files.write(id_, explained)
+            for line in () if as_json else _lines(id_, explained):
+                say(line)
+        report(number)
+    return told, unreadable
+
+
+def _visualize(
+    run: Path,
+    what: tuple[str | None, str | None, str | None],
+    paths: list[str],
+    others: list[str],
+    how: tuple[int | None, int],
+    output: tuple[Path | None, bool],
+) -> None:
+    from googlenet.cli import visualizing
+
+    (neuron, dream, stage), (out, as_json) = what, output
+    visualizing.check(*what, paths, [*others, *(["--json"] if dream is not None and as_json else [])])
+    if dream is not None and stage is not None:
+        visualizing.show_dream(run, dream, stage, how, _made(out or FOLDER))
+    elif neuron is not None:
+        visualizing.show_neurons(run, neuron, paths, how, None if as_json else _made(out or FOLDER))
 
 
 def _made(folder: Path) -> Path:

@@ -10,9 +10,10 @@ from PIL import Image, ImageDraw
 from googlenet.explaining import colours
 from googlenet.explaining.lettering import fitted, text_width, wrapped, write
 from googlenet.explaining.projection import Floats, lay_over
-from googlenet.images.pixels import COLOURS, Pixels
+from googlenet.images.pixels import Pixels, to_colour
 from googlenet.images.resize import crop_box, inside, read
 from googlenet.preprocessing import Preprocessing
+from googlenet.text import printable
 
 if TYPE_CHECKING:
     from googlenet.explaining.explanation import Explanation
@@ -24,7 +25,8 @@ TITLE, TEXT, SMALL = 23, 15, 13  # sizes of letters
 BAR = 12  # height of a scale
 INK, GREY, PAPER = (28, 30, 34), (104, 108, 116), (255, 255, 255)
 FADE = 0.72  # of what the network did not see, towards white
-METHODS = {"cam": "class activation map", "occlusion": "occlusion", "rise": "RISE"}
+METHODS = {"cam": "class activation map", "occlusion": "occlusion", "rise": "RISE", "gradcam": "Grad-CAM",
+           "ig": "integrated gradients"}  # fmt: skip
 
 
 def draw_maps(explanations: list[Explanation], scale: float | None = None) -> Image.Image:
@@ -49,9 +51,16 @@ def draw_maps(explanations: list[Explanation], scale: float | None = None) -> Im
         left = MARGIN + number * (width + GAP)
         full = scale or float(np.abs(each.values).max()) or 1.0
         sheet.paste(Image.fromarray(overlaid(np.asarray(shown), _told(each), each.preprocessing, full)), (left, top))
-        _scale(sheet, (left, top + height + 16), width, full, f"{METHODS.get(each.method, each.method)}, {each.unit}")
+        _scale(sheet, (left, top + height + 16), width, full, _title(each))
     lines(draw, (MARGIN, below - len(notes) * (SMALL + 5)), notes, SMALL, GREY)
     return sheet
+
+
+def _title(explanation: Explanation) -> str:
+    said = METHODS.get(explanation.method, explanation.method)
+    if explanation.stage is not None:
+        said += f" at {printable(explanation.stage)}"
+    return f"{said}, {explanation.unit}"
 
 
 def _told(explanation: Explanation) -> Floats:
@@ -67,11 +76,8 @@ def lines(draw: ImageDraw.ImageDraw, at: tuple[int, int], texts: list[str], size
 
 
 def as_shown(source: object, preprocessing: Preprocessing) -> Pixels:
-    """Read an image as (H, W, 3): grey as grey, and the first three of other channels as red, green and blue."""
-    pixels = read(source, preprocessing, at_least=PANEL)  # type: ignore[arg-type]
-    if pixels.shape[2] < COLOURS:
-        return np.repeat(pixels[:, :, :1], COLOURS, axis=2)
-    return np.ascontiguousarray(pixels[:, :, :COLOURS])
+    """Read an image as (H, W, 3)."""
+    return to_colour(read(source, preprocessing, at_least=PANEL))  # type: ignore[arg-type]
 
 
 def panel_size(pixels: Pixels) -> tuple[int, int]:

@@ -36,6 +36,17 @@ ARRAY = ".npy"
 GREY, COLOURS = 1, budget.COLOURS  # channels that any image can be converted to
 
 
+def to_colour(pixels: Pixels) -> Pixels:
+    """Return (H, W, C) as (H, W, 3): grey as grey, and the first three of other channels as red, green and blue.
+
+    >>> to_colour(np.full((1, 1, 1), 7, np.uint8)).tolist(), to_colour(np.zeros((4, 6, 5), np.uint8)).shape
+    ([[[7, 7, 7]]], (4, 6, 3))
+    """
+    if pixels.shape[2] < COLOURS:
+        return np.repeat(pixels[:, :, :1], COLOURS, axis=2)
+    return np.ascontiguousarray(pixels[:, :, :COLOURS])
+
+
 def suffixes(channels: int = COLOURS) -> frozenset[str]:
     """Return the suffixes of files that are read as images of that many channels.
 
