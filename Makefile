@@ -8,9 +8,11 @@
 .PHONY: demo test docs soak check figures coverage clean
 PYTHON ?= python3
 BIN := .venv/bin
+# Without bytecode each of some hundreds of processes that the tests start would compile this package again.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-demo: .venv/train
+demo: .venv/train .venv/serve
 	$(BIN)/googlenet demo
 
 test: .venv/dev
@@ -44,7 +46,7 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-# The stamps .venv/train and .venv/dev say which extra is installed, as of which pyproject.toml.
+# The stamps .venv/train, .venv/serve and .venv/dev say which extra is installed, as of which pyproject.toml.
 .venv/%: pyproject.toml | .venv/bin/python
 	@echo "Installing googlenet[$*] into .venv (PyTorch is large: this takes some minutes)"
 	$(INSTALL) --editable ".[$*]"

@@ -1,6 +1,6 @@
 """How many wrong labels `evaluate --suspects` finds: 5 % of the labels of cifar10-mini are changed at random.
 
-    python benchmarks/suspects.py cifar10-mini [--epochs 24] [--out runs/flipped]
+    python benchmarks/suspects.py cifar10-mini [--epochs 24] [--seed 0] [--out runs/flipped]
 
 cifar10-mini is a folder with train/ and val/ (docs/benchmarks.md). A network learns the training images with the wrong
 labels (the recipe for small images); then all of them are judged. Prints the precision of the first 50, the share of
@@ -23,9 +23,9 @@ import googlenet
 FLIPPED = 0.05
 
 
-def write_lists(root: Path, out: Path) -> set[str]:
+def write_lists(root: Path, out: Path, seed: int) -> set[str]:
     """Write lists of the training images, some mislabelled, alone and with the held-out ones. Return those paths."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     paths = sorted(path for path in (root / "train").glob("*/*") if path.is_file())
     names = sorted({path.parent.name for path in paths})
     wrong = set(random.permutation(len(paths))[: round(FLIPPED * len(paths))].tolist())
@@ -45,11 +45,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0, help="which labels are wrong")
     parser.add_argument("--out", type=Path, default=Path("runs/flipped"))
     parser.add_argument("--run", type=Path, help="a run that was trained by this script, instead of training one")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    wrong = write_lists(given.data, given.out)
+    wrong = write_lists(given.data, given.out, given.seed)
     run = given.run or given.out / "run"
     if given.run is None:
         googlenet.train(given.out / "with_val.csv", run, recipe="small", epochs=given.epochs, overwrite=True)

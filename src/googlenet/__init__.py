@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from googlenet.errors import GoogLeNetError
     from googlenet.evaluation.ensembles import Costs, compare_crops
     from googlenet.evaluation.evaluate import Evaluation, evaluate
+    from googlenet.evaluation.explanations import check_explanations
     from googlenet.evaluation.suspects import Suspects, find_suspects
+    from googlenet.evaluation.verdicts import ExplanationCheck
     from googlenet.exchange.convert import convert
     from googlenet.exchange.datasets import fetch
     from googlenet.exchange.export import export_weights
@@ -93,6 +95,7 @@ _PUBLIC = {
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
     "Explanation": "explaining.explanation",
+    "ExplanationCheck": "evaluation.verdicts",
     "Findings": "diagnosis.findings",
     "GoogLeNetError": "errors",
     "ImageSet": "data.image_set",
@@ -114,6 +117,7 @@ _PUBLIC = {
     "analyse": "models.zoo",
     "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
+    "check_explanations": "evaluation.explanations",
     "clean": "diagnosis.clean",
     "compare": "benchmarking.compare",
     "compare_crops": "evaluation.ensembles",
@@ -165,6 +169,7 @@ __all__ = [
     "EpochResult",
     "Evaluation",
     "Explanation",
+    "ExplanationCheck",
     "Findings",
     "GoogLeNetError",
     "ImageSet",
@@ -185,6 +190,7 @@ __all__ = [
     "analyse",
     "augment",
     "benchmark",
+    "check_explanations",
     "clean",
     "compare",
     "compare_crops",

@@ -7,6 +7,7 @@
     int8.xml, int8.bin   the same in 8 bits, if it was quantised, without the maps
     golden.npz           a few inputs and their outputs, for verify
     certainty.npz        scores of held-out images, for sets of classes and for "unknown"; not where these were few
+    neighbours.npz       embeddings and thumbnails of training images, where ``keep_neighbours`` asked for them
 
 A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on reading, and
 whatever no bundle of ours holds is refused before a library reads it (``googlenet.checks``).
@@ -18,17 +19,15 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from googlenet.card import FORMAT, ModelCard
-from googlenet.checks.arrays import check_safetensors
-from googlenet.checks.onnx_graph import check_onnx
 from googlenet.errors import BundleError, NetworkError
 from googlenet.files import NotARegularFileError, open_regular, sibling, sync_directory
-from googlenet.models.layers.containers import cost_of, stage_costs
-from googlenet.models.spec import Network, from_json
 from googlenet.strict_json import MAX_JSON_BYTES
 from googlenet.text import first_few, printable
 
@@ -38,15 +37,17 @@ INT8, INT8_WEIGHTS = "int8.xml", "int8.bin"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 CERTAINTY = "certainty.npz"
+NEIGHBOURS = "neighbours.npz"
 IN_RUN = "bundle"  # where a run keeps its bundle
 
 MAX_FILE_BYTES = 2**31 - 1  # the limit of a protocol buffer
 MAX_HEAD_WEIGHTS = 2**28  # of auxiliary heads, which are not in the graph; GoogLeNet's have 2**23
 MAX_ERROR = 300  # characters
+HASHED_BYTES = 2**20  # of a file, at a time
 _BLOBS = "blobs"  # folder of the Hugging Face Hub's cache with the files that a snapshot links to
 
-# Files are checked when they are read, and the engine gets the very bytes that were checked.
-_CHECKS: dict[str, Callable[[bytes], None]] = {MODEL: check_onnx, WEIGHTS: check_safetensors}
+if TYPE_CHECKING:
+    from googlenet.models.spec import Network
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Bundle:
     @property
     def network(self) -> Network:
         """The network as data. Raises :class:`BundleError` if the card's cannot be built, or is not the graph's."""
+        from googlenet.models.spec import Network, from_json
+
         try:
             network = from_json(self.card.network)
             if not isinstance(network, Network):
@@ -71,6 +74,8 @@ class Bundle:
 
     def _check_size(self, network: Network) -> None:
         """A card could ask for any number of filters: refuse more than the graph has bytes for."""
+        from googlenet.models.layers.containers import cost_of, stage_costs
+
         after, weights, of_heads = {}, 0, 0
         for stage, _, cost in stage_costs(network, self.card.preprocessing.size):
             after[stage.name] = cost.shape
@@ -85,20 +90,36 @@ class Bundle:
 
         Raises :class:`BundleError` if it is missing, altered, no file, or holds what no bundle of ours does.
         """
-        path = _shown(self.path / name)
+        content = self._content(name) if name in self.card.files else b""
+        self._require_hash(name, hashlib.sha256(content))
+        try:
+            _check_content(name, content)
+        except ValueError as error:
+            raise BundleError(f"{_shown(self.path / name)} {error}") from error
+        return content
+
+    def check_hash(self, name: str) -> None:
+        """Check the hash of one file, whose content was checked before. Raises :class:`BundleError` as :meth:`read`."""
+        self._require_hash(name, self._hash(name) if name in self.card.files else hashlib.sha256())
+
+    def _require_hash(self, name: str, found: hashlib._Hash) -> None:
         if name not in self.card.files:
             raise BundleError(f"{_shown(self.path)} holds no {name}: it has {first_few(sorted(self.card.files))}")
-        content = self._content(name)
-        if hashlib.sha256(content).hexdigest() != self.card.files[name]:
-            raise BundleError(f"{path} was altered or damaged: its sha256 is not the one of {CARD}; copy it again")
-        try:
-            _CHECKS.get(name, len)(content)
-        except ValueError as error:
-            raise BundleError(f"{path} {error}") from error
-        return content
+        if found.hexdigest() != self.card.files[name]:
+            raise BundleError(
+                f"{_shown(self.path / name)} was altered or damaged: its sha256 is not the one of {CARD}; copy it again"
+            )
 
     def _content(self, name: str) -> bytes:
         return _read_file(self.path, name, MAX_FILE_BYTES)
+
+    def _hash(self, name: str) -> hashlib._Hash:
+        found = hashlib.sha256()
+        with _open_file(self.path, name, MAX_FILE_BYTES) as (file, left):
+            while left > 0 and (part := file.read(min(left, HASHED_BYTES))):
+                found.update(part)
+                left -= len(part)
+        return found
 
     def _size(self, name: str) -> int:
         try:
@@ -111,6 +132,21 @@ class Bundle:
         return PackedBundle(self.path, self.card, {name: self.read(name) for name in names})
 
 
+def _check_content(name: str, content: bytes) -> None:
+    """Raise :class:`ValueError` for content that is unsafe: whoever reads a file gets the very bytes checked here.
+
+    A file whose content is known to have been checked is only compared with its hash, and needs no parser.
+    """
+    if name == MODEL:
+        from googlenet.checks.onnx_graph import check_onnx
+
+        check_onnx(content)
+    elif name == WEIGHTS:
+        from googlenet.checks.arrays import check_safetensors
+
+        check_safetensors(content)
+
+
 @dataclass(frozen=True)
 class PackedBundle(Bundle):
     """A bundle whose ``files`` are in memory, checked when read. ``path`` is where they were on disk."""
@@ -121,6 +157,9 @@ class PackedBundle(Bundle):
         if name not in self.files:
             raise BundleError(f"{_shown(self.path / name)} was not packed: {first_few(sorted(self.files))} were")
         return self.files[name]
+
+    def _hash(self, name: str) -> hashlib._Hash:
+        return hashlib.sha256(self._content(name))
 
     def _size(self, name: str) -> int:
         return len(self._content(name))
@@ -164,7 +203,16 @@ def is_here(path: str | Path) -> bool:
 
 
 def _read_file(folder: Path, name: str, most: int) -> bytes:
-    """Read a file of a bundle: a regular file of at most ``most`` bytes that lies in the folder."""
+    with _open_file(folder, name, most) as (file, size):
+        return file.read(size)
+
+
+@contextmanager
+def _open_file(folder: Path, name: str, most: int) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file of a bundle, a regular file of at most ``most`` bytes that lies in the folder. Yields its size too.
+
+    Raises :class:`BundleError`, for errors while it is read as well.
+    """
     path = folder / name
     try:
         if not _lies_in(path, folder):
@@ -173,7 +221,7 @@ def _read_file(folder: Path, name: str, most: int) -> bytes:
             size = os.fstat(file.fileno()).st_size
             if size > most:
                 raise BundleError(f"{_shown(path)} has {size:,} bytes, a bundle's has {most:,} at most")
-            return file.read(size)
+            yield file, size
     except NotARegularFileError as error:
         raise BundleError(f"{_shown(path)} {error.strerror}") from error
     except OSError as error:

@@ -26,6 +26,8 @@ MAX_NAME = 1024  # characters of a class, a network, a file, a version
 MAX_FILES = 64
 MAX_ERROR = 300  # characters of a message about a damaged card
 
+PASSES, FAILS, NOT_SHOWN = "passes", "fails", "not shown"  # of a method to explain answers, checked on images
+VERDICTS = (PASSES, FAILS, NOT_SHOWN)
 TOLERANCE = 0.005  # of top-1 accuracy, or mAP, that a faster precision may lose and still be chosen
 
 
@@ -52,6 +54,9 @@ class ModelCard:
     ``metrics`` are of that, and ``metrics["mirror_gain"]`` is how much better the main one is than without, as a
     fraction of 1.
 
+    ``explanations`` has a verdict on each method to explain answers that was checked on images of the user
+    (:func:`googlenet.check_explanations`): ``"passes"``, ``"fails"`` or ``"not shown"``.
+
     With ``multi_label`` an image may have several classes or none: each class has its own probability, and a class
     is predicted where that reaches the class's threshold, 0 to 1 (``thresholds``).
     """
@@ -67,6 +72,7 @@ class ModelCard:
     temperature: float | tuple[float, ...] = 1.0
     calibration: dict[str, float] = field(default_factory=dict, repr=False)
     mirror: bool = False
+    explanations: dict[str, str] = field(default_factory=dict, repr=False)
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
     data: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -168,6 +174,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "measured_on": _is_name,
     "calibration": lambda value: is_table(value) and all(map(is_number, value.values())),
     "mirror": lambda value: isinstance(value, bool),
+    "explanations": lambda value: is_table(value) and all(each in VERDICTS for each in value.values()),
     "data": lambda value: is_table(value) and isinstance(value.get("name", ""), str),
     "recipe": lambda value: (
         is_table(value)

@@ -190,7 +190,7 @@ def test_train_says_what_came_out_and_what_to_type_next(call, coloured, tmp_path
     assert "googlenet_bn at 32 px on cpu in " in err
 
 
-def test_the_demo_shows_everything_and_ends_with_three_lines_to_type(call, tmp_path, monkeypatch):
+def test_the_demo_shows_everything_and_ends_with_lines_to_type(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = call("demo", "--epochs", "1")
     assert code == 0
@@ -199,8 +199,9 @@ def test_the_demo_shows_everything_and_ends_with_three_lines_to_type(call, tmp_p
             assert min(image.size) > 200
     assert len(list((tmp_path / "runs" / "demo" / "images").glob("*.png"))) == 32
     assert "held-out accuracy" in out
-    commands = [line.split() for line in out.splitlines()[-3:]]
-    assert [words[1] for words in commands] == ["train", "evaluate", "predict"]
+    *_, train, evaluate, predict, _, _, serve = [line.split()[1:] for line in out.splitlines()]
+    assert [words[0] for words in (train, evaluate, predict)] == ["train", "evaluate", "predict"]
+    assert serve == ["serve", "runs/demo"]
 
 
 # compare

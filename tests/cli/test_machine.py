@@ -97,7 +97,9 @@ def test_a_small_shared_memory_is_enough(trained_run, tmp_path):
     """As in a container: processes that read images hand them over by pipes."""
     if os.geteuid() or not shutil.which("unshare"):
         pytest.skip("needs the right to mount")
-    train = TRAIN.replace("--image-size 32", "--image-size 224") + " --out run --workers 2"
+    train = (
+        TRAIN.replace("--image-size 32 --batch-size 16", "--image-size 128 --batch-size 32") + " --out run --workers 2"
+    )
     mounted = f"unshare -m bash -c 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec {sys.executable} -m googlenet "
     words = {"PHOTOS": str(trained_run.parent / "photos")}
     line = " ".join(words.get(word, word) for word in train.split())

@@ -9,6 +9,7 @@ import sys
 import pytest
 import typer
 
+import googlenet
 from googlenet.cli import COMMANDS, _command
 from googlenet.cli.conversion import _UNKNOWN, _Lightly
 
@@ -16,7 +17,9 @@ HEAVY = (
     "pydantic", "torch", "torchvision", "onnx", "pandas", "pyarrow", "matplotlib", "scipy", "sklearn", "asyncio",
     "multiprocessing", "ssl", "email", "http.client", "urllib.request", "openvino.tools.ovc", "openvino_telemetry.main",
     "googlenet.bulk.results", "googlenet.bulk.parquet", "googlenet.bulk.sorting",
-    "googlenet.data.downloads", "googlenet.cli.train",
+    "googlenet.data.downloads", "googlenet.cli.train", "googlenet.explaining.explanation",
+    "googlenet.explaining.branches", "googlenet.inference.cut", "googlenet.models.spec", "googlenet.models.zoo",
+    "googlenet.checks.onnx_graph",
 )  # fmt: skip
 
 RUN = """
@@ -31,24 +34,36 @@ except SystemExit as ended:
 """
 
 
-def loaded(*arguments):
+def loaded(*arguments, **environment):
     """Run a command in a process of its own: exit code, stdout, and which modules of HEAVY were imported."""
     command = [sys.executable, "-c", RUN, json.dumps(list(map(str, arguments))), json.dumps(HEAVY)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
     code, found = json.loads(done.stderr.splitlines()[-1])
     return code, done.stdout, found
 
 
-@pytest.mark.parametrize("options", [[], ["--top", "2", "--json", "--precision", "fp32"], ["--csv", "--debug"]])
-def test_one_image_is_answered_without_what_others_need(trained_run, options):
+@pytest.fixture
+def photo(trained_run):
     photo = trained_run.parent / "photos" / "red" / "007.png"
+    assert googlenet.load(trained_run).predict(photo).label == "red"  # its graph is compiled, and kept
+    return photo
+
+
+@pytest.mark.parametrize("options", [[], ["--top", "2", "--json", "--precision", "fp32"], ["--csv", "--debug"]])
+def test_one_image_is_answered_without_what_others_need(trained_run, photo, options):
     code, out, found = loaded("predict", trained_run, photo, *options)
     assert (code, found) == (0, [])
     assert "red" in out
 
 
-def test_what_is_asked_for_is_still_loaded(trained_run, tmp_path):
-    photo = trained_run.parent / "photos" / "red" / "007.png"
+def test_the_first_answer_of_a_bundle_reads_its_graph_and_compiles_what_it_needs_alone(trained_run, photo, tmp_path):
+    code, out, found = loaded("predict", trained_run, photo, XDG_CACHE_HOME=str(tmp_path))
+    assert (code, "red" in out, found) == (0, True, ["googlenet.checks.onnx_graph"])
+    assert len(list(tmp_path.rglob("*.blob"))) == 1
+    assert loaded("predict", trained_run, photo, XDG_CACHE_HOME=str(tmp_path)) == (0, out, [])
+
+
+def test_what_is_asked_for_is_still_loaded(trained_run, photo, tmp_path):
     code, _, found = loaded("predict", trained_run, photo, "--out", tmp_path / "results.csv")
     assert (code, found) == (0, ["googlenet.bulk.results"])
     code, _, found = loaded("predict", trained_run, photo, "--top", "many")  # a wrong value: typer says what is wrong

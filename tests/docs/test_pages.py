@@ -1,11 +1,12 @@
 """Every command and every Python block of README.md and of the task pages, run on small data.
 
 How: the blocks of a page run in order, in a folder that has all the files that the documentation names (``world``), so
-that no path is changed. Three things make them short, and nothing else is touched:
+that no path is changed. Four things make them short, and nothing else is touched:
 
 - ``train``, ``compare`` and ``benchmark`` get the options of ``SHORT``, in place of those in the page where
   both are there; a run that is not used further on trains ``lenet5``. In Python, ``googlenet.train`` gets the
   keywords of ``SHORT_TRAIN``, and the same network.
+- ``evaluate --crops``, which computes up to 144 crops of each image, does so with the few of ``more/``.
 - A command that trains a new run deletes a run of the same name first, as the world has ``runs/flowers`` already.
 - ``googlenet demo``, which uses nothing of the world, is run by ``tests/cli/test_cli.py``.
 - A ``toml`` block with a title is written to the file of that name.
@@ -37,8 +38,8 @@ import googlenet
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", *(f"docs/{name}.md" for name in (
     "get-started", "doctor", "train", "augmentation", "tune", "finetune", "lists", "evaluate", "predict", "certainty",
-    "report", "explain", "quantize", "weights", "scaling", "benchmark", "paper", "deploy", "recipes", "networks",
-    "benchmarks",
+    "report", "explain", "serve", "quantize", "weights", "scaling", "benchmark", "paper", "deploy", "recipes",
+    "networks", "benchmarks",
 ))]  # fmt: skip
 
 SHORT = {
@@ -176,7 +177,7 @@ def world(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def shorten(words: list[str]) -> list[str]:
     """Put the short options into a command: ``["googlenet", "train", …]``."""
     command, options = words[1], dict(SHORT.get(words[1], {}))
-    words = list(words)
+    words = ["more/" if word == "photos/" and "--crops" in words else word for word in words]
     if command == "tune" and "--resume" in words:
         options = {"--trials": "2"}
     elif "--minutes" in words and command != "tune":

@@ -106,3 +106,24 @@ def test_the_command_says_it_before_an_image_is_read(write, call, tmp_path):
     code, _, err = call("explain", bundle.path, "nothing.png", "--branches", "--out", tmp_path / "why")
     assert (code, "lenet5 has no branches: GoogLeNet, Inception v2, v3 and v4 have" in err) == (1, True)
     assert not (tmp_path / "why").exists()
+
+
+def test_of_several_images_a_table_and_a_file_say_which_branches_matter_to_which_class(trained_run, call, tmp_path):
+    photos = trained_run.parent / "photos"
+    paths = [photos / name / f"00{number}.png" for name in ("red", "blue") for number in range(3)]
+    code, out, _ = call("explain", trained_run, *paths, "--branches", "--out", tmp_path)
+    assert code == 0
+    lines = out.splitlines()
+    assert "what the branches of inception_2 gave to each class more than to an average image, in logits" in lines
+    table = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(("red  ", "blue  "))}
+    classifier = googlenet.load(trained_run)
+    shown = [classifier.branches(path) for path in paths]
+    for name, row in table.items():
+        of_class = [each.shown for each in shown if each.asked.class_name == name]
+        assert int(row[0]) == len(of_class)
+        np.testing.assert_allclose([float(value) for value in row[1:]], np.mean(of_class, axis=0), atol=0.006)
+    kept = json.loads((tmp_path / "branches.json").read_text("utf-8"))
+    assert (kept["by"], kept["centred"], len(kept["classes"])) == ("sum", True, len(table))
+    assert (tmp_path / "branches.png").stat().st_size > 1000
+    code, out, _ = call("explain", trained_run, *paths, "--module", "inception_1", "--class", "red", "--json")
+    assert (code, {entry["by"] for entry in json.loads(out) if entry["method"] == "branches"}) == (0, {"shapley"})

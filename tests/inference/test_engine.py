@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 
 from googlenet import bundle as bundles
-from googlenet.errors import DeviceError
-from googlenet.inference import engine, runtime
+from googlenet.errors import BundleError, DeviceError
+from googlenet.inference import engine, graphs, runtime
 from googlenet.inference.engine import Engine, precisions
 
 
@@ -74,20 +75,86 @@ for precision in sys.argv[3:]:
             )
 
 
-@pytest.mark.parametrize("damage", ["cut", "rubbish", "empty"])
-def test_a_damaged_cache_is_compiled_anew(bundle, images, tmp_path, damage, monkeypatch):
+@pytest.fixture
+def read(monkeypatch):
+    """The graphs that are read in this test, rather than taken from the cache."""
+    names = []
+
+    def noted(bundle, graph):
+        names.append(graph)
+        return read_graph(bundle, graph)
+
+    read_graph = graphs.read_graph
+    monkeypatch.setattr(graphs, "read_graph", noted)
+    return names
+
+
+def test_a_graph_that_was_compiled_is_not_read_again(bundle, images, tmp_path, monkeypatch, read):
+    monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path)
+    first, expected = Engine(bundle, cached=True), Engine(bundle).probabilities_and_embeddings(images)
+    assert read == ["model.onnx", "model.onnx"]
+    for one, same in zip(first.probabilities_and_embeddings(images), expected, strict=True):
+        assert np.array_equal(one, same)
+    read.clear()
+    again = Engine(bundle, cached=True)
+    for one, same in zip(again.probabilities_and_embeddings(images), expected, strict=True):
+        assert np.array_equal(one, same)
+    assert (again.has_maps, again.has_embeddings, again.members) == (first.has_maps, first.has_embeddings, 1)
+    assert read == []
+    assert np.array_equal(again.maps(images), first.maps(images))  # which nothing had compiled
+    assert read == ["model.onnx"]
+
+
+def test_a_file_that_was_altered_is_noticed_though_its_graph_was_compiled(bundle, tmp_path, monkeypatch, read):
+    monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path / "cache")
+    copy = bundles.write(tmp_path / "copy", bundle.card, {name: bundle.read(name) for name in bundle.card.files})
+    nothing = np.zeros((1, *Engine(copy, cached=True).image), np.uint8)
+    Engine(copy, cached=True).probabilities(nothing)
+    read.clear()
+    content = bytearray((copy.path / "model.onnx").read_bytes())
+    content[-1] ^= 1
+    (copy.path / "model.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match=r"model\.onnx was altered or damaged: its sha256 is not the one of card"):
+        Engine(copy, cached=True)
+    (copy.path / "model.onnx").unlink()
+    with pytest.raises(BundleError, match=r"model\.onnx cannot be read: No such file"):
+        Engine(copy, cached=True)
+    assert read == []
+
+
+def test_another_card_for_the_same_graph_is_checked_again(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path / "cache")
+    Engine(bundle, cached=True)
+    files = {name: bundle.read(name) for name in bundle.card.files}
+    more = replace(bundle.card, class_names=(*bundle.card.class_names, "one more"))
+    larger = replace(bundle.card, preprocessing=replace(bundle.card.preprocessing, size=64))
+    for number, card in enumerate((more, larger)):
+        with pytest.raises(BundleError, match=r"does not fit its card"):
+            Engine(bundles.write(tmp_path / str(number), card, files), cached=True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "rubbish", "empty", "inside", "facts"])
+def test_a_damaged_cache_is_compiled_anew(bundle, images, tmp_path, damage, monkeypatch, read):
     expected = Engine(bundle).probabilities(images)
     monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path)
     assert np.array_equal(Engine(bundle, cached=True).probabilities(images), expected)
-    (kept,) = tmp_path.glob("*/*.blob")
+    read.clear()
+    (kept,) = tmp_path.glob("*/facts.json" if damage == "facts" else "*/*.blob")
     content = kept.read_bytes()
-    kept.chmod(0o600)
-    kept.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"rubbish" * 100, "empty": b""}[damage])
-    assert np.array_equal(Engine(bundle, cached=True).probabilities(images), expected)
+    damaged = {
+        "cut": content[: len(content) // 2],
+        "rubbish": b"rubbish" * 100,
+        "empty": b"",
+        "inside": content[:4096] + bytes(max(0, len(content) - 4096)),
+        "facts": b'{"outputs": 3}',
+    }
+    kept.write_bytes(damaged[damage])
+    for _ in range(2):  # the second time it is there again
+        assert np.array_equal(Engine(bundle, cached=True).probabilities(images), expected)
+    assert read == ["model.onnx"]
 
 
 def test_what_one_graph_leaves_in_the_cache_is_never_taken_for_another(bundle, images, tmp_path, monkeypatch):
-    # OpenVINO's names of what it keeps have 64 bits and can be made alike: each graph has a folder of its own.
     monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path / "cache")
     other = onnx.load_from_string(bundle.read("model.onnx"))
     weights = next(each for each in other.graph.initializer if each.name.endswith("conv.weight"))

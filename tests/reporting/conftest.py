@@ -23,6 +23,7 @@ from googlenet.exporting.bundles import write_bundle
 from googlenet.models.spec import to_json
 from googlenet.preprocessing import Preprocessing
 from tests.conftest import TINY
+from tests.reporting.browser import browser, opened  # noqa: F401
 
 HOSTILE = (
     "</script><script>document.title='attacked'</script>", "<img src=x onerror=\"document.title='attacked'\">",

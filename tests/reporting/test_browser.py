@@ -1,58 +1,11 @@
 """The report in a real browser without a network and with a slow processor: looked at, clicked through, listened to."""
 
 import json
-import shutil
 
 import pytest
 
+from tests.reporting.browser import DESKTOP, PHONE, SLOWER, first_paint, violations
 from tests.reporting.conftest import HOSTILE, figures_in
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which pip install '.[dev]' brings")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SLOWER = 4  # times, the processor
-PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def opened(browser):
-    """Open a page offline, on a slower processor; at the end it asked for nothing, and nothing in it has failed."""
-    contexts, asked, wrong = [], [], []
-
-    def open_page(path, viewport=DESKTOP, locale="en-US", scheme="light", slower=1):
-        context = browser.new_context(
-            viewport=viewport, locale=locale, color_scheme=scheme, offline=True, accept_downloads=True
-        )
-        contexts.append(context)
-        tab = context.new_page()
-        context.new_cdp_session(tab).send("Emulation.setCPUThrottlingRate", {"rate": slower})
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        tab.goto(path.as_uri())
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not wrong
-    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
-
-
-def violations(tab):
-    found = axe.Axe().run(tab).response["violations"]
-    return [(each["id"], each["impact"], each["nodes"][0]["html"][:200]) for each in found
-            if each["impact"] in ("serious", "critical")]  # fmt: skip
 
 
 def test_it_is_clicked_through(opened, trained_page, tmp_path):
@@ -124,8 +77,7 @@ def test_it_paints_within_a_second_and_prints_everything(opened, trained_page):
     painted = []
     for _ in range(3):  # other tests run beside this one
         tab = opened(trained_page, slower=SLOWER)
-        tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
-        painted.append(tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        painted.append(first_paint(tab))
     assert min(painted) < 1000
     tab.emulate_media(media="print")
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")

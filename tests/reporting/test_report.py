@@ -17,6 +17,7 @@ from googlenet.reporting import report as reports
 from googlenet.reporting.blocks import Paragraph, Text
 from googlenet.reporting.certainty import reliability_bins
 from googlenet.reporting.sections import SECTIONS, Section
+from googlenet.training import report as of_runs
 from tests.reporting.conftest import HOSTILE, evaluation_of, figures_in, make_run, text_of
 
 MEGABYTE = 1_000_000
@@ -241,13 +242,21 @@ def test_other_classes_and_places_that_cannot_be_written_are_refused(trained_run
         googlenet.write_report(trained_run, evaluation, tmp_path / "file/report.html")
 
 
-def test_copies_are_found_in_the_record(tiny, coloured, tmp_path):
+def test_copies_are_found_in_the_record_and_a_sample_of_the_images_is_called_one(tiny, coloured, tmp_path, monkeypatch):
+    monkeypatch.setattr(of_runs, "MAX_IMAGES", 3)
     shutil.copy(coloured / "red/000.png", coloured / "blue/copy.png")
     for number in range(3, 12):
         (coloured / "green" / f"{number:03d}.png").unlink()
     googlenet.train(coloured, tmp_path / "run", recipe="default", network=tiny, epochs=1, batch_size=16)
-    words = text_of((tmp_path / "run/report.html").read_text("utf-8"))
+    page = (tmp_path / "run/report.html").read_text("utf-8")
+    words, held_out = text_of(page), googlenet.load(tmp_path / "run").card.data["val"]
     assert re.search(r"1 × the same file in several classes: \S+ = \S+\.", words)
+    assert held_out > 3
+    assert figures_in(page)["intervals"]["top1"]["n"] == 3
+    assert f"They are a random sample of {held_out}; googlenet evaluate RUN --report report.html measures all" in words
+    assert f"它们是 {held_out} 张中的随机样本" in text_of(page, "zh")
+    googlenet.write_report(tmp_path / "run", googlenet.evaluate(tmp_path / "run"), tmp_path / "all.html")
+    assert "random sample" not in text_of((tmp_path / "all.html").read_text("utf-8"))
     assert "classes with few images: green" in words
 
 

@@ -11,13 +11,18 @@ import pytest
 from googlenet.bulk.ray_cluster import MAX_ATTEMPTS
 from tests.bulk.test_ray_cluster import (  # noqa: F401
     assert_survives_the_driver,
-    many,
     photos,
     predict,
     processes,
     read,
     started,
 )
+from tests.cli.test_bulk import write_many
+
+
+@pytest.fixture(scope="module")
+def many(trained_run, photos):  # noqa: F811
+    return write_many(trained_run.parent / "very_many_of_a_cluster", photos, 6000)
 
 
 class Killer(threading.Thread):

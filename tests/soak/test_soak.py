@@ -12,6 +12,7 @@ from tests.cli.test_bulk import assert_survives, predicted, write_many
 from tests.training.test_checkpoint import assert_same, interrupt, kill_while_it_trains, terminate
 from tests.training.test_distributed import EVERY_STEP, losses, torchrun
 from tests.training.test_distributed import assert_same as assert_same_of_two
+from tests.training.test_processes import COMMANDS, assert_two_ctrl_c_print_no_traceback
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -90,3 +91,9 @@ def test_predict_killed_50_times_has_every_image_once(call, trained_run, tmp_pat
     whole = predicted(trained_run, many, tmp_path / "whole.csv")
     (tmp_path / "results").mkdir()
     assert_survives(call, trained_run, many, whole, tmp_path / "results" / f"all{suffix}", rounds=60, at_least=50)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_two_ctrl_c_at_any_time_print_no_traceback(trained_run, tmp_path, command, seconds):
+    assert_two_ctrl_c_print_no_traceback(trained_run, tmp_path, command, seconds)

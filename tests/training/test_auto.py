@@ -16,10 +16,11 @@ from googlenet.errors import RecipeError, WeightsError
 from googlenet.models import zoo
 from googlenet.models.analysis import analyse, share_through
 from googlenet.training import local_weights, speed
-from googlenet.training.auto import RULES, Situation, choose, pick_weights
+from googlenet.training.auto import RULES, choose, pick_weights
 from googlenet.training.facts import Facts, facts_of
 from googlenet.training.local_weights import Pretrained
 from googlenet.training.recipe import Recipe
+from googlenet.training.situation import Situation
 from googlenet.training.speed import Speed
 
 ROOT = Path(__file__).parents[2]
@@ -123,12 +124,24 @@ def test_many_photographs_and_few():
 def test_without_much_time_images_are_smaller_and_first_stages_frozen():
     assert chosen(PHOTOS, {"minutes": 60.0}, speed=TWO_CORES).recipe.image_size is None
     assert chosen(PHOTOS, {"minutes": 2.0}, speed=TWO_CORES).recipe.image_size in (112, 128)
-    quick = chosen(PHOTOS, {"minutes": 9.0}, speed=TWO_CORES, weights=INCEPTION)
+    quick = chosen(PHOTOS, {"minutes": 5.0}, speed=TWO_CORES, weights=INCEPTION)
     assert (quick.base, quick.recipe.unfreeze, quick.recipe.pool_from) == ("finetune", "gradual", "mixed_6b")
     assert quick.recipe.freeze is None
     assert 0.5 < share_through(INCEPTION.network, "mixed_6b") < 0.6
     assert chosen(PHOTOS, {"minutes": 90.0}, speed=TWO_CORES, weights=INCEPTION).recipe.freeze is None
     assert chosen(PHOTOS, {"minutes": 9.0, "freeze": "conv1"}, speed=TWO_CORES, weights=INCEPTION).recipe.freeze is None
+
+
+def test_all_stages_of_pretrained_weights_learn_where_photographs_and_time_are_enough():
+    enough = chosen(PHOTOS, {"minutes": 9.0}, speed=TWO_CORES, weights=INCEPTION)
+    assert (enough.base, enough.recipe.image_size) == ("finetune_photos", 224)
+    assert (enough.recipe.freeze, enough.recipe.unfreeze) == (None, "none")
+    on_a_gpu = chosen(PHOTOS, weights=INCEPTION)
+    assert (on_a_gpu.base, on_a_gpu.recipe.image_size) == ("finetune_photos", None)
+    few = Facts(train=999, val=300, classes=6, smallest=78, largest=347, side=256)
+    small = Facts(train=5000, val=300, classes=6, smallest=78, largest=347, side=96)
+    for facts, given in ((few, {}), (small, {}), (PHOTOS, {"freeze": "conv1"}), (PHOTOS, {"unfreeze": "gradual"})):
+        assert chosen(facts, {"minutes": 30.0, **given}, speed=TWO_CORES, weights=INCEPTION).base == "finetune"
 
 
 def test_nobody_waits_for_more_than_an_hour_who_did_not_ask_for_it():
@@ -178,9 +191,10 @@ def test_the_same_facts_give_the_same_choice_and_every_choice_is_a_recipe():
         for weights in (None, INCEPTION, RESNET):
             for given in ({}, {"minutes": float(10 ** random.uniform(-1, 2))}):
                 situation = Situation(facts, given, weights=weights, speed=TWO_CORES)
-                assert choose(situation) == choose(situation)
-                recipe = choose(situation).recipe.override(**given)
-                analyse(choose(situation).network, recipe.image_size or choose(situation).network.input_size)
+                found = choose(situation)
+                assert found == choose(situation)
+                recipe = found.recipe.override(**given)
+                analyse(found.network, recipe.image_size or found.network.input_size)
 
 
 def test_the_weights_that_fit_the_images_and_the_time():

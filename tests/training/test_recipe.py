@@ -1,29 +1,37 @@
 import re
+from importlib import resources
+from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
+from googlenet.cli.train import train
 from googlenet.errors import RecipeError
 from googlenet.models import zoo
 from googlenet.training.recipe import Recipe
 from googlenet.training.recipe_file import shipped_recipes
 from googlenet.training.settings import help_of
 
-
-def test_the_shipped_recipes():
-    assert shipped_recipes() == ["default", "digits", "finetune", "notes", "paper", "photos", "small"]
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", ["default", "digits", "finetune", "notes", "paper", "photos", "small"])
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_is_valid_and_opens_with_what_it_is(name):
-    from importlib import resources
-
     assert Recipe.load(name).network in zoo.NETWORKS
     header = (resources.files("googlenet.training") / "recipes" / f"{name}.toml").read_text("utf-8").split("\n\n")[0]
     for word in ("# Command:", "# Cost:", "# Accuracy:"):
         assert word in header
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_in_the_help_of_train_and_in_the_docs(name):
+    (told,) = (each.help for each in get_type_hints(train, include_extras=True)["recipe"].__metadata__)
+    assert re.search(rf"\b{name}\b", told)
+    for page in ("recipes.md", "recipes.zh.md"):
+        assert f"\n| `{name}` | " in (DOCS / page).read_text("utf-8")
 
 
 def test_what_a_file_leaves_out_is_as_in_the_default_recipe_but_the_crop_which_is_the_networks():
@@ -141,7 +149,7 @@ def test_a_file_that_is_no_recipe(tmp_path, content, says):
 
 
 def test_an_unknown_name_lists_the_recipes():
-    with pytest.raises(RecipeError, match=r"did you mean 'default'.*digits, finetune, notes, paper"):
+    with pytest.raises(RecipeError, match=r"did you mean 'default'.*digits, finetune, finetune_photos, notes, paper"):
         Recipe.load("defualt")
 
 

@@ -119,12 +119,12 @@ def check_onnx(content: bytes) -> None:
     check_cost(nodes, (image.get("name", ""), _shape(image)), constants)
 
 
-def read_constants(content: bytes) -> dict[str, NDArray[Any]]:
+def read_constants(content: bytes | bytearray) -> dict[str, NDArray[Any]]:
     """Read the constants of a graph that :func:`check_onnx` passed, as views of it, by name."""
     return {name: values.reshape(shape) for name, (shape, values) in _constants(_graph(content)).items()}
 
 
-def _graph(content: bytes) -> dict[str, Any]:
+def _graph(content: bytes | bytearray) -> dict[str, Any]:
     try:
         model = parse(content, "Model", _MESSAGES)
     except ValueError as error:

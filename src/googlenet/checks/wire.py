@@ -43,7 +43,7 @@ def _field(text: str) -> tuple[int, Field]:
     return int(number), Field(name, single, kind != single, _WIRE_TYPES.get(single, _BYTES))
 
 
-def parse(content: bytes, message: str, known: Messages) -> dict[str, Any]:
+def parse(content: bytes | bytearray, message: str, known: Messages) -> dict[str, Any]:
     r"""Read ``content`` as a message: its fields by name, repeated ones as lists. Raises :class:`ValueError`.
 
     >>> parse(b"\x0a\x01a\x10\x05", "Pair", messages({"Pair": "1 key text, 2 values int*"}))
@@ -56,7 +56,7 @@ def parse(content: bytes, message: str, known: Messages) -> dict[str, Any]:
 
 
 class _Reader:
-    def __init__(self, content: bytes, known: Messages) -> None:
+    def __init__(self, content: bytes | bytearray, known: Messages) -> None:
         self.content, self.view, self.known = content, memoryview(content), known
         self.fields = 0
 

@@ -43,6 +43,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "explain",
+    "serve",
     "table",
     "compare",
     "benchmark",

@@ -84,6 +84,9 @@ def demo(
         "predict runs/mine new-image.jpg",
     ):
         say_command("", _command(), *arguments.split())
+    say()
+    say("Or serve the demo, and drop images on its page in a browser (pip install 'googlenet[serve]'):")
+    say_command("", _command(), "serve", out)
 
 
 def _command() -> str:

@@ -76,6 +76,25 @@ def explain(
         str | None,
         typer.Option(metavar="NAME", help="The same of another module, such as inception_4a, by Shapley values."),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Check each method on the labelled images DATA, in place of IMAGE…: does it show what the answers "
+            "depend on?",
+        ),
+    ] = False,
+    count: Annotated[
+        int,
+        typer.Option("--images", metavar="N", min=2, help="With --check: how many images, evenly over the classes."),
+    ] = 40,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="With --check: path, left, top, right, bottom in pixels: where the thing is in each image.",
+        ),
+    ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
@@ -102,18 +121,30 @@ def explain(
 
     For networks that end in global pooling and one linear layer (GoogLeNet, the Inceptions, Xception, ResNets, NIN)
     the map is exact: its mean is the logit of the class. Others are explained by occlusion.
+
+    Can it be believed? googlenet explain runs/flowers photos/ --check
     """
     if neuron is not None or dream is not None:
         given = {"--class": class_name, "--against": against, "--methods": methods, "--module": module,
-                 "--scale": scale, "--branches": branches or None, "--precision": precision}  # fmt: skip
+                 "--scale": scale, "--branches": branches or None, "--precision": precision,
+                 "--check": check or None}  # fmt: skip
         others = [name for name, value in given.items() if value is not None]
         _visualize(run, (neuron, dream, stage), paths or [], others, (steps, seed), (out, as_json))
         return
     _check(paths, steps, scale)
+    from googlenet.data.source import DataSource
+
+    inputs = [DataSource(path, follow_links=follow_links) for path in paths or ()]
+    chosen = _names(methods)
+    if check:
+        from googlenet.cli.checking import check as check_methods
+
+        check_methods(run, inputs, chosen, count, boxes, precision, out and _made(out), as_json)
+        return
+    from googlenet.cli.class_branches import show_classes
     from googlenet.cli.output import progress, say, show_json, warn
     from googlenet.data.inputs import find_images
     from googlenet.data.reading import read_images
-    from googlenet.data.source import DataSource
     from googlenet.gradients.explain import gradient_methods
     from googlenet.inference.crops import load
     from googlenet.inference.explain import Request, explain_images
@@ -121,10 +152,8 @@ def explain(
 
     with named_stage(f"loading {run}"):
         classifier = load(run, precision)
-    chosen = tuple(methods.split(",")) if methods else ()
     request = Request(class_name, against, chosen, branches, module, stage).check(classifier)
     others = gradient_methods(classifier, request.methods, stage)
-    inputs = [DataSource(path, follow_links=follow_links) for path in paths or ()]
     images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=warn)
     folder = _made(out) if out else None if as_json else _made(FOLDER)
     files = _Files(folder, scale)
@@ -133,6 +162,7 @@ def explain(
         found = explain_images(classifier, read_images(images), request, report if single else None, others)
         told, unreadable = _written(zip(images.ids, found, strict=True), files, as_json,
                                     lambda done: None if single else report(done, len(images.ids)))  # fmt: skip
+    show_classes(files.of_classes, folder, quiet=as_json)
     if as_json:
         show_json(told)
     elif files.written:
@@ -191,6 +221,10 @@ def _visualize(
         visualizing.show_neurons(run, neuron, paths, how, None if as_json else _made(out or FOLDER))
 
 
+def _names(methods: str | None) -> tuple[str, ...]:
+    return tuple(methods.split(",")) if methods else ()
+
+
 def _made(folder: Path) -> Path:
     from googlenet.files import write_error
 
@@ -205,8 +239,12 @@ class _Files:
     """Writes what was found into a folder, if there is one, each under a name of its own."""
 
     def __init__(self, folder: Path | None, scale: float | None) -> None:
+        from googlenet.cli.class_branches import NAME
+        from googlenet.explaining.class_branches import ClassBranches
+
         self.folder, self.scale, self.written = folder, scale, 0
-        self._taken: set[str] = set()
+        self._taken = {NAME}
+        self.of_classes = ClassBranches()
 
     def write(self, id_: str, found: Explained) -> list[dict[str, Any]]:
         """Write NAME.png, NAME.branches.png and NAME.json; return what the latter has."""
@@ -216,11 +254,15 @@ class _Files:
 
         every: list[Explanation | Branches] = [*found.maps, *([found.branches] if found.branches else [])]
         entries = [{**each.to_dict(), "path": escape_surrogates(id_)} for each in every]
+        if found.branches:
+            self.of_classes.add(found.branches)
+        if found.neighbours:
+            entries[0]["neighbours"] = [each.to_dict() for each in found.neighbours]
         if self.folder is None:
             return entries
         name = self._name(Path(id_).stem)
         path = self.folder / fitting_name(name, ".json")
-        save(draw(found.maps, self.scale), self.folder / fitting_name(name, ".png"))
+        save(_with_neighbours(draw(found.maps, self.scale), found), self.folder / fitting_name(name, ".png"))
         if found.branches:
             found.branches.save(self.folder / fitting_name(name, ".branches.png"))
         try:
@@ -239,6 +281,14 @@ class _Files:
         return name
 
 
+def _with_neighbours(sheet: Any, found: Explained) -> Any:
+    if not found.neighbours:
+        return sheet
+    from googlenet.explaining.examples import with_examples
+
+    return with_examples(sheet, [(each.pixels(), ", ".join(each.labels), each.similarity) for each in found.neighbours])
+
+
 def _lines(id_: str, found: Explained) -> Iterable[str]:
     from googlenet.text import printable
 
@@ -249,3 +299,6 @@ def _lines(id_: str, found: Explained) -> Iterable[str]:
     if found.branches:
         said = found.branches.sentence.removeprefix(f"{first.asked.sentence()}: ")
         yield f"  {said}"
+    if found.neighbours:
+        nearest = (f"{printable(', '.join(each.labels))} {each.similarity:.2f}" for each in found.neighbours)
+        yield f"  nearest training images: {', '.join(nearest)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,12 +19,10 @@ def _set(megapixels: float | None) -> float | None:
     return megapixels
 
 
-MaxMegapixels = Annotated[
-    float | None,
-    typer.Option(
-        OPTION,
-        metavar="N",
-        callback=_set,
-        help=f"Refuse images of more megapixels ({MEGAPIXELS} by default: up to 1 GB of memory and 5 seconds).",
-    ),
-]
+def megapixels_option(default: int, cost: str = "") -> Any:
+    """Return the option for a command where images of more megapixels than ``default`` are refused."""
+    told = f"Refuse images of more megapixels ({default} by default{cost})."
+    return typer.Option(OPTION, metavar="N", callback=_set, help=told)
+
+
+MaxMegapixels = Annotated[float | None, megapixels_option(MEGAPIXELS, ": up to 1 GB of memory and 5 seconds")]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RECIPE_OPTIONS = (
     "network", "epochs", "minutes", "patience", "best_by", "image_size", "batch_size", "accumulate", "lr", "resize",
     "in_channels", "augmentation", "mirror", "class_balance", "freeze", "unfreeze", "val_fraction", "test_fraction",
-    "seed", "precision",
+    "seed", "precision", "keep_neighbours",
 )  # fmt: skip
 RUN_OPTIONS = ("device", "workers", "on_bad_image", "checkpoint_minutes", "cache_gib", "log")
 
@@ -51,8 +51,8 @@ def train(
         str | None,
         typer.Option(
             help="auto (the default) chooses by the images, this machine and --minutes, and says what and why; or "
-            "default, photos, small, finetune, digits, notes, paper, a TOML file, or a run, whose recipe is used "
-            "again. Options that are given replace its settings."
+            "default, photos, small, finetune, finetune_photos, digits, notes, paper, a TOML file, or a run, whose "
+            "recipe is used again. Options that are given replace its settings."
         ),
     ] = None,
     weights: Annotated[

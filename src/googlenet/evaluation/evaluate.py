@@ -280,10 +280,8 @@ def _notes(answers: Answers) -> list[str]:
     notes = [f"no image of {first_few(absent)} was measured: their accuracy is not known"] if absent else []
     groups = set(answers.groups)
     if groups != {None} and len(groups - {None}) + answers.groups.count(None) < MIN_GROUPS:
-        notes.append(
-            f"the images are of {len(groups):,} groups, whose images may be alike: {MIN_GROUPS} groups or more are "
-            "needed for an interval"
-        )
+        counted = f"{len(groups):,} groups, whose images may be" if len(groups) > 1 else "one group, and may be"
+        notes.append(f"the images are of {counted} alike: {MIN_GROUPS} groups or more are needed for an interval")
     return notes
 
 

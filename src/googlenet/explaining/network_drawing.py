@@ -95,7 +95,7 @@ def _words(draw: ImageDraw.ImageDraw, found: Branches, top: int, high: int) -> N
     for y, name, part in zip(_middles(found, top, high), found.names, found.shown, strict=True):
         value = f"{part:+.2f}".replace("-", "−")
         room = BOX_WIDTH - 24 - text_width(value, TEXT)
-        write(draw, (BOXES + 10, y + TEXT / 3), fitted(_named(name), TEXT, room), TEXT, INK)
+        write(draw, (BOXES + 10, y + TEXT / 3), fitted(named(name), TEXT, room), TEXT, INK)
         write(draw, (BOXES + BOX_WIDTH - 10 - text_width(value, TEXT), y + TEXT / 3), value, TEXT, INK)
     room = WIDTH - MARGIN - CLASS
     total = f"{found.total:+.2f}".replace("-", "−")
@@ -124,10 +124,10 @@ def _sum(found: Branches) -> str:
     return f"In logits. With what they give to an average image, {average}, and the bias, {bias}, they are the logit."
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
     """Return the name of a branch as papers write it.
 
-    >>> _named("double_3x3"), _named("pool_proj")
+    >>> named("double_3x3"), named("pool_proj")
     ('double 3×3', 'pool proj')
     """
     return re.sub(r"(?<=\d)x(?=\d)", "×", name.replace("_", " "))

@@ -70,7 +70,7 @@ def occlusion(image: Pixels, score: Score, cover: Pixels, progress: Progress | N
     convolutional networks*, 2014, section 4.2). A fall of no more than rounding makes counts as none.
     """
     size = image.shape[0]
-    cells = min(max(size // CELL, MIN_CELLS), MAX_CELLS, size)
+    cells = _cells(size)
     edges = np.linspace(0, size, cells + 1).round().astype(int)
     corners = [(row, column) for row in range(1 - PATCH, cells) for column in range(1 - PATCH, cells)]
 
@@ -87,6 +87,19 @@ def occlusion(image: Pixels, score: Score, cover: Pixels, progress: Progress | N
     square = falls.reshape(2 * (cells + PATCH - 1,))
     windows = np.lib.stride_tricks.sliding_window_view(square, (PATCH, PATCH))
     return Found(windows.mean(axis=(2, 3)).astype(np.float32), 1e-4, whole)
+
+
+def covers(size: int) -> int:
+    """Return how many images of ``size`` pixels a side occlusion covers: how often it runs the network.
+
+    >>> covers(224)
+    256
+    """
+    return int((_cells(size) + PATCH - 1) ** 2)
+
+
+def _cells(size: int) -> int:
+    return min(max(size // CELL, MIN_CELLS), MAX_CELLS, size)
 
 
 def rise(

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -118,8 +119,13 @@ def open_image(
 
 
 @contextmanager
-def opened(source: str | Path, max_pixels: int | None = None) -> Iterator[Image.Image]:
-    """Open an image without decoding it, to read its header. Raises what :func:`decode` raises."""
+def opened(
+    source: str | Path | BinaryIO, max_pixels: int | None = None, at_least: int | None = None
+) -> Iterator[Image.Image]:
+    """Open an image without decoding it, to read its header. Raises what :func:`decode` raises.
+
+    With ``at_least``, a JPEG has the size at which :func:`decode` would decode it.
+    """
     limit = Budget(name_of(source), budget.max_pixels() if max_pixels is None else max_pixels)
     with explain_errors(limit.name), lift_pillow_limit(limit.max_pixels), file_of(source) as file:
-        yield open_file(file, limit, None)
+        yield open_file(file, limit, at_least)

@@ -21,7 +21,7 @@ from googlenet.inference.batches import BATCH, all_read, answer_many, whole_coun
 from googlenet.inference.certainty import WithCertainty, read_certainty
 from googlenet.inference.engine import Engine, Floats, best_precision
 from googlenet.inference.explained_again import WithExplanation
-from googlenet.inference.explained_branches import ExplainsBranches
+from googlenet.inference.explained_neighbours import ExplainsNeighbours
 from googlenet.inference.origin import Origin, identity, read_again
 from googlenet.inference.sources import comparable, picklable
 from googlenet.text import escape_surrogates, printable
@@ -136,7 +136,7 @@ class Prediction(WithCertainty, WithExplanation):
         return to_html(", ".join(self.labels) or "no label", rows)
 
 
-class Classifier(ExplainsBranches):
+class Classifier(ExplainsNeighbours):
     """A trained classifier, made by :func:`load`. It can be shared between threads.
 
     ``threads`` is the number of threads it computes with, by default one per core; ``origin`` is what its predictions
@@ -174,6 +174,11 @@ class Classifier(ExplainsBranches):
         """The classes, in the order of the probabilities."""
         return self.card.class_names
 
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether its predictions have a ``p_value``, and so can be unknown."""
+        return self._detector is not None
+
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...
 
@@ -193,6 +198,18 @@ class Classifier(ExplainsBranches):
         if isinstance(source, (list, tuple)):
             return list(all_read(self.predict_many(source)))
         return self._prediction(source, self._answers(self.preprocess(source)[None])[0])
+
+    def predict_pixels(self, pixels: Pixels, streams: int = 1) -> list[Prediction]:
+        """Classify images that :meth:`preprocess` returned: (N, size, size, C) uint8. ``source`` is ``None``.
+
+        ``streams`` is the number of threads that call this at the same time, each of which then has its share of the
+        cores; 1: all cores work on each call.
+
+        ::
+
+            classifier.predict_pixels(np.stack([classifier.preprocess("daisy.jpg")]))[0].label
+        """
+        return [self._prediction(None, answer) for answer in self._answers(pixels, streams)]
 
     def probabilities(self, sources: Iterable[ImageSource]) -> Floats:
         """Return the probabilities of images: (N, K) float32, one row per image, in the order of ``class_names``.
@@ -260,10 +277,12 @@ class Classifier(ExplainsBranches):
         if self._detector is None:
             return self.engine.probabilities(batch, streams)
         probabilities, embeddings = self.engine.probabilities_and_embeddings(batch, streams)
-        p_values = self._detector.p_values(embeddings, probabilities)[:, None]
-        return np.concatenate([probabilities, p_values], axis=1, dtype=np.float32)
+        # Row by row: a matrix product of many rows is not that of one, bit for bit.
+        rows = zip(embeddings[:, None], probabilities[:, None], strict=True)
+        p_values = [self._detector.p_values(*row) for row in rows]
+        return np.concatenate([probabilities, np.reshape(p_values, (-1, 1))], axis=1, dtype=np.float32)
 
-    def _prediction(self, source: ImageSource, answer: Floats) -> Prediction:
+    def _prediction(self, source: ImageSource | None, answer: Floats) -> Prediction:
         count = len(self.class_names)
         p_value = round(float(answer[count]), 6) if len(answer) > count else None
         return Prediction(source, self.class_names, answer[:count], self.card.thresholds, self.origin, p_value)

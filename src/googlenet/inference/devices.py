@@ -93,12 +93,10 @@ def _is_there(device: Device) -> bool:
     return device.target in onnxruntime.get_available_providers()
 
 
-# Compiling. Each function returns what makes a request; a thread makes its own.
+# Compiling, and what makes a request of what was compiled; a thread makes its own.
 
 
-def compile_openvino(
-    model: Any, device: Device, outputs: tuple[str, ...], config: dict[str, Any]
-) -> Callable[[], Request]:
+def compile_openvino(model: Any, device: Device, outputs: tuple[str, ...], config: dict[str, Any]) -> Any:
     """Compile some of the outputs of an ``openvino.Model``."""
     part = model.clone()
     for result in part.get_results():  # plain prediction does not pay for the maps
@@ -106,7 +104,11 @@ def compile_openvino(
             part.remove_result(result)
     if device.one_image:
         part.reshape([1, *(side.get_length() for side in list(part.input().get_partial_shape())[1:])])
-    compiled = runtime().compile_model(part, device.target, config)
+    return runtime().compile_model(part, device.target, config)
+
+
+def requests_of(compiled: Any, device: Device, outputs: tuple[str, ...]) -> Callable[[], Request]:
+    """Return what makes the requests of an ``openvino.CompiledModel``."""
 
     def request() -> Request:
         own = compiled.create_infer_request()

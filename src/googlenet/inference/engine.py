@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from googlenet.bundle import INT8, INT8_WEIGHTS, MODEL, Bundle
+from googlenet.bundle import INT8, MODEL, Bundle
 from googlenet.card import TOLERANCE, ModelCard
 from googlenet.errors import BundleError, DeviceError
 from googlenet.images.decode import Pixels
+from googlenet.inference.compiled import CompiledGraphs
 from googlenet.inference.devices import (
     DEVICES,
     ONNXRUNTIME,
     Request,
     compile_onnxruntime,
-    compile_openvino,
     find_device,
 )
 from googlenet.inference.devices import Floats as Floats
 from googlenet.inference.golden import golden
-from googlenet.inference.graphs import explained, graph_path, members_of, outputs_of, read_graph
+from googlenet.inference.graphs import Graph, explained, graph_files, graph_path
 from googlenet.inference.runtime import compiled_cache, runtime
 from googlenet.text import printable
 
@@ -65,12 +65,12 @@ class Engine:
         self.device, self._device = device, find_device(device)
         self.precision = _checked(precision or self._device.precision, bundle, device)
         self._bundle, self._cached, self._threads = bundle, cached, threads
-        self._models: dict[str, Any] = {}
+        self._graphs: dict[str, Graph] = {}
         self._compiled: dict[tuple[tuple[str, ...], int], Callable[[], Request]] = {}
         self._requests = threading.local()
         size, channels = bundle.card.preprocessing.size, bundle.card.preprocessing.channels
         self.image = (size, size, channels)
-        self._model(self._graph_of("probabilities"))  # raises now if it is damaged
+        self._graph(self._graph_of("probabilities"))  # raises now if it is damaged
         if not self._device.is_cpu:
             self._replay()
 
@@ -120,7 +120,7 @@ class Engine:
     @property
     def members(self) -> int:
         """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""
-        return members_of(self._model(MODEL))
+        return self._graph(MODEL).facts.members
 
     @property
     def has_embeddings(self) -> bool:
@@ -137,7 +137,7 @@ class Engine:
         return probabilities, embeddings
 
     def _has(self, output: str) -> bool:
-        return output in outputs_of(self._model(self._graph_of(output)))
+        return output in self._graph(self._graph_of(output)).facts.outputs
 
     def _infer(self, output: str, batch: Pixels, streams: int) -> Floats:
         return self._infer_all((output,), batch, streams)[0]
@@ -185,7 +185,7 @@ class Engine:
                 if self._device.library == ONNXRUNTIME:
                     made = compile_onnxruntime(self._bundle.read(graph), self._device, outputs)
                 else:
-                    made = compile_openvino(self._model(graph), self._device, outputs, self._config(graph, streams))
+                    made = self._graph(graph).compile(self._device, outputs, self._config(graph, streams))
                 self._compiled[outputs, streams] = made
             return self._compiled[outputs, streams]
 
@@ -200,28 +200,31 @@ class Engine:
             config |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
         if self._threads and self._device.is_cpu:  # not pinned: every process would pin to the first core
             config |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
-        if self._cached and (folder := compiled_cache()):
+        if not self._device.is_cpu and self._cached and (folder := compiled_cache()):
             config["CACHE_DIR"] = str(folder / self._sha256_of(graph))
         return config
 
     def _sha256_of(self, graph: str) -> str:
-        """Return the name of the cache folder of a graph.
+        """Return the name of the folder in which OpenVINO keeps what it compiled of a graph.
 
         OpenVINO identifies graphs by 64 bits, for which collisions are easily made: in a shared folder one bundle could
         plant a compiled graph that is later loaded for another.
         """
-        files = (INT8, INT8_WEIGHTS) if graph == INT8 else (graph,)
-        return hashlib.sha256("".join(self._bundle.card.files[name] for name in files).encode()).hexdigest()
+        return hashlib.sha256(
+            "".join(self._bundle.card.files[name] for name in graph_files(graph)).encode()
+        ).hexdigest()
 
     def _graph_of(self, output: str) -> str:
         """Return the file of the bundle that has an output: maps are not computed in int8."""
         return INT8 if self.precision == "int8" and output != "maps" else MODEL
 
-    def _model(self, graph: str) -> Any:
+    def _graph(self, name: str) -> Graph:
         with _alone:
-            if graph not in self._models:
-                self._models[graph] = read_graph(self._bundle, graph)
-            return self._models[graph]
+            if name not in self._graphs:
+                cache = compiled_cache() if self._cached and self._device.is_cpu else None
+                kept = CompiledGraphs(cache, self._bundle, graph_files(name)) if cache else None
+                self._graphs[name] = Graph(self._bundle, name, kept)
+            return self._graphs[name]
 
 
 def precisions() -> tuple[str, ...]:

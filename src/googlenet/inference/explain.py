@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from googlenet.errors import BundleError, GoogLeNetError, ImageError
 from googlenet.explaining.branches import Branches, LastModule
@@ -11,6 +11,7 @@ from googlenet.explaining.explanation import Explanation
 from googlenet.images.decode import ImageSource
 from googlenet.inference.classifier import Classifier
 from googlenet.inference.explained import GRADIENT_METHODS, METHODS, Question
+from googlenet.inference.neighbours import Neighbour
 from googlenet.text import nearest
 
 Method = Callable[[Question], Explanation]
@@ -18,10 +19,14 @@ Method = Callable[[Question], Explanation]
 
 @dataclass(frozen=True)
 class Explained:
-    """What was found of one image and class: a map by each method and, if asked for, what the branches gave."""
+    """What was found of one image and class: a map by each method and, if asked for, what the branches gave.
+
+    ``neighbours`` are the training images most like it, where the bundle keeps them.
+    """
 
     maps: list[Explanation]
     branches: Branches | None = None
+    neighbours: list[Neighbour] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Request:
             classifier.find_module(self.module)
         elif self.branches:
             LastModule.of(classifier.bundle.network, classifier.card.preprocessing.size)
-        methods = tuple(dict.fromkeys(self.methods)) or (("cam",) if has_maps else ("occlusion",))
+        methods = tuple(dict.fromkeys(self.methods)) or (classifier.default_method,)
         return replace(self, methods=methods)
 
 
@@ -94,6 +99,7 @@ def _explained(
         else classifier.explain(source, name, against=request.against, method=method, progress=progress)
         for method in request.methods
     ]
-    if not request.branches and request.module is None:
-        return Explained(maps)
-    return Explained(maps, classifier.branches(source, name, against=request.against, module=request.module))
+    branches = None
+    if request.branches or request.module is not None:
+        branches = classifier.branches(source, name, against=request.against, module=request.module)
+    return Explained(maps, branches, classifier.neighbours(source) if classifier.has_neighbours else [])

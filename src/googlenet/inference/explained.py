@@ -1,4 +1,7 @@
-"""The part of a classifier that explains answers. No torch."""
+"""The part of a classifier that explains answers. No torch.
+
+What explains is imported when it is asked to: whoever only wants an answer does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from googlenet.bundle import Bundle
-from googlenet.card import ModelCard
+from googlenet.card import FAILS, ModelCard
 from googlenet.errors import BundleError, GoogLeNetError, UnreadableImageError
-from googlenet.explaining import perturbing
-from googlenet.explaining.explanation import Asked, Explanation
-from googlenet.explaining.projection import lay_over, relative_box
 from googlenet.images.decode import ImageSource, Pixels, decode
 from googlenet.images.resize import open_for, resize_and_crop
 from googlenet.inference.engine import Engine, Floats
-from googlenet.models.zoo import NETWORKS
 from googlenet.text import nearest, printable
+
+if TYPE_CHECKING:
+    from googlenet.explaining.explanation import Asked, Explanation
+    from googlenet.explaining.perturbing import Found
 
 METHODS = ("cam", "occlusion", "rise")
 GRADIENT_METHODS = ("gradcam", "ig")  # of googlenet.gradients: they need PyTorch and the weights
@@ -82,7 +85,8 @@ class Explains:
             method: ``"cam"``, the class activation map (Zhou et al., *Learning deep features for discriminative
                 localization*, 2016), which is exact and as fast as a prediction; ``"occlusion"`` (Zeiler & Fergus,
                 2014), ``"rise"`` (Petsiuk et al., 2018), which run the network some hundreds of times. By default
-                ``"cam"`` where the network has one, else ``"occlusion"``.
+                ``"cam"`` where the network has one, else ``"occlusion"``; none that
+                :func:`googlenet.check_explanations` found to fail.
             progress: called with (done, total) runs by the methods that need many.
 
         Raises:
@@ -96,7 +100,7 @@ class Explains:
             print(explanation.sentence)
             explanation.save("why.png")
         """
-        method = method or ("cam" if self.engine.has_maps else "occlusion")
+        method = method or self.default_method
         check_method(method)
         names = [self.index_of(name) if name is not None else None for name in (class_name, against)]
         if method == "cam":
@@ -149,27 +153,56 @@ class Explains:
     def _by_covering(
         self, question: Question, method: str, progress: Callable[[int, int], object] | None
     ) -> Explanation:
-        preprocessing, multi_label = self.card.preprocessing, self.card.multi_label
-        cover = np.round(255 * np.clip(preprocessing.mean, 0, 1)).astype(np.uint8)
-
-        def score(batch: Pixels) -> Any:
-            probabilities = self.engine.probabilities(batch)
-            return perturbing.log_odds(probabilities, question.index, question.against, multi_label)
-
-        run = perturbing.occlusion if method == "occlusion" else perturbing.rise
-        found = run(question.pixels, score, cover, progress)
+        found = self.evidence(question.pixels, method, question.index, question.against, progress)
         explained = self.explanation(question, found.values, found.score, method, "log-odds", self.engine.precision)
         return replace(explained, noise=found.noise)
+
+    def evidence(
+        self,
+        pixels: Pixels,
+        method: str,
+        index: int,
+        against: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Found:
+        """Return what speaks for a class in an image as the network sees it, (S, S, C): values, noise and score."""
+        from googlenet.explaining import perturbing
+
+        if method == "cam":
+            maps = self.engine.maps(pixels[None])[0]
+            values = maps[index] - (0 if against is None else maps[against])
+            return perturbing.Found(values, 0.0, float(values.mean(dtype=np.float64)))
+
+        def score(batch: Pixels) -> Any:
+            return perturbing.log_odds(self.engine.probabilities(batch), index, against, self.card.multi_label)
+
+        run = perturbing.occlusion if method == "occlusion" else perturbing.rise
+        return run(pixels, score, self.cover, progress)
+
+    @property
+    def cover(self) -> Pixels:
+        """The colour (C,) that parts of an image are covered with: the mean of those the network was trained on."""
+        return np.round(255 * np.clip(self.card.preprocessing.mean, 0, 1)).astype(np.uint8)
+
+    @property
+    def default_method(self) -> str:
+        """The method to explain by where none is named: the first that no check on the user's images has refuted."""
+        offered = METHODS if self.engine.has_maps else METHODS[1:]
+        return next((name for name in offered if self.card.explanations.get(name) != FAILS), offered[0])
 
     def explanation(
         self, question: Question, values: Floats, total: float, method: str, unit: str, precision: str
     ) -> Explanation:
         """Return what a method found, (h, w) values on a grid over what the network saw."""
+        from googlenet.explaining.explanation import Explanation
+
         values = np.array(values, np.float32)
         return Explanation(values, self._asked(question), method, unit, precision, total, question.box,
                            self.card.preprocessing, question.source)  # fmt: skip
 
     def _asked(self, question: Question) -> Asked:
+        from googlenet.explaining.explanation import Asked
+
         names, probabilities = self.class_names, question.probabilities
         answer, against = int(probabilities.argmax()), question.against
         return Asked(
@@ -179,6 +212,8 @@ class Explains:
 
     def _as_seen(self, source: ImageSource) -> tuple[Pixels, tuple[float, float, float, float]]:
         """Return what :meth:`preprocess` does, and which part of the image that is."""
+        from googlenet.explaining.projection import relative_box
+
         if isinstance(source, str) and not source:
             raise UnreadableImageError("an empty path names no image: give the path of one")
         opened = open_for(source, self.card.preprocessing)
@@ -211,6 +246,8 @@ class Explains:
         return found[index] if isinstance(found, tuple) else float(found)
 
     def _too_small(self) -> str:
+        from googlenet.models.zoo import NETWORKS
+
         name, size = self.card.name, self.card.preprocessing.size
         small = f"{name}{SMALL}" if f"{name}{SMALL}" in NETWORKS else "googlenet_small"
         return (
@@ -225,6 +262,8 @@ class Explains:
 
             classifier.heatmap("daisy.jpg", "daisy").shape  # (H, W) of the image
         """
+        from googlenet.explaining.projection import lay_over
+
         if class_name is None:
             pixels = self.preprocess(source)
             index = int(self.engine.probabilities(pixels[None])[0].argmax())

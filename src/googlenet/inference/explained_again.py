@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from googlenet.errors import UnreadableImageError
-from googlenet.explaining.branches import Branches
-from googlenet.explaining.explanation import Explanation
 from googlenet.images.decode import ImageSource
 from googlenet.inference.engine import Floats
+from googlenet.inference.neighbours import COUNT, Neighbour
 
 if TYPE_CHECKING:
+    from googlenet.explaining.branches import Branches
+    from googlenet.explaining.explanation import Explanation
     from googlenet.inference.classifier import Classifier
 
 
@@ -48,6 +49,15 @@ class WithExplanation:
         """Return how much each branch of a module gave to a class: see :meth:`Classifier.branches`."""
         source, name = self._kept_source("branches"), self.label if class_name is None else class_name
         return self._classifier().branches(source, name, against=against, module=module)
+
+    def neighbours(self, count: int = COUNT) -> list[Neighbour]:
+        """Return the training images that are most like the image, to the network: see :meth:`Classifier.neighbours`.
+
+        ::
+
+            [(each.name, each.labels, each.similarity) for each in prediction.neighbours()]
+        """
+        return self._classifier().neighbours(self._kept_source("neighbours"), count)
 
     def heatmap(self, class_name: str | None = None) -> Floats:
         """Return where the evidence for a class lies: (H, W) of the image, from 0 (none) to 1 (most).

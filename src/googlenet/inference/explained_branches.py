@@ -1,22 +1,25 @@
-"""The part of a classifier that tells what the branches of a module gave to a class. No torch."""
+"""The part of a classifier that tells what the branches of a module gave to a class. No torch.
+
+What explains is imported when it is asked to: whoever only wants an answer does not wait for it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from googlenet.bundle import MODEL
-from googlenet.checks.onnx_graph import read_constants
 from googlenet.errors import GoogLeNetError
-from googlenet.explaining.branches import Branches, LastLayer, LastModule
-from googlenet.explaining.shapley import find_module, shapley
 from googlenet.images.decode import ImageSource
-from googlenet.inference.cut import Cut
 from googlenet.inference.explained import Explains, Question
 from googlenet.inference.unknown import Detector
+
+if TYPE_CHECKING:
+    from googlenet.explaining.branches import Branches, LastLayer, LastModule
+    from googlenet.inference.cut import Cut
 
 
 class ExplainsBranches(Explains):
@@ -70,6 +73,8 @@ class ExplainsBranches(Explains):
         return replace(found, average=average, precision=self.engine.maps_precision)
 
     def _by_shapley(self, module: LastModule, question: Question) -> Branches:
+        from googlenet.explaining.shapley import shapley
+
         index, against = question.index, question.against
         cut = self._cut(module.stage)
 
@@ -82,6 +87,8 @@ class ExplainsBranches(Explains):
         return replace(self._branches(question, module, parts, rest, float(value(joined)[0])), method="shapley")
 
     def _branches(self, question: Question, module: LastModule, parts: Any, rest: float, total: float) -> Branches:
+        from googlenet.explaining.branches import Branches
+
         stages = [stage.name for stage in self.bundle.network.stages]
         before = stages[: stages.index(module.stage.partition(".")[0])]
         return Branches(
@@ -91,6 +98,8 @@ class ExplainsBranches(Explains):
 
     def find_module(self, name: str) -> LastModule:
         """Return a module that can be switched off branch by branch. Raises :class:`GoogLeNetError` otherwise."""
+        from googlenet.explaining.shapley import find_module
+
         found = find_module(self.bundle.network, self.card.preprocessing.size, name)
         self._require_maps()
         if self.card.mirror or self.engine.members > 1:
@@ -103,6 +112,8 @@ class ExplainsBranches(Explains):
 
     def _cut(self, name: str) -> Cut:
         """Return the graph cut after a node; the last one is kept for the next image."""
+        from googlenet.inference.cut import Cut
+
         if self._last_cut is None or self._last_cut[0] != name:
             self._last_cut = (name, Cut(self.bundle, name))
         return self._last_cut[1]
@@ -110,6 +121,9 @@ class ExplainsBranches(Explains):
     @cached_property
     def _branching(self) -> tuple[LastModule, LastLayer]:
         """The last module, and the layer after it. Raises :class:`GoogLeNetError` where branches have no parts."""
+        from googlenet.checks.onnx_graph import read_constants
+        from googlenet.explaining.branches import LastLayer, LastModule
+
         network = self.bundle.network
         module = LastModule.of(network, self.card.preprocessing.size)
         constants = read_constants(self.bundle.read(MODEL))

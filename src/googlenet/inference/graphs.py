@@ -3,20 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from googlenet.bundle import INT8, INT8_WEIGHTS, Bundle
-from googlenet.checks.cost import Budget
-from googlenet.checks.openvino_ir import check_ir
 from googlenet.errors import BundleError
+from googlenet.inference.compiled import CompiledGraphs, Facts
+from googlenet.inference.devices import Device, Request, compile_openvino, requests_of
 from googlenet.inference.runtime import runtime
 from googlenet.text import printable
 
 _FREE = ("Constant", "Result", "ShapeOf")  # layers without a buffer
 MEMBERS = "probabilities.members"  # the constant that an ensemble divides by
 SHARED_BUFFERS = 8  # at least so many layers share the memory of one result
+
+
+class Graph:
+    """One of a bundle's graphs, checked: what it has, and what compiles it.
+
+    It is read at once, or, where ``compiled`` has what an earlier process found in it, when it is needed.
+    """
+
+    def __init__(self, bundle: Bundle, name: str, compiled: CompiledGraphs | None = None) -> None:
+        self._bundle, self._name, self._compiled = bundle, name, compiled
+        self.facts = (compiled and compiled.facts()) or self._read_facts()
+
+    @cached_property
+    def _model(self) -> Any:
+        return read_graph(self._bundle, self._name)
+
+    def _read_facts(self) -> Facts:
+        facts = Facts(tuple(outputs_of(self._model)), members_of(self._model))
+        if self._compiled:
+            self._compiled.keep_facts(facts)
+        return facts
+
+    def compile(self, device: Device, outputs: tuple[str, ...], config: dict[str, Any]) -> Callable[[], Request]:
+        """Compile some of its outputs. Returns what makes a request."""
+        found = self._compiled and self._compiled.load(outputs, device.target, config)
+        if not found:
+            found = compile_openvino(self._model, device, outputs, config)
+            if self._compiled:
+                self._compiled.keep(found, outputs, config)
+        return requests_of(found, device, outputs)
+
+
+def graph_files(graph: str) -> tuple[str, ...]:
+    """Return the files of a bundle that make up a graph."""
+    return (INT8, INT8_WEIGHTS) if graph == INT8 else (graph,)
 
 
 def read_graph(bundle: Bundle, graph: str) -> Any:
@@ -52,6 +88,8 @@ def graph_path(bundle: Bundle, graph: str) -> str:
 
 
 def _check_int8(bundle: Bundle, content: bytes, weights: bytes) -> None:
+    from googlenet.checks.openvino_ir import check_ir
+
     try:
         check_ir(content, weights)
     except ValueError as error:
@@ -60,6 +98,8 @@ def _check_int8(bundle: Bundle, content: bytes, weights: bytes) -> None:
 
 def _check_cost(model: Any, bundle: Bundle) -> None:
     """Check the cost of one image against the budget: OpenVINO alone knows the shapes in its graph."""
+    from googlenet.checks.cost import Budget
+
     preprocessing = bundle.card.preprocessing
     one = model.clone()
     one.reshape([1, preprocessing.size, preprocessing.size, preprocessing.channels])

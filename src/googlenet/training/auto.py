@@ -8,31 +8,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from googlenet.models import zoo
-from googlenet.models.analysis import analyse, last_within, minimum_size, share_through
-from googlenet.models.spec import Network
+from googlenet.models.analysis import analyse, last_within, minimum_size
 from googlenet.models.weights import layouts_of
-from googlenet.training.facts import MAX_GLYPH_SIDE, Facts
+from googlenet.training.facts import MAX_GLYPH_SIDE
 from googlenet.training.inherit import TORCHVISION
 from googlenet.training.local_weights import Pretrained
 from googlenet.training.recipe import Recipe
-from googlenet.training.speed import Speed
+from googlenet.training.situation import (
+    LIMIT_MINUTES,
+    Choice,
+    Situation,
+    own_size,
+    passes_at,
+    run_seconds,
+    size_of,
+)
 
-LIMIT_MINUTES = 60.0  # of a run whose length nobody gave: longer only where the user says so
 MIN_PASSES = 10  # passes over the images that the time should allow, or the images are made smaller
 MIN_PASSES_CACHED = 2  # where maps are kept: a linear classifier needs one, and small details more than passes
 MIN_PASSES_UNFROZEN = 10  # or the first stages of pretrained weights are frozen
 FROZEN_SHARE = 0.6  # of the multiply-accumulates, at most, that are then frozen
 # What then learns: on kept maps, from a linear classifier on the averaged maps of all stages that are not frozen.
 GRADUAL = {"unfreeze": "gradual", "cached_views": 4, "cached_share": 1.0, "freeze_norm": True, "lr": 0.0005}
+MANY_PHOTOGRAPHS = 1000  # enough to train all stages of pretrained weights, not the last ones alone
+MIN_PASSES_ALL = 7  # that the time must then allow, with images of
+SLIGHTLY_SMALLER = 0.74  # of the side that the weights expect (224 of 299 px)
 FEW_IMAGES = 3000  # photographs: with fewer, pretrained weights gain most
 SMALL_SIDE = 96  # pixels a side up to which images are small
 SIZES = ((16, 32), (64, 64), (96, 96), (160, 128))  # pixels a side of the images, up to which → of the input
 INK_SIZES = ((32, 32), *SIZES[1:])  # single characters: strokes need no enlarging
-SMALLER = (192, 160, 128, 96)  # sizes to fall back to where the time is short
+SMALLER = (256, 224, 192, 160, 128, 96)  # sizes to fall back to where the time is short
 # The epochs of a recipe for 5,000 images, the least and the most: fewer images are seen more often, by the square root.
 EPOCHS_AT = 5000
 EPOCHS = {
@@ -41,53 +50,11 @@ EPOCHS = {
     "small": (40, 10, 200),
     "digits": (10, 5, 50),
     "finetune": (11, 8, 100),
+    "finetune_photos": (11, 8, 100),
 }  # least, most
 MAX_CLASS_RATIO = 10  # of the largest to the smallest class: from there on, small classes count more
 STEPS_PER_EPOCH = 10  # at least, or the batches are made smaller
 MIN_BATCH = 8
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What is known before anything is chosen.
-
-    Attributes:
-        facts: what the images are like.
-        given: settings that the user gave, by name; they are not chosen.
-        network: the one that the user named.
-        weights: pretrained weights to start from.
-        speed: of this machine; ``None`` where it is unknown, and no time is estimated.
-    """
-
-    facts: Facts
-    given: Mapping[str, Any] = field(default_factory=dict)
-    network: Network | None = None
-    weights: Pretrained | None = None
-    speed: Speed | None = None
-
-    @property
-    def minutes(self) -> float:
-        """The minutes that training may take."""
-        return float(self.given.get("minutes") or LIMIT_MINUTES)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A recipe: its ``base``, the ``settings`` that replace some of it, and why.
-
-    ``lines`` say to people what was chosen, why, and how to change it.
-    """
-
-    base: str
-    settings: Mapping[str, Any]
-    network: Network
-    reasons: tuple[str, ...]
-    seconds: float | None = None
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe, with plain values."""
-        return Recipe.load(self.base, **self.settings)
 
 
 Chosen = tuple[Mapping[str, Any], str] | None  # settings, and why; or None where a rule does not apply
@@ -138,6 +105,13 @@ def pick_weights(situation: Situation, found: list[Pretrained]) -> Pretrained | 
     return next(iter((*named, *quick, *slow)), None)
 
 
+def _passes(situation: Situation, weights: Pretrained, frozen: bool) -> float:
+    """Return how often the time allows to see every image, starting from these weights."""
+    freeze = {"freeze": last_within(weights.network, FROZEN_SHARE)} if frozen else {}
+    choice = Choice("finetune", freeze, weights.network, ())
+    return passes_at(situation, choice, weights.side)
+
+
 def should_suggest_weights(situation: Situation) -> bool:
     """Whether there are so few photographs, and no weights, that pretrained ones should be fetched."""
     facts, network = situation.facts, situation.network
@@ -146,66 +120,30 @@ def should_suggest_weights(situation: Situation) -> bool:
     return facts.train < FEW_IMAGES and not facts.ink and (facts.side or 0) > SMALL_SIDE and facts.channels in (1, 3)
 
 
-# The time.
-
-
-def run_seconds(situation: Situation, choice: Choice) -> float | None:
-    """Return about how long a run will take, in seconds; ``None`` where the speed of the machine is unknown."""
-    if situation.speed is None:
-        return None
-    if situation.given.get("minutes"):
-        return 60.0 * situation.minutes
-    epochs = situation.given.get("epochs") or choice.settings.get("epochs", choice.recipe.epochs)
-    return float(epochs) * _epoch_seconds(situation, choice, _size(situation, choice))
-
-
-def _epoch_seconds(situation: Situation, choice: Choice, size: int) -> float:
-    """Return the seconds of an epoch, validation included: a forward pass is a third of a training step."""
-    assert situation.speed is not None
-    freeze = situation.given.get("freeze") or choice.settings.get("freeze") or choice.settings.get("pool_from")
-    learning = 1 - share_through(choice.network, freeze) if freeze else 1.0
-    images = situation.facts.train * (1 + 2 * learning) / 3 * _growth(choice, size) + situation.facts.val / 3
-    return images * situation.speed.seconds(choice.network, size)
-
-
-def _growth(choice: Choice, size: int) -> float:
-    """Return the time of a run whose images grow, as a share of one at full size."""
-    recipe, steps = Recipe.load(choice.base), 20
-    sides = [recipe.image_side(size, step / steps, minimum_size(choice.network)) for step in range(steps)]
-    return sum(side**2 for side in sides) / size**2 / steps
-
-
-def _passes(situation: Situation, weights: Pretrained, frozen: bool) -> float:
-    """Return how often the time allows to see every image, starting from these weights."""
-    if situation.speed is None:
-        return math.inf
-    freeze = {"freeze": last_within(weights.network, FROZEN_SHARE)} if frozen else {}
-    choice = Choice("finetune", freeze, weights.network, ())
-    return 60 * situation.minutes / _epoch_seconds(situation, choice, weights.side)
-
-
-def _size(situation: Situation, choice: Choice) -> int:
-    chosen = situation.given.get("image_size") or choice.settings.get("image_size")
-    return int(chosen or own_size(situation, choice))
-
-
-def own_size(situation: Situation, choice: Choice) -> int:
-    """Return the side of the images, in pixels, that the weights expect, or else the network."""
-    return situation.weights.side if situation.weights else choice.network.input_size
-
-
 # The rules.
 
 
 def _base(situation: Situation, choice: Choice) -> Chosen:
     side = situation.facts.side
     if situation.weights:
-        return {"recipe": "finetune"}, ""
+        return {"recipe": "finetune_photos" if _all_stages_can_learn(situation, choice) else "finetune"}, ""
     if side and side <= MAX_GLYPH_SIDE and situation.facts.ink:
         return {"recipe": "digits"}, "single characters learn quickly"
     if side and side <= SMALL_SIDE:
         return {"recipe": "small"}, ""
     return ({"recipe": "photos"}, "") if choice.network.norm else None  # Muon was not tried without normalization
+
+
+def _all_stages_can_learn(situation: Situation, choice: Choice) -> bool:
+    """Whether there are enough photographs to train every stage, and time enough, with images a little smaller."""
+    facts, own = situation.facts, own_size(situation, choice)
+    if facts.train < MANY_PHOTOGRAPHS or (facts.side or 0) <= SMALL_SIDE or not choice.network.norm:
+        return False
+    if situation.given.keys() & {"freeze", "unfreeze"}:
+        return False
+    tried = replace(choice, base="finetune_photos")
+    sizes = [size for size in (own, *SMALLER) if own * SLIGHTLY_SMALLER <= size <= own]
+    return any(passes_at(situation, tried, size) >= MIN_PASSES_ALL for size in sizes)
 
 
 def _image_size(situation: Situation, choice: Choice) -> Chosen:
@@ -219,28 +157,25 @@ def _image_size(situation: Situation, choice: Choice) -> Chosen:
 
 
 def _smaller_images(situation: Situation, choice: Choice) -> Chosen:
-    size = _size(situation, choice)
-    passes = MIN_PASSES_CACHED if choice.settings.get("cached_views") else MIN_PASSES
-    if situation.speed is None or _passes_at(situation, choice, size) >= passes:
+    size = size_of(situation, choice)
+    passes = MIN_PASSES_ALL if choice.base == "finetune_photos" else MIN_PASSES
+    passes = MIN_PASSES_CACHED if choice.settings.get("cached_views") else passes
+    if situation.speed is None or passes_at(situation, choice, size) >= passes:
         return None
     least = max(minimum_size(choice.network), size // 2)
     smaller = [each for each in SMALLER if least <= each < size]
-    fits = [each for each in smaller if _passes_at(situation, choice, each) >= passes]
+    fits = [each for each in smaller if passes_at(situation, choice, each) >= passes]
     if not smaller:
         return None
     best = max(fits) if fits else min(smaller)
     return {"image_size": best}, f"{size} px would take too long"
 
 
-def _passes_at(situation: Situation, choice: Choice, size: int) -> float:
-    return 60 * situation.minutes / _epoch_seconds(situation, choice, size)
-
-
 def _freeze(situation: Situation, choice: Choice) -> Chosen:
-    if not situation.weights or situation.speed is None:
+    if not situation.weights or situation.speed is None or choice.base == "finetune_photos":
         return None
     last = last_within(choice.network, FROZEN_SHARE)
-    if last is None or _passes_at(situation, choice, _size(situation, choice)) >= MIN_PASSES_UNFROZEN:
+    if last is None or passes_at(situation, choice, size_of(situation, choice)) >= MIN_PASSES_UNFROZEN:
         return None
     if situation.given.keys() & {"freeze", "unfreeze"} or not choice.network.averages_then_classifies:
         return {"freeze": last}, "all stages would take too long"
@@ -259,7 +194,7 @@ def _epochs(situation: Situation, choice: Choice) -> Chosen:
 def _fewer_epochs(situation: Situation, choice: Choice) -> Chosen:
     if situation.speed is None or "minutes" in situation.given:
         return None
-    fits = int(_passes_at(situation, choice, _size(situation, choice)))
+    fits = int(passes_at(situation, choice, size_of(situation, choice)))
     wanted = choice.settings.get("epochs", 1)
     if fits >= wanted:
         return None
@@ -301,7 +236,8 @@ def _class_balance(situation: Situation, choice: Choice) -> Chosen:
 RULES = (
     Rule(
         "pretrained weights; single characters of up to 40 px a side; images of up to 96 px; others",
-        "recipe `finetune`; `digits`; `small`; `photos`, or `default` for a network without batch normalization",
+        "recipe `finetune` (`finetune_photos`: 1,000 photographs or more, and time for seven passes at three quarters "
+        "of their size); `digits`; `small`; `photos`, or `default` for a network without batch normalization",
         _base,
     ),
     Rule(
@@ -310,14 +246,14 @@ RULES = (
         _image_size,
     ),
     Rule(
-        "pretrained weights, and time for fewer than ten passes over the images",
+        "recipe `finetune`, and time for fewer than ten passes over the images",
         "`unfreeze` `gradual`: the first stages are frozen, up to 60 % of the multiply-accumulates, and the classifier "
         "sees the averaged maps of all later ones (`pool_from`); else `freeze`",
         _freeze,
     ),
     Rule(
-        "still time for fewer than ten passes, or two with `unfreeze`",
-        "a smaller `image_size`: the largest of 192, 160, 128 and 96 with as many passes, at least half",
+        "still time for fewer than ten passes, or two with `unfreeze`, or seven with `finetune_photos`",
+        "a smaller `image_size`: the largest of 256, 224, 192, 160, 128 and 96 with as many passes, at least half",
         _smaller_images,
     ),
     Rule(

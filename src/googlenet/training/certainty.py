@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from googlenet.bundle import CERTAINTY, Bundle
@@ -10,6 +9,7 @@ from googlenet.card import ModelCard
 from googlenet.data.image_set import LabelledImage
 from googlenet.evaluation.certainty import certainty_of, held_out_answers, with_temperature
 from googlenet.inference.certainty import MAX_SCORES, MIN_CALIBRATION_IMAGES
+from googlenet.training.estimate import seconds_each
 from googlenet.training.trainer import Trainer
 
 MAX_IMAGES_TOGETHER = 500  # of several processes: the others wait, and would take the first one for lost
@@ -45,6 +45,4 @@ def rehearse_calibration(bundle: Bundle, trainer: Trainer, timed: bool) -> float
     left = min(len(items), max_images(trainer)) - PROBE_IMAGES
     if not timed or left <= 0:
         return 0.0
-    begun = time.perf_counter()
-    held_out_answers(bundle, items, PROBE_IMAGES)  # with the time to compile: rather too long
-    return (time.perf_counter() - begun) / PROBE_IMAGES * left
+    return left * seconds_each(lambda count: held_out_answers(bundle, items, count), len(items))

@@ -12,12 +12,12 @@ from googlenet.models.spec import Network
 from googlenet.stages import stage
 from googlenet.terminal import console, duration, say
 from googlenet.training import auto, local_weights, speed, torchrun
-from googlenet.training.auto import Choice, Situation
 from googlenet.training.facts import facts_of
 from googlenet.training.local_weights import Pretrained
 from googlenet.training.options import RunOptions, absent_devices
 from googlenet.training.plan import AUTO, NONE, Plan, check_freeze, look
 from googlenet.training.recipe import Recipe
+from googlenet.training.situation import Choice, Situation, own_size
 from googlenet.training.speed import Speed
 
 
@@ -99,7 +99,7 @@ def carry_out(plan: Plan, request: Request, decision: Decision) -> Plan:
 def describe(situation: Situation, choice: Choice) -> list[str]:
     """Return three lines: what was chosen, why, and how to change it."""
     recipe = choice.recipe.override(**situation.given)
-    facts, size = situation.facts, recipe.image_size or auto.own_size(situation, choice)
+    facts, size = situation.facts, recipe.image_size or own_size(situation, choice)
     length = f"{recipe.minutes:g} minutes" if recipe.minutes else f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
     about = f" in about {duration(choice.seconds)}" if choice.seconds and not recipe.minutes else ""
     last = recipe.freeze or (recipe.pool_from if recipe.unfreeze == "gradual" else None)

@@ -1,8 +1,9 @@
-"""How long validation will take, before there was one: a run by minutes keeps the time for its end."""
+"""How long the end of a run will take, before there was one: a run by minutes keeps the time for it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from googlenet.training.trainer import Trainer
 from googlenet.training.views import answer_views
 
 PROBE_IMAGES = 32  # held-out images that are read and run
+FEW, MORE = 16, 80  # images; what the second number takes longer than the first is the time of each
 SAVES_AT_THE_END = 3  # the first checkpoint has no optimizer state yet, and the last is followed by the best weights
 
 
@@ -23,6 +25,21 @@ def estimate_validation(trainer: Trainer, checkpoints: Checkpoints) -> float:
     trainer.save(checkpoints)
     saving = SAVES_AT_THE_END * (time.perf_counter() - begun)
     return trainer.processes.broadcast(_validation_seconds(trainer) + saving)
+
+
+def seconds_each(work: Callable[[int], object], available: int) -> float:
+    """Return the seconds that ``work`` takes for each further image: its start, where it compiles, is not counted."""
+    if available <= 2 * FEW:
+        return _seconds(work, available) / max(1, available)
+    more = min(MORE, available)
+    few = _seconds(work, FEW)
+    return max(0.0, _seconds(work, more) - few) / (more - FEW)
+
+
+def _seconds(work: Callable[[int], object], count: int) -> float:
+    begun = time.perf_counter()
+    work(count)
+    return time.perf_counter() - begun
 
 
 @torch.no_grad()

@@ -86,6 +86,7 @@ class TrainOptions(TypedDict, total=False):
     image_size: int | None
     crop_fraction: float | None
     mirror: bool | None
+    keep_neighbours: bool | None
     initial_size: float | None
     growth_fraction: float | None
     max_batches_per_step: int | None

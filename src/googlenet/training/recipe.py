@@ -78,6 +78,11 @@ class Recipe(Settings):
         description="Answer with the mean of the probabilities of an image and its mirror image: usually about a point "
         "more accurate, at twice the work of prediction. Not for text, or where left and right differ in meaning.",
     )
+    keep_neighbours: bool = Field(
+        default=False,
+        description="Keep thumbnails and embeddings of the training images, 2,000 at most, in the bundle: `explain` "
+        "shows those most like an image. Whoever gets the bundle can see them.",
+    )
     initial_size: float = Field(
         default=1.0,
         ge=0.25,
@@ -251,8 +256,8 @@ class Recipe(Settings):
         """Read a recipe by its name, or from a TOML file, and override some of its settings.
 
         Args:
-            source: ``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"digits"``, ``"notes"``, ``"paper"``, or
-                the path of a TOML file.
+            source: ``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"finetune_photos"``, ``"digits"``,
+                ``"notes"``, ``"paper"``, or the path of a TOML file.
             overrides: as :meth:`override` takes them.
 
         Raises:

@@ -20,6 +20,7 @@ from googlenet.reporting.examples import MAX_DRAWN
 from googlenet.reporting.report import REPORT, write_report
 from googlenet.stages import stage
 from googlenet.training.display import say
+from googlenet.training.estimate import seconds_each
 from googlenet.training.trainer import Trainer
 
 MAX_IMAGES, MIN_IMAGES = 2_000, 100  # that are measured at the end of a run; `evaluate --report` measures all
@@ -41,20 +42,19 @@ class RunReport:
         """Choose how many images the report measures; return the seconds it takes beyond those spent here."""
         if self.minutes is None:
             return 0.0
-        spent, begun = 0.0, time.perf_counter()
+        each, begun = 0.0, time.perf_counter()
         for library in LIBRARIES:
             import_module(library)
         once = time.perf_counter() - begun  # not at the end again
 
         def try_it() -> None:
-            nonlocal spent
-            classifier, begun = load(bundle.path), time.perf_counter()
+            nonlocal each
+            classifier = load(bundle.path)
             found = evaluate_on(classifier, self._some(PROBE_IMAGES))
-            spent = time.perf_counter() - begun
             write_report(classifier, found, bundle.path.parent / REPORT)
+            each = seconds_each(lambda count: evaluate_on(classifier, self._some(count)), self.count)
 
         attempt(try_it, self.run / REPORT)  # what fails here is reported at the end
-        each = spent / PROBE_IMAGES  # with the time to compile: rather too long
         if each:
             self.count = min(self.count, max(MIN_IMAGES, int(MAX_SHARE * 60 * self.minutes / each)))
         drawn = min(MAX_DRAWN, self.count)

@@ -27,6 +27,8 @@ from googlenet.training.certainty import calibrate, calibration_images, max_imag
 from googlenet.training.checkpoint import Checkpoints
 from googlenet.training.directory import CHECKPOINTS, CURVE, LOG
 from googlenet.training.display import say
+from googlenet.training.neighbours import described as neighbours_described
+from googlenet.training.neighbours import images_to_keep, kept, rehearse_neighbours
 from googlenet.training.plan import Plan
 from googlenet.training.progress import EpochResult
 from googlenet.training.report import RunReport
@@ -68,6 +70,7 @@ def _rehearse_in(folder: Path, trainer: Trainer, described: dict[str, Any], repo
     )
     _read_back(bundle)
     more = rehearse_calibration(bundle, trainer, timed=trainer.recipe.minutes is not None)
+    more += rehearse_neighbours(bundle, trainer)
     return more + report.rehearse(bundle)
 
 
@@ -99,15 +102,17 @@ def ship(trainer: Trainer, run: Path, described: dict[str, Any]) -> None:
         metrics["mirror_gain"] = best.mirror_gain
     card = replace(_card(trainer, described, metrics, tuple(state["thresholds"])), intervals=_intervals(trainer, best))
     draw_curve(run, trainer.progress.history, trainer.state.metric)
-    items, files = calibration_images(trainer), dict[str, bytes]()
-    if items:
+    items, near, files = calibration_images(trainer), images_to_keep(trainer), dict[str, bytes]()
+    if items or near:
         with tempfile.TemporaryDirectory(prefix=directory.TRIAL, dir=run / CHECKPOINTS) as folder:
             draft = _write_bundle(trainer, Path(folder) / bundles.IN_RUN, network, card)
             try:
-                card, files = calibrate(draft, items, max_images(trainer))
+                card, files = calibrate(draft, items, max_images(trainer)) if items else (card, files)
+                files |= kept(draft, near) if near else {}
             except BundleError as error:  # the weights are worth keeping all the same
                 say(f"not calibrated: {error}".replace(f"{draft.path}/", ""))
-    say(calibration_described(card))
+    for line in (calibration_described(card), *neighbours_described(files, len(near))):
+        say(line)
     _write_bundle(trainer, run / bundles.IN_RUN, network, card, files)
 
 

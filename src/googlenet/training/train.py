@@ -53,8 +53,8 @@ def train(
         out: the run directory. It must not exist yet, unless ``resume`` or ``overwrite``.
         recipe: ``"auto"``, the default, chooses network, image size, epochs and more by the images, this machine and
             the ``minutes``, and says what and why (docs/recipes.md has its rules). Or a :class:`googlenet.Recipe`, the
-            name of one (``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"digits"``, ``"notes"``,
-            ``"paper"``), a TOML file, or a run, whose recipe, network and weights are then used again.
+            name of one (``"default"``, ``"photos"``, ``"small"``, ``"finetune"``, ``"finetune_photos"``, ``"digits"``,
+            ``"notes"``, ``"paper"``), a TOML file, or a run, whose recipe, network and weights are then used again.
         network: a name of the zoo, or a ``Network`` of your own. Default: that of ``weights``, else the recipe's.
         weights: pretrained weights to start from: a run, a bundle, any file that :func:`googlenet.convert` reads, or
             ``"torchvision"``. Every tensor whose name and shape match is loaded; a classifier keeps the rows of the
@@ -70,6 +70,7 @@ def train(
             that chooses the best epoch, which is what the bundle is made of.
         image_size, crop_fraction, in_channels, resize: what the network sees of an image.
         mirror: answer with the mean of the probabilities of an image and its mirror image, in validation, too.
+        keep_neighbours: keep thumbnails and embeddings of training images in the bundle, where others can see them.
         initial_size, growth_fraction, max_batches_per_step: smaller images at the start of training.
         batch_size, accumulate, precision: images per step over all processes, in how many parts they are taken one
             after another, and the number format to compute in. Where memory is short, a new run takes more parts.

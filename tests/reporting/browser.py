@@ -1,0 +1,63 @@
+"""A page in a real browser: offline, on a slower processor, and nothing in it may fail or ask for anything."""
+
+import shutil
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SLOWER = 4  # times, the processor
+PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright, which pip install '.[dev]' brings"
+    )
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a page offline, on a slower processor; at the end it asked for nothing, and nothing in it has failed."""
+    contexts, asked, wrong = [], [], []
+
+    def open_page(path, viewport=DESKTOP, locale="en-US", scheme="light", slower=1):
+        context = browser.new_context(
+            viewport=viewport, locale=locale, color_scheme=scheme, offline=True, accept_downloads=True
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        context.new_cdp_session(tab).send("Emulation.setCPUThrottlingRate", {"rate": slower})
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        tab.goto(path.as_uri())
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
+
+
+def violations(tab):
+    """What axe-core finds seriously wrong for people who use a keyboard, a screen reader or other colours."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    found = axe.Axe().run(tab).response["violations"]
+    return [(each["id"], each["impact"], each["nodes"][0]["html"][:200]) for each in found
+            if each["impact"] in ("serious", "critical")]  # fmt: skip
+
+
+def first_paint(tab):
+    """Milliseconds until the page showed something."""
+    return tab.evaluate("""() => new Promise((done) => new PerformanceObserver((list) => {
+        const found = list.getEntriesByName("first-contentful-paint")[0];
+        if (found) done(found.startTime);
+    }).observe({ type: "paint", buffered: true }))""")
