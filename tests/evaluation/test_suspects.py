@@ -120,6 +120,13 @@ def test_no_image_is_judged_by_one_of_its_group():
     assert right[True] < 0.6
 
 
+def test_how_many_numbers_an_embedding_has_changes_nothing():
+    random, labels = np.random.default_rng(0), np.arange(200) % 4
+    embeddings = np.eye(4)[labels] @ random.normal(0, 1, (4, 20)) + random.normal(0, 2, (200, 20))
+    few, many = (out_of_fold(np.tile(embeddings, times), labels, 4) for times in (1, 10))
+    np.testing.assert_allclose(few, many, atol=0.02)
+
+
 def test_what_cannot_be_judged_is_one_line(trained_run, tmp_path):
     with pytest.raises(DataError, match="has images with several labels, and labels in doubt"):
         googlenet.find_suspects(trained_run, _data([(0, 1), (1,)], several=True))

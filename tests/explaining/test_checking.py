@@ -79,11 +79,20 @@ def test_what_the_answer_depends_on_is_found_by_every_measure():
 
     corner = np.zeros((4, 4), np.float32)
     corner[0, 0] = 1
-    own, opposite, blind = judged(corner), judged(-corner), judged(removing.random_map((4, 4), random))
+    elsewhere = np.roll(corner, 2, axis=(0, 1))
+    own, opposite, blind = judged(corner), judged(-corner), judged(elsewhere)
     assert own["deletion"] < blind["deletion"] < opposite["deletion"]
     assert own["insertion"] > blind["insertion"] > opposite["insertion"]
     assert own["road"] > 0.9
     assert opposite["road"] < -0.9
+
+
+def test_a_moved_map_has_the_same_values_in_any_place():
+    random, values = np.random.default_rng(0), np.arange(12, dtype=np.float32).reshape(3, 4)
+    moved = [removing.moved_map(values, random) for _ in range(300)]
+    assert all(np.array_equal(np.sort(each, None), values.ravel()) for each in moved)
+    assert {tuple(np.argwhere(each == 0)[0]) for each in moved} == {(y, x) for y in range(3) for x in range(4)}
+    assert all(1 in (each[np.argwhere(each == 0)[0][0]]) for each in moved)  # neighbours stay in a row
 
 
 def test_shuffled_weights_are_the_same_values_in_the_same_layers(write, tiny):
@@ -154,6 +163,9 @@ def test_the_command_says_what_passes_and_keeps_the_verdicts(checked, call):
     assert f"{plan_check(run, photos, images=4, methods=('cam', 'contrast', 'occlusion')).runs:,} runs" in said
     assert [line.split()[:2] for line in out.splitlines()[3:12:3]] == [["cam", "deletion"], ["contrast", "deletion"],
                                                                       ["occlusion", "deletion"]]  # fmt: skip
+    assert out.splitlines()[-1] == f"plot: {run / 'explanations.png'}"
+    with Image.open(run / "explanations.png") as drawn:
+        assert drawn.size[0] > 600
     kept = bundles.read(run).card.explanations
     assert kept.keys() == {"cam", "contrast", "occlusion"}
     code, out, _ = call(*arguments, "--json", "--precision", "fp32")

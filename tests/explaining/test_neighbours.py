@@ -67,6 +67,13 @@ def test_the_command_shows_them_and_train_says_who_sees_them(keeping, call, tmp_
     assert googlenet.verify(keeping).images == 4
 
 
+def test_a_folder_for_the_hub_has_none(keeping, tmp_path):
+    folder = googlenet.push(keeping, "me/mine", folder=tmp_path / "hub")
+    assert not (folder / NEIGHBOURS).exists()
+    assert NEIGHBOURS not in googlenet.load(folder).card.files
+    assert googlenet.load(keeping).has_neighbours
+
+
 def test_a_bundle_keeps_none_by_default(trained_run):
     classifier = googlenet.load(trained_run)
     assert not classifier.has_neighbours

@@ -64,3 +64,27 @@ def test_the_peak_lies_on_the_mark(classifier, method):
         hits += left - 2 <= x <= left + MARK + 2 and top - 2 <= y <= top + MARK + 2  # half a cell of the map
     assert right >= 0.9 * (number + 1)
     assert hits >= 0.95 * right
+
+
+def test_the_check_finds_that_the_map_points_at_the_mark_and_that_marks_carry_the_classes(classifier, tmp_path):
+    random, lines = np.random.default_rng(2), ["path,left,top,right,bottom"]
+    for name in MARKS:
+        (tmp_path / "new" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels, (top, left) = planted(name, random)
+            Image.fromarray(pixels).save(tmp_path / "new" / name / f"{number}.png")
+            lines.append(f"new/{name}/{number}.png,{left},{top},{left + MARK},{top + MARK}")
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    found = googlenet.check_explanations(classifier.bundle.path, tmp_path / "new", methods=["cam"], images=24,
+                                         boxes=tmp_path / "boxes.csv", precision="fp32")  # fmt: skip
+    (cam,) = found.methods
+    measured = {gain.measure: gain for gain in cam.gains}
+    assert measured["pointing"].value >= 0.95
+    assert measured["pointing"].random < 0.5
+    for gain in measured.values():
+        assert gain.over_random.low > 0, gain
+    assert cam.rank_correlation.value < 0.3
+    background = next(each for each in found.carried if each.outer == "background")
+    assert background.class_name is None
+    assert background.difference.high < 0
+    assert background.sentence().startswith("the box carries the answers: ")

@@ -98,13 +98,13 @@ def test_explain(clean, run, named, tmp_path):
     arguments = ("explain", run, "--branches", "--out", tmp_path / "=$x 猫")
     code, out, err = clean(*arguments, "--class", "-rf", "--against", "[b]", "--", *few)
     assert code == 0, err
-    assert out.count("-rf ") == out.count("rather than [b] ") == len(few)
+    assert out.count(": -rf ") == out.count("rather than [b] ") == len(few)
     code, out, err = clean(*arguments, "--json", "--", *few)
     assert code == 0, err
     assert escaped({row["path"] for row in json.loads(out)}) == escaped(few)
     assert {row["class"] for row in json.loads(out)} <= set(CLASSES)
     files = sorted((tmp_path / "=$x 猫").iterdir())
-    assert len(files) == 3 * len(few)
+    assert len(files) == 3 * len(few) + 2  # branches and classes, as an image and as JSON
     for file in files:
         if file.suffix == ".png":
             Image.open(file).verify()

@@ -85,7 +85,7 @@ def test_dropped_pasted_chosen_photographed_and_judged(opened, kept, classifier,
     first = answers.first
     first.locator(".top li").first.wait_for()
     expected = classifier.predict(images[0])
-    assert first.locator(".label").inner_text() == expected.label
+    assert first.locator(".label").inner_text() == f"{expected.label} {100 * expected.probability:.1f} %"
     shares = [f"{100 * probability:.1f} %" for _, probability in expected.top(3)]
     assert first.locator(".top .value").all_inner_texts() == shares
     # The heat map is drawn over the image, as strongly as the slider says.

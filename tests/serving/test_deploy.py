@@ -25,7 +25,7 @@ def commands():
     yield deployment["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
-@pytest.mark.parametrize("arguments", commands())
+@pytest.mark.parametrize("arguments", list(commands()))
 def test_every_option_exists(call, arguments):
     code, _, err = call("serve", *arguments, "--help")
     assert code == 0, err

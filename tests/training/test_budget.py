@@ -54,6 +54,15 @@ def test_ends_in_time_where_the_machine_becomes_slower_on_the_way():
     assert machine.elapsed == pytest.approx(120, rel=0.05)
 
 
+def test_a_quick_last_validation_begins_no_further_epoch():
+    budget, machine = Minutes(2), Machine(elapsed=110)
+    budget.reserve(10, 5)
+    assert budget.is_over(machine)
+    machine.elapsed += 1
+    budget.after_validation(1)
+    assert budget.is_over(machine)
+
+
 def test_a_slow_first_step_is_no_sign_of_a_slow_machine():
     machine = Machine()
     machine.run(Minutes(2), lambda at: 10 if at == 0 else 0.2, lambda _: 5, lambda _: 2)

@@ -113,7 +113,8 @@ def _fill(results: Parts, parts: list[Part], answers: Iterator[tuple[Part, bytes
                 if progress:
                     progress(done, total)
         except KeyboardInterrupt as error:
-            there = results.contents.summary.images + done
+            written = sum(len(part.ids) for part in parts if results.has(part.name))  # the last one may not be counted
+            there = results.contents.summary.images + written
             raise StoppedError(
                 f"stopped: {there:,} images are in {results.folder}; the same command with --resume continues",
                 CODE + (caught or [signal.SIGINT])[0],

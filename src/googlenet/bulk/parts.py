@@ -138,6 +138,10 @@ class Parts:
         except OSError as error:
             raise write_error(self.folder, error, WHEN_FULL) from error
 
+    def has(self, name: str) -> bool:
+        """Whether a part was written."""
+        return (self.folder / name).exists()
+
     def read(self) -> Contents:
         """Read all parts. Raises :class:`ResultsError` if one is damaged or has other columns."""
         contents, columns = Contents(), arrow_schema(self.schema)

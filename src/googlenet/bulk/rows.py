@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from googlenet.bulk.origin import Origin
 from googlenet.errors import ImageError
 from googlenet.inference.classifier import Prediction
-from googlenet.inference.conformal import LAC, sets
+from googlenet.inference.conformal import LAC
 from googlenet.strict_json import integer
 from googlenet.text import (
     BETWEEN_LABELS,
@@ -87,9 +87,7 @@ def with_set(schema: RowSchema, level: float, limit: float, method: str = LAC) -
     suffix = "" if method == LAC else f"_{method}"
 
     def cells(answer: Prediction) -> tuple[Any, ...]:
-        inside = sets(answer.probabilities[None], limit, method)[0]
-        names = [name for name, _ in answer.top(len(answer.class_names)) if inside[answer.class_names.index(name)]]
-        return *schema.cells(answer), [escape_surrogates(name) for name in names]
+        return *schema.cells(answer), [escape_surrogates(name) for name in answer.within(limit, method)]
 
     return replace(schema, columns=(*schema.columns, f"{SET}{level:g}{suffix}"), cells=cells)
 

@@ -84,6 +84,11 @@ class ImageSet:
             digest.update(name_bytes(f"{item.name}\0{','.join(map(str, item.labels))}\0{_size(item.path)}\n"))
         return digest.hexdigest()
 
+    def evenly(self, most: int) -> tuple[LabelledImage, ...]:
+        """Return at most so many images, spread evenly over their order, which is that of their classes."""
+        count = min(most, len(self))
+        return tuple(self.items[number * len(self) // count] for number in range(count))
+
     def where(self, keep: Callable[[LabelledImage], bool]) -> ImageSet:
         """Return the images for which ``keep`` is true."""
         return ImageSet(self.class_names, tuple(item for item in self.items if keep(item)))

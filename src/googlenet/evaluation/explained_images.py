@@ -117,7 +117,7 @@ class _OfImage:
     def measured(self, method: str, box: NDArray[np.bool_] | None) -> dict[str, tuple[float, float, float]]:
         against = self.against if method == CONTRAST else None
         between, of_ends, centre = self._ends(method == CONTRAST, against)
-        own, blind = self.map_of(method), removing.random_map(self.map_of(method).shape, self.random)
+        own, blind = self.map_of(method), removing.moved_map(self.map_of(method), self.random)
         by = [self._judged(each, between, of_ends, against) for each in (own, blind)]
         found = {name: (by[0][name], by[1][name], centre[name]) for name in removing.MEASURES}
         if box is not None and box.any():

@@ -32,8 +32,8 @@ def draw_check(found: ExplanationCheck, path: Path) -> None:
             axes.grid(axis="x", alpha=0.25)
             axes.spines[["top", "right", "left"]].set_visible(False)
             axes.tick_params(left=False)
-            for label, each in zip(axes.get_yticklabels(), methods, strict=True):
-                label.set_color({PASSES: GREEN, FAILS: RED}.get(each.verdict, "0.3"))
+        for label, each in zip(figure.axes[0].get_yticklabels(), methods, strict=True):
+            label.set_color({PASSES: GREEN, FAILS: RED}.get(each.verdict, "0.3"))
         handles = [
             figure.axes[0].plot([], [], mark, color=colour, label=label)[0]
             for mark, colour, label in (("o", BLUE, "than a random map"), ("s", ORANGE, "than the centre"))

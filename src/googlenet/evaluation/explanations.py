@@ -31,7 +31,7 @@ from googlenet.parallel import map_ordered, result_or_error
 from googlenet.text import nearest, printable
 
 IMAGES = 40  # that are checked by default
-SHUFFLES, SHUFFLED_IMAGES = 3, 10  # of the weights; images that are explained with them
+SHUFFLES, SHUFFLED_IMAGES = 3, 8  # of the weights; images that are explained with them
 THREADS = 2  # images at a time: one is taken apart while the network runs on the other
 Progress = Callable[[int, int], object]
 
@@ -48,9 +48,9 @@ def check_explanations(
 ) -> ExplanationCheck:
     """Check each method to explain answers on images of yours, and keep the verdicts on the bundle's card.
 
-    Every map is compared with a random one and with the distance from the middle of the image, by deletion, insertion
-    (Petsiuk et al., 2018) and ROAD (Rong et al., 2022); differences are paired and have 95 % intervals. The weights are
-    shuffled three times, and the maps must change (Adebayo et al., 2018).
+    Every map is compared with itself in a random place and with the distance from the middle of the image, by deletion,
+    insertion (Petsiuk et al., 2018) and ROAD (Rong et al., 2022); differences are paired and have 95 % intervals. The
+    weights are shuffled three times, and the maps must change (Adebayo et al., 2018).
 
     Args:
         run: a run of ``train``, or a bundle. The verdicts are stored on its card: a method that fails is no longer the
@@ -96,10 +96,13 @@ def plan_check(
     items = selection.images.items
     if boxes is not None and not any(_boxes_of(item, known) for item in items):
         raise DataError(f"{printable(str(boxes))} has no box of an image in {printable(selection.data)}")
-    chosen = [
-        items[at] for at in np.unique(np.linspace(0, len(items) - 1, min(images, len(items))).round().astype(int))
-    ]
+    chosen = [items[at] for at in _evenly(len(items), images)]
     return CheckPlan(Examiner(classifier, names), selection, tuple(chosen), known, (*selection.notes, *notes))
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Return the places of at most ``most`` of so many images, from the first to the last."""
+    return sorted({round(at) for at in np.linspace(0, count - 1, min(most, count))})
 
 
 def _possible(classifier: Classifier, methods: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -139,7 +142,7 @@ class CheckPlan:
         return of_images + SHUFFLES * len(self._to_shuffle()) * sum(map(self.examiner.runs_of, self.examiner.methods))
 
     def _to_shuffle(self) -> list[int]:
-        return sorted({round(at) for at in np.linspace(0, len(self.items) - 1, min(SHUFFLED_IMAGES, len(self.items)))})
+        return _evenly(len(self.items), SHUFFLED_IMAGES)
 
     def run(self, progress: Progress | None = None) -> ExplanationCheck:
         """Check, and keep the verdicts on the card where the bundle can be written."""
@@ -187,8 +190,9 @@ class CheckPlan:
         kept = [(each, self.items[at]) for at, each in zip(self._to_shuffle(), found, strict=True)
                 if isinstance(each, ImageScores)]  # fmt: skip
         pixels = [examiner.classifier.preprocess(item.source) for _, item in kept]
+        precision = examiner.classifier.engine.maps_precision
         for seed in range(SHUFFLES):
-            other = replace(examiner, classifier=Classifier(shuffled(examiner.classifier.bundle, seed), "fp32"))
+            other = replace(examiner, classifier=Classifier(shuffled(examiner.classifier.bundle, seed), precision))
             for method in examiner.methods:
                 alike[method].append([])
                 for (scores, _), image in zip(kept, pixels, strict=True):

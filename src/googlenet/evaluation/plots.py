@@ -13,7 +13,7 @@ import numpy as np
 from googlenet.errors import MissingExtraError
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
 from googlenet.files import replace_file
-from googlenet.images.decode import Pixels
+from googlenet.images.pixels import Pixels, as_shown
 from googlenet.metrics import METRICS
 
 try:
@@ -238,6 +238,8 @@ def draw_costs(rows: Sequence[tuple[int, str, float, float]], metric: str, path:
             for _, crops, passes, value in own:
                 axes.annotate(crops, (passes, 100 * value), (0, 7), textcoords="offset points", ha="center", fontsize=9)
         axes.set(xlabel="passes of a network for each image (marked: crops)", ylabel=f"{metric}, %", xscale="log")
+        axes.xaxis.set_major_formatter(lambda passes, _: f"{passes:g}")  # powers of ten need mathtext, which is off
+        axes.xaxis.set_minor_formatter("")
         axes.margins(y=0.15)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, loc="lower right")
@@ -245,18 +247,23 @@ def draw_costs(rows: Sequence[tuple[int, str, float, float]], metric: str, path:
 
 def _show_channels(axes: Axes, pixels: Pixels) -> None:
     """Show the first three channels as colours, or one channel as grey."""
-    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, 0]
+    shown = as_shown(pixels)
     axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if shown.shape[0] < 64 else None)
 
 
 def _lines(text: str, letters: int) -> Iterator[str]:
-    """Break a text into lines of at most ``letters`` letters."""
+    """Break a text into lines of at most ``letters`` letters, between words where it has some.
+
+    >>> list(_lines("labelled automobile", 16)), list(_lines("Brachypelmahamorii", 16))
+    (['labelled', 'automobile'], ['Brachypelmahamor', 'ii'])
+    """
     while width(text) > letters:
         end = letters
         while width(text[:end]) > letters:
             end -= 1
-        yield text[:end]
-        text = text[end:]
+        space = text.rfind(" ", 1, end + 1)
+        yield text[: space if space > 0 else end]
+        text = text[space + 1 if space > 0 else end :]
     yield text
 
 

@@ -13,8 +13,7 @@ from googlenet.errors import DataError, ImageError
 from googlenet.evaluation.answers import Mistake
 from googlenet.evaluation.plots import draw_predictions
 from googlenet.evaluation.suspects import Suspects
-from googlenet.images.decode import Pixels
-from googlenet.images.pixels import COLOURS
+from googlenet.images.pixels import COLOURS, Pixels, as_rgb
 from googlenet.images.resize import load_image
 from googlenet.preprocessing import Preprocessing
 
@@ -66,9 +65,6 @@ def _thumbnail(image: LabelledImage, preprocessing: Preprocessing) -> Pixels:
     """Return (160, 160, 3) uint8: the whole image, padded to a square."""
     how = replace(preprocessing, size=THUMBNAIL, crop_fraction=1.0, resize="pad")
     try:
-        pixels = load_image(image.source, how)
+        return as_rgb(load_image(image.source, how))
     except ImageError:  # it was readable a moment ago
         return np.full((THUMBNAIL, THUMBNAIL, COLOURS), GREY, np.uint8)
-    if pixels.shape[2] < COLOURS:
-        return np.repeat(pixels[:, :, :1], COLOURS, axis=2)
-    return pixels[:, :, :COLOURS]

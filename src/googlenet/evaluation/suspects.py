@@ -28,7 +28,9 @@ from googlenet.text import escape_surrogates, first_few, printable
 FOLDS = 5
 MIN_IMAGES = FOLDS  # of a class: one for each fold
 MAX_COMPONENTS = 256  # of embeddings: the time of the fit grows with them
-STRENGTH = 0.01  # inverse of the regularisation: few images, many numbers of each
+LENGTH = 32.0  # of embeddings, root mean square: STRENGTH then means the same whatever their number of dimensions
+STRENGTH = 0.003  # inverse of the regularisation: few images, many numbers of each
+TINY = 1e-12
 ROUNDING = 1e-6  # of a probability, as in cleanlab
 COLUMNS = ("path", "label", "suggested", "probability", "probability_of_label")
 
@@ -238,6 +240,7 @@ def out_of_fold(
     x = StandardScaler().fit_transform(np.asarray(embeddings, np.float64))
     if min(x.shape) > MAX_COMPONENTS:
         x = PCA(MAX_COMPONENTS, svd_solver="randomized", random_state=0).fit_transform(x)
+    x *= LENGTH / max(np.sqrt((x**2).sum(axis=1).mean()), TINY)
     found = np.zeros((len(labels), classes))
     for others, own in _folds(labels, groups):
         present = np.unique(labels[others])

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from googlenet.card import FAILS, NOT_SHOWN, PASSES
 from googlenet.evaluation.explained_images import ImageScores
-from googlenet.evaluation.intervals import Interval, mean
+from googlenet.evaluation.intervals import Interval, mean, proportion
 from googlenet.explaining.removing import LOWER_IS_BETTER
 from googlenet.text import escape_surrogates, printable
 
+Array = NDArray[Any]
 MAX_RANK_CORRELATION = 0.3  # of maps with those of shuffled weights
-MIN_IMAGES = 5  # of a class, from which on it is said what carries it
+MIN_IMAGES = 5  # of a class, from which on the check names what carries it
 
 
 @dataclass(frozen=True)
 class Gain:
-    """One measure of a method's maps, and of a random map and the centre's: means over images.
+    """One measure of a method's maps, and of these in random places and the centre's: means over images.
 
     ``over_random`` and ``over_centre`` are how much better the method is, image by image, with 95 % intervals.
     """
@@ -183,9 +185,23 @@ def _gains(method: str, scores: Sequence[ImageScores], groups: Sequence[str | No
         sign = -1 if measure in LOWER_IS_BETTER else 1
         of = [groups[number] for number in at]
         value, random, centre = table.mean(axis=0).tolist()
-        over = [mean(sign * (table[:, 0] - table[:, column]), of) for column in (1, 2)]
+        over = [_difference(sign * table[:, 0], sign * table[:, column], of) for column in (1, 2)]
         found.append(Gain(measure, value, random, centre, *over))
     return tuple(found)
+
+
+def _difference(own: Array, other: Array, groups: Sequence[str | None]) -> Interval:
+    """Return the mean difference; where a method always hits, and the other map always as often, by Wilson's interval.
+
+    Nothing varies there, so that nothing can be resampled.
+    """
+    found = mean(own - other, groups)
+    if np.ptp(own - other) > 0 or not (own == 1).all():
+        return found
+    hits = proportion(own == 1, groups)
+    if hits.low is None or hits.high is None:
+        return found
+    return replace(found, low=hits.low - float(other.mean()), high=hits.high - float(other.mean()))
 
 
 def _carried(scores: Sequence[ImageScores], groups: Sequence[str | None], class_names: Sequence[str]) -> list[Carried]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,10 @@ def push(run: str | Path, name: str, upload: bool = False, *, folder: str | Path
 def write_hub_folder(run: str | Path, folder: str | Path | None = None, repo_id: str = "OWNER/NAME") -> Path:
     """Write the folder of a Hub repository: the bundle, a model card and, where timm has the network, timm's files.
 
-    ``folder`` is by default beside the bundle. An existing README.md is kept. Raises :class:`RunError` if the folder
-    holds another run or anything else.
+    ``folder`` is by default beside the bundle. An existing README.md is kept. Training images that the bundle keeps are
+    left out: all the world would see them. Raises :class:`RunError` if the folder holds another run or anything else.
     """
-    bundle = bundles.read(run)
+    bundle = _without_training_images(bundles.read(run))
     path = bundle.path.parent / IN_RUN if folder is None else Path(folder)
     contents = {name: bundle.read(name) for name in bundle.card.files}
     contents[bundles.CARD] = bundle.card.to_json().encode()
@@ -99,6 +100,11 @@ def write_hub_folder(run: str | Path, folder: str | Path | None = None, repo_id:
     contents[README] = readme(bundle, repo_id, CONFIG in contents).encode()
     _write(path, contents)
     return path
+
+
+def _without_training_images(bundle: Bundle) -> Bundle:
+    files = {name: sha256 for name, sha256 in bundle.card.files.items() if name != bundles.NEIGHBOURS}
+    return replace(bundle, card=replace(bundle.card, files=files))
 
 
 def _write(path: Path, contents: Mapping[str, bytes]) -> None:

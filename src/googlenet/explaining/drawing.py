@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from googlenet.explaining import colours
 from googlenet.explaining.lettering import fitted, text_width, wrapped, write
 from googlenet.explaining.projection import Floats, lay_over
-from googlenet.images.pixels import Pixels, to_colour
+from googlenet.images.pixels import Pixels, as_rgb
 from googlenet.images.resize import crop_box, inside, read
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
@@ -76,8 +76,8 @@ def lines(draw: ImageDraw.ImageDraw, at: tuple[int, int], texts: list[str], size
 
 
 def as_shown(source: object, preprocessing: Preprocessing) -> Pixels:
-    """Read an image as (H, W, 3)."""
-    return to_colour(read(source, preprocessing, at_least=PANEL))  # type: ignore[arg-type]
+    """Read an image as (H, W, 3): grey as grey, and the first three of other channels as red, green and blue."""
+    return as_rgb(read(source, preprocessing, at_least=PANEL))  # type: ignore[arg-type]
 
 
 def panel_size(pixels: Pixels) -> tuple[int, int]:

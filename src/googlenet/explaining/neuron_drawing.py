@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from googlenet.explaining.drawing import GREY, INK, MARGIN, PAPER, SMALL, TEXT, TITLE, lines
 from googlenet.explaining.lettering import fitted, wrapped, write
-from googlenet.images.pixels import Pixels, to_colour
+from googlenet.images.pixels import Pixels, as_rgb
 
 TILE, GAP, WIDE_GAP = 176, 10, 30
 CAPTION = SMALL + 12
@@ -52,4 +52,4 @@ def draw_neurons(title: str, text: str, rows: Sequence[Sequence[Tile]]) -> Image
 
 def enlarged(pixels: Pixels, side: int) -> Image.Image:
     """Return an image as the network sees it, (S, S, C), at ``side`` pixels."""
-    return Image.fromarray(to_colour(pixels)).resize((side, side), Image.Resampling.LANCZOS)
+    return Image.fromarray(as_rgb(pixels)).resize((side, side), Image.Resampling.LANCZOS)

@@ -7,8 +7,8 @@ Three measures, each of which is higher for a better map, but for deletion:
 - ROAD (Rong et al., *A consistent and efficient evaluation strategy for attribution methods*, 2022): how much less is
   left of the probability without the most relevant pixels than without the least relevant, filled in from around.
 
-A map is judged beside two that know nothing of the network: random values on the same grid, and the distance from the
-middle of the image, where photographers put things.
+A map is judged beside two that know nothing of the image: itself, turned over and moved to a random place, and the
+distance from the middle of the image, where photographers put things.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def enlarged(values: Floats, size: int) -> Floats:
     return np.asarray(large, np.float32)
 
 
-def random_map(shape: tuple[int, ...], random: np.random.Generator) -> Floats:
-    """Return random values on a grid."""
-    return random.random(shape, np.float32)
+def moved_map(values: Floats, random: np.random.Generator) -> Floats:
+    """Return a map (h, w) turned over and moved round by random amounts: the same values, as scattered, elsewhere."""
+    turned = values[:: random.choice((-1, 1)), :: random.choice((-1, 1))]
+    return np.roll(turned, [int(random.integers(side)) for side in values.shape], axis=(0, 1))
 
 
 def centre_map(size: int) -> Floats:

@@ -22,7 +22,7 @@ from googlenet.explaining.explanation import save
 from googlenet.gradients import objectives
 from googlenet.gradients.excitation import Stage
 from googlenet.images.decode import ImageSource, Pixels
-from googlenet.images.pixels import to_colour
+from googlenet.images.pixels import as_rgb
 from googlenet.images.resize import read
 from googlenet.inference.classifier import Classifier
 from googlenet.stopping import stop_signals
@@ -51,7 +51,7 @@ class Dream:
 
     def image(self) -> Image.Image:
         """Return the dream as an image."""
-        return Image.fromarray(to_colour(self.pixels))
+        return Image.fromarray(as_rgb(self.pixels))
 
     def save(self, path: str | Path) -> None:
         """Write :meth:`image` as a file whose name ends in ``.png``. Raises :class:`RunError` if that fails."""

@@ -15,6 +15,20 @@ Pixels = NDArray[np.uint8]  # (H, W, C): RGB where C is 3, grey where it is 1
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | Pixels
 
 
+def as_shown(pixels: Pixels) -> Pixels:
+    """Return what Pillow and Matplotlib show of an image (H, W, C): (H, W, 3), or (H, W) of a grey image.
+
+    Of other channels the first three are red, green and blue; of two the first is grey.
+    """
+    return np.ascontiguousarray(pixels[:, :, :COLOURS] if pixels.shape[2] >= COLOURS else pixels[:, :, 0])
+
+
+def as_rgb(pixels: Pixels) -> Pixels:
+    """Return :func:`as_shown` as (H, W, 3), grey as grey."""
+    shown = as_shown(pixels)
+    return shown if shown.ndim == 3 else np.repeat(shown[:, :, None], COLOURS, axis=2)
+
+
 class CalledPath(str):
     """The path of a file that has another name in messages: one from an archive, in a temporary folder."""
 
@@ -34,17 +48,6 @@ SUFFIXES = frozenset(
 )
 ARRAY = ".npy"
 GREY, COLOURS = 1, budget.COLOURS  # channels that any image can be converted to
-
-
-def to_colour(pixels: Pixels) -> Pixels:
-    """Return (H, W, C) as (H, W, 3): grey as grey, and the first three of other channels as red, green and blue.
-
-    >>> to_colour(np.full((1, 1, 1), 7, np.uint8)).tolist(), to_colour(np.zeros((4, 6, 5), np.uint8)).shape
-    ([[[7, 7, 7]]], (4, 6, 3))
-    """
-    if pixels.shape[2] < COLOURS:
-        return np.repeat(pixels[:, :, :1], COLOURS, axis=2)
-    return np.ascontiguousarray(pixels[:, :, :COLOURS])
 
 
 def suffixes(channels: int = COLOURS) -> frozenset[str]:

@@ -159,6 +159,10 @@ class WithCertainty:
             classifier.predict("daisy.jpg").set(0.95)  # ("daisy", "dandelion")
         """
         conformal.check_level(level)
-        inside = conformal.sets(self.probabilities[None], limit_of(self.origin, float(level), method), method)[0]
+        return self.within(limit_of(self.origin, float(level), method), method)
+
+    def within(self, limit: float, method: str = conformal.LAC) -> tuple[str, ...]:
+        """Return the classes whose score does not exceed a limit (:func:`conformal.limit`), the most probable first."""
+        inside = conformal.sets(self.probabilities[None], limit, method)[0]
         order = np.argsort(-self.probabilities, kind="stable")
         return tuple(self.class_names[index] for index in order if inside[index])

@@ -35,7 +35,7 @@ from googlenet.preprocessing import Preprocessing, ResizeMode
 
 CROP = 224  # pixels of a crop
 SIZES = (256, 288, 320, 352)  # of the shorter side
-MARGINS = {ONE_CROP: 0.8, "10": 0.4}  # of the first class over the second from which on ``auto`` takes no more crops
+MARGINS = {ONE_CROP: 0.8, "10": 0.2}  # of the first class over the second from which on ``auto`` takes no more crops
 MAX_BATCH = 16  # crops that a thread computes at a time
 
 

@@ -20,7 +20,7 @@ from googlenet.bundle import NEIGHBOURS, Bundle, PackedBundle
 from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError
 from googlenet.images.decode import decode
-from googlenet.images.pixels import Pixels
+from googlenet.images.pixels import Pixels, as_rgb
 from googlenet.inference.engine import Floats
 from googlenet.strict_json import parse_json
 from googlenet.text import escape_surrogates, printable
@@ -108,8 +108,7 @@ def unit(embeddings: NDArray[Any]) -> Floats:
 
 def thumbnail_of(pixels: Pixels) -> bytes:
     """Return a small JPEG of an image (H, W, C): grey as grey, of other channels the first three."""
-    shown = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
-    small = Image.fromarray(np.ascontiguousarray(shown))
+    small = Image.fromarray(as_rgb(pixels))
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     small.save(content, "JPEG", quality=QUALITY)

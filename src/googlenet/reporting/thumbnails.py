@@ -13,8 +13,7 @@ from PIL import Image
 
 from googlenet.data.image_set import LabelledImage
 from googlenet.errors import GoogLeNetError, ImageError
-from googlenet.images.decode import Pixels
-from googlenet.images.pixels import COLOURS
+from googlenet.images.pixels import as_shown
 from googlenet.images.resize import crop_box, read
 from googlenet.inference.classifier import Classifier
 from googlenet.parallel import in_batches
@@ -85,7 +84,7 @@ def draw_thumbnails(
 
 def _thumbnail(item: LabelledImage, preprocessing: Preprocessing, side: int) -> Thumbnail:
     pixels = read(item.source, preprocessing, at_least=side)
-    image = Image.fromarray(_as_shown(pixels))
+    image = Image.fromarray(as_shown(pixels))
     scale = side / max(image.size)
     size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
     if scale < 1:
@@ -95,13 +94,6 @@ def _thumbnail(item: LabelledImage, preprocessing: Preprocessing, side: int) -> 
     content = io.BytesIO()
     image.save(content, "JPEG", quality=QUALITY, optimize=True)
     return Thumbnail(_url("jpeg", content.getvalue()), image.width, image.height)
-
-
-def _as_shown(pixels: Pixels) -> Pixels:
-    """Return (H, W, 3), or (H, W) of a grey image: of other channels the first three are red, green and blue."""
-    if pixels.shape[2] < COLOURS:
-        return np.ascontiguousarray(pixels[:, :, 0])
-    return np.ascontiguousarray(pixels[:, :, :COLOURS])
 
 
 def _url(kind: str, content: bytes) -> str:

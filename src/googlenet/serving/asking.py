@@ -14,6 +14,7 @@ from fastapi import Request
 from googlenet.images.decode import Pixels
 from googlenet.serving.admission import Cost, OverloadedError, Ticket
 from googlenet.serving.answers import Options
+from googlenet.serving.guard import LEFT
 from googlenet.serving.metrics import Metrics
 from googlenet.serving.models import ServedModel
 from googlenet.serving.multipart import Upload
@@ -23,7 +24,6 @@ from googlenet.serving.service import Answered, Outcome, Question, Service, busy
 Result = TypeVar("Result")
 TIMEOUT = "x-request-timeout"  # header: seconds
 LARGE_BODY = 300_000  # bytes
-LEFT = 499  # the status of a request whose client has left: nobody sees it
 
 
 class Asked:
@@ -63,9 +63,14 @@ class Asked:
     def _question(self, options: Options | None) -> Question:
         return Question(self.model, options or Options(), self._deadline, self._ticket)
 
+    async def _left(self) -> None:
+        """Wait until the client leaves."""
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+
     async def _unless_left(self, work: Coroutine[Any, Any, Result]) -> Result:
         working = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(self._request.receive())
+        leaving = asyncio.ensure_future(self._left())
         try:
             await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
             if working.done():

@@ -29,6 +29,7 @@ PUBLIC = (
 )  # fmt: skip
 SHORT_BODY = 1_000_000  # bytes that are skipped rather than the connection closed
 DISCARDED_BYTES, DISCARD_SECONDS = 32_000_000, 1.0
+LEFT = 499  # the status of a request whose client has left: nobody sees it
 READING = ("GET", "HEAD", "OPTIONS")
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 SECURITY_HEADERS = {
@@ -174,6 +175,8 @@ class _Body:
         except asyncio.TimeoutError as error:
             self._rest_is_short = False
             raise Refusal(408, "too_slow", "the body came too slowly: send smaller images, or fewer") from error
+        if message["type"] == "http.disconnect":
+            raise Refusal(LEFT, "left", "the client left before the body had come")
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             self.ended = self._is_read = not message.get("more_body", False)

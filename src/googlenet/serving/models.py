@@ -17,7 +17,7 @@ from googlenet import bundle as bundles
 from googlenet.bundle import IN_RUN
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.explaining.explanation import Explanation
-from googlenet.images.decode import COLOURS, Pixels
+from googlenet.images.pixels import Pixels, as_shown
 from googlenet.inference import conformal
 from googlenet.inference.certainty import read_certainty
 from googlenet.inference.classifier import Classifier, Prediction
@@ -86,9 +86,8 @@ class ServedModel:
 
     def example(self, number: int) -> bytes:
         """Return one of ``examples`` as a PNG; of other channels than grey and RGB the first one or three."""
-        pixels, content = self.examples[number], io.BytesIO()
-        shown = pixels[:, :, :COLOURS] if pixels.shape[2] >= COLOURS else pixels[:, :, 0]
-        Image.fromarray(np.ascontiguousarray(shown)).save(content, "PNG")
+        content = io.BytesIO()
+        Image.fromarray(as_shown(self.examples[number])).save(content, "PNG")
         return content.getvalue()
 
     def limit_of(self, level: float) -> float:
@@ -105,10 +104,7 @@ class ServedModel:
 
         Raises :class:`GoogLeNetError` as :meth:`limit_of` does.
         """
-        limit = self.limit_of(level)
-        inside = conformal.sets(prediction.probabilities[None], limit)[0]
-        names = self.classifier.class_names
-        return [names[i] for i in np.argsort(-prediction.probabilities, kind="stable") if inside[i]]
+        return list(prediction.within(self.limit_of(level)))
 
 
 def load_model(name: str, path: Path, precision: str | None, workers: int) -> ServedModel:

@@ -185,8 +185,7 @@
     }));
     inside("set").hidden = !result.set;
     if (result.set) inside("set").textContent = texts.set(`${Math.round(100 * result.set.level)} %`, result.set.labels.join(", ") || texts.noClass);
-    inside("place").hidden = !result.heatmap;
-    if (result.heatmap) { inside("place").textContent = texts.place; at("heat-choice").hidden = false; }
+    if (result.heatmap) at("heat-choice").hidden = at("heat-note").hidden = false;
     inside("times").textContent = `${texts.times(result.times)}${entry.bitmap ? "" : ` – ${texts.cannotShow}`}`;
     judge(entry, inside("judge"));
   };

@@ -72,6 +72,7 @@ class Rule:
 def choose(situation: Situation) -> Choice:
     """Choose a recipe. The same situation always gives the same choice.
 
+    >>> from googlenet.training.facts import Facts
     >>> choose(Situation(Facts(5000, 2000, 10, 500, 500, side=32))).settings["image_size"]
     64
     """

@@ -56,6 +56,7 @@ class Minutes:
         self.budget = 60 * minutes
         self.validation = self.bundle = self.whole_validation = 0.0
         self.spent = 0.0  # on validation so far
+        self.over = False
         self.per_pixel = 0.0  # seconds of training, a moving average
         self.fastest: float | None = None  # the least of it since the reserves were measured
 
@@ -69,8 +70,9 @@ class Minutes:
         return min(1.0, run.elapsed / max(self._for_training, 1e-9))
 
     def is_over(self, run: RunPosition) -> bool:
-        """Whether the time left is needed for the end."""
-        return run.elapsed >= self._for_training
+        """Whether the time left is needed for the end: once it is, also where the last validation took less."""
+        self.over = self.over or run.elapsed >= self._for_training
+        return self.over
 
     def should_validate(self, run: RunPosition) -> bool:
         """Whether to validate: at the end, and before it as long as all validation together stays cheap."""

@@ -9,7 +9,7 @@ from googlenet.card import ModelCard
 from googlenet.data.image_set import LabelledImage
 from googlenet.evaluation.certainty import certainty_of, held_out_answers, with_temperature
 from googlenet.inference.certainty import MAX_SCORES, MIN_CALIBRATION_IMAGES
-from googlenet.training.estimate import seconds_each
+from googlenet.training.estimate import seconds_left
 from googlenet.training.trainer import Trainer
 
 MAX_IMAGES_TOGETHER = 500  # of several processes: the others wait, and would take the first one for lost
@@ -42,7 +42,7 @@ def rehearse_calibration(bundle: Bundle, trainer: Trainer, timed: bool) -> float
     if not items:
         return 0.0
     calibrate(bundle, items, PROBE_IMAGES)
-    left = min(len(items), max_images(trainer)) - PROBE_IMAGES
-    if not timed or left <= 0:
+    if not timed:
         return 0.0
-    return left * seconds_each(lambda count: held_out_answers(bundle, items, count), len(items))
+    total = min(len(items), max_images(trainer))
+    return seconds_left(lambda count: held_out_answers(bundle, items, count), total, PROBE_IMAGES)

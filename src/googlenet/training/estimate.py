@@ -36,6 +36,11 @@ def seconds_each(work: Callable[[int], object], available: int) -> float:
     return max(0.0, _seconds(work, more) - few) / (more - FEW)
 
 
+def seconds_left(work: Callable[[int], object], total: int, done: int) -> float:
+    """Return the seconds that ``work`` takes for the images of ``total`` beyond those ``done``."""
+    return (total - done) * seconds_each(work, total) if total > done else 0.0
+
+
 def _seconds(work: Callable[[int], object], count: int) -> float:
     begun = time.perf_counter()
     work(count)

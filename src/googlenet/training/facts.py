@@ -67,8 +67,7 @@ class _Look:
 def facts_of(data: LabelledData, channels: int = COLOURS) -> Facts:
     """Look at up to 96 training images; those that cannot be read are left out here, and reported in training."""
     counts = [count for count in data.train.counts().values() if count]
-    items = data.train.items
-    some = [items[n * len(items) // min(len(items), MAX_SAMPLED)] for n in range(min(len(items), MAX_SAMPLED))]
+    some = data.train.evenly(MAX_SAMPLED)
     looks = [
         found
         for batch in in_batches(lambda item: _look(item, channels), some, 8)
@@ -78,7 +77,7 @@ def facts_of(data: LabelledData, channels: int = COLOURS) -> Facts:
     grey = [look.grey for look in looks if look.grey is not None]
     ink = [look.ink for look in looks if look.ink is not None]
     return Facts(
-        train=len(items), val=len(data.val), classes=len(data.class_names), smallest=min(counts, default=0),
+        train=len(data.train), val=len(data.val), classes=len(data.class_names), smallest=min(counts, default=0),
         largest=max(counts, default=0), multi_label=data.multi_label,
         side=round(median(look.side for look in looks)) if looks else None, channels=channels,
         grey=bool(grey) and all(grey), ink=bool(ink) and sum(ink) >= MAJORITY * len(ink),

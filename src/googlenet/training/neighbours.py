@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from googlenet.inference.classifier import Classifier
 from googlenet.inference.neighbours import MAX_IMAGES, THUMBNAIL, Neighbours, thumbnail_of, unit
 from googlenet.parallel import in_batches
 from googlenet.training.certainty import MAX_IMAGES_TOGETHER
+from googlenet.training.estimate import seconds_left
 from googlenet.training.trainer import Trainer
 
 PROBE_IMAGES = 16
@@ -25,9 +25,7 @@ def images_to_keep(trainer: Trainer) -> tuple[LabelledImage, ...]:
     """Return the training images that are kept, evenly over the classes: at most 2,000; none by default."""
     if not trainer.recipe.keep_neighbours:
         return ()
-    items = trainer.data.train.items
-    most = MAX_IMAGES if trainer.processes.count == 1 else MAX_IMAGES_TOGETHER
-    return tuple(items[at * len(items) // min(most, len(items))] for at in range(min(most, len(items))))
+    return trainer.data.train.evenly(MAX_IMAGES if trainer.processes.count == 1 else MAX_IMAGES_TOGETHER)
 
 
 def kept(bundle: Bundle, items: Sequence[LabelledImage]) -> dict[str, bytes]:
@@ -69,9 +67,6 @@ def rehearse_neighbours(bundle: Bundle, trainer: Trainer) -> float:
         kept(bundle, items[:PROBE_IMAGES])
     except BundleError as error:
         raise RunError(f"keep_neighbours: {error}".replace(f"{bundle.path} ", "the network ")) from error
-    left = len(items) - PROBE_IMAGES
-    if trainer.recipe.minutes is None or left <= 0:
+    if trainer.recipe.minutes is None:
         return 0.0
-    begun = time.perf_counter()
-    kept(bundle, items[:PROBE_IMAGES])  # with the time to compile: rather too long
-    return (time.perf_counter() - begun) / PROBE_IMAGES * left
+    return seconds_left(lambda count: kept(bundle, items[:count]), len(items), PROBE_IMAGES)
