@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from googlenet.cli.data_options import FollowLinks
 from googlenet.cli.devices import PredictIn
 from googlenet.cli.limits import MaxMegapixels
-
-if TYPE_CHECKING:
-    from googlenet.errors import ImageError
-    from googlenet.explaining.branches import Branches
-    from googlenet.explaining.explanation import Explanation
-    from googlenet.inference.explain import Explained
 
 FOLDER = Path("explanations")
 
@@ -125,49 +119,31 @@ def explain(
     Can it be believed? googlenet explain runs/flowers photos/ --check
     """
     if neuron is not None or dream is not None:
+        from googlenet.cli.visualizing import Wish, show
+
+        wish = Wish(neuron, dream, stage, steps, seed, out or (None if as_json else FOLDER), as_json)
         given = {"--class": class_name, "--against": against, "--methods": methods, "--module": module,
                  "--scale": scale, "--branches": branches or None, "--precision": precision,
                  "--check": check or None}  # fmt: skip
-        others = [name for name, value in given.items() if value is not None]
-        _visualize(run, (neuron, dream, stage), paths or [], others, (steps, seed), (out, as_json))
+        wish.check(paths or (), [name for name, value in given.items() if value is not None])
+        show(run, wish, paths or ())
         return
     _check(paths, steps, scale)
     from googlenet.data.source import DataSource
 
     inputs = [DataSource(path, follow_links=follow_links) for path in paths or ()]
-    chosen = _names(methods)
+    chosen = tuple(methods.split(",")) if methods else ()
     if check:
         from googlenet.cli.checking import check as check_methods
 
         check_methods(run, inputs, chosen, count, boxes, precision, out and _made(out), as_json)
         return
-    from googlenet.cli.class_branches import show_classes
-    from googlenet.cli.output import progress, say, show_json, warn
-    from googlenet.data.inputs import find_images
-    from googlenet.data.reading import read_images
-    from googlenet.gradients.explain import gradient_methods
-    from googlenet.inference.crops import load
-    from googlenet.inference.explain import Request, explain_images
-    from googlenet.stages import stage as named_stage
+    from googlenet.cli.explanations import explain_to_files
+    from googlenet.inference.explain import Request
 
-    with named_stage(f"loading {run}"):
-        classifier = load(run, precision)
-    request = Request(class_name, against, chosen, branches, module, stage).check(classifier)
-    others = gradient_methods(classifier, request.methods, stage)
-    images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=warn)
-    folder = _made(out) if out else None if as_json else _made(FOLDER)
-    files = _Files(folder, scale)
-    with progress("explaining") as report:
-        single = len(images.ids) == 1
-        found = explain_images(classifier, read_images(images), request, report if single else None, others)
-        told, unreadable = _written(zip(images.ids, found, strict=True), files, as_json,
-                                    lambda done: None if single else report(done, len(images.ids)))  # fmt: skip
-    show_classes(files.of_classes, folder, quiet=as_json)
-    if as_json:
-        show_json(told)
-    elif files.written:
-        say(f"{folder}: {files.written:,} image{'s' if files.written > 1 else ''} explained, .png and .json")
-    if unreadable:
+    request = Request(class_name, against, chosen, branches, module, stage)
+    made = partial(_made, out) if out else None if as_json else partial(_made, FOLDER)
+    if not explain_to_files(run, inputs, request, precision, scale, made, as_json):
         raise typer.Exit(1)
 
 
@@ -180,51 +156,6 @@ def _check(paths: list[str] | None, steps: int | None, scale: float | None) -> N
         raise typer.BadParameter(f"--scale is a value above 0, got {scale:g}")
 
 
-def _written(
-    found: Iterable[tuple[str, list[Explained] | ImageError]],
-    files: _Files,
-    as_json: bool,
-    report: Callable[[int], object],
-) -> tuple[list[Any], int]:
-    """Write and print what was found of each image; return what the JSON files have, and how many were not read."""
-    from googlenet.cli.output import say, warn
-
-    told, unreadable = list[Any](), 0
-    for number, (id_, each) in enumerate(found, start=1):
-        if isinstance(each, Exception):
-            warn(f"not read: {each}")
-            unreadable += 1
-            continue
-        for explained in each:
-            told += files.write(id_, explained)
-            for line in () if as_json else _lines(id_, explained):
-                say(line)
-        report(number)
-    return told, unreadable
-
-
-def _visualize(
-    run: Path,
-    what: tuple[str | None, str | None, str | None],
-    paths: list[str],
-    others: list[str],
-    how: tuple[int | None, int],
-    output: tuple[Path | None, bool],
-) -> None:
-    from googlenet.cli import visualizing
-
-    (neuron, dream, stage), (out, as_json) = what, output
-    visualizing.check(*what, paths, [*others, *(["--json"] if dream is not None and as_json else [])])
-    if dream is not None and stage is not None:
-        visualizing.show_dream(run, dream, stage, how, _made(out or FOLDER))
-    elif neuron is not None:
-        visualizing.show_neurons(run, neuron, paths, how, None if as_json else _made(out or FOLDER))
-
-
-def _names(methods: str | None) -> tuple[str, ...]:
-    return tuple(methods.split(",")) if methods else ()
-
-
 def _made(folder: Path) -> Path:
     from googlenet.files import write_error
 
@@ -233,72 +164,3 @@ def _made(folder: Path) -> Path:
     except OSError as error:
         raise write_error(folder, error) from error
     return folder
-
-
-class _Files:
-    """Writes what was found into a folder, if there is one, each under a name of its own."""
-
-    def __init__(self, folder: Path | None, scale: float | None) -> None:
-        from googlenet.cli.class_branches import NAME
-        from googlenet.explaining.class_branches import ClassBranches
-
-        self.folder, self.scale, self.written = folder, scale, 0
-        self._taken = {NAME}
-        self.of_classes = ClassBranches()
-
-    def write(self, id_: str, found: Explained) -> list[dict[str, Any]]:
-        """Write NAME.png, NAME.branches.png and NAME.json; return what the latter has."""
-        from googlenet.explaining.explanation import draw, save
-        from googlenet.files import fitting_name, write_error, write_whole
-        from googlenet.text import escape_surrogates, json_text
-
-        every: list[Explanation | Branches] = [*found.maps, *([found.branches] if found.branches else [])]
-        entries = [{**each.to_dict(), "path": escape_surrogates(id_)} for each in every]
-        if found.branches:
-            self.of_classes.add(found.branches)
-        if found.neighbours:
-            entries[0]["neighbours"] = [each.to_dict() for each in found.neighbours]
-        if self.folder is None:
-            return entries
-        name = self._name(Path(id_).stem)
-        path = self.folder / fitting_name(name, ".json")
-        save(_with_neighbours(draw(found.maps, self.scale), found), self.folder / fitting_name(name, ".png"))
-        if found.branches:
-            found.branches.save(self.folder / fitting_name(name, ".branches.png"))
-        try:
-            write_whole(path, (json_text(entries) + "\n").encode())
-        except OSError as error:
-            raise write_error(path, error) from error
-        self.written += 1
-        return entries
-
-    def _name(self, stem: str) -> str:
-        name, number = stem, 1
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{stem}-{number}"
-        self._taken |= {name.casefold(), f"{name}.branches".casefold()}
-        return name
-
-
-def _with_neighbours(sheet: Any, found: Explained) -> Any:
-    if not found.neighbours:
-        return sheet
-    from googlenet.explaining.examples import with_examples
-
-    return with_examples(sheet, [(each.pixels(), ", ".join(each.labels), each.similarity) for each in found.neighbours])
-
-
-def _lines(id_: str, found: Explained) -> Iterable[str]:
-    from googlenet.text import printable
-
-    first, *others = found.maps
-    yield f"{printable(id_)}: {first.sentence}"
-    for each in others:
-        yield f"  by {each.method}: {each.seen.sentence(printable(each.asked.class_name))}"
-    if found.branches:
-        said = found.branches.sentence.removeprefix(f"{first.asked.sentence()}: ")
-        yield f"  {said}"
-    if found.neighbours:
-        nearest = (f"{printable(', '.join(each.labels))} {each.similarity:.2f}" for each in found.neighbours)
-        yield f"  nearest training images: {', '.join(nearest)}"
