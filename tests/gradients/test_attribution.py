@@ -60,8 +60,8 @@ def test_integrated_gradients_add_up_to_what_the_logit_grew_by(write, tiny, chan
     pixels = googlenet.load(bundle.path).preprocess(image)
     with torch.inference_mode():
         grew = logits_of(module, pixels) - module(torch.zeros(1, channels, 32, 32))[0].numpy()
-    for number, name in enumerate(CLASSES):
-        found = googlenet.explain(bundle.path, image, name, method="ig")
+    for number in (0, len(CLASSES) - 1):
+        found = googlenet.explain(bundle.path, image, CLASSES[number], method="ig")
         assert found.values.shape == (32, 32)
         assert found.values.mean(dtype=np.float64) == pytest.approx(grew[number], rel=1.1 * MAX_ERROR)
         assert f"the logit grew by {grew[number]:+.2f}" in found.notes[0]
@@ -117,7 +117,7 @@ def test_what_is_wrong_is_one_line(trained_run, write, tiny, call, tmp_path, mon
     with pytest.raises(GoogLeNetError, match=r"gradcam needs PyTorch and the weights: googlenet\.explain"):
         googlenet.load(bundle.path).explain(photo(32), method="gradcam")
     joined = write_ensemble(tmp_path / "joined", [bundle, write(tiny, name="other")[0]], bundle.card)
-    with pytest.raises(BundleError, match="answers with several networks, and gradcam are of one"):
+    with pytest.raises(BundleError, match="answers with several networks, and gradients are of one"):
         googlenet.explain(joined.path, photo(32), method="gradcam")
     files = {name: bundle.read(name) for name in bundle.card.files if name != WEIGHTS}
     bare = googlenet.bundle.write(tmp_path / "bare", bundle.card, files)

@@ -65,9 +65,19 @@ def test_a_run_for_each_number_of_heads_and_seed_on_the_same_images(ablated):
 
 def test_the_command_says_what_was_found(ablated, call):
     photos, found = ablated
-    options = ("--out", found.out, "--heads", "0,1", "--seeds", "2", "--resume", "--epochs", "1", "--workers", "0")
-    code, out, _ = call("ablate", photos, *options)
-    assert code == 0
+    options = (
+        "--recipe",
+        found.out / "heads-1-seed-0",
+        "--out",
+        found.out,
+        "--heads",
+        "0,1",
+        "--seeds",
+        "2",
+        "--resume",
+    )
+    code, out, err = call("ablate", photos, *options)
+    assert code == 0, err
     assert "points against" in out
     assert "pair of runs shows" in out or "disagree" in out
     code, out, _ = call("ablate", photos, *options, "--json")
@@ -88,7 +98,8 @@ def test_what_is_wrong_is_said_before_training(ablated, tmp_path):
         assert not (tmp_path / "new").exists()
     for changes, said in (
         ({}, "holds an ablation: continue with --resume"),
-        ({"resume": True, "seeds": 3}, "was started with other heads, seeds or images"),
+        ({"resume": True, "lr": 0.1}, "was started with other heads, seeds, settings or images"),
+        ({"resume": True, "seeds": 3}, "was started with other heads, seeds, settings or images"),
     ):
         with pytest.raises(RunError, match=said):
             googlenet.ablate(photos, found.out, **({"seeds": 2, "heads": (0, 1)} | HOW | changes))

@@ -9,26 +9,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LR = 0.05
+LR = 0.2
 WARM_UP = 8  # steps
 Progress = Callable[[int, int], object]
 
 
 def ascend(
-    images: nn.Module, score: Callable[[Tensor], Tensor], steps: int, stopped: list[int], progress: Progress | None
+    images: nn.Module,
+    score: Callable[[Tensor, float], Tensor],
+    steps: int,
+    stopped: list[int],
+    progress: Progress | None,
 ) -> int:
     """Change what ``images()`` returns, (N, C, S, S), so that ``score`` of it, (N,), rises. Return the steps taken.
 
-    Steps become smaller towards the end, where those by chance average out. It ends early once ``stopped``, the list of
-    a signal that came, is not empty.
+    ``score`` is also given the share of the steps that is left, from 1 down to 0. Steps become smaller with it: those
+    by chance average out. It ends early once ``stopped``, the list of a signal that came, is not empty.
     """
     optimizer = torch.optim.Adam(images.parameters(), LR)
     for step in range(steps):
         if stopped:
             return step
-        optimizer.param_groups[0]["lr"] = LR * min(1.0, (step + 1) / WARM_UP) * (1 - step / steps)
+        left = 1 - step / steps
+        optimizer.param_groups[0]["lr"] = LR * min(1.0, (step + 1) / WARM_UP) * left
         optimizer.zero_grad()
-        (-score(images()).sum()).backward()  # type: ignore[no-untyped-call]
+        (-score(images(), left).sum()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if progress:
             progress(step + 1, steps)

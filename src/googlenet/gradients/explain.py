@@ -87,7 +87,7 @@ def require_weights(classifier: Classifier, what: str) -> None:
     """Raise :class:`BundleError` where a bundle has no weights of one network, or :class:`MissingExtraError`."""
     path = printable(str(classifier.bundle.path))
     if classifier.engine.members > 1:
-        raise BundleError(f"{path} answers with several networks, and {what} are of one: name the run of one fold")
+        raise BundleError(f"{path} answers with several networks, and gradients are of one: name the run of one fold")
     if WEIGHTS not in classifier.card.files:
         raise BundleError(f"{path} has no {WEIGHTS}, which {what} need: give the run, or its whole bundle")
     require("train", "torch", "safetensors")

@@ -16,7 +16,7 @@ from googlenet.explaining.explanation import save
 from googlenet.explaining.neuron_drawing import Tile, draw_neurons
 from googlenet.gradients import objectives
 from googlenet.gradients.ascent import ascend, rescue
-from googlenet.gradients.excitation import Exciting, Stage
+from googlenet.gradients.excitation import BATCH, Exciting, Stage
 from googlenet.gradients.parametrisation import Spectrum
 from googlenet.gradients.transforms import moved
 from googlenet.images.decode import ImageSource, Pixels
@@ -26,6 +26,7 @@ from googlenet.text import escape_surrogates, printable
 
 STEPS = 256
 TOP = 4  # images of the data that stand beside the one found
+FIRST = 64  # random images, of which each channel begins with the one that excites it most
 GROUP = 8  # channels whose images are made at a time
 Sources = Iterable[tuple[str, ImageSource]]
 
@@ -135,10 +136,13 @@ def _found(
     steps, seed = how
     random = torch.Generator().manual_seed(seed)
     preprocessing = shown.classifier.card.preprocessing
-    images = Spectrum(len(channels), preprocessing.channels, preprocessing.size, random)
+    images = Spectrum(FIRST, preprocessing.channels, preprocessing.size, random)
+    with torch.no_grad():
+        excited = torch.cat([shown.quick_maps(some).mean((2, 3)) for some in images().split(BATCH)])
+    images.keep(excited[:, channels].argmax(0))
 
-    def score(of: torch.Tensor) -> torch.Tensor:
-        return objectives.channels(shown.quick_maps(moved(of, random)), channels)
+    def score(of: torch.Tensor, left: float) -> torch.Tensor:
+        return objectives.channels(shown.quick_maps(moved(of, random, left)), channels)
 
     taken = ascend(images, score, steps, stopped, report)
     with torch.no_grad():

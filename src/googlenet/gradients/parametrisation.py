@@ -10,14 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-DEVIATION = 0.01  # of the spectrum at the beginning: nearly grey
+DEVIATION = 0.05  # of the spectrum at the beginning
 CONTRAST = 0.25
 # A square root of the covariance of R, G and B in photographs (of ImageNet, as published with the article above).
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
 class Spectrum(nn.Module):
-    """N images of ``side`` × ``side`` pixels as spectra that start near grey; ``random`` draws them.
+    """N images of ``side`` × ``side`` pixels as spectra, which ``random`` draws: pale clouds at first.
 
     >>> Spectrum(2, 3, 32, torch.Generator().manual_seed(0))().shape
     torch.Size([2, 3, 32, 32])
@@ -41,3 +41,7 @@ class Spectrum(nn.Module):
             colours = torch.tensor(COLOURS)
             values = torch.einsum("ij,njhw->nihw", colours / colours.norm(dim=0).max(), values)
         return torch.sigmoid(values)
+
+    def keep(self, numbers: Tensor) -> None:
+        """Go on with these images only, some perhaps more than once."""
+        self.spectrum = nn.Parameter(self.spectrum.detach()[numbers].clone())

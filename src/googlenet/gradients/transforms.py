@@ -17,16 +17,18 @@ SCALE = (0.95, 1.1)
 TURN = 5.0  # degrees to either side
 
 
-def moved(images: Tensor, random: torch.Generator) -> Tensor:
+def moved(images: Tensor, random: torch.Generator, amount: float = 1.0) -> Tensor:
     """(N, C, H, W) → the same: each image shifted, scaled and turned by chance; its edges are mirrored.
+
+    ``amount`` from 0 to 1 is how far; 0 leaves images as they are.
 
     >>> moved(torch.ones(2, 3, 8, 8), torch.Generator().manual_seed(0)).mean()
     tensor(1.)
     """
     drawn = torch.rand((4, len(images)), generator=random)
-    scale = SCALE[0] + (SCALE[1] - SCALE[0]) * drawn[0]
-    angle = math.radians(TURN) * (2 * drawn[1] - 1)
-    shift = 2 * SHIFT * (2 * drawn[2:] - 1)  # a side is 2 long
+    scale = 1 + amount * (SCALE[0] - 1 + (SCALE[1] - SCALE[0]) * drawn[0])
+    angle = amount * math.radians(TURN) * (2 * drawn[1] - 1)
+    shift = amount * 2 * SHIFT * (2 * drawn[2:] - 1)  # a side is 2 long
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
     rows = (torch.stack([cosine, -sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1))
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)

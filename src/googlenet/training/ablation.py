@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +21,14 @@ from googlenet.evaluation.evaluate import evaluate
 from googlenet.evaluation.repeats import RepeatedComparison, compare_repeats
 from googlenet.extras import TRAINING, require
 from googlenet.files import check_output_path
-from googlenet.models.spec import Network
+from googlenet.models.spec import Network, to_json
 from googlenet.stages import stage
 from googlenet.strict_json import parse_json
 from googlenet.terminal import console, say
 from googlenet.text import json_text, printable
 from googlenet.training import directory, torchrun
 from googlenet.training.options import TrainOptions, split_options
-from googlenet.training.plan import look
+from googlenet.training.plan import Plan, look
 from googlenet.training.recipe import Recipe
 from googlenet.training.train import train
 
@@ -110,7 +111,7 @@ def ablate(
     Raises:
         RecipeError: ``heads`` or ``seeds`` out of range, or ``recipe`` is ``"auto"``.
         NetworkError: the network has fewer heads.
-        RunError: ``out`` holds something else, or was started with other images, heads or seeds.
+        RunError: ``out`` holds something else, or was started with other images, heads, seeds or settings.
         StoppedError: stopped, saved; ``resume`` goes on.
 
     ::
@@ -130,16 +131,16 @@ def ablate(
     first = plans[0].recipe
     part = open_data(data, seed=first.seed, val_fraction=first.val_fraction, test_fraction=first.test_fraction,
                      channels=plans[0].preprocessing.channels)  # fmt: skip
-    _begin(out, {"heads": counts, "seeds": seeds, "seed": first.seed, "images": part.split("all").fingerprint()},
-           resume, overwrite)  # fmt: skip
+    asked = {"heads": counts, "seeds": seeds, "seed": first.seed, "data": part.split("all").fingerprint()}
+    _begin(out, {**asked, "settings": _fingerprint(plans[-1])}, resume, overwrite)
     todo = [(count, seed) for seed in range(first.seed, first.seed + seeds) for count in counts]
     for name in ("val_fraction", "test_fraction"):  # the images are drawn
         options.pop(name, None)  # type: ignore[misc]
 
     def begin(run: Path, count: int, seed: int, minutes: float | None, going_on: bool) -> None:
-        asked: Any = {**options, "aux": count, "seed": seed, "minutes": minutes}
+        given: Any = {**options, "aux": count, "seed": seed, "minutes": minutes}
         train(
-            part, run, recipe=recipe, network=network, weights="none", resume=going_on, overwrite=not going_on, **asked
+            part, run, recipe=recipe, network=network, weights="none", resume=going_on, overwrite=not going_on, **given
         )
 
     _train_all(out, todo, first.minutes, begin)
@@ -161,6 +162,12 @@ def _check(heads: Sequence[int], seeds: int, recipe: Any, options: Any) -> list[
     return counts
 
 
+def _fingerprint(plan: Plan) -> str:
+    """Return a hash of what all runs share: the recipe and the network."""
+    shared = {name: value for name, value in plan.recipe.model_dump(mode="json").items() if name not in ("aux", "seed")}
+    return hashlib.sha256(json_text([shared, to_json(plan.network)]).encode()).hexdigest()
+
+
 def _begin(out: Path, ours: dict[str, Any], resume: bool, overwrite: bool) -> None:
     """Make the directory, or recognise the one that is there."""
     check_output_path(out)
@@ -172,7 +179,9 @@ def _begin(out: Path, ours: dict[str, Any], resume: bool, overwrite: bool) -> No
             raise RunError(f"{shown} holds no ablation to resume: leave --resume out to start")
         before = parse_json((out / ABLATION).read_text("utf-8"))
         if {name: before.get(name) for name in ours} != ours:
-            raise RunError(f"{shown} was started with other heads, seeds or images: start again with --overwrite")
+            raise RunError(
+                f"{shown} was started with other heads, seeds, settings or images: start again with --overwrite"
+            )
         return
     if there and not overwrite:
         raise RunError(f"{shown} holds an ablation: continue with --resume, or replace it with --overwrite")
