@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from googlenet.models.build import ConvNet
     from googlenet.models.spec import Network
     from googlenet.models.zoo import NETWORKS, analyse, list_networks
+    from googlenet.pruning.prune import prune
+    from googlenet.pruning.ranking import Branch
+    from googlenet.pruning.result import Pruning
     from googlenet.reporting.report import write_report
     from googlenet.training.ablation import Ablation, ablate
     from googlenet.training.augmented import AugmentedImages
@@ -82,6 +85,7 @@ _PUBLIC = {
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
+    "Branch": "pruning.ranking",
     "Branches": "explaining.branches",
     "BulkReport": "bulk.report",
     "Bundle": "bundle",
@@ -107,6 +111,7 @@ _PUBLIC = {
     "Neurons": "gradients.neurons",
     "Precisions": "benchmarking.precisions",
     "Prediction": "inference.classifier",
+    "Pruning": "pruning.result",
     "Recipe": "training.recipe",
     "StepResult": "training.callbacks",
     "Suspects": "evaluation.suspects",
@@ -140,6 +145,7 @@ _PUBLIC = {
     "open_data": "data.opening",
     "predict": "bulk.predicting",
     "predict_on_cluster": "bulk.cluster",
+    "prune": "pruning.prune",
     "push": "exchange.hub",
     "quantize": "benchmarking.precisions",
     "sort_images": "bulk.sorting",
@@ -156,6 +162,7 @@ __all__ = [
     "Analysis",
     "AugmentedImages",
     "Benchmark",
+    "Branch",
     "Branches",
     "BulkReport",
     "Bundle",
@@ -180,6 +187,7 @@ __all__ = [
     "Neurons",
     "Precisions",
     "Prediction",
+    "Pruning",
     "Recipe",
     "StepResult",
     "Suspects",
@@ -213,6 +221,7 @@ __all__ = [
     "open_data",
     "predict",
     "predict_on_cluster",
+    "prune",
     "push",
     "quantize",
     "sort_images",

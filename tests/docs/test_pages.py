@@ -38,7 +38,7 @@ import googlenet
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", *(f"docs/{name}.md" for name in (
     "get-started", "doctor", "train", "augmentation", "tune", "finetune", "lists", "evaluate", "predict", "certainty",
-    "report", "explain", "serve", "quantize", "weights", "scaling", "benchmark", "paper", "deploy", "recipes",
+    "report", "explain", "serve", "quantize", "prune", "weights", "scaling", "benchmark", "paper", "deploy", "recipes",
     "networks", "benchmarks",
 ))]  # fmt: skip
 
@@ -53,6 +53,7 @@ SHORT = {
         "--workers": "0",
     },
     "compare": {"--image-size": "32"},
+    "prune": {"--epochs": "1", "--images": "8", "--batch-size": "8", "--precision": "fp32", "--workers": "0"},
     "benchmark": {"--seconds": "0.02"},
 }
 # At 64 px the maps of the default network are 2×2: `explain` refuses one place.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 from googlenet import bundle as bundles
+from googlenet.serving.server import Settings, bind, make_server
 
 WATCHED = """
 import sys
@@ -50,7 +53,7 @@ def started(tmp_path):
 
 
 class Asking:
-    """Clients that ask without a pause, until the server listens no more."""
+    """Clients that ask without a pause, until an answer closes their connection: the server stops then."""
 
     def __init__(self, url, images):
         self.url, self.images, self.hashes, self.failed, self.answered = url, images, set(), [], 0
@@ -70,11 +73,12 @@ class Asking:
         with httpx.Client(base_url=self.url) as client:
             while not self.stop.is_set():
                 try:
-                    self.note(client.post("/v1/classify", content=self.images[number]))
-                except httpx.ConnectError:
-                    return
+                    answer = client.post("/v1/classify", content=self.images[number])
                 except httpx.HTTPError as error:
                     self.failed.append(repr(error))
+                    return
+                self.note(answer)
+                if answer.headers.get("connection") == "close":
                     return
 
     def note(self, answer):
@@ -144,3 +148,24 @@ def test_what_cannot_be_served_is_one_line(call, trained_run, arguments, said):
     assert code in (1, 2)
     assert (out, err.count("\n")) == ("", 1)
     assert said in err
+
+
+def test_whoever_waits_at_the_door_when_it_stops_is_answered(trained_run):
+    told = []
+    listening = bind("127.0.0.1", 0)
+    server = make_server(Settings({"flowers": trained_run}), told.append)
+
+    async def stop_while_one_waits():
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup(sockets=[listening])
+        with socket.create_connection(listening.getsockname()) as client:  # the loop does not run before it is closed
+            client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            server.stop()
+            await server.shutdown(sockets=[listening])
+            return client.recv(100_000)
+
+    answer = asyncio.run(stop_while_one_waits())
+    server.service.close()
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert b"connection: close" in answer

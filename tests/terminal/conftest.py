@@ -114,6 +114,7 @@ SLOW: dict[str, tuple[object, ...]] = {
         "--out",
         "heads {}",
     ),
+    "prune": ("prune", "a run", "--remove", 2, "--epochs", 1, "--workers", 0, "--out", "pruned {}"),
     "tune": ("tune", FOLDER, *TRAIN[2:], "--minutes", 5, "--trials", 2, "--out", "tuned {}"),
 }
 

@@ -121,6 +121,18 @@ def test_many_photographs_and_few():
     assert few.lr < many.lr
 
 
+def test_oblong_photographs_are_squashed_so_that_all_of_them_is_seen(tmp_path):
+    def resize(aspect, side=256, given=None, weights=None):
+        facts = Facts(1515, 507, 6, 78, 347, side=side, aspect=aspect)
+        return chosen(facts, given or {}, weights=weights).settings.get("resize")
+
+    assert [resize(aspect) for aspect in (1.0, 1.04, 1.33, 1.5, 1.78)] == [None, None, "squash", "squash", None]
+    assert resize(1.33, weights=INCEPTION) == "squash"
+    assert (resize(1.33, side=64), resize(1.33, given={"resize": "crop"})) == (None, None)
+    tall = write(tmp_path, lambda side: photograph(side)[:, : 3 * side // 4], 200, (6, 8))
+    assert (tall.side, tall.aspect) == (150, 1.333)
+
+
 def test_without_much_time_images_are_smaller_and_first_stages_frozen():
     assert chosen(PHOTOS, {"minutes": 60.0}, speed=TWO_CORES).recipe.image_size is None
     assert chosen(PHOTOS, {"minutes": 2.0}, speed=TWO_CORES).recipe.image_size in (112, 128)

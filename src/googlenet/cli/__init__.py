@@ -48,6 +48,7 @@ COMMANDS = (
     "compare",
     "benchmark",
     "quantize",
+    "prune",
     "export",
     "verify",
     "convert",

@@ -26,19 +26,23 @@ Array = NDArray[Any]
 MAX_BRANCHES = 6  # 64 runs
 
 
-def modules_of(network: Network, size: int) -> dict[str, LastModule]:
-    """Return every module with branches by the name of its join: ``inception_4a``, or ``block_8.4.body.0``."""
+def modules_of(network: Network, size: int, most: int | None = MAX_BRANCHES) -> dict[str, LastModule]:
+    """Return every module with branches by the name of its join: ``inception_4a``, or ``block_8.4.body.0``.
+
+    Those of more than ``most`` branches are left out; none for ``None``.
+    """
     return {
         name: module
         for stage, shape, _ in stage_costs(network, size)
         for name, module in _within(stage.layers, stage.name, shape, network)
+        if most is None or len(module.names) <= most
     }
 
 
 def _within(layers: Sequence[Layer], at: str, shape: Shape, network: Network) -> Iterator[tuple[str, LastModule]]:
     for number, layer in enumerate(layers):
         path = at if len(layers) == 1 else f"{at}.{number}"  # the names of nodes in the graph
-        if isinstance(layer, Parallel) and len(layer.branches) <= MAX_BRANCHES:
+        if isinstance(layer, Parallel):
             channels = [cost_of(branch.layers, shape, network).shape[0] for branch in layer.branches]
             yield path, LastModule(path, tuple(branch.name for branch in layer.branches), tuple(channels))
         if isinstance(layer, Residual):

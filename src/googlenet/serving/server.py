@@ -32,7 +32,8 @@ from googlenet.serving.service import Service
 from googlenet.stages import stage
 from googlenet.text import printable
 
-CLOSING_SECONDS = 0.3  # in which connections that are in use are closed after an answer, not before one
+CLOSING_SECONDS = 1.0  # in which connections that are in use are closed after an answer, not before one
+POLL_SECONDS = 0.02
 BACKLOG = 2048
 SWITCH_SECONDS = 0.001  # after which a thread that computes lets go of Python's lock, for whoever must be told to wait
 MAX_HEADER_BYTES = 32_768
@@ -91,10 +92,29 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen no more; let connections that are in use end with an answer; then close the others."""
+        backlogs = [each.dup() for each in sockets or []]  # closing a socket resets the connections that wait at it
         for server in self.servers:
             server.close()
-        await asyncio.sleep(CLOSING_SECONDS)
+        for backlog in backlogs:
+            with contextlib.closing(backlog):
+                await self._accept_waiting(backlog)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + CLOSING_SECONDS
+        while self.server_state.connections and loop.time() < end:
+            await asyncio.sleep(POLL_SECONDS)
         await super().shutdown(sockets)
+
+    async def _accept_waiting(self, listening: socket.socket) -> None:
+        listening.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # BlockingIOError: none waits any more
+            for _ in range(BACKLOG):
+                connection, _ = listening.accept()
+                await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -41,6 +41,7 @@ FEW_IMAGES = 3000  # photographs: with fewer, pretrained weights gain most
 SMALL_SIDE = 96  # pixels a side up to which images are small
 SIZES = ((16, 32), (64, 64), (96, 96), (160, 128))  # pixels a side of the images, up to which → of the input
 INK_SIZES = ((32, 32), *SIZES[1:])  # single characters: strokes need no enlarging
+OBLONG = (1.05, 1.5)  # longer side by shorter side, from … to: what cameras make
 SMALLER = (256, 224, 192, 160, 128, 96)  # sizes to fall back to where the time is short
 # The epochs of a recipe for 5,000 images, the least and the most: fewer images are seen more often, by the square root.
 EPOCHS_AT = 5000
@@ -227,6 +228,13 @@ def _ink(situation: Situation, choice: Choice) -> Chosen:
     return {"augmentation": "documents"}, "ink is never mirrored, and cropped little"
 
 
+def _resize(situation: Situation, choice: Choice) -> Chosen:
+    facts, (least, most) = situation.facts, OBLONG
+    if (facts.side or 0) <= SMALL_SIDE or not least <= facts.aspect <= most:
+        return None
+    return {"resize": "squash"}, "the centre alone would not show all of an image"
+
+
 def _class_balance(situation: Situation, choice: Choice) -> Chosen:
     ratio = situation.facts.largest / max(situation.facts.smallest, 1)
     if ratio <= MAX_CLASS_RATIO:
@@ -273,6 +281,11 @@ RULES = (
         "ink on paper, or single characters: nearly no colours, on a ground of one brightness",
         "`augmentation` `documents`, which does not mirror; `digits` has its own",
         _ink,
+    ),
+    Rule(
+        "images of more than 96 px whose sides differ by 5 to 50 % in the median",
+        "`resize` `squash`: all of an image is seen, and random crops vary the proportions anyway",
+        _resize,
     ),
     Rule("the largest class has more than ten times the images of the smallest", "`class_balance` `weighted_loss`",
          _class_balance),

@@ -22,8 +22,12 @@ from googlenet.training.run_json import read_run_json
 SETTINGS, LOG, CURVE, UNREADABLE = "run.json", "log.csv", "learning_curve.png", "unreadable.csv"
 CHECKPOINTS = "checkpoints"
 TRIAL = ".trial-"  # folders in there, for the rehearsal before the first epoch
+PRUNED, PRUNING = "pruned", "pruning.json"  # what `prune` starts a run from, and its record
 TENSORBOARD, MLFLOW, WANDB = "tensorboard", "mlruns", "wandb"  # folders of loggers
-_CONTENTS = (SETTINGS, RECORD, LOG, CURVE, REPORT, UNREADABLE, TENSORBOARD, MLFLOW, WANDB, CHECKPOINTS, bundles.IN_RUN)
+_BEFORE = (PRUNED, PRUNING)  # written before the run that they belong to
+_CONTENTS = (
+    SETTINGS, RECORD, LOG, CURVE, REPORT, UNREADABLE, TENSORBOARD, MLFLOW, WANDB, CHECKPOINTS, bundles.IN_RUN, *_BEFORE
+)  # fmt: skip
 
 
 def check_free(run: Path, overwrite: bool) -> None:
@@ -34,7 +38,7 @@ def check_free(run: Path, overwrite: bool) -> None:
 
 def _check_contents(run: Path, overwrite: bool) -> None:
     try:
-        there = [entry.name for entry in run.iterdir()] if run.is_dir() else []
+        there = [entry.name for entry in run.iterdir() if entry.name not in _BEFORE] if run.is_dir() else []
     except OSError as error:
         raise explain(error, run) from error
     if there and SETTINGS not in there:
@@ -64,7 +68,8 @@ def start(run: Path, settings: dict[str, Any], record: bytes, overwrite: bool) -
     """
     _check_contents(run, overwrite)
     try:
-        clear(run)
+        if overwrite:
+            clear(run)
         run.mkdir(parents=True, exist_ok=True)
         write_settings(run, settings)  # first: a directory without it is no run
         (run / CHECKPOINTS).mkdir()

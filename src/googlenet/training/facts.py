@@ -34,6 +34,7 @@ class Facts:
         smallest, largest: training images of the smallest class that has any, and of the largest class.
         multi_label: an image may be of several classes.
         side: median of the shorter side of the training images, in pixels; ``None`` where none could be read.
+        aspect: median of their longer side as a multiple of the shorter one.
         channels: in which they are read: 1, 3, or as the files have them.
         grey: no image has colours.
         ink: they are ink on paper, or single characters: nearly no colours, on a ground of one brightness.
@@ -49,6 +50,7 @@ class Facts:
     channels: int = COLOURS
     grey: bool = False
     ink: bool = False
+    aspect: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``run.json`` records."""
@@ -57,9 +59,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class _Look:
-    """One image: its shorter side, and whether it is grey, and ink on a ground; ``None`` where that is unknown."""
+    """One image: its sides, and whether it is grey, and ink on a ground; ``None`` where that is unknown."""
 
     side: int
+    longer: int
     grey: bool | None = None
     ink: bool | None = None
 
@@ -81,23 +84,24 @@ def facts_of(data: LabelledData, channels: int = COLOURS) -> Facts:
         largest=max(counts, default=0), multi_label=data.multi_label,
         side=round(median(look.side for look in looks)) if looks else None, channels=channels,
         grey=bool(grey) and all(grey), ink=bool(ink) and sum(ink) >= MAJORITY * len(ink),
+        aspect=round(median(look.longer / look.side for look in looks), 3) if looks else 1.0,
     )  # fmt: skip
 
 
 def _look(item: LabelledImage, channels: int) -> _Look:
     if channels not in (GREY, COLOURS):
-        return _Look(min(item.read(channels).shape[:2]))
+        return _Look(*sorted(item.read(channels).shape[:2]))
     if item.pixels is None:
         assert item.path is not None
         with opened(item.path) as image:
-            side = min(image.size)
+            side, longer = sorted(image.size)
     else:
-        side = min(item.pixels.shape[:2])
+        side, longer = sorted(item.pixels.shape[:2])
     try:
         pixels = item.read(at_least=SAMPLED_SIDE)
     except ImageError:
-        return _Look(side)
-    return _Look(side, is_grey(pixels), is_ink(pixels, side))
+        return _Look(side, longer)
+    return _Look(side, longer, is_grey(pixels), is_ink(pixels, side))
 
 
 def is_grey(pixels: Pixels) -> bool:

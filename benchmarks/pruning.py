@@ -1,0 +1,145 @@
+"""Accuracy and speed against multiply-accumulates, as branches are removed: is pruning worth it?
+
+    python benchmarks/pruning.py DATA [--shares 0.8 0.6 0.4] [--epochs 20] [--tuning-epochs 5] [--width 0.5]
+        [--draws 5] [--keep FOLDER] [--json]
+
+DATA is a folder with train/ and val/ of images of 32 pixels, such as cifar10-mini. GoogLeNet for small images, with a
+``--width`` of its channels, is trained with the recipe for small images on nine tenths of train/; the other tenth
+chooses the epochs and ranks the branches; val/ reports. It is then pruned to each share of its multiply-accumulates.
+Beside that stand two controls: the whole network, trained on for as many epochs; and, before fine-tuning, networks
+with branches removed at random until the same share is left. ``--keep`` keeps the runs, and goes on with those there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import googlenet
+from googlenet import bundle as bundles
+from googlenet.models.networks.googlenet import GOOGLENET_SMALL
+from googlenet.models.spec import Conv, Layer, Network
+from googlenet.pruning.budget import Budget
+from googlenet.pruning.cut import write_cut
+from googlenet.pruning.ranking import Ranking, rank, removable
+from googlenet.pruning.recipe import recipe_for
+
+SIZE, TENTH = 32, 10
+
+
+def narrow(share: float) -> Network:
+    """Return the network with a share of the channels in each of its convolutions."""
+
+    def thinner(layer: Layer) -> Layer:
+        wide = isinstance(layer, Conv) and layer.out is not None
+        return replace(layer, out=max(4, round(share * layer.out))) if wide else layer
+
+    return replace(GOOGLENET_SMALL.rewrite(thinner), name=f"googlenet_small_{share:g}".replace(".", "_"))
+
+
+def three_parts(data: Path, to: Path) -> Path:
+    """Copy the images: nine tenths of train/ to train, the others to val, and val/ to test."""
+    for folder in sorted(entry for entry in (data / "train").iterdir() if entry.is_dir()):
+        for split in ("train", "val"):
+            (to / split / folder.name).mkdir(parents=True)
+        for number, path in enumerate(sorted(folder.iterdir())):
+            shutil.copy(path, to / ("train" if number % TENTH else "val") / folder.name)
+        shutil.copytree(data / "val" / folder.name, to / "test" / folder.name)
+    return to
+
+
+def at_random(run: Path, share: float, draws: int, folder: Path) -> list[float]:
+    """Remove branches at random until a share is left; return the top-1 of each draw, before fine-tuning."""
+    bundle, found = bundles.read(run), []
+    size = bundle.card.preprocessing.size
+    modules = removable(bundle.network, size)
+    measured = rank(bundle, modules, googlenet.open_data(bundle.card.data["name"]).val.evenly(200))
+    for seed in range(draws):
+        order = list(measured.branches)
+        random.Random(seed).shuffle(order)
+        ranking = Ranking(tuple(order), measured.images, measured.constants)
+        path = folder / f"random-{share:g}-{seed}"
+        write_cut(path, bundle, ranking, Budget.of(None, share).choose(bundle.network, size, ranking))
+        found.append(googlenet.evaluate(path, bundle.card.data["name"], split="test").metrics.top1)
+        shutil.rmtree(path)
+    return found
+
+
+def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Train, prune to each share, and train the controls."""
+    data = folder / "data"
+    if not data.exists():
+        three_parts(given.data, data)
+    base, on = folder / "base", folder / "trained-on"
+    if not (base / bundles.IN_RUN).exists():
+        googlenet.train(data, base, recipe="small", network=narrow(given.width), image_size=SIZE, epochs=given.epochs,
+                        resume=base.exists())  # fmt: skip
+    if not (on / bundles.IN_RUN).exists():
+        recipe = recipe_for(bundles.read(base).card, {"epochs": given.tuning_epochs})
+        googlenet.train(data, on, recipe=recipe, network=bundles.read(base).network, weights=base)
+    longer = googlenet.evaluate(on, data, precision="fp32", against=base)
+    assert longer.against is not None
+    rows = []
+    for share in given.shares:
+        out = folder / f"pruned-{share:g}"
+        found = googlenet.prune(base, data, out, macs=share, epochs=given.tuning_epochs, resume=out.exists())
+        rows.append(found.to_dict() | {"random": at_random(base, share, given.draws, folder)})
+    trained_on = {"top1": longer.metrics.top1, "against": longer.against.comparison.to_dict()}
+    return {"epochs": given.epochs, "tuning_epochs": given.tuning_epochs, "width": given.width,
+            "trained_on": trained_on, "pruned": rows}  # fmt: skip
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a line for each network."""
+    before = found["pruned"][0]["states"][0]
+    print(f"original: {before['macs'] / 1e6:.1f} M MACs, {before['parameters'] / 1e6:.2f} M parameters, "
+          f"top-1 {100 * before['score']['value']:.2f}")  # fmt: skip
+    change = found["trained_on"]["against"]["difference"]
+    print(f"trained on for {found['tuning_epochs']} epochs: {_ends(change, 100)} points")
+    for row in found["pruned"]:
+        _, cut, tuned = row["states"]
+        # fmt: off
+        print(f"{row['macs']:.1%} of MACs, {len(row['removed'])} branches less, {tuned['parameters'] / 1e6:.2f} M: "
+              f"removed {_ends(cut['against']['difference'], 100)} points "
+              f"(at random {100 * statistics.mean(row['random']):.1f} % top-1, {100 * min(row['random']):.1f} to "
+              f"{100 * max(row['random']):.1f}; by rank {100 * cut['score']['value']:.1f}), "
+              f"fine-tuned {_ends(tuned['against']['difference'], 100)} points, "
+              f"images/s {_ends(tuned['speed']['faster_in_bulk'])}x, one {_ends(tuned['speed']['faster_alone'])}x")
+        # fmt: on
+    print(json.dumps(found["pruned"][0]["machine"]))
+
+
+def _ends(found: dict[str, float], scale: float = 1) -> str:
+    return f"{scale * found['value']:.2f} [{scale * found['low']:.2f}, {scale * found['high']:.2f}]"
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.8, 0.6, 0.4])
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--tuning-epochs", type=int, default=5)
+    parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = measure(given, folder)
+    print(json.dumps(found)) if given.json else show(found)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
