@@ -47,7 +47,7 @@ def test_images_found_excite_channels_more_than_those_of_the_data(trained_run, p
             excitation(trained_run, each.found.pixels, "inception_2")[each.channel], rel=1e-3
         )
     better = [each.found.excitation > each.data[0].excitation for each in found.neurons]
-    assert sum(better) >= 5
+    assert sum(better) >= 5, [each.found.excitation / each.data[0].excitation for each in found.neurons]
     assert json.loads(json.dumps(found.to_dict()))["channels"][0]["data"][0]["path"]
     assert len(found._repr_png_()) > 1000
 
@@ -64,8 +64,8 @@ def test_the_seed_decides(trained_run):
 def test_the_parts(tiny):
     random = torch.Generator().manual_seed(0)
     images = Spectrum(2, 3, 32, random)()
-    assert float(images.min()) > 0.3  # nearly grey
-    assert float(images.max()) < 0.7
+    assert float(images.detach().min()) > 0.3  # nearly grey
+    assert float(images.detach().max()) < 0.7
     power = torch.fft.rfft2(images - images.mean((2, 3), keepdim=True)).abs().mean((0, 1))
     assert power[:3, :3].mean() > 4 * power[8:16, 8:16].mean()  # as in photographs, most is of low frequency
     ramp = torch.linspace(0, 1, 32).expand(4, 3, 32, 32)

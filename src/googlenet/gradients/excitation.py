@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -52,10 +52,11 @@ class Stage:
             return self.maps(images).float()
 
     @torch.no_grad()
-    def excitations(self, pixels: Pixels) -> NDArray[np.float32]:
-        """(N, S, S, C) uint8 → (N, D)."""
+    def excitations(self, pixels: Pixels, quick: bool = False) -> NDArray[np.float32]:
+        """(N, S, S, C) uint8 → (N, D); ``quick`` by :meth:`quick_maps`."""
         images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
-        found: NDArray[np.float32] = self.maps(images).mean((2, 3)).numpy()
+        maps = self.quick_maps(images) if quick else self.maps(images)
+        found: NDArray[np.float32] = maps.mean((2, 3)).numpy()
         return found
 
     def most_exciting(
@@ -67,21 +68,29 @@ class Stage:
     ) -> list[list[Exciting]]:
         """Return, for each channel, the ``count`` images of all (id, source) that excite it most, the most first.
 
-        Images that cannot be read are left out.
+        Images that cannot be read are left out. All are looked at quickly; twice as many as are returned then exactly.
         """
         best: list[list[Exciting]] = [[] for _ in channels]
         readable, done = self._readable(sources), 0
         while batch := list(islice(readable, BATCH)):
-            values = self.excitations(np.stack([pixels for _, pixels in batch]))
+            values = self.excitations(np.stack([pixels for _, pixels in batch]), quick=True)
             for kept, channel in zip(best, channels, strict=True):
                 kept += [Exciting(pixels, float(value), id_)
                          for (id_, pixels), value in zip(batch, values[:, channel], strict=True)]  # fmt: skip
                 kept.sort(key=lambda each: -each.excitation)
-                del kept[count:]
+                del kept[2 * count :]
             done += len(batch)
             if progress:
                 progress(done)
-        return best
+        return [self._measured(kept, channel)[:count] for kept, channel in zip(best, channels, strict=True)]
+
+    def _measured(self, found: list[Exciting], channel: int) -> list[Exciting]:
+        """Return images with their exact excitation of a channel, the most exciting first."""
+        if not found:
+            return []
+        values = self.excitations(np.stack([each.pixels for each in found]))[:, channel]
+        exact = [replace(each, excitation=float(value)) for each, value in zip(found, values, strict=True)]
+        return sorted(exact, key=lambda each: -each.excitation)
 
     def _readable(self, sources: Iterable[tuple[str, ImageSource]]) -> Iterator[tuple[str, Pixels]]:
         for id_, source in sources:

@@ -17,7 +17,7 @@ COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
 class Spectrum(nn.Module):
-    """N images of ``side`` × ``side`` pixels as spectra, which ``random`` draws: pale clouds at first.
+    """N images of ``side`` × ``side`` pixels as spectra, which ``random`` draws: nearly grey at first.
 
     >>> Spectrum(2, 3, 32, torch.Generator().manual_seed(0))().shape
     torch.Size([2, 3, 32, 32])
