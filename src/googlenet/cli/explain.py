@@ -44,7 +44,9 @@ def explain(
     ] = None,
     stage: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Of gradcam: a stage such as inception_4e. By default the last one."),
+        typer.Option(
+            metavar="NAME", help="Of gradcam (by default the last) and of --dream: a stage such as inception_4e."
+        ),
     ] = None,
     neuron: Annotated[
         str | None,
