@@ -1,10 +1,11 @@
 """How much more the images that ``visualize`` finds excite channels than the best image of the data does.
 
-    python benchmarks/neurons.py RUN DATA [--stage inception_5b] [--channels 40] [--steps 256] [--seed 0]
+    python benchmarks/neurons.py RUN DATA [--stage inception_5b] [--channels 40] [--steps 256] [--seed 0] [--noise 40]
 
 Channels are drawn by chance. An excitation is the mean of a channel over all places, of images as they are saved, in 8
 bits. Printed are the ratio to the best image of DATA for each channel, and the share of channels whose ratio is at
-least 5.
+least 5. With --noise also what so many steps along the sign of the gradient of single pixels reach from that best
+image: noise that nobody can read, but nearer to the most that is possible.
 """
 
 from __future__ import annotations
@@ -14,11 +15,35 @@ import json
 import time
 
 import numpy as np
+import torch
 
 import googlenet
 from googlenet.explaining.stage_maps import find_stage
+from googlenet.gradients import objectives
+from googlenet.gradients.excitation import Stage
+from googlenet.gradients.neurons import Neurons
 
 ENOUGH = 5.0  # times the best image of the data
+
+
+STEP = 8 / 255  # of a pixel; in the second half of the steps 3 / 255
+
+
+def noise_ratios(run: str, found: Neurons, steps: int) -> list[float]:
+    """Return, for each channel, what following signs of gradients from the best image of the data reaches, in times."""
+    shown, ratios = Stage(googlenet.load(run, "fp32"), found.stage), []
+    for each in found.neurons:
+        images = torch.tensor(each.data[0].pixels)[None].permute(0, 3, 1, 2).float() / 255
+        for step in range(steps):
+            images.requires_grad_()
+            score = objectives.channels(shown.quick_maps(images), [each.channel]).sum()
+            (gradient,) = torch.autograd.grad(score, images)
+            size = STEP if step < steps // 2 else STEP * 3 / 8
+            images = (images.detach() + size * gradient.sign()).clamp(0, 1)
+        with torch.no_grad():
+            reached = float(objectives.channels(shown.maps(images), [each.channel])[0])
+        ratios.append(reached / max(each.data[0].excitation, 1e-9))
+    return ratios
 
 
 def main() -> None:
@@ -30,6 +55,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=40)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", type=int, default=0, metavar="STEPS")
     parser.add_argument("--sheet")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -52,6 +78,9 @@ def main() -> None:
     seconds, size = time.perf_counter() - begun, card.preprocessing.size
     print(f"{card.name} at {size} px, {found.stage}, {found.steps} steps, seed {arguments.seed}, {seconds:.0f} s")
     print(f"{np.mean(ratios >= ENOUGH):.0%} of {len(rows)} channels at least {ENOUGH:g} times; quantiles {quantiles}")
+    if arguments.noise:
+        reached = noise_ratios(arguments.run, found, arguments.noise)
+        print("noise from the best image of the data:", ", ".join(f"{ratio:.1f}" for ratio in reached), "times")
 
 
 if __name__ == "__main__":
