@@ -14,6 +14,7 @@ from googlenet.cli.limits import MaxMegapixels
 from googlenet.cli.settings import Options, add_command, settings_options
 
 if TYPE_CHECKING:
+    from googlenet.benchmarking.in_turns import Median
     from googlenet.pruning.result import Pruning, State
 
 RECIPE_OPTIONS = ("epochs", "minutes", "batch_size", "lr", "augmentation", "precision")
@@ -109,6 +110,7 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
 def _show(found: Pruning, out: Path) -> None:
     from googlenet.cli.output import say, say_command, show_table, warn
     from googlenet.metrics import METRICS
+    from googlenet.training.directory import PRUNING
 
     before = found.states[0].macs
     columns = [
@@ -124,36 +126,45 @@ def _show(found: Pruning, out: Path) -> None:
         for branch in found.removed
     ]  # fmt: skip
     show_table(f"the least useful for their cost, on {found.images:,} held-out images", columns, rows)
-    title = METRICS[found.metric].title
-    columns = [("network", "left"), (title, "right"), ("difference", "right"), ("MACs", "right"),
-               ("parameters", "right"), ("one image", "right"), ("images/s", "right"), ("faster", "right")]  # fmt: skip
-    show_table("", columns, [_row(state) for state in found.states])
+    columns = [("", "left"), *((state.name, "right") for state in found.states)]
+    show_table("", columns, _measures(found, METRICS[found.metric].title))
     for note in found.notes:
         warn(note)
     if found.bordered:
         warn(f"not exact at the border of {', '.join(found.bordered[:3])}, which pads what was removed with zeros")
-    say(f"{found.verdict}")
+    say(found.verdict)
     say(f"speed: medians of 9 rounds in turns with 96 % intervals, in {found.machine['precision']} on "
         f"{found.machine['processor']}")  # fmt: skip
-    say(f"bundle: {found.bundle.path}")
+    say(f"bundle: {found.bundle.path}   what each branch is worth: {out / PRUNING}")
     say_command("next:", "googlenet", "predict", out, "IMAGE")
 
 
-def _row(state: State) -> tuple[Any, ...]:
-    score, against, speed = state.score, state.against, state.speed
-    cells: list[Any] = [state.name, [f"{score.value:.2%}", _percent(score.low, score.high)]]
-    if against is None:
-        cells.append("")
-    else:
-        change = against.difference
-        cells.append([f"{100 * change.value:+.2f}", _points(change.low, change.high)])
-    cells += [f"{state.macs / 1e6:,.0f} M", f"{state.parameters / 1e6:.2f} M"]
-    if speed is None:
-        return (*cells, "", "", "")
-    for found, end in ((speed.latency_ms, " ms"), (speed.images_per_second, ""), (speed.faster_in_bulk, "×")):
-        form = ".2f" if end else ",.0f"
-        cells.append([f"{found.value:{form}}{end}", _ends(found.low, found.high, form)])
-    return tuple(cells)
+def _measures(found: Pruning, title: str) -> list[tuple[Any, ...]]:
+    """Return a row for each figure, with a column for each state of the network."""
+    states = found.states
+    rows: list[tuple[Any, ...]] = [
+        (title, *([f"{state.score.value:.2%}", _percent(state.score.low, state.score.high)] for state in states)),
+        ("difference", *(_difference(state) for state in states)),
+        ("MACs", *(f"{state.macs / 1e6:,.1f} M" for state in states)),
+        ("parameters", *(f"{state.parameters:,}" for state in states)),
+    ]
+    of_speed = (("one image", "latency_ms", " ms"), ("images/s", "images_per_second", ""),
+                ("faster", "faster_in_bulk", "×"))  # fmt: skip
+    for name, field, unit in of_speed:
+        rows.append((name, *(state.speed and _median(getattr(state.speed, field), unit) for state in states)))
+    return rows
+
+
+def _difference(state: State) -> Any:
+    if state.against is None:
+        return ""
+    change = state.against.difference
+    return [f"{100 * change.value:+.2f} points", _points(change.low, change.high)]
+
+
+def _median(found: Median, unit: str) -> list[str]:
+    form = ".2f" if unit else ",.0f"
+    return [f"{found.value:{form}}{unit}", _ends(found.low, found.high, form)]
 
 
 def _ends(low: float | None, high: float | None, form: str) -> str:

@@ -82,15 +82,16 @@ class Pruning:
         assert against is not None
         assert speed is not None
         bulk, points = speed.faster_in_bulk, 100 * against.difference.value
-        text = f"{self.macs:.0%} of the multiply-accumulates, {bulk.value:.2f}× as many images per second, {title} "
+        faster = f"{bulk.value:.2f}× as many images per second [{bulk.low:.2f}, {bulk.high:.2f}]"
+        text = f"{self.macs:.0%} of the multiply-accumulates, {faster}, {title} "
         if against.verdict == "no difference":
-            text += f"{points:+.1f} points, which chance explains"
-            text += (
-                f": {against.difference.n:,} images show {100 * against.detectable:.1f}" if against.detectable else ""
-            )
+            shown = f", and so many images show {100 * against.detectable:.1f}" if against.detectable else ""
+            text += f"{points:+.1f} points, which chance explains{shown}"
         else:
             text += f"{abs(points):.1f} points {against.verdict}"
-        if bulk.low < WORTH:
+        if bulk.low <= 1:
+            text += "; no gain of speed is shown: other work on this machine, or too small a network"
+        elif bulk.value < WORTH:
             text += f"; a gain of speed below {WORTH - 1:.0%} is hardly worth it"
         return text
 

@@ -25,7 +25,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PUBLIC = (
-    "/", "/page.css", "/page.js", "/icon.svg", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready",
+    "/", "/page.css", "/page.js", "/asking.js", "/icon.svg",
+    "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready",
 )  # fmt: skip
 SHORT_BODY = 1_000_000  # bytes that are skipped rather than the connection closed
 DISCARDED_BYTES, DISCARD_SECONDS = 100_000_000, 2.0

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from googlenet import bundle as bundles
-from googlenet.bundle import IN_RUN
+from googlenet.bundle import run_name
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.explaining.explanation import Explanation
 from googlenet.images.pixels import Pixels, as_shown
@@ -215,6 +215,4 @@ def named(runs: Sequence[str]) -> dict[str, Path]:
 
 
 def _name_of(path: Path) -> str:
-    folder = path.absolute()
-    folder = folder.parent if folder.name == IN_RUN else folder
-    return _NOT_IN_A_NAME.sub("-", folder.name)[:MAX_NAME].strip("-") or "model"
+    return _NOT_IN_A_NAME.sub("-", run_name(path))[:MAX_NAME].strip("-") or "model"

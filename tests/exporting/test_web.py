@@ -1,0 +1,281 @@
+"""A bundle as a web page: its files, what is refused, and the page in a real Chromium, with and without a network."""
+
+import base64
+import functools
+import http.server
+import io
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+import googlenet
+from googlenet.errors import BundleError, DeviceError, GoogLeNetError, MachineError
+from googlenet.exporting import runtime, web
+from googlenet.exporting.integers import weights_as_integers
+from tests.reporting.browser import CHROMIUM, DESKTOP, PHONE, violations
+from tests.serving.test_browser import CAMERA, DROP, wait_until
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which pip install '.[dev]' brings")
+READY = "#about dd"
+
+
+@pytest.fixture(scope="module")
+def folder(trained_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web") / "a page"
+    assert googlenet.export(trained_run, folder, to="web").largest_difference <= 1e-3
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Encoded images of several formats and sizes, which every browser reads without loss."""
+    random, made = np.random.default_rng(1), []
+    for number, kind in enumerate(("JPEG", "PNG", "WEBP", "JPEG", "GIF")):
+        pixels = random.integers(0, 256, (60 + 9 * number, 150 - 20 * number, 3)).astype(np.uint8)
+        pixels[:, :, number % 3] //= 3
+        content = io.BytesIO()
+        turned = Image.Exif()
+        turned[0x0112] = 1 + number
+        options = {"WEBP": {"lossless": True, "exif": turned}, "JPEG": {"exif": turned}}
+        Image.fromarray(pixels).save(content, kind, **options.get(kind, {}))
+        made.append(content.getvalue())
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as begun:
+        started = begun.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    """Where an ordinary server of files has the page."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://localhost:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a page; at the end it asked for nothing elsewhere, and nothing in it has failed."""
+    contexts, asked, wrong = [], [], []
+
+    def open_page(url, viewport=DESKTOP, locale="en-US", scheme="light", until=READY, before=lambda tab: None):
+        context = browser.new_context(viewport=viewport, locale=locale, color_scheme=scheme, permissions=["camera"])
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        before(tab)
+        tab.goto(url)
+        tab.locator(until).first.wait_for(state="attached")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    provoked = ("status of 404", "ERR_FAILED", "Content Security Policy")
+    assert not [each for each in wrong if not any(words in each for words in provoked)]
+    assert all(url.startswith(("http://localhost:", "blob:", "file:", "data:")) for url in asked), asked
+
+
+def drop(tab, content, name="red.png", kind="image/png"):
+    tab.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
+
+
+def answered(tab, count):
+    wait_until(tab, f"document.querySelectorAll('#answers > li:not(.waiting)').length === {count}")
+    return tab.locator("#answers > li")
+
+
+def shown(prediction):
+    return f"{prediction.label} {100 * prediction.probability:.1f} %"
+
+
+def test_the_page_answers_as_the_engine_does_and_offline_too(opened, address, trained_run, images):
+    classifier = googlenet.load(trained_run, "fp32")
+    tab = opened(address)
+    assert tab.locator("#title").inner_text() == "run"
+    tab.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    tab.context.set_offline(True)
+    tab.reload()
+    tab.locator(READY).first.wait_for(state="attached")
+    files = [{"name": f"{n}.x", "mimeType": "", "buffer": each} for n, each in enumerate(images)]
+    tab.locator("#files").set_input_files(files)
+    answers = answered(tab, len(images))
+    for number, image in enumerate(images):
+        item, expected = answers.nth(len(images) - 1 - number), classifier.predict(image)
+        assert item.locator(".label").inner_text() == shown(expected)
+        shares = [f"{100 * probability:.1f} %" for _, probability in expected.top(3)]
+        assert item.locator(".top .value").all_inner_texts() == shares
+        assert item.locator(".warning").is_visible() == expected.is_unknown
+        inside = ", ".join(expected.set(0.9)) or "none of the classes is probable enough"
+        assert item.locator(".set").inner_text().endswith(f": {inside}")
+    # The heat map is drawn over the image, as strongly as the slider says.
+    strong = answers.first.locator("canvas").evaluate("(each) => each.toDataURL()")
+    tab.locator("#heat").fill("0")
+    assert answers.first.locator("canvas").evaluate("(each) => each.toDataURL()") != strong
+
+
+def test_dropped_pasted_tried_and_seen_by_the_camera(opened, address, images):
+    tab = opened(address)
+    drop(tab, images[1])
+    drop(tab, images[0], kind="paste")
+    tab.locator(".samples button").first.click()
+    answered(tab, 3)
+    tab.locator("#photograph").click()
+    tab.locator("#live .top li").first.wait_for()
+    seen = tab.locator("#live .label").inner_text()
+    tab.locator("#take").click()
+    answers = answered(tab, 4)
+    assert answers.first.locator(".name").inner_text() == "photograph.png"
+    assert answers.first.locator(".label").inner_text().split()[0] == seen.split()[0]
+    assert tab.locator("#live").is_hidden()
+
+
+@pytest.mark.parametrize(("viewport", "locale", "scheme"), [(PHONE, "zh-CN", "dark"), (DESKTOP, "en-US", "light")])
+def test_it_is_accessible_and_errors_are_sentences(opened, address, images, viewport, locale, scheme):
+    tab = opened(address, viewport, locale, scheme)
+    drop(tab, images[0], "whole.jpg")
+    drop(tab, b"some text", "text.jpg", "image/jpeg")
+    drop(tab, images[0][:-500], "cut.jpg", "image/jpeg")
+    drop(tab, b"", "empty.png")
+    answers = answered(tab, 4)
+    chinese = locale == "zh-CN"
+    sentences = (
+        ("文件为空", "图片不完整", "这不是图片")
+        if chinese
+        else ("This file is empty", "This image is cut", "This is not")
+    )
+    for number, sentence in enumerate(sentences):
+        assert answers.nth(number).locator(".label").inner_text().startswith(sentence)
+    tab.locator("summary").first.click()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert not violations(tab)
+    tab.locator("#language").click()
+    assert answers.first.locator(".label").inner_text().startswith("This file" if chinese else "文件为空")
+
+
+def test_what_is_missing_or_cannot_be_is_said(opened, folder, trained_run, address, images, tmp_path):
+    tab = opened((folder / "index.html").as_uri(), until="#needs:not([hidden])")
+    assert "python -m http.server" in tab.locator("#needs").inner_text()
+    assert tab.locator("#drop").is_hidden()
+    # A single file needs no server.
+    page = googlenet.export(trained_run, tmp_path, to="web", single_file=True, examples=False).files
+    assert page == (tmp_path / "index.html",)
+    alone = opened(page[0].as_uri())
+    drop(alone, images[0])
+    expected = googlenet.load(trained_run, "fp32").predict(images[0])
+    assert answered(alone, 1).first.locator(".label").inner_text() == shown(expected)
+    assert alone.locator("#examples").is_hidden()
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda route: route.abort(), "could not be loaded. Check the connection"),
+        (lambda route: route.fulfill(status=404), "A file of this page is missing (model.onnx): copy the whole folder"),
+        (lambda route: route.fulfill(body=b"no graph"), "The network could not be run"),
+    ],
+)
+def test_a_page_that_is_not_whole_says_so(opened, address, answer, sentence):
+    tab = opened(address, until="#needs:not([hidden])", before=lambda tab: tab.route("**/model.onnx", answer))
+    assert sentence in tab.locator("#needs").inner_text()
+    tab.locator("#language").click()
+    assert "。" in tab.locator("#needs").inner_text() or "：" in tab.locator("#needs").inner_text()
+
+
+def test_nothing_can_be_sent_from_the_page_or_its_worker(opened, address):
+    """The policy of the page holds in the worker, too: a server of another name, which is there, is not asked."""
+    tab, elsewhere = opened(address), address.replace("localhost", "127.0.0.1")
+    asking = f"fetch('{elsewhere}', {{ mode: 'no-cors' }}).then(() => 'sent', () => 'blocked')"
+    script = f"""() => new Promise((done) => {{
+      const worker = new Worker(URL.createObjectURL(new Blob(["{asking}.then(postMessage)"])));
+      worker.onmessage = ({{ data }}) => done(data);
+    }})"""
+    assert (tab.evaluate(f"() => {asking}"), tab.evaluate(script)) == ("blocked", "blocked")
+
+
+def test_the_files_of_the_page(folder, trained_run, call, tmp_path):
+    bundle = googlenet.load(trained_run).bundle
+    names = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert {"index.html", "offline.js", "runtime/LICENSE", "examples/1.png"} < names
+    script = (folder / "offline.js").read_text("utf-8")
+    assert all(f'"{name}"' in script for name in names - {"offline.js"})
+    # The graph is an ONNX file like any other: half as large, with nearly the same weights.
+    before, after = onnx.load_from_string(bundle.read("model.onnx")), onnx.load(folder / "model.onnx")
+    onnx.checker.check_model(after)
+    integers = {each.name for each in after.graph.initializer if each.data_type == onnx.TensorProto.INT16}
+    constants = {each.name: numpy_helper.to_array(each) for each in after.graph.initializer}
+    large = [each for each in before.graph.initializer if len(each.dims) > 1 and np.prod(each.dims) >= 256]
+    assert {f"{each.name}.whole" for each in large} == integers != set()
+    for each in large:
+        weights, whole = numpy_helper.to_array(each), constants[f"{each.name}.whole"]
+        restored = whole.astype(np.float32) * constants[f"{each.name}.scale"]
+        assert np.abs(restored - weights).max() <= np.abs(weights).max() / 65_000
+    code, out, _ = call("export", trained_run, "--to", "web", "--out", tmp_path / "page", "--no-examples")
+    assert code == 0
+    assert "python -m http.server" in out
+    assert not (tmp_path / "page" / "examples").exists()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_weights_as_integers_answer_nearly_the_same(trained_run, bits):
+    bundle = googlenet.load(trained_run).bundle
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    before, after = (
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"images": images})
+        for content in (bundle.read("model.onnx"), weights_as_integers(bundle.read("model.onnx"), bits))
+    )
+    difference = max(float(np.abs(one - other).max()) for one, other in zip(before, after, strict=True))
+    assert 0 < difference <= (0.1 if bits == 8 else 1e-3)
+
+
+def test_what_cannot_be_a_page_is_refused(trained_run, call, tmp_path, monkeypatch):
+    code, _, err = call("export", trained_run, "--single-file", "--out", tmp_path)
+    assert (code, "give --to web" in err) == (2, True)
+    with pytest.raises(DeviceError, match="in 8 bits cannot be written as web"):
+        googlenet.export(trained_run, tmp_path, to="web", int8=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(web, "MAX_SINGLE_BYTES", 1_000_000)
+        with pytest.raises(GoogLeNetError, match="leave --single-file out"):
+            googlenet.export(trained_run, tmp_path, to="web", single_file=True)
+    five = googlenet.preprocessing.Preprocessing(32, mean=(0.5,) * 5, std=(0.5,) * 5)
+    bundle = googlenet.load(trained_run).bundle
+    object.__setattr__(bundle.card, "preprocessing", five)
+    with pytest.raises(BundleError, match="a web page reads grey and RGB"):
+        web.write_page(bundle, single_file=False, examples=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_runtime_that_was_altered_is_refused(monkeypatch, tmp_path):
+    for file in Path(runtime.HERE).iterdir():
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(runtime, "HERE", tmp_path)
+    assert set(runtime.runtime_files()) == {runtime.SCRIPT, runtime.PROGRAM, runtime.LICENCE}
+    packed = tmp_path / f"{runtime.SCRIPT}.xz"
+    packed.write_bytes(packed.read_bytes()[:-100] + b"\0" * 100)
+    with pytest.raises(MachineError, match="install googlenet again"):
+        runtime.runtime_files()
