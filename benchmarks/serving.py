@@ -191,7 +191,7 @@ def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
 
     async def ask(client: Client, number: int) -> tuple[bool, str]:
         content = small(number)
-        answer = await client.ask(content)
+        answer = await client.ask(content, seconds=600)
         assert answer.status == 200, answer
         (result,) = answer.json["results"]
         offline, top = classifier.predict(content), result["top"]
@@ -208,7 +208,7 @@ def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         await asyncio.gather(*(one() for _ in range(50)))
         return found
 
-    with place.server() as server:
+    with place.server("--deadline", 600) as server:
         found = asyncio.run(every(server))
     return {"requests": len(found), "not_the_offline_answer": sum(not same for same, _ in found),
             "different_answers": len({top for _, top in found})}  # fmt: skip
