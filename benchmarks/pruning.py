@@ -35,8 +35,10 @@ from googlenet.pruning.budget import Budget
 from googlenet.pruning.cut import write_cut
 from googlenet.pruning.ranking import Ranking, rank, removable
 from googlenet.pruning.recipe import recipe_for
+from googlenet.training.directory import PRUNING
 
 SIZE, TENTH = 32, 10
+RANDOM_IMAGES = 100  # whose means stand in for branches that are removed at random
 
 
 def narrow(share: float) -> Network:
@@ -60,45 +62,63 @@ def three_parts(data: Path, to: Path) -> Path:
     return to
 
 
-def at_random(run: Path, share: float, draws: int, folder: Path) -> list[float]:
-    """Remove branches at random until a share is left; return the top-1 of each draw, before fine-tuning."""
-    bundle, found = bundles.read(run), []
+def pruned(base: Path, data: Path, share: float, epochs: int, out: Path) -> dict[str, Any]:
+    """Prune to a share, or read what an earlier call found."""
+    record = out / PRUNING
+    if record.exists() and "states" in (found := json.loads(record.read_text())):
+        return found
+    return googlenet.prune(base, data, out, macs=share, epochs=epochs, resume=record.exists()).to_dict()
+
+
+def at_random(base: Path, data: Path, shares: list[float], draws: int) -> dict[float, list[float]]:
+    """Remove branches at random until each share is left; return the top-1 of each draw, before fine-tuning."""
+    bundle, found = bundles.read(base), {}
     size = bundle.card.preprocessing.size
     modules = removable(bundle.network, size)
-    measured = rank(bundle, modules, googlenet.open_data(bundle.card.data["name"]).val.evenly(200))
-    for seed in range(draws):
-        order = list(measured.branches)
-        random.Random(seed).shuffle(order)
-        ranking = Ranking(tuple(order), measured.images, measured.constants)
-        path = folder / f"random-{share:g}-{seed}"
-        write_cut(path, bundle, ranking, Budget.of(None, share).choose(bundle.network, size, ranking))
-        found.append(googlenet.evaluate(path, bundle.card.data["name"], split="test").metrics.top1)
-        shutil.rmtree(path)
+    measured = rank(bundle, modules, googlenet.open_data(data).val.evenly(RANDOM_IMAGES))
+    for share in shares:
+        for seed in range(draws):
+            order = list(measured.branches)
+            random.Random(seed).shuffle(order)
+            ranking = Ranking(tuple(order), measured.images, measured.constants)
+            with tempfile.TemporaryDirectory() as folder:
+                write_cut(
+                    Path(folder, "cut"), bundle, ranking, Budget.of(None, share).choose(bundle.network, size, ranking)
+                )
+                top1 = googlenet.evaluate(Path(folder, "cut"), data, split="test").metrics.top1
+            found.setdefault(share, []).append(top1)
     return found
+
+
+def trained_on(base: Path, data: Path, epochs: int, out: Path) -> dict[str, Any]:
+    """Train the whole network for as many epochs as the pruned ones; compare it with what it was before."""
+    bundle = bundles.read(base)
+    if not (out / bundles.IN_RUN).exists():
+        recipe = recipe_for(bundle.card, {"epochs": epochs})
+        googlenet.train(data, out, recipe=recipe, network=bundle.network, weights=base, resume=out.exists())
+    found = googlenet.evaluate(out, data, precision="fp32", against=base)
+    assert found.against is not None
+    return {"top1": found.metrics.top1, "against": found.against.comparison.to_dict()}
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train, prune to each share, and train the controls."""
-    data = folder / "data"
+    data, base = folder / "data", folder / "base"
     if not data.exists():
         three_parts(given.data, data)
-    base, on = folder / "base", folder / "trained-on"
     if not (base / bundles.IN_RUN).exists():
-        googlenet.train(data, base, recipe="small", network=narrow(given.width), image_size=SIZE, epochs=given.epochs,
-                        resume=base.exists())  # fmt: skip
-    if not (on / bundles.IN_RUN).exists():
-        recipe = recipe_for(bundles.read(base).card, {"epochs": given.tuning_epochs})
-        googlenet.train(data, on, recipe=recipe, network=bundles.read(base).network, weights=base)
-    longer = googlenet.evaluate(on, data, precision="fp32", against=base)
-    assert longer.against is not None
-    rows = []
-    for share in given.shares:
-        out = folder / f"pruned-{share:g}"
-        found = googlenet.prune(base, data, out, macs=share, epochs=given.tuning_epochs, resume=out.exists())
-        rows.append(found.to_dict() | {"random": at_random(base, share, given.draws, folder)})
-    trained_on = {"top1": longer.metrics.top1, "against": longer.against.comparison.to_dict()}
-    return {"epochs": given.epochs, "tuning_epochs": given.tuning_epochs, "width": given.width,
-            "trained_on": trained_on, "pruned": rows}  # fmt: skip
+        googlenet.train(data, base, recipe="small", network=narrow(given.width), image_size=SIZE, epochs=given.epochs)
+    rows = [
+        pruned(base, data, share, given.tuning_epochs, folder / f"pruned-{share:g}") for share in given.shares
+    ]  # fmt: skip
+    return {
+        "epochs": given.epochs,
+        "tuning_epochs": given.tuning_epochs,
+        "width": given.width,
+        "pruned": rows,
+        "trained_on": trained_on(base, data, given.tuning_epochs, folder / "trained-on"),
+        "random": list(at_random(base, data, given.shares, given.draws).values()),
+    }
 
 
 def speed(given: argparse.Namespace, folder: Path) -> None:
@@ -119,13 +139,13 @@ def show(found: dict[str, Any]) -> None:
           f"top-1 {100 * before['score']['value']:.2f}")  # fmt: skip
     change = found["trained_on"]["against"]["difference"]
     print(f"trained on for {found['tuning_epochs']} epochs: {_ends(change, 100)} points")
-    for row in found["pruned"]:
+    for row, drawn in zip(found["pruned"], found["random"], strict=True):
         _, cut, tuned = row["states"]
         # fmt: off
         print(f"{row['macs']:.1%} of MACs, {len(row['removed'])} branches less, {tuned['parameters'] / 1e6:.2f} M: "
               f"removed {_ends(cut['against']['difference'], 100)} points "
-              f"(at random {100 * statistics.mean(row['random']):.1f} % top-1, {100 * min(row['random']):.1f} to "
-              f"{100 * max(row['random']):.1f}; by rank {100 * cut['score']['value']:.1f}), "
+              f"(at random {100 * statistics.mean(drawn):.1f} % top-1, {100 * min(drawn):.1f} to "
+              f"{100 * max(drawn):.1f}; by rank {100 * cut['score']['value']:.1f}), "
               f"fine-tuned {_ends(tuned['against']['difference'], 100)} points, "
               f"images/s {_ends(tuned['speed']['faster_in_bulk'])}x, one {_ends(tuned['speed']['faster_alone'])}x")
         # fmt: on

@@ -19,7 +19,6 @@ from googlenet.extras import TRAINING, require
 from googlenet.files import check_output_path
 from googlenet.models.spec import Network
 from googlenet.pruning.budget import Budget
-from googlenet.pruning.measuring import measure
 from googlenet.pruning.ranking import rank, removable
 from googlenet.pruning.recipe import check_options, recipe_for
 from googlenet.pruning.record import Record
@@ -200,6 +199,8 @@ class _Work:
 
     def compare(self, record: Record) -> Pruning:
         """Compare the network before, in between and after, and keep that in the run."""
+        from googlenet.pruning.measuring import measure  # loads scipy: not before all was checked
+
         found = measure(self.run, self.out, self.data, record, self.progress)
         record.write(self.out, found.to_dict())
         return found

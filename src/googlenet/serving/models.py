@@ -119,7 +119,9 @@ def load_model(name: str, path: Path, precision: str | None, workers: int) -> Se
     model = ServedModel(name, Classifier(bundle, precision), workers, images, scores)
     alone = model.answer(list(images))
     check_answers(bundle, model.precision, np.stack([each.probabilities for each in alone]), expected)
-    return replace(model, batches=_batches(model, alone))
+    batches = _batches(model, alone)
+    model.classifier.engine.release()
+    return replace(model, batches=batches)
 
 
 def _batches(model: ServedModel, alone: Sequence[Prediction]) -> tuple[int, ...]:
