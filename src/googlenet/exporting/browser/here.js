@@ -86,9 +86,9 @@
     retry: ({ code }) => code === "failed",
     kept: () => "here",
     async* examples(classifier) {
-      for (let number = 1; number <= classifier.examples; number += 1) {
-        const name = `examples/${number}.png`, content = await read(name).catch(() => null);
-        if (content) yield new File([content], `${number}.png`, { type: "image/png" });
+      for (const name of classifier.examples) {
+        const content = await read(name).catch(() => null);
+        if (content) yield new File([content], name.split("/").pop(), { type: "image/png" });
       }
     },
   });
