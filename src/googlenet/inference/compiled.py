@@ -84,7 +84,7 @@ class CompiledGraphs:
         return compiled
 
     def release(self) -> None:
-        """Give back the memory of what was read: OpenVINO has its own copy of the weights once it has answered.
+        """Free the memory of what was read: OpenVINO has its own copy of the weights once it has answered.
 
         What it should read again comes from the file.
         """

@@ -118,7 +118,7 @@ class Engine:
         return maps, embeddings
 
     def release(self) -> None:
-        """Give back memory that was needed to load what has answered by now."""
+        """Free the memory that was needed to load what has answered by now."""
         with _alone:
             for graph in self._graphs.values():
                 graph.release()

@@ -50,7 +50,7 @@ class Graph:
         return requests_of(found, device, outputs)
 
     def release(self) -> None:
-        """Give back memory, as :meth:`CompiledGraphs.release` does."""
+        """Free memory, as :meth:`CompiledGraphs.release` does."""
         if self._compiled:
             self._compiled.release()
 
