@@ -1,7 +1,7 @@
 """Serving beside LitServe and MLServer: the same bundle, engine, precision and images; the machine should be idle.
 
     pip install litserve               # in an environment of its own that also has googlenet
-    pip install mlserver               # in another one: it needs an older FastAPI
+    pip install mlserver 'uvloop<0.22' # in another one: it needs an older FastAPI
     python benchmarks/servers.py runs/flowers photos --litserve lit/bin/python --mlserver ml/bin/python
 
 Each decodes as this project does, computes up to four images at a time, and has as many threads or processes as cores.
@@ -148,7 +148,7 @@ class MLServer(Other):
             write += "w.write_settings(Path(a[0]), Path(a[1]), int(a[2]), Path(a[3]), int(a[4]))"
             with started([self.python, "-c", write, *settings], self._environment()) as writing:
                 writing.process.wait()
-            command = [self.python, "-m", "mlserver.cli.main", "start", folder]
+            command = [self.python, "-c", "from mlserver.cli import main; main()", "start", folder]
             with started(command, self._environment()) as server:
                 server.port = port
                 self._until_it_answers(server)
@@ -305,10 +305,9 @@ def main() -> None:
     images = [path.read_bytes() for path in files]
     subjects: dict[str, Subject] = {"googlenet": Subject(options.run, images)}
     if options.litserve:
-        subjects["litserve, 2 workers"] = LitServe(options.run, images, options.litserve)
-        subjects["litserve, 1 worker"] = LitServe(options.run, images, options.litserve, workers=1)
+        subjects["litserve"] = LitServe(options.run, images, options.litserve)
     if options.mlserver:
-        subjects["mlserver, 2 workers"] = MLServer(options.run, images, options.mlserver)
+        subjects["mlserver"] = MLServer(options.run, images, options.mlserver)
     for name in options.rows:
         for who, subject in subjects.items():
             print(json.dumps({name: {"server": who, **ROWS[name](subject, options)}}), flush=True)

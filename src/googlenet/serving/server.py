@@ -37,6 +37,7 @@ POLL_SECONDS = 0.02
 BACKLOG = 2048
 SWITCH_SECONDS = 0.001  # after which a thread that computes lets go of Python's lock, for whoever must be told to wait
 MAX_HEADER_BYTES = 32_768
+SETTLE_SECONDS = 1.0  # after loading: not before the first answer
 
 logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())  # what it says of bad requests helps nobody
 
@@ -190,7 +191,9 @@ def serve_models(settings: Settings, tell: Callable[[str], object]) -> None:
     with contextlib.closing(bind(settings.host, settings.port)) as listening:
         with stage(f"loading {', '.join(settings.paths)}"):
             server = make_server(settings, tell)
-        _settle()
+        settling = threading.Timer(SETTLE_SECONDS, _settle)
+        settling.daemon = True
+        settling.start()
         sys.setswitchinterval(SWITCH_SECONDS)
         server.run(sockets=[listening])
         server.service.close()
