@@ -176,8 +176,9 @@ def idle(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     body = subject.wrap(subject.images[0])
     with subject.server() as server:
         assert asyncio.run(subject.client(server).ask(body)).status == 200
-        took, megabytes = time.perf_counter() - server.began, server.megabytes()
-        time.sleep(1)
+        took = time.perf_counter() - server.began
+        time.sleep(10)  # by now all workers are there
+        megabytes = server.megabytes()
         before = server.cpu_seconds()
         time.sleep(3)
         share = (server.cpu_seconds() - before) / 3
