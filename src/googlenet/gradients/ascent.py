@@ -41,7 +41,7 @@ def ascend(
 
 
 class _Rescued(torch.autograd.Function):
-    """ReLU, whose gradient is passed on where it asks for more and a whole image would get none."""
+    """ReLU, whose gradient is passed on where it asks for more and a place of an image would get none."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -53,12 +53,12 @@ class _Rescued(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         usual = gradient * (x > 0)
         wanted = torch.where((x <= 0) & (gradient < 0), gradient, usual)  # the loss falls where x rises
-        lost = usual.flatten(1).abs().amax(1) == 0
-        return torch.where(lost.view(-1, *[1] * (x.ndim - 1)), wanted, usual)
+        lost = usual.abs().amax(1, keepdim=True) == 0  # (N, 1, h, w): in all channels
+        return torch.where(lost, wanted, usual)
 
 
 class RescuedReLU(nn.Module):
-    """ReLU that a channel can be reached through which the first image does not excite anywhere.
+    """ReLU that a channel can be reached through at places where an image does not excite it yet.
 
     >>> x = torch.full((1, 2), -1.0, requires_grad=True)
     >>> (-RescuedReLU()(x).sum()).backward()
