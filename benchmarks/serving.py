@@ -1,7 +1,8 @@
-"""What a server does under faults and load, each row by name; the machine should be idle.
+"""What a server does under faults and load, each row by name; the machine should be idle for the first three.
 
-    python benchmarks/serving.py runs/flowers photos idle steady load distinct innocent
-    python benchmarks/serving.py runs/flowers photos abandoned slow hostile sigterm swap
+    python benchmarks/serving.py runs/flowers photos idle steady load
+    python benchmarks/serving.py runs/flowers photos distinct innocent abandoned slow hostile
+    python benchmarks/serving.py runs/flowers photos sigterm swap forged schemathesis
 
 Load is open-loop: requests arrive at times drawn beforehand (Poisson), whatever became of those before. Clients are
 asyncio streams in this process, the server is another one; both share the cores. Figures are printed as JSON lines.
@@ -14,28 +15,45 @@ import asyncio
 import contextlib
 import io
 import json
-import os
 import random
-import re
 import shutil
 import signal
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from asking import (
+    FORM,
+    Answer,
+    Client,
+    Server,
+    closed_loop,
+    form,
+    open_loop,
+    percentile,
+    request,
+    served,
+    statuses,
+    times,
+    within,
+)
 from PIL import Image
 
 import googlenet
 from googlenet import bundle as bundles
 from googlenet.parallel import cores
 
+BOMBS = Path(__file__).parents[1] / "tests" / "hostile" / "bombs.py"
 Row = Callable[["Place", argparse.Namespace], dict[str, Any]]
 ROWS: dict[str, Row] = {}
 
@@ -46,9 +64,6 @@ def row(function: Row) -> Row:
     return function
 
 
-# The server, and what asks it.
-
-
 @dataclass
 class Place:
     """A run to serve, and images to send."""
@@ -56,154 +71,13 @@ class Place:
     run: Path
     images: list[bytes]
 
-    @contextlib.contextmanager
-    def server(self, *options: object) -> Iterator[Server]:
-        """Start a server on a free port; kill it at the end."""
-        command = [sys.executable, "-m", "googlenet", "serve", str(self.run), "--port", "0", *map(str, options)]
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")
-        found = next(filter(None, (re.search(r"http://([\d.]+):(\d+)", line) for line in lines)))
-        try:
-            yield Server(process, found[1], int(found[2]), began)
-        finally:
-            process.kill()
-            process.communicate()
+    def server(self, *options: object) -> AbstractContextManager[Server]:
+        """Start a server."""
+        return served(self.run, *options)
 
-
-@dataclass
-class Server:
-    """A process that serves."""
-
-    process: subprocess.Popen[str]
-    host: str
-    port: int
-    began: float
-
-    def megabytes(self, what: str = "VmRSS") -> float:
-        """Memory in MB; ``VmHWM`` is the highest so far."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"{what}:\s+(\d+)", text)[1]) * 1024 / 1e6  # type: ignore[index]
-
-    def cpu_seconds(self) -> float:
-        """Processor time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@dataclass
-class Answer:
-    """What came back: the status (0: the connection was lost, -1: nobody listened), how long it took, the body."""
-
-    status: int
-    seconds: float
-    body: bytes = b""
-    headers: bytes = b""
-
-    @property
-    def json(self) -> Any:
-        """The body."""
-        return json.loads(self.body)
-
-
-@dataclass
-class Client:
-    """Asks a server over connections that are kept open."""
-
-    server: Server
-    free: list[Any] = field(default_factory=list)
-
-    async def ask(self, content: bytes | None = None, path: str = "/v1/classify", seconds: float = 60) -> Answer:
-        """Send a request: POST if there is content."""
-        began = time.perf_counter()
-        while self.free and self.free[-1][0].at_eof():  # the server has closed it
-            self.free.pop()[1].close()
-        try:
-            reader, writer = self.free.pop() if self.free else await self.connect()
-        except OSError:
-            return Answer(-1, time.perf_counter() - began)
-        try:
-            method = "GET" if content is None else "POST"
-            head = (
-                f"{method} {path} HTTP/1.1\r\nHost: {self.server.host}\r\nContent-Length: {len(content or b'')}\r\n\r\n"
-            )
-            writer.write(head.encode() + (content or b""))
-            status, headers, body = await asyncio.wait_for(_answer(reader), seconds)
-        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
-            writer.close()
-            return Answer(0, time.perf_counter() - began)
-        if b"connection: close" in headers:
-            writer.close()
-        else:
-            self.free.append((reader, writer))
-        return Answer(status, time.perf_counter() - began, body, headers)
-
-    async def connect(self) -> Any:
-        """Open a connection."""
-        return await asyncio.open_connection(self.server.host, self.server.port)
-
-    async def figure(self, name: str) -> float:
-        """One of the server's figures."""
-        text = (await self.ask(path="/metrics")).body.decode()
-        return float(re.search(rf"^{name} (\S+)", text, re.MULTILINE)[1])  # type: ignore[index]
-
-
-def request(content: bytes | None, path: str = "/v1/classify") -> bytes:
-    """The bytes of a request: POST if there is content."""
-    method, body = ("GET", b"") if content is None else ("POST", content)
-    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
-    headers = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = re.search(rb"content-length: (\d+)", headers)
-    return int(headers[9:12]), headers, await reader.readexactly(int(length[1]) if length else 0)
-
-
-async def closed_loop(client: Client, contents: AsyncIterator[bytes] | Iterator[bytes], clients: int) -> list[Answer]:
-    """Ask with a number of clients, each of which waits for its answer."""
-    found: list[Answer] = []
-    waiting = iter(contents)  # type: ignore[arg-type]
-
-    async def one() -> None:
-        for content in waiting:
-            found.append(await client.ask(content))
-
-    await asyncio.gather(*(one() for _ in range(clients)))
-    return found
-
-
-async def open_loop(client: Client, images: list[bytes], rate: float, seconds: float) -> list[Answer]:
-    """Ask at random times, ``rate`` a second."""
-    times = np.cumsum(np.random.default_rng(0).exponential(1 / rate, int(rate * seconds)))
-    began, tasks = time.perf_counter(), []
-    for number, at in enumerate(times):
-        if (wait := began + at - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        tasks.append(asyncio.ensure_future(client.ask(images[number % len(images)])))
-        if number % 20 == 0:
-            await asyncio.sleep(0)
-    return list(await asyncio.gather(*tasks))
-
-
-def percentile(seconds: list[float], share: float) -> float:
-    """A percentile in milliseconds."""
-    return round(1000 * float(np.percentile(seconds, share)), 2) if seconds else float("nan")
-
-
-def times(answers: list[Answer]) -> dict[str, float]:
-    """The median and the 99th percentile in milliseconds."""
-    seconds = [each.seconds for each in answers]
-    return {"p50_ms": percentile(seconds, 50), "p99_ms": percentile(seconds, 99)}
-
-
-def within(images: list[bytes], seconds: float) -> Iterator[bytes]:
-    """Images again and again, until a time has passed."""
-    until, number = time.perf_counter() + seconds, 0
-    while time.perf_counter() < until:
-        yield images[number % len(images)]
-        number += 1
+    def image(self, number: int) -> bytes:
+        """Return an image; after the last one comes the first."""
+        return self.images[number % len(self.images)]
 
 
 def small(number: int, side: int = 64) -> bytes:
@@ -214,7 +88,7 @@ def small(number: int, side: int = 64) -> bytes:
     return content.getvalue()
 
 
-# The rows.
+# Speed.
 
 
 @row
@@ -228,57 +102,78 @@ def idle(place: Place, options: argparse.Namespace) -> dict[str, Any]:
 
     with place.server() as server:  # fills the cache of compiled graphs
         asyncio.run(first(server))
-    with place.server() as server:
-        took, megabytes = asyncio.run(first(server)), server.megabytes()
-        time.sleep(1)
-        before = server.cpu_seconds()
-        time.sleep(options.seconds)
-        share = (server.cpu_seconds() - before) / options.seconds
-    return {"first_answer_s": round(took, 2), "rss_mb": round(megabytes), "core_percent": round(100 * share, 2)}
+    took = []
+    for _ in range(3):
+        with place.server() as server:
+            took.append(asyncio.run(first(server)))
+            megabytes = server.megabytes()
+            if len(took) == 3:
+                time.sleep(1)
+                before = server.cpu_seconds()
+                time.sleep(options.seconds)
+                share = (server.cpu_seconds() - before) / options.seconds
+    return {"first_answer_s": round(statistics.median(took), 2), "rss_mb": round(megabytes),
+            "core_percent": round(100 * share, 2)}  # fmt: skip
 
 
 @row
 def steady(place: Place, options: argparse.Namespace) -> dict[str, Any]:
-    """16 clients with one image a request, beside the engine's own throughput with decoding."""
+    """16 clients with one image a request, beside the engine's own throughput with decoding: in turns, three times."""
     classifier = googlenet.load(place.run)
     list(classifier.predict_many(place.images[:32]))
-    began = time.perf_counter()
-    alone = sum(1 for _ in classifier.predict_many(within(place.images, options.seconds)))
-    alone_rate = alone / (time.perf_counter() - began)
+    rounds = 3
 
-    async def ask(server: Server) -> tuple[list[Answer], float]:
-        client = Client(server)
-        await closed_loop(client, within(place.images, 1), 16)
-        begun = time.perf_counter()
-        return await closed_loop(client, within(place.images, options.seconds), 16), time.perf_counter() - begun
+    def alone() -> float:
+        began = time.perf_counter()
+        return sum(1 for _ in classifier.predict_many(within(place.images, options.seconds))) / (
+            time.perf_counter() - began
+        )
 
+    async def ask(seconds: float) -> tuple[list[Answer], float]:
+        client, begun = Client(server), time.perf_counter()
+        return await closed_loop(client, within(place.images, seconds), 16), time.perf_counter() - begun
+
+    rates: list[tuple[float, float]] = []
+    found: list[Answer] = []
     with place.server() as server:
-        found, took = asyncio.run(ask(server))
-    rate = len(found) / took
+        asyncio.run(ask(1))
+        for _ in range(rounds):
+            answers, took = asyncio.run(ask(options.seconds))
+            rates.append((alone(), len(answers) / took))
+            found += answers
     assert all(each.status == 200 for each in found)
-    return {"engine_images_per_s": round(alone_rate, 1), "served_images_per_s": round(rate, 1),
-            "share": round(rate / alone_rate, 3), **times(found)}  # fmt: skip
+    engine, rate = (statistics.median(each) for each in zip(*rates, strict=True))
+    return {"engine_images_per_s": round(engine, 1), "served_images_per_s": round(rate, 1),
+            "shares": [round(mine / own, 3) for own, mine in rates], **times(found)}  # fmt: skip
 
 
 @row
 def load(place: Place, options: argparse.Namespace) -> dict[str, Any]:
-    """Requests at shares of the capacity, which is measured first."""
-    queue = options.queue or cores() + 1
+    """Requests at shares of the capacity: the most that was answered per second, at whatever rate of arrivals."""
+    queue = options.queue or 2 * cores() + 1
+
+    async def at(client: Client, rate: float) -> tuple[float, list[Answer]]:
+        answers = await open_loop(client, place.images, rate, options.seconds)
+        return sum(each.status == 200 for each in answers) / options.seconds, answers
 
     async def ask(server: Server) -> dict[str, Any]:
         client = Client(server)
         await closed_loop(client, within(place.images, 1), queue)
+        unloaded = times(await closed_loop(client, within(place.images, options.seconds), 1))
         begun, found = time.perf_counter(), await closed_loop(client, within(place.images, options.seconds), queue)
-        capacity = sum(each.status == 200 for each in found) / (time.perf_counter() - begun)
-        result: dict[str, Any] = {"capacity_per_s": round(capacity, 1), "memory_mb": round(server.megabytes())}
+        capacity = len(found) / (time.perf_counter() - begun)
+        for share in (1.2, 1.6, 2.5):
+            capacity = max(capacity, (await at(client, capacity * share))[0])
+        memory = server.megabytes()
+        result: dict[str, Any] = {"queue": queue, "capacity_per_s": round(capacity, 1), "unloaded": unloaded}
         for percent in (50, 80, 95, 120, 1000):
-            answers = await open_loop(client, place.images, capacity * percent / 100, options.seconds)
+            rate, answers = await at(client, capacity * percent / 100)
             good = [each for each in answers if each.status == 200]
             refused = [each for each in answers if each.status == 503]
             result[f"{percent} %"] = {
-                "answered_per_s": round(len(good) / options.seconds, 1), **times(good), "refused": len(refused),
-                "refused_p99_ms": times(refused)["p99_ms"], "lost": len(answers) - len(good) - len(refused),
-                "memory_mb": round(server.megabytes()),
+                "answered_per_s": round(rate, 1), "share": round(rate / min(capacity, capacity * percent / 100), 2),
+                **times(good), "refused": len(refused), "refused_p99_ms": percentile(refused, 99),
+                "lost": len(answers) - len(good) - len(refused), "grown_mb": round(server.megabytes() - memory),
             }  # fmt: skip
         return result
 
@@ -286,90 +181,140 @@ def load(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         return asyncio.run(ask(server))
 
 
+# Answers.
+
+
 @row
 def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
-    """Distinct images at the same time: each answer is the offline one of its own image."""
-    classifier, wrong = googlenet.load(place.run), 0
+    """Distinct images at the same time: each answer is the offline one of its own image, and no other's."""
+    classifier = googlenet.load(place.run)
 
-    async def ask(client: Client, number: int, limit: asyncio.Semaphore) -> bool:
-        async with limit:
-            content = small(number)
-            answer = await client.ask(content)
+    async def ask(client: Client, number: int) -> tuple[bool, str]:
+        content = small(number)
+        answer = await client.ask(content)
+        assert answer.status == 200, answer
         (result,) = answer.json["results"]
-        offline = classifier.predict(content)
-        return [(each["label"], each["probability"]) for each in result["top"]] == offline.top(len(result["top"]))
+        offline, top = classifier.predict(content), result["top"]
+        same = [(each["label"], each["probability"]) for each in top] == offline.top(len(top))
+        return same and result["p_value"] == offline.p_value, json.dumps(top)
 
-    async def every(server: Server) -> int:
-        limit = asyncio.Semaphore(50)
-        client = Client(server)
-        return sum([not ok for ok in await asyncio.gather(*(ask(client, n, limit) for n in range(options.count)))])
+    async def every(server: Server) -> list[tuple[bool, str]]:
+        client, found, numbers = Client(server), [], iter(range(options.count))
+
+        async def one() -> None:
+            for number in numbers:
+                found.append(await ask(client, number))
+
+        await asyncio.gather(*(one() for _ in range(50)))
+        return found
 
     with place.server() as server:
-        wrong = asyncio.run(every(server))
-    return {"requests": options.count, "not_the_offline_answer": wrong}
+        found = asyncio.run(every(server))
+    return {"requests": len(found), "not_the_offline_answer": sum(not same for same, _ in found),
+            "different_answers": len({top for _, top in found})}  # fmt: skip
 
 
 @row
 def innocent(place: Place, options: argparse.Namespace) -> dict[str, Any]:
-    """Good images with a bad one after every ninth: only the bad ones fail."""
+    """Good images with bad ones among them, in requests of their own and in the same form: only the bad ones fail."""
+    counts = {"good": 0, "bad": 0, "innocent_failures": 0, "bad_ones_answered": 0}
 
-    async def ask(server: Server) -> tuple[int, int]:
-        client = Client(server)
-        good = [place.images[n % len(place.images)] for n in range(options.count)]
-        bad = [each[: len(each) // 2] for each in place.images[: options.count // 9]]
-        mixed = [(each, 200) for each in good] + [(bad[n % len(bad)], 422) for n in range(options.count // 9)]
-        random.Random(0).shuffle(mixed)
-        limit = asyncio.Semaphore(32)
+    def count(is_good: bool, is_answered: bool) -> None:
+        counts["good" if is_good else "bad"] += 1
+        counts["innocent_failures"] += is_good and not is_answered
+        counts["bad_ones_answered"] += is_answered and not is_good
 
-        async def one(content: bytes, status: int) -> tuple[int, int]:
+    def bad(number: int) -> bytes:
+        content = place.image(number)
+        return content[: len(content) // 2] if number % 2 else content[:-1][::-1]
+
+    async def alone(client: Client, number: int, is_good: bool) -> None:
+        answer = await client.ask(place.image(number) if is_good else bad(number))
+        assert is_good or answer.status in (200, 422), answer
+        count(is_good, answer.status == 200)
+
+    async def together(client: Client, number: int) -> None:
+        answer = await client.ask(form([place.image(number), bad(number), place.image(number + 1)]), kind=FORM)
+        results = answer.json["results"] if answer.status == 200 else [{}] * 3
+        for place_, result in enumerate(results):
+            count(place_ != 1, "label" in result)
+
+    async def ask(server: Server) -> None:
+        client, limit = Client(server), asyncio.Semaphore(16)
+        works = [alone(client, n, True) for n in range(options.count // 2)]
+        works += [alone(client, n, False) for n in range(options.count // 8)]
+        works += [together(client, n) for n in range(options.count // 4)]
+        random.Random(0).shuffle(works)
+
+        async def one(work: Any) -> None:
             async with limit:
-                return status, (await client.ask(content)).status
+                await work
 
-        found = await asyncio.gather(*(one(*each) for each in mixed))
-        return (
-            sum(got != 200 for want, got in found if want == 200),
-            sum(got == 200 for want, got in found if want != 200),
-        )
+        await asyncio.gather(*map(one, works))
 
     with place.server() as server:
-        innocents, accepted = asyncio.run(ask(server))
-    return {"good": options.count, "innocent_failures": innocents, "bad_ones_answered": accepted}
+        asyncio.run(ask(server))
+    return counts
 
 
 @row
 def abandoned(place: Place, options: argparse.Namespace) -> dict[str, Any]:
-    """Clients that leave at once: how many of their images were computed nevertheless."""
+    """Clients that leave while others keep the server busy: how many of their images were computed nevertheless."""
+    wave, forms, images, figure = 50, 4, 60, "googlenet_computed"
+    left = early = staying = 0
+
+    async def send(client: Client, number: int) -> asyncio.StreamWriter:
+        _, writer = await client.connect()
+        sent = request(place.image(number), client.path)
+        writer.write(sent[: len(sent) // 2] if number % 4 == 0 else sent)
+        await writer.drain()
+        return writer
+
+    async def once(client: Client, number: int) -> None:
+        nonlocal left, early, staying
+        before = await client.figure(figure)
+        content = form(place.image(number + n) for n in range(images))
+        busy = [asyncio.ensure_future(client.ask(content, kind=FORM)) for _ in range(forms)]
+        while await client.figure("googlenet_inside_images") < forms * images:
+            await asyncio.sleep(0.001)
+        writers = [await send(client, number + n) for n in range(wave)]
+        await client.figure(figure)  # by now the server has read what they sent
+        for writer in writers:
+            writer.transport.abort()
+        still_busy = not any(each.done() for each in busy)
+        assert all(each.status == 200 for each in await asyncio.gather(*busy))
+        if not still_busy:  # it may have been their turn
+            return
+        left, staying = left + wave, staying + forms * images
+        while await client.figure("googlenet_inside_images"):
+            await asyncio.sleep(0.01)
+        early += int(await client.figure(figure) - before) - forms * images
 
     async def ask(server: Server) -> dict[str, Any]:
-        client = Client(server)
-        await client.ask(place.images[0])
-        before, busy = await client.figure("googlenet_computed"), []
-        for number in range(1000):
-            if number % 50 == 0:
-                busy.append(asyncio.ensure_future(client.ask(place.images[1])))
-                await asyncio.sleep(0)
-            _, writer = await client.connect()
-            writer.write(request(place.images[number % len(place.images)]))
-            await asyncio.sleep(0.002)
-            writer.transport.abort()
-        answered = [await each for each in busy]
-        await asyncio.sleep(1)
-        computed = await client.figure("googlenet_computed") - before
-        return {"left": 1000, "stayed": len(answered), "computed_of_those_who_left": int(computed) - len(answered)}
+        client, number = Client(server), 0
+        assert (await client.ask(place.images[0])).status == 200
+        while left < options.count and number < 10 * options.count:
+            await once(client, number)
+            number += wave
+        return {"left": left, "stayed": staying, "computed_of_those_who_left": early}
 
-    with place.server() as server:
+    with place.server("--queue", forms * images + 2 * wave) as server:
         return asyncio.run(ask(server))
 
 
 @row
 def slow(place: Place, options: argparse.Namespace) -> dict[str, Any]:
-    """500 clients that send a byte a second, beside good ones."""
+    """500 clients that send a byte a second, or nothing, or read nothing, beside two good ones."""
 
-    async def drip(client: Client, begun: float) -> float:
+    async def drip(client: Client, number: int, begun: float) -> float:
         reader, writer = await client.connect()
         head = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
         ended = asyncio.ensure_future(reader.read())
-        for byte in head + bytes(1000):
+        sent = (head + bytes(1000), b"", head[:9] + bytes(1000), bytes(1000))[number % 4]
+        if number % 4 == 0:  # its headers at once, its body slowly
+            writer.write(head)
+            sent = bytes(1000)
+        for byte in sent:
             with contextlib.suppress(OSError):
                 writer.write(bytes([byte]))
             done, _ = await asyncio.wait([ended], timeout=1)
@@ -377,6 +322,7 @@ def slow(place: Place, options: argparse.Namespace) -> dict[str, Any]:
                 break
         with contextlib.suppress(OSError):
             await ended
+        writer.close()
         return time.perf_counter() - begun
 
     async def ask(server: Server) -> dict[str, Any]:
@@ -384,64 +330,171 @@ def slow(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         await closed_loop(client, within(place.images, 2), 2)
         alone = times(await closed_loop(client, within(place.images, options.seconds), 2))
         begun = time.perf_counter()
-        dripping = [asyncio.ensure_future(drip(client, begun)) for _ in range(500)]
+        dripping = [asyncio.ensure_future(drip(client, number, begun)) for number in range(500)]
         await asyncio.sleep(0.5)
-        beside = times(await closed_loop(client, within(place.images, options.seconds), 2))
-        return {"alone": alone, "beside_500": beside, "last_closed_s": round(max(await asyncio.gather(*dripping)), 1)}
+        beside = await closed_loop(client, within(place.images, options.seconds), 2)
+        closed = await asyncio.gather(*dripping)
+        return {"alone": alone, "beside_500": times(beside), "statuses": statuses(beside),
+                "last_closed_s": round(max(closed), 1)}  # fmt: skip
 
-    with place.server() as server:
+    with place.server("--queue", 600) as server:
         return asyncio.run(ask(server))
+
+
+# Attacks.
+
+
+def giants() -> dict[str, bytes]:
+    """Images whose headers say 65535² pixels."""
+    side, tiny = 65535, {}
+    for name in ("JPEG", "BMP", "GIF", "PNG", "TIFF"):
+        stream = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(stream, name)
+        tiny[name] = bytearray(stream.getvalue())
+    frame = tiny["JPEG"].index(b"\xff\xc0") + 5
+    tiny["JPEG"][frame : frame + 4] = struct.pack(">HH", side, side)
+    tiny["BMP"][18:26] = struct.pack("<ii", side, side)
+    tiny["GIF"][6:10] = struct.pack("<HH", side, side)
+    header = b"IHDR" + struct.pack(">II", side, side) + tiny["PNG"][24:29]
+    tiny["PNG"][12:33] = header + struct.pack(">I", zlib.crc32(header))
+    for tag in (256, 257):
+        at = tiny["TIFF"].index(struct.pack("<H", tag), struct.unpack_from("<I", tiny["TIFF"], 4)[0])
+        tiny["TIFF"][at : at + 12] = struct.pack("<HHII", tag, 4, 1, side)
+    return {f"65535.{name.lower()}": bytes(content) for name, content in tiny.items()}
 
 
 @row
 def hostile(place: Place, options: argparse.Namespace) -> dict[str, Any]:
-    """Random bytes, images with changed bytes, and headers of 65535² pixels."""
+    """Random bytes, images with changed bytes, bombs, and headers of 65535² pixels."""
     made = random.Random(0)
 
     def content(number: int) -> bytes:
         if number % 3 == 0:
             return made.randbytes(made.randrange(1, 5000))
-        changed = bytearray(place.images[number % len(place.images)])
+        changed = bytearray(place.image(number))
         for _ in range(made.randrange(1, 20)):
             changed[made.randrange(len(changed))] = made.randrange(256)
         return bytes(changed)
 
+    def bombs() -> dict[str, bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([sys.executable, str(BOMBS), folder], check=True, stdout=subprocess.DEVNULL)
+            return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
     async def ask(server: Server) -> dict[str, Any]:
         client = Client(server)
-        await closed_loop(client, iter(place.images), 4)
+        await closed_loop(client, iter(place.images), 8)
         before = server.megabytes()
         answers = await closed_loop(client, (content(n) for n in range(options.count)), 8)
-        statuses = {status: sum(each.status == status for each in answers) for status in {a.status for a in answers}}
+        grown = server.megabytes("VmHWM") - before
+        named = [(name, await client.ask(each)) for name, each in {**giants(), **bombs()}.items()]
+        both = await closed_loop(client, list(giants().values()) * 20, 8)
         alive = (await client.ask(place.images[0])).status
-        return {"statuses": statuses, "alive": alive == 200, "grown_mb": round(server.megabytes("VmHWM") - before)}
+        return {
+            "statuses": statuses(answers), "grown_mb": round(grown), "bombs": statuses(each for _, each in named),
+            "bombs_read": [name for name, each in named if each.status == 200], "headers": statuses(both),
+            "slowest_bomb_s": round(max(each.seconds for _, each in named), 2), "alive": alive == 200,
+            "grown_by_bombs_mb": round(server.megabytes("VmHWM") - before),
+        }  # fmt: skip
 
     with place.server() as server:
         return asyncio.run(ask(server))
 
 
+FORGED = {
+    "another name": ("POST /v1/classify", "Host: evil.example"),
+    "a name bound to this address": ("POST /v1/classify", "Host: 127.0.0.1.evil.example"),
+    "a rebound name that reads": ("GET /v1/models", "Host: evil.example:8000"),
+    "no name": ("POST /v1/classify", "Host:"),
+    "a user before the name": ("POST /v1/classify", "Host: localhost@evil.example"),
+    "a page of another site": ("POST /v1/classify", "Host: localhost\r\nOrigin: http://evil.example"),
+    "a page in a sandbox": ("POST /v1/classify", "Host: localhost\r\nOrigin: null"),
+    "a page at another port": ("POST /v1/classify", "Host: localhost:1\r\nOrigin: http://localhost:2"),
+    "a browser that says cross-site": ("POST /v1/classify", "Host: localhost\r\nSec-Fetch-Site: cross-site"),
+    "a form of another site": (
+        "POST /v1/feedback?label=x", "Host: localhost\r\nSec-Fetch-Site: same-site\r\nOrigin: http://a.localhost"),
+    "a preflight": ("OPTIONS /v1/classify", "Host: localhost\r\nOrigin: http://evil.example"),
+    "a path in the name": ("POST /v1/classify?model=../../etc/passwd", "Host: localhost"),
+    "a path in the route": ("GET /v1/models/../../../etc/passwd", "Host: localhost"),
+    "an encoded path": ("GET /v1/models/..%2f..%2f..%2fetc%2fpasswd", "Host: localhost"),
+    "a path encoded twice": ("GET /v1/models/%252e%252e%252fetc%252fpasswd", "Host: localhost"),
+    "a path of v2": ("POST /v2/models/..%2f..%2fetc%2fpasswd/infer", "Host: localhost"),
+    "an example that is a path": ("GET /v1/models/x/examples/..%2f..%2fetc%2fpasswd", "Host: localhost"),
+    "a backslash": ("GET /v1/models/..\\..\\etc\\passwd", "Host: localhost"),
+    "a nul": ("GET /v1/models/x%00.json", "Host: localhost"),
+    "a URL for the server to fetch": ("POST /v1/classify?url=http://evil.example/a.png", "Host: localhost"),
+    "two lengths": ("POST /v1/classify", "Host: localhost\r\nContent-Length: 9"),
+    "a length and chunks": ("POST /v1/classify", "Host: localhost\r\nTransfer-Encoding: chunked"),
+    "a compressed body": ("POST /v1/classify", "Host: localhost\r\nContent-Encoding: gzip"),
+}  # fmt: skip
+
+
+@row
+def forged(place: Place, options: argparse.Namespace) -> dict[str, Any]:
+    """Requests under other names, of pages of other sites, with paths as names: those that were not refused."""
+
+    async def ask(server: Server) -> dict[str, int]:
+        client, found = Client(server), {}
+        for name, (line, headers) in FORGED.items():
+            body = b"GIF89a" if line.startswith("POST") else b""
+            head = f"{line} HTTP/1.1\r\n{headers}\r\nContent-Length: {len(body)}\r\n\r\n"
+            answer = await client.send_raw(head.encode() + body)
+            assert b"root:" not in answer.body
+            assert b"access-control" not in answer.body.lower()
+            found[name] = answer.status
+        assert (await client.ask(place.images[0])).status == 200
+        return found
+
+    with place.server() as server:
+        found = asyncio.run(ask(server))
+    return {"sent": len(found), "not_refused": {name: s for name, s in found.items() if not 400 <= s < 500}}
+
+
+@row
+def schemathesis(place: Place, options: argparse.Namespace) -> dict[str, Any]:
+    """Schemathesis tries to prove the OpenAPI description wrong, in all of its phases."""
+    checks = ("not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+              "response_schema_conformance")  # fmt: skip
+    with place.server("--queue", 64) as server, tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://{server.host}:{server.port}/openapi.json",
+                   "--phases", "examples,coverage,fuzzing,stateful", "--checks", checks, "--no-color",
+                   "--max-examples", str(options.count), "--continue-on-failure"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        text = asyncio.run(Client(server).ask(path="/metrics")).body.decode()
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        if line.startswith("googlenet_requests_total{"):
+            status = line.split('status="')[1][:3]
+            found[status] = found.get(status, 0) + int(float(line.rpartition(" ")[2]))
+    if done.returncode:
+        print(done.stdout[-6000:], file=sys.stderr)
+    return {"requests": sum(found.values()), "statuses": dict(sorted(found.items())), "failures": done.returncode}
+
+
+# Signals.
+
+
 @row
 def sigterm(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     """SIGTERM under load: requests that were sent on a connection that was taken, and not answered."""
-    lost = answered = 0
+    found: list[Answer] = []
     seconds, codes = [], set()
+
+    async def ask(server: Server) -> list[Answer]:
+        client = Client(server, again=False)  # what is lost is not hidden
+        asking = asyncio.ensure_future(closed_loop(client, _until_ended(place.images, server), 8))
+        await asyncio.sleep(0.7)
+        server.process.send_signal(signal.SIGTERM)
+        return await asking
+
     for _ in range(options.times):
         with place.server() as server:
-
-            async def ask(server: Server = server) -> list[Answer]:
-                client = Client(server)
-                asking = asyncio.ensure_future(closed_loop(client, _until_ended(place.images, server), 8))
-                await asyncio.sleep(0.7)
-                server.process.send_signal(signal.SIGTERM)
-                return await asking
-
             begun = time.perf_counter()
-            found = asyncio.run(ask())
+            found += asyncio.run(ask(server))
             codes.add(server.process.wait(20))
             seconds.append(time.perf_counter() - begun - 0.7)
-            lost += sum(each.status == 0 for each in found)
-            answered += sum(each.status == 200 for each in found)
-    return {"times": options.times, "answered": answered, "lost": lost, "exit_codes": sorted(codes),
-            "longest_s": round(max(seconds), 2)}  # fmt: skip
+    return {"times": options.times, "statuses": statuses(found), "lost": sum(each.status == 0 for each in found),
+            "exit_codes": sorted(codes), "longest_s": round(max(seconds), 2)}  # fmt: skip
 
 
 def _until_ended(images: list[bytes], server: Server) -> Iterator[bytes]:
@@ -460,7 +513,7 @@ def swap(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         card = bundles.read(run).card
         files = {name: bundles.read(run).read(name) for name in card.files}
         one = {name: content for name, content in files.items() if name != "weights.safetensors"}
-        with Place(run, place.images).server() as server:
+        with served(run) as server:
             return asyncio.run(_swapped(server, place.images, run, [(card, one), (card, files)], options.times))
 
 
@@ -468,7 +521,7 @@ async def _swapped(server: Server, images: list[bytes], run: Path, versions: Any
     client, stop = Client(server), asyncio.Event()
 
     def contents() -> Iterator[bytes]:
-        for content in within(images, 600):
+        for content in within(images, 3600):
             if stop.is_set():
                 return
             yield content
@@ -479,12 +532,12 @@ async def _swapped(server: Server, images: list[bytes], run: Path, versions: Any
         card, files = versions[number % 2]
         await asyncio.to_thread(bundles.write, run, card, files)
         server.process.send_signal(signal.SIGHUP)
-        said.append(await asyncio.to_thread(server.process.stderr.readline))  # type: ignore[union-attr]
+        said.append(await asyncio.to_thread(server.line))
     stop.set()
     found = await asking
     hashes = {each.json["model"]["sha256"] for each in found if each.status == 200}
     return {"swaps": sum("replaced" in line for line in said), "answers": len(found), "versions": len(hashes),
-            "errors": sum(each.status != 200 for each in found), "p99_ms": times(found)["p99_ms"]}  # fmt: skip
+            "errors": sum(each.status != 200 for each in found), "p99_ms": percentile(found, 99)}  # fmt: skip
 
 
 def main() -> None:
@@ -494,15 +547,17 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("rows", nargs="+", choices=ROWS)
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
-    parser.add_argument("--count", type=int, default=2000, help="of requests, where they are counted")
+    parser.add_argument("--count", type=int, default=1000, help="of requests, where they are counted")
     parser.add_argument("--times", type=int, default=10, help="of signals")
-    parser.add_argument("--queue", type=int, help="of the server under load; by default one more than cores")
+    parser.add_argument("--queue", type=int, help="of the server under load; by default one more than twice the cores")
     options = parser.parse_args()
     files = sorted(path for path in options.images.rglob("*") if path.is_file())[:200]
     place = Place(options.run, [path.read_bytes() for path in files])
     print(json.dumps({"images": len(files), "median_kb": round(statistics.median(map(len, place.images)) / 1000)}))
     for name in options.rows:
-        print(json.dumps({name: ROWS[name](place, options)}), flush=True)
+        begun = time.perf_counter()
+        found = ROWS[name](place, options)
+        print(json.dumps({name: found | {"took_s": round(time.perf_counter() - begun)}}), flush=True)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,12 @@ if TYPE_CHECKING:
     from googlenet.explaining.branches import Branches
     from googlenet.explaining.explanation import Explanation
     from googlenet.exporting.export import export
+    from googlenet.gradients.dream import Dream
+    from googlenet.gradients.explain import explain
+    from googlenet.gradients.neurons import Neurons
+    from googlenet.gradients.visualize import dream, visualize
     from googlenet.inference.classifier import Classifier, Prediction
     from googlenet.inference.crops import load
-    from googlenet.inference.explain import explain
     from googlenet.inference.verify import Verification, verify
     from googlenet.models.analysis import Analysis
     from googlenet.models.build import ConvNet
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from googlenet.pruning.ranking import Branch
     from googlenet.pruning.result import Pruning
     from googlenet.reporting.report import write_report
+    from googlenet.training.ablation import Ablation, ablate
     from googlenet.training.augmented import AugmentedImages
     from googlenet.training.callbacks import StepResult
     from googlenet.training.folds import CrossValidation, cross_validate
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
 
 # name → the module that defines it
 _PUBLIC = {
+    "Ablation": "training.ablation",
     "Analysis": "models.analysis",
     "AugmentedImages": "training.augmented",
     "Benchmark": "benchmarking.measure",
@@ -90,6 +95,7 @@ _PUBLIC = {
     "Costs": "evaluation.ensembles",
     "CrossValidation": "training.folds",
     "DataSource": "data.source",
+    "Dream": "gradients.dream",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
     "Explanation": "explaining.explanation",
@@ -102,6 +108,7 @@ _PUBLIC = {
     "LabelledImage": "data.image_set",
     "NETWORKS": "models.zoo",
     "Network": "models.spec",
+    "Neurons": "gradients.neurons",
     "Precisions": "benchmarking.precisions",
     "Prediction": "inference.classifier",
     "Pruning": "pruning.result",
@@ -111,6 +118,7 @@ _PUBLIC = {
     "Trial": "training.tuning",
     "Tuning": "training.tuning",
     "Verification": "inference.verify",
+    "ablate": "training.ablation",
     "analyse": "models.zoo",
     "augment": "training.sheet",
     "benchmark": "benchmarking.benchmark",
@@ -122,8 +130,9 @@ _PUBLIC = {
     "create": "training.pretrained",
     "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
+    "dream": "gradients.visualize",
     "evaluate": "evaluation.evaluate",
-    "explain": "inference.explain",
+    "explain": "gradients.explain",
     "export": "exporting.export",
     "export_weights": "exchange.export",
     "fetch": "exchange.datasets",
@@ -143,11 +152,13 @@ _PUBLIC = {
     "train": "training.train",
     "tune": "training.tune",
     "verify": "inference.verify",
+    "visualize": "gradients.visualize",
     "write_report": "reporting.report",
 }
 
 __all__ = [
     "NETWORKS",
+    "Ablation",
     "Analysis",
     "AugmentedImages",
     "Benchmark",
@@ -161,6 +172,7 @@ __all__ = [
     "Costs",
     "CrossValidation",
     "DataSource",
+    "Dream",
     "EpochResult",
     "Evaluation",
     "Explanation",
@@ -172,6 +184,7 @@ __all__ = [
     "LabelledData",
     "LabelledImage",
     "Network",
+    "Neurons",
     "Precisions",
     "Prediction",
     "Pruning",
@@ -181,6 +194,7 @@ __all__ = [
     "Trial",
     "Tuning",
     "Verification",
+    "ablate",
     "analyse",
     "augment",
     "benchmark",
@@ -192,6 +206,7 @@ __all__ = [
     "create",
     "cross_validate",
     "doctor",
+    "dream",
     "evaluate",
     "explain",
     "export",
@@ -213,6 +228,7 @@ __all__ = [
     "train",
     "tune",
     "verify",
+    "visualize",
     "write_report",
 ]
 

@@ -194,6 +194,16 @@ def read(path: str | Path) -> Bundle:
         raise BundleError(f"{_shown(here)}: {what}{printable(str(error))}") from error
 
 
+def run_name(path: Path) -> str:
+    """Return the name of the run's folder, of a path to the run or to the bundle in it.
+
+    >>> run_name(Path("runs/flowers/bundle")), run_name(Path("runs/flowers"))
+    ('flowers', 'flowers')
+    """
+    folder = path.absolute()
+    return folder.parent.name if folder.name == IN_RUN else folder.name
+
+
 def is_here(path: str | Path) -> bool:
     """Whether there is a bundle at ``path``, or in the run at ``path``."""
     try:

@@ -10,6 +10,7 @@ from googlenet.errors import MachineError, MissingExtraError
 TRAINING = ("torch", "torchvision", "lightning_fabric", "pydantic", "safetensors", "onnx", "sklearn", "matplotlib")
 
 _EXTRA_OF = dict.fromkeys((*TRAINING, "annotated_types", "scipy", "imagehash", "nncf", "google", "tomli"), "train") | {
+    "captum": "explain",
     "huggingface_hub": "hub",
     "mlflow": "mlflow",
     "fastapi": "serve",

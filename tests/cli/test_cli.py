@@ -199,9 +199,13 @@ def test_the_demo_shows_everything_and_ends_with_lines_to_type(call, tmp_path, m
             assert min(image.size) > 200
     assert len(list((tmp_path / "runs" / "demo" / "images").glob("*.png"))) == 32
     assert "held-out accuracy" in out
-    *_, train, evaluate, predict, _, _, serve = [line.split()[1:] for line in out.splitlines()]
+    *_, train, evaluate, predict, _, _, serve, _, _, export = [line.split()[1:] for line in out.splitlines()]
     assert [words[0] for words in (train, evaluate, predict)] == ["train", "evaluate", "predict"]
     assert serve == ["serve", "runs/demo"]
+    # The web page that it tells of is made by the command that it tells.
+    page = next(word for word in out.splitlines()[-2].split() if word.endswith(".html"))
+    code, _, _ = call(*export)
+    assert (code, (tmp_path / page).read_text("utf-8").count("<canvas>")) == (0, 1)
 
 
 # compare

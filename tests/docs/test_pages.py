@@ -38,7 +38,8 @@ import googlenet
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/index.md", *(f"docs/{name}.md" for name in (
     "get-started", "doctor", "train", "augmentation", "tune", "finetune", "lists", "evaluate", "predict", "certainty",
-    "report", "explain", "serve", "quantize", "prune", "weights", "scaling", "benchmark", "paper", "deploy", "recipes",
+    "report", "explain", "serve", "web", "quantize", "prune", "weights", "scaling", "benchmark", "paper", "deploy",
+    "recipes",
     "networks", "benchmarks",
 ))]  # fmt: skip
 

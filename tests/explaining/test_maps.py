@@ -106,7 +106,7 @@ def test_what_cannot_be_explained_is_said_in_one_line(write, tiny):
         ({"class_name": "cwo"}, "no class is called 'cwo': did you mean 'cow'"),
         ({"against": "cat"}, "no class is called 'cat'"),
         ({"class_name": "ant", "against": "ant"}, "'ant' cannot be explained against itself: name two"),
-        ({"method": "gradcam"}, "no method is called 'gradcam': .*cam, occlusion, rise"),
+        ({"method": "gradcma"}, "no method is called 'gradcma': .*cam, occlusion, rise"),
     ):
         with pytest.raises(GoogLeNetError, match=said):
             classifier.explain(image, **asked)

@@ -1,9 +1,11 @@
 """The engine's precisions: what a processor has can be asked for, anything else is one line."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -103,6 +105,24 @@ def test_a_graph_that_was_compiled_is_not_read_again(bundle, images, tmp_path, m
     assert read == []
     assert np.array_equal(again.maps(images), first.maps(images))  # which nothing had compiled
     assert read == ["model.onnx"]
+
+
+def resident(folder):
+    """Bytes of files in a folder that this process has in its memory."""
+    areas = re.findall(r"^[0-9a-f]+-[0-9a-f]+ .*\n(?:\w+:.*\n)+", Path("/proc/self/smaps").read_text(), re.MULTILINE)
+    return 1024 * sum(int(re.search(r"Rss:\s+(\d+)", each)[1]) for each in areas if str(folder) in each)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take memory back by themselves")
+def test_memory_of_what_was_compiled_is_given_back(bundle, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "compiled_cache", lambda: tmp_path)
+    Engine(bundle, cached=True).probabilities(images)
+    again = Engine(bundle, cached=True)
+    expected = again.probabilities(images)
+    assert resident(tmp_path) > 0
+    again.release()
+    assert resident(tmp_path) == 0
+    assert np.array_equal(again.probabilities(images), expected)
 
 
 def test_a_file_that_was_altered_is_noticed_though_its_graph_was_compiled(bundle, tmp_path, monkeypatch, read):

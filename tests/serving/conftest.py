@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,10 +30,26 @@ class Running:
     told: list[str]
 
 
+class Reports(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record.getMessage())
+
+
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Running]:
-    """Serve in a thread, on a free port; at the end it has stopped by itself."""
+    """Serve in a thread, on a free port; at the end it has stopped by itself, and asyncio had no error to report.
+
+    A server that printed a traceback for each request would stop as soon as nobody reads what it prints.
+    """
     told: list[str] = []
+    reports = Reports()
+    logging.getLogger("asyncio").addHandler(reports)
     settings = replace(settings, port=0)
     listening = bind(settings.host, 0)
     server = make_server(settings, told.append)
@@ -47,7 +64,9 @@ def running(settings: Settings) -> Iterator[Running]:
             server.stop()
             thread.join(20)
             server.service.close()
+            logging.getLogger("asyncio").removeHandler(reports)
     assert not thread.is_alive()
+    assert not reports.found
 
 
 @pytest.fixture(scope="session")

@@ -336,6 +336,15 @@ def _read_until_closed(url, sent):
         return answer
 
 
+def test_no_answer_waits_for_the_clients_acknowledgement(served):
+    def ask():
+        begun = time.perf_counter()
+        assert served.client.get("/v1/models").status_code == 200
+        return time.perf_counter() - begun
+
+    assert min([ask() for _ in range(40)][20:]) < 0.03  # a delayed acknowledgement takes 40 ms
+
+
 # Figures, tokens, what people say.
 
 

@@ -164,5 +164,7 @@ def test_a_busy_server_is_asked_again(opened, images):
 
 
 def test_the_whole_page_is_small(kept):
-    sizes = [len(kept[0].client.get(path).content) for path in ("/", "/page.css", "/page.js", "/icon.svg")]
+    sizes = [
+        len(kept[0].client.get(path).content) for path in ("/", "/page.css", "/page.js", "/asking.js", "/icon.svg")
+    ]
     assert sum(sizes) <= PAGE_BYTES

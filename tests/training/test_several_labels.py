@@ -72,7 +72,7 @@ def test_it_learns_and_the_bundle_names_the_labels(trained, squares):
     rows, classifier = rows_of(trained), googlenet.load(trained)
     assert list(rows[0]) == [
         "epoch", "lr", "loss", "loss_main", "loss_aux1", "train_exact", "val_loss", "val_map", "val_exact",
-        "images_per_second", "seconds", "waiting",
+        "images_per_second", "seconds", "waiting", "train_exact_aux1", "gradient_norm_main", "gradient_norm_aux1",
     ]  # fmt: skip
     card = classifier.card
     assert card.metrics["map"] == max(float(row["val_map"]) for row in rows) > 0.9

@@ -66,6 +66,9 @@ def test_a_run_holds_log_curve_checkpoints_and_a_bundle_that_learned(trained_run
     for row in rows:  # each head is logged on its own
         main, aux = float(row["loss_main"]), float(row["loss_aux1"])
         assert float(row["loss"]) == pytest.approx(main + 0.3 * aux, rel=1e-5)
+        assert float(row["gradient_norm_main"]) > 0
+        assert float(row["gradient_norm_aux1"]) > 0
+    assert float(rows[-1]["train_top1_aux1"]) > 0.6
     card = googlenet.load(trained_run).card
     assert card.class_names == ("blue", "green", "red")
     assert card.metrics["top1"] == max(float(row["val_top1"]) for row in rows) > 0.8

@@ -19,7 +19,7 @@ from googlenet.text import printable
 
 # https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, without what no graph of ours has: training_info, functions,
 # sparse and quantised tensors, segments, data outside of raw_data, subgraphs, maps, sequences.
-_MESSAGES = messages({
+MESSAGES = messages({
     "Model": "1 ir_version int, 2 producer_name text, 3 producer_version text, 4 domain text, 5 model_version int, "
              "6 doc_string text, 7 graph Graph, 8 opset_import Opset*, 14 metadata_props Entry*",
     "Opset": "1 domain text, 2 version int",
@@ -126,7 +126,7 @@ def read_constants(content: bytes | bytearray) -> dict[str, NDArray[Any]]:
 
 def _graph(content: bytes | bytearray) -> dict[str, Any]:
     try:
-        model = parse(content, "Model", _MESSAGES)
+        model = parse(content, "Model", MESSAGES)
     except ValueError as error:
         raise ValueError(f"is not a graph OpenVINO can read: {error}") from error
     if model.get("producer_name") not in WRITERS:

@@ -37,6 +37,7 @@ COMMANDS = (
     "demo",
     "train",
     "tune",
+    "ablate",
     "doctor",
     "augment",
     "evaluate",

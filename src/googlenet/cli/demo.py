@@ -38,7 +38,7 @@ def demo(
 
     from googlenet.cli import look
     from googlenet.cli.evaluation import show
-    from googlenet.cli.output import say, say_command
+    from googlenet.cli.output import say
     from googlenet.data.digits import DIGITS
     from googlenet.data.opening import open_data
     from googlenet.evaluation import evaluate as evaluation
@@ -76,6 +76,12 @@ def demo(
 
     say(f"held-out accuracy {result.metrics.top1:.2%} in {time.perf_counter() - start:.0f} s")
     say(f"look at {out / 'learning_curve.png'}, {out / 'confusion.png'} and {out / 'predictions.png'}")
+    _what_next(out)
+
+
+def _what_next(out: Path) -> None:
+    from googlenet.cli.output import say, say_command
+
     say()
     say("Next, with a folder of your own that has one sub-folder of images per class:")
     for arguments in (
@@ -87,6 +93,10 @@ def demo(
     say()
     say("Or serve the demo, and drop images on its page in a browser (pip install 'googlenet[serve]'):")
     say_command("", _command(), "serve", out)
+    say()
+    page = out / "exported" / "index.html"
+    say(f"Or make a web page of it that needs no server, and open {page} in a browser:")
+    say_command("", _command(), "export", out, "--to", "web", "--single-file")
 
 
 def _command() -> str:

@@ -13,6 +13,7 @@ from googlenet.explaining.projection import Floats, lay_over
 from googlenet.images.pixels import Pixels, as_rgb
 from googlenet.images.resize import crop_box, inside, read
 from googlenet.preprocessing import Preprocessing
+from googlenet.text import printable
 
 if TYPE_CHECKING:
     from googlenet.explaining.explanation import Explanation
@@ -24,7 +25,8 @@ TITLE, TEXT, SMALL = 23, 15, 13  # sizes of letters
 BAR = 12  # height of a scale
 INK, GREY, PAPER = (28, 30, 34), (104, 108, 116), (255, 255, 255)
 FADE = 0.72  # of what the network did not see, towards white
-METHODS = {"cam": "class activation map", "occlusion": "occlusion", "rise": "RISE"}
+METHODS = {"cam": "class activation map", "occlusion": "occlusion", "rise": "RISE", "gradcam": "Grad-CAM",
+           "ig": "integrated gradients"}  # fmt: skip
 
 
 def draw_maps(explanations: list[Explanation], scale: float | None = None) -> Image.Image:
@@ -49,9 +51,16 @@ def draw_maps(explanations: list[Explanation], scale: float | None = None) -> Im
         left = MARGIN + number * (width + GAP)
         full = scale or float(np.abs(each.values).max()) or 1.0
         sheet.paste(Image.fromarray(overlaid(np.asarray(shown), _told(each), each.preprocessing, full)), (left, top))
-        _scale(sheet, (left, top + height + 16), width, full, f"{METHODS.get(each.method, each.method)}, {each.unit}")
+        _scale(sheet, (left, top + height + 16), width, full, _title(each))
     lines(draw, (MARGIN, below - len(notes) * (SMALL + 5)), notes, SMALL, GREY)
     return sheet
+
+
+def _title(explanation: Explanation) -> str:
+    said = METHODS.get(explanation.method, explanation.method)
+    if explanation.stage is not None:
+        said += f" at {printable(explanation.stage)}"
+    return f"{said}, {explanation.unit}"
 
 
 def _told(explanation: Explanation) -> Floats:

@@ -57,6 +57,9 @@ class Explanation:
     both logits). ``"occlusion"`` and ``"rise"`` tell how much the ``"log-odds"`` of the class fall where the image is
     covered; ``total`` are those of the image as it is, and values up to ``noise`` are not told from chance.
 
+    ``"gradcam"`` is an estimate from the maps of a ``stage`` and the gradients there; ``"ig"``, integrated gradients,
+    is what each place adds to the logit of an image of the mean colour: the mean of its values is the difference.
+
     ``precision`` is what the values were computed in, ``notes`` are what else must be known to read them.
     """
 
@@ -72,6 +75,7 @@ class Explanation:
     noise: float = 0.0
     temperature: float = 1.0
     notes: tuple[str, ...] = ()
+    stage: str | None = None
 
     def __post_init__(self) -> None:
         self.values.flags.writeable = False
@@ -108,6 +112,7 @@ class Explanation:
             "class": asked.pop("class_name"),
             **asked,
             "method": self.method,
+            "stage": self.stage,
             "unit": self.unit,
             "sign": SIGN,
             "total": self.total,

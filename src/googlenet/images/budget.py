@@ -112,18 +112,19 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # except those allowed betwe
 def _check_jpeg(file: BinaryIO, budget: Budget) -> None:
     data = file.read(io.DEFAULT_BUFFER_SIZE)  # buffered anyway; most headers are shorter
     at = end = 2
+    too_long = f"more than {MAX_GAP_BYTES >> 10} kB of filling, or {MAX_HEADER_BYTES >> 20} MB of header"
     frame: tuple[int, int, int, bool] | None = None  # width, height, components, whether one scan may be enough
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, at)
         if found is None or found.end() + 10 > len(data):
+            if found is None and len(data) - at > MAX_GAP_BYTES:
+                budget.refuse_parts(too_long)
             data, more = _more(file, data)
             if not more:
                 return  # the reader gives the error
             continue
         if found.end() - at > MAX_GAP_BYTES or at > MAX_HEADER_BYTES:
-            budget.refuse_parts(
-                f"more than {MAX_GAP_BYTES >> 10} kB of filling, or {MAX_HEADER_BYTES >> 20} MB of header"
-            )
+            budget.refuse_parts(too_long)
         marker, at = data[found.end() - 1], found.end()
         if marker == _SCAN:
             break

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from googlenet.inference.runtime import runtime
 
 PAGE = 4096  # bytes before a compiled graph, so that it can be mapped into memory: how many bytes it has
 FACTS = "facts.json"
+MADV_PAGEOUT = 21  # of Linux
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class CompiledGraphs:
     def __init__(self, cache: Path, bundle: Bundle, files: tuple[str, ...]) -> None:
         self._bundle, self._files = bundle, files
         self._folder = cache / _identity(bundle, files)
+        self._mapped: list[np.memmap[Any, Any]] = []
 
     def facts(self) -> Facts | None:
         """Return what was found in this graph, if it was checked before.
@@ -77,7 +80,19 @@ class CompiledGraphs:
         except (OSError, ValueError, RuntimeError):
             return None
         compiled.mapped = mapped  # its weights stay there
+        self._mapped.append(mapped)
         return compiled
+
+    def release(self) -> None:
+        """Free the memory of what was read: OpenVINO has its own copy of the weights once it has answered.
+
+        What it should read again comes from the file.
+        """
+        for mapped in self._mapped:
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):  # an older Linux
+                    mapped._mmap.madvise(MADV_PAGEOUT)  # type: ignore[attr-defined]
+        self._mapped.clear()
 
     def keep(self, compiled: Any, outputs: tuple[str, ...], config: dict[str, Any]) -> None:
         """Keep a compiled graph."""

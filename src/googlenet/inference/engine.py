@@ -117,6 +117,12 @@ class Engine:
         maps, embeddings = self._infer_all(("maps", "embeddings"), batch, 1)
         return maps, embeddings
 
+    def release(self) -> None:
+        """Free the memory that was needed to load what has answered by now."""
+        with _alone:
+            for graph in self._graphs.values():
+                graph.release()
+
     @property
     def members(self) -> int:
         """The number of networks whose mean the answer is: 1, or more in the bundle of several folds."""

@@ -1,48 +1,20 @@
-"""``googlenet.explain`` for one image, and what the command does for many. No torch."""
+"""Many images explained, each by several methods. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from googlenet.errors import BundleError, GoogLeNetError, ImageError
 from googlenet.explaining.branches import Branches, LastModule
 from googlenet.explaining.explanation import Explanation
 from googlenet.images.decode import ImageSource
 from googlenet.inference.classifier import Classifier
-from googlenet.inference.crops import load
-from googlenet.inference.explained import METHODS
+from googlenet.inference.explained import GRADIENT_METHODS, METHODS, Question
 from googlenet.inference.neighbours import Neighbour
 from googlenet.text import nearest
 
-
-def explain(
-    run: str | Path,
-    source: ImageSource,
-    class_name: str | None = None,
-    *,
-    against: str | None = None,
-    method: str | None = None,
-    precision: str | None = None,
-) -> Explanation:
-    """Return what in an image speaks for a class and what against it, with a classifier loaded for it.
-
-    Args:
-        run: a run of ``train``, or a bundle.
-        source, class_name, against, method: as for :meth:`Classifier.explain`, which is quicker for many images.
-        precision: as for :func:`googlenet.load`.
-
-    Raises:
-        BundleError: there is no bundle, it is damaged, or it has no class activation maps.
-        ImageError: the image cannot be read.
-        GoogLeNetError: there is no such class or method, or the network's map is 1×1, which tells nothing.
-
-    ::
-
-        googlenet.explain("runs/flowers", "daisy.jpg").save("why.png")
-    """
-    return load(run, precision).explain(source, class_name, against=against, method=method)
+Method = Callable[[Question], Explanation]
 
 
 @dataclass(frozen=True)
@@ -66,11 +38,15 @@ class Request:
     methods: Sequence[str] = ()
     branches: bool = False
     module: str | None = None
+    stage: str | None = None
 
     def check(self, classifier: Classifier) -> Request:
         """Return the request with its methods filled in. Raises before an image is read where it cannot be done."""
-        if wrong := [name for name in self.methods if name not in METHODS]:
-            raise GoogLeNetError(f"no method is called {wrong[0]!r}: {nearest(wrong[0], METHODS)}")
+        every = (*METHODS, *GRADIENT_METHODS)
+        if wrong := [name for name in self.methods if name not in every]:
+            raise GoogLeNetError(f"no method is called {wrong[0]!r}: {nearest(wrong[0], every)}")
+        if self.stage is not None and "gradcam" not in self.methods:
+            raise GoogLeNetError("a stage is that of Grad-CAM: add gradcam to the methods, or leave the stage out")
         for name in (self.class_name, self.against):
             if name is not None:
                 classifier.index_of(name)
@@ -90,11 +66,13 @@ def explain_images(
     sources: Iterable[ImageSource],
     request: Request,
     progress: Callable[[int, int], object] | None = None,
+    others: Mapping[str, Method] | None = None,
 ) -> Iterator[list[Explained] | ImageError]:
     """Yield for each image its explanations by every method, for each class; or its error where it cannot be read.
 
     Of a classifier of several labels each predicted one is explained, or where none is, the most probable one.
-    ``progress`` is called with (done, total) runs within an image.
+    ``progress`` is called with (done, total) runs within an image. ``others`` are methods of the request that are not
+    the classifier's own.
     """
     for source in sources:
         try:
@@ -102,7 +80,7 @@ def explain_images(
             if classifier.card.multi_label and request.class_name is None:
                 names = list(classifier.predict(source).labels) or [None]
             asked = [name for name in names if name is None or name != request.against]
-            yield [_explained(classifier, source, name, request, progress) for name in asked]
+            yield [_explained(classifier, source, name, request, progress, others or {}) for name in asked]
         except ImageError as error:
             yield error
 
@@ -113,9 +91,12 @@ def _explained(
     name: str | None,
     request: Request,
     progress: Callable[[int, int], object] | None,
+    others: Mapping[str, Method],
 ) -> Explained:
     maps = [
-        classifier.explain(source, name, against=request.against, method=method, progress=progress)
+        others[method](classifier.question(source, name, request.against))
+        if method in others
+        else classifier.explain(source, name, against=request.against, method=method, progress=progress)
         for method in request.methods
     ]
     branches = None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from googlenet.explaining.perturbing import Found
 
 METHODS = ("cam", "occlusion", "rise")
+GRADIENT_METHODS = ("gradcam", "ig")  # of googlenet.gradients: they need PyTorch and the weights
 SMALL = "_small"  # end of the names of networks for small images
 
 
@@ -37,6 +38,17 @@ class Question:
     probabilities: Floats  # (K,)
     index: int
     against: int | None
+
+
+def check_method(method: str) -> None:
+    """Raise :class:`GoogLeNetError` if the graph of a bundle has no such method."""
+    if method in GRADIENT_METHODS:
+        raise GoogLeNetError(
+            f"{method} needs PyTorch and the weights: googlenet.explain(RUN, image, method={method!r}), or one of "
+            f"{', '.join(METHODS)}"
+        )
+    if method not in METHODS:
+        raise GoogLeNetError(f"no method is called {method!r}: {nearest(str(method), METHODS)}")
 
 
 class Explains:
@@ -89,8 +101,7 @@ class Explains:
             explanation.save("why.png")
         """
         method = method or self.default_method
-        if method not in METHODS:
-            raise GoogLeNetError(f"no method is called {method!r}: {nearest(str(method), METHODS)}")
+        check_method(method)
         names = [self.index_of(name) if name is not None else None for name in (class_name, against)]
         if method == "cam":
             self._require_maps()
@@ -104,6 +115,13 @@ class Explains:
         if maps is not None:
             return self._by_maps(question, maps[0])
         return self._by_covering(question, method, progress)
+
+    def question(self, source: ImageSource, class_name: str | None = None, against: str | None = None) -> Question:
+        """Read an image and answer it, for a method that explains it in another way. Raises as :meth:`explain` does."""
+        names = [self.index_of(name) if name is not None else None for name in (class_name, against)]
+        pixels, box = self._as_seen(source)
+        probabilities = self.engine.probabilities(pixels[None])[0]
+        return Question(source, pixels, box, probabilities, self._asked_index(probabilities, names), names[1])
 
     def _asked_index(self, probabilities: Floats, names: list[int | None]) -> int:
         index = int(probabilities.argmax()) if names[0] is None else names[0]
@@ -120,8 +138,8 @@ class Explains:
         notes = list(self._means_of(precision))
         if precision != self.engine.precision:
             notes.append(f"The answer is of the {self.engine.precision} graph, the map of the {precision} one.")
-        found = self._explanation(question, values, total, "cam", "logit", precision)
-        return replace(found, temperature=self._temperature(question.index), notes=tuple(notes))
+        found = self.explanation(question, values, total, "cam", "logit", precision)
+        return replace(found, temperature=self.temperature_of(question.index), notes=tuple(notes))
 
     def _means_of(self, precision: str) -> list[str]:
         """Say of what the maps are means, where the answer is one of several answers."""
@@ -136,7 +154,7 @@ class Explains:
         self, question: Question, method: str, progress: Callable[[int, int], object] | None
     ) -> Explanation:
         found = self.evidence(question.pixels, method, question.index, question.against, progress)
-        explained = self._explanation(question, found.values, found.score, method, "log-odds", self.engine.precision)
+        explained = self.explanation(question, found.values, found.score, method, "log-odds", self.engine.precision)
         return replace(explained, noise=found.noise)
 
     def evidence(
@@ -172,9 +190,10 @@ class Explains:
         offered = METHODS if self.engine.has_maps else METHODS[1:]
         return next((name for name in offered if self.card.explanations.get(name) != FAILS), offered[0])
 
-    def _explanation(
+    def explanation(
         self, question: Question, values: Floats, total: float, method: str, unit: str, precision: str
     ) -> Explanation:
+        """Return what a method found, (h, w) values on a grid over what the network saw."""
         from googlenet.explaining.explanation import Explanation
 
         values = np.array(values, np.float32)
@@ -219,7 +238,7 @@ class Explains:
         if not self.engine.has_maps:
             raise BundleError(self.without_maps())
 
-    def _temperature(self, index: int) -> float:
+    def temperature_of(self, index: int) -> float:
         """Return what calibration divides the logit of a class by; 1 where each of several networks has its own."""
         found = self.card.temperature
         if self.engine.members > 1:

@@ -57,13 +57,8 @@ class ExplainsBranches(Explains):
 
             classifier.branches("daisy.jpg").save("branches.png")
         """
-        names = [self.index_of(name) if name is not None else None for name in (class_name, against)]
         divide = self._by_sum if module is None else partial(self._by_shapley, self.find_module(module))
-        pixels, box = self._as_seen(source)
-        probabilities = self.engine.probabilities(pixels[None])[0]
-        index = self._asked_index(probabilities, names)
-        question = Question(source, pixels, box, probabilities, index, names[1])
-        return divide(question)
+        return divide(self.question(source, class_name, against))
 
     def _by_sum(self, question: Question) -> Branches:
         module, last = self._branching

@@ -49,6 +49,11 @@ class Graph:
                 self._compiled.keep(found, outputs, config)
         return requests_of(found, device, outputs)
 
+    def release(self) -> None:
+        """Free memory, as :meth:`CompiledGraphs.release` does."""
+        if self._compiled:
+            self._compiled.release()
+
 
 def graph_files(graph: str) -> tuple[str, ...]:
     """Return the files of a bundle that make up a graph."""

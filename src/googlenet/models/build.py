@@ -87,6 +87,11 @@ class ConvNet(nn.Module):
                 break
         return maps
 
+    def maps_of(self, images: Tensor, stage: str) -> Tensor:
+        """(N, C, H, W) → what the stage of that name puts out, (N, D, h, w); later stages are not run."""
+        self._check(images)
+        return next(output for name, output in self._passed(images) if name == stage)
+
     def embed(self, maps: Tensor, after: str) -> Tensor:
         """Return the input of the last stage, (N, D), from the maps (N, C, h, w) that the stage ``after`` put out."""
         before = self.network.stages[-2].name

@@ -187,11 +187,10 @@ def curves(material: Material) -> Iterator[Block]:
         yield Paragraph(Text("The log of the run is not beside this bundle.", "该模型旁没有训练日志。"), "note")
         return
     epoch = Text("epoch", "轮次")
-    heads = [name for name in history[-1] if name.startswith("loss_aux")]
+    heads = _heads(material, "loss_aux")
     losses = [
         Line(Text("training", "训练"), _series(material, "loss_main"), "muted"),
-        *(Line(Text("head {n}", "辅助头 {n}").of(n=name.removeprefix("loss_aux")), _series(material, name), "faint")
-          for name in heads),
+        *heads,
         Line(Text("held out", "留出"), _series(material, "val_loss")),
     ]  # fmt: skip
     caption = Text("Loss (cross-entropy): lower is better", "损失（交叉熵）：越低越好")
@@ -206,6 +205,7 @@ def curves(material: Material) -> Iterator[Block]:
             line_chart(
                 [line for line in (
                     Line(Text("training", "训练"), _series(material, f"train_{name}"), "muted"),
+                    *_heads(material, f"train_{name}_aux"),
                     Line(Text("held out", "留出"), _series(material, f"val_{name}")),
                 ) if line.points],
                 epoch, percent=True,
@@ -215,6 +215,15 @@ def curves(material: Material) -> Iterator[Block]:
         for name in METRICS
         if f"val_{name}" in history[-1] and METRICS[name].unit == "fraction" and name != "top5"
     ][:1]  # fmt: skip
+    if heads and "gradient_norm_main" in history[-1]:
+        norms = [
+            Line(Text("classifier", "分类器"), _series(material, "gradient_norm_main"), "muted"),
+            *_heads(material, "gradient_norm_aux"),
+        ]
+        charts.append(Chart(line_chart(norms, epoch), Text(
+            "Norm of the gradients of the last stage and of each head: one near 0 has stopped learning",
+            "最后一级与各辅助头的梯度范数：接近 0 表示已停止学习",
+        )))  # fmt: skip
     yield Row(charts)
     best = material.card.metrics.get("epoch")
     if best is not None:
@@ -224,6 +233,13 @@ def curves(material: Material) -> Iterator[Block]:
             ),
             "note",
         )
+
+
+def _heads(material: Material, prefix: str) -> list[Line]:
+    """Return a line for each auxiliary head, of the columns whose names begin with ``prefix``."""
+    names = [name for name in material.history[-1] if name.startswith(prefix)]
+    text = Text("head {n}", "辅助头 {n}")
+    return [Line(text.of(n=name.removeprefix(prefix)), _series(material, name), "faint") for name in names]
 
 
 def _series(material: Material, name: str) -> list[tuple[float, float]]:

@@ -93,19 +93,29 @@ class Admission:
         """Return a ticket that has taken nothing yet."""
         return Ticket(self)
 
+    def check(self, cost: Cost) -> None:
+        """Raise :class:`OverloadedError` where a new request of this cost would not be let in now."""
+        with self._lock:
+            self._check(Cost(), cost)
+
     def _take(self, ticket: Ticket, more: Cost) -> None:
         with self._lock:
-            after, limits = self._inside.plus(more), self.limits
-            fits = (
-                after.images <= limits.waiting_images
-                and after.body <= limits.waiting_bytes
-                and after.pixels <= limits.waiting_pixels
-            )
-            is_alone = self._inside == ticket.cost
-            if ticket.ended or not (fits or is_alone):
+            if ticket.ended:
                 raise OverloadedError(self._retry_after())
+            self._check(ticket.cost, more)
             self._count_busy_time()
-            ticket.cost, self._inside = ticket.cost.plus(more), after
+            ticket.cost, self._inside = ticket.cost.plus(more), self._inside.plus(more)
+
+    def _check(self, taken: Cost, more: Cost) -> None:
+        after, limits = self._inside.plus(more), self.limits
+        fits = (
+            after.images <= limits.waiting_images
+            and after.body <= limits.waiting_bytes
+            and after.pixels <= limits.waiting_pixels
+        )
+        is_alone = self._inside == taken
+        if not (fits or is_alone):
+            raise OverloadedError(self._retry_after())
 
     def _free(self, ticket: Ticket, part: Cost | None) -> None:
         """Return a part of what a ticket has taken, or all of it, which ends the ticket."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -19,11 +20,16 @@ from googlenet.serving.metrics import Metrics
 from googlenet.serving.models import ServedModel
 from googlenet.serving.multipart import Upload
 from googlenet.serving.refusal import Refusal
-from googlenet.serving.service import Answered, Outcome, Question, Service, busy
+from googlenet.serving.service import Answered, Outcome, Question, Service, busy, stopping
 
 Result = TypeVar("Result")
 TIMEOUT = "x-request-timeout"  # header: seconds
 LARGE_BODY = 300_000  # bytes
+
+
+def takes_images(path: str) -> bool:
+    """Whether a request to a path carries images."""
+    return path in ("/v1/classify", "/v1/feedback") or (path.startswith("/v2/") and path.endswith("/infer"))
 
 
 class Asked:
@@ -93,11 +99,25 @@ class Asking:
     def __init__(self, service: Service, metrics: Metrics) -> None:
         self.service, self.metrics = service, metrics
 
+    def check(self, path: str, body: int) -> None:
+        """Raise :class:`Refusal` if the path takes images and there is no room for a body of so many bytes now.
+
+        Under overload most requests are refused: here that costs no more than their headers.
+        """
+        if not takes_images(path):
+            return
+        if not self.service.is_ready:
+            raise stopping()
+        try:
+            self.service.admission.check(Cost(images=1, body=body))
+        except OverloadedError as error:
+            raise busy(error) from error
+
     @asynccontextmanager
     async def ask(self, request: Request, model: ServedModel) -> AsyncIterator[Asked]:
         """Let a request in before its body is read, and read that. Raises :class:`Refusal` if there is no room."""
         if not self.service.is_ready:
-            raise Refusal(503, "stopping", "the server stops: try again in 5 s", {"Retry-After": "5"})
+            raise stopping()
         with self.service.admission.ticket() as ticket:
             _take(ticket, Cost(images=1, body=int(request.headers.get("content-length", "0"))))
             body = await _body(request, ticket)
@@ -105,13 +125,13 @@ class Asking:
 
 
 async def _body(request: Request, ticket: Ticket) -> bytes:
-    parts, known = bytearray(), ticket.cost.body
+    parts, size, known = io.BytesIO(), 0, ticket.cost.body
     async for part in request.stream():
-        parts += part
-        if len(parts) > known:  # without a Content-Length
-            _take(ticket, Cost(body=len(parts) - known))
-            known = len(parts)
-    return bytes(parts)
+        size += parts.write(part)
+        if size > known:  # without a Content-Length
+            _take(ticket, Cost(body=size - known))
+            known = size
+    return parts.getvalue()  # not copied
 
 
 def _take(ticket: Ticket, cost: Cost) -> None:

@@ -25,10 +25,11 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PUBLIC = (
-    "/", "/page.css", "/page.js", "/icon.svg", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready",
+    "/", "/page.css", "/page.js", "/asking.js", "/icon.svg",
+    "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready",
 )  # fmt: skip
 SHORT_BODY = 1_000_000  # bytes that are skipped rather than the connection closed
-DISCARDED_BYTES, DISCARD_SECONDS = 32_000_000, 1.0
+DISCARDED_BYTES, DISCARD_SECONDS = 100_000_000, 2.0
 LEFT = 499  # the status of a request whose client has left: nobody sees it
 READING = ("GET", "HEAD", "OPTIONS")
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -95,15 +96,25 @@ def _check_origin(host: str, headers: dict[bytes, bytes]) -> None:
 
 
 class Guard:
-    """Wraps the application. ``watch`` is called with (method, path, status) of every answer.
+    """Wraps the application. While ``is_closing`` is set, connections are closed after their answer.
 
-    While ``is_closing`` is set, connections are closed after their answer, so that the server can stop.
+    Args:
+        app: what answers.
+        access: who may ask.
+        limits: how large and how slow a body may be.
+        watch: called with (method, path, status) of every answer.
+        enter: called with the path and the announced bytes of every POST; may raise :class:`Refusal`.
     """
 
     def __init__(
-        self, app: App, access: Access, limits: Limits, watch: Callable[[str, str, int], object] = lambda *_: None
+        self,
+        app: App,
+        access: Access,
+        limits: Limits,
+        watch: Callable[[str, str, int], object] = lambda *_: None,
+        enter: Callable[[str, int], object] = lambda *_: None,
     ) -> None:
-        self._app, self._access, self._limits, self._watch = app, access, limits, watch
+        self._app, self._access, self._limits, self._watch, self._enter = app, access, limits, watch, enter
         self.is_closing = False
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -118,6 +129,8 @@ class Guard:
             headers = dict(scope["headers"])
             body.check(headers, scope["headers"])
             self._access.check(scope["method"], scope["path"], headers)
+            if scope["method"] == "POST":
+                self._enter(scope["path"], int(headers.get(b"content-length", b"0")))
             await self._app(scope, body.receive, answer.send)
         except Refusal as refusal:
             if not answer.status:

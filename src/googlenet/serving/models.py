@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from googlenet import bundle as bundles
-from googlenet.bundle import IN_RUN
+from googlenet.bundle import run_name
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.explaining.explanation import Explanation
 from googlenet.images.pixels import Pixels, as_shown
@@ -119,7 +119,9 @@ def load_model(name: str, path: Path, precision: str | None, workers: int) -> Se
     model = ServedModel(name, Classifier(bundle, precision), workers, images, scores)
     alone = model.answer(list(images))
     check_answers(bundle, model.precision, np.stack([each.probabilities for each in alone]), expected)
-    return replace(model, batches=_batches(model, alone))
+    batches = _batches(model, alone)
+    model.classifier.engine.release()
+    return replace(model, batches=batches)
 
 
 def _batches(model: ServedModel, alone: Sequence[Prediction]) -> tuple[int, ...]:
@@ -213,6 +215,4 @@ def named(runs: Sequence[str]) -> dict[str, Path]:
 
 
 def _name_of(path: Path) -> str:
-    folder = path.absolute()
-    folder = folder.parent if folder.name == IN_RUN else folder
-    return _NOT_IN_A_NAME.sub("-", folder.name)[:MAX_NAME].strip("-") or "model"
+    return _NOT_IN_A_NAME.sub("-", run_name(path))[:MAX_NAME].strip("-") or "model"

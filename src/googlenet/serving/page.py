@@ -7,22 +7,29 @@ from pathlib import Path
 
 from fastapi import FastAPI, Response
 
-HERE = Path(__file__).parent
-FILES = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+from googlenet import page
+
+HEAD = """<link rel="icon" href="icon.svg">
+<link rel="stylesheet" href="page.css">
+<script src="page.js" defer></script>
+<script src="asking.js" defer></script>"""
 
 
 def add(app: FastAPI) -> None:
     """Add the page to an application."""
-    for path, (name, kind) in FILES.items():
-        app.add_api_route(path, _served((HERE / name).read_bytes(), kind), include_in_schema=False)
+    asking = Path(__file__).with_name("asking.js").read_text("utf-8")
+    files = {
+        "/": (page.markup(HEAD), "text/html"),
+        "/page.css": (page.read("page.css"), "text/css"),
+        "/page.js": (page.read("page.js"), "text/javascript"),
+        "/asking.js": (asking, "text/javascript"),
+        "/icon.svg": (page.read("icon.svg"), "image/svg+xml"),
+    }
+    for path, (content, kind) in files.items():
+        app.add_api_route(path, _served(content, kind), include_in_schema=False)
 
 
-def _served(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
+def _served(content: str, kind: str) -> Callable[[], Awaitable[Response]]:
     async def serve() -> Response:
         return Response(content, media_type=f"{kind}; charset=utf-8")
 

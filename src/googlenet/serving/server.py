@@ -37,6 +37,7 @@ POLL_SECONDS = 0.02
 BACKLOG = 2048
 SWITCH_SECONDS = 0.001  # after which a thread that computes lets go of Python's lock, for whoever must be told to wait
 MAX_HEADER_BYTES = 32_768
+SETTLE_SECONDS = 1.0  # after loading: not before the first answer
 
 logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())  # what it says of bad requests helps nobody
 
@@ -138,7 +139,8 @@ def bind(host: str, port: int) -> socket.socket:
     """Listen at an address. Raises :class:`MachineError` if that cannot be."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # Without a protocol asyncio would leave Nagle's algorithm on: answers would wait 40 ms for acknowledgements.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
@@ -165,12 +167,13 @@ def make_server(settings: Settings, tell: Callable[[str], object]) -> Server:
     limits = settings.limits
     service = Service(Models(settings.paths, settings.precision, cores()), limits)
     metrics = Metrics(service)
-    app = create_app(Asking(service, metrics), keeper)
+    asking = Asking(service, metrics)
+    app = create_app(asking, keeper)
     app.state.asks_for_token = settings.token is not None
     hosts = {name.lower() for name in (*settings.hosts, settings.host)}
     guard = Guard(
         app, Access(hosts, settings.token), limits,
-        lambda _, path, status: metrics.requests.labels(route_of(path), str(status)).inc(),
+        lambda _, path, status: metrics.requests.labels(route_of(path), str(status)).inc(), asking.check,
     )  # fmt: skip
     config = uvicorn.Config(
         guard, http=protocol_with(limits), ws="none", lifespan="off", log_config=None, access_log=False, loop="asyncio",
@@ -188,14 +191,20 @@ def serve_models(settings: Settings, tell: Callable[[str], object]) -> None:
     with contextlib.closing(bind(settings.host, settings.port)) as listening:
         with stage(f"loading {', '.join(settings.paths)}"):
             server = make_server(settings, tell)
-        _return_freed_memory()
+        settling = threading.Timer(SETTLE_SECONDS, _settle)
+        settling.daemon = True
+        settling.start()
         sys.setswitchinterval(SWITCH_SECONDS)
         server.run(sockets=[listening])
         server.service.close()
 
 
-def _return_freed_memory() -> None:
-    """Give what loading has freed to the system: glibc would keep it."""
+def _settle() -> None:
+    """Give what loading has freed to the system, which glibc would keep, and never look at what it left for garbage.
+
+    A full collection would look at every object of every module, and stop all threads meanwhile.
+    """
     gc.collect()
+    gc.freeze()
     with contextlib.suppress(AttributeError, OSError):  # another libc
         ctypes.CDLL(None).malloc_trim(0)

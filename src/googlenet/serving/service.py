@@ -111,7 +111,7 @@ class Service:
         except DeadlineError as error:
             raise _too_late() from error
         except RuntimeError as error:  # the pool was shut down
-            raise _stopping() from error
+            raise stopping() from error
 
     def _decode(self, question: Question, image: Upload) -> tuple[Pixels, float]:
         """Look at the header, take room for the pixels, decode. Runs in a thread."""
@@ -157,21 +157,24 @@ class Service:
         except DeadlineError as error:
             raise _too_late() from error
         except ClosedError as error:
-            raise _stopping() from error
+            raise stopping() from error
 
 
 async def _all(works: Sequence[Coroutine[Any, Any, Result]], deadline: float) -> list[Result]:
     """Wait for all results until a deadline. Whatever ends it, nothing of it goes on."""
     tasks = [asyncio.ensure_future(work) for work in works]
-    gathered = asyncio.gather(*tasks)
     try:
-        return await asyncio.wait_for(gathered, max(deadline - time.monotonic(), 0))
-    except asyncio.TimeoutError as error:
-        raise _too_late() from error
+        left = max(deadline - time.monotonic(), 0)
+        done, waiting = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()  # raises what it raised
+        if waiting:
+            raise _too_late()
+        return [task.result() for task in tasks]
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # so that no error is left unseen
+        await asyncio.gather(*tasks, return_exceptions=True)  # each error is seen: asyncio would print a traceback
 
 
 def busy(error: OverloadedError) -> Refusal:
@@ -183,5 +186,6 @@ def _too_late() -> Refusal:
     return Refusal(504, "deadline", "the deadline passed before there was an answer: allow more time, or ask later")
 
 
-def _stopping() -> Refusal:
+def stopping() -> Refusal:
+    """Return the refusal of a request that comes while the server stops."""
     return Refusal(503, "stopping", "the server stops: try again in 5 s", {"Retry-After": "5"})

@@ -62,11 +62,8 @@ class LoggerCallback:
 
     def on_epoch(self, result: EpochResult) -> None:
         """Log the row of an epoch, under the names of log.csv."""
-        row = result.to_row()
-        heads = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
-        self.logger.log_metrics(
-            {f"epoch/{name}": float(value) for name, value in (row | heads).items()}, step=self.steps
-        )
+        row = result.to_columns()
+        self.logger.log_metrics({f"epoch/{name}": float(value) for name, value in row.items()}, step=self.steps)
 
     def close(self) -> None:
         """Write what is not written yet."""

@@ -33,7 +33,7 @@ def accumulate_gradients(
     The mean loss of each part counts by ``weight(n)``, n being its images: with n / N the gradients of all parts are
     those of the batch of N, up to rounding, but for batch normalization, whose statistics are of one part.
 
-    Returns, summed over the images: the loss, its unweighted terms, and the right answers.
+    Returns, summed over the images: the loss, its unweighted terms, and the right answers, of each head as well.
     """
     sums: list[float] = []
     pairs = zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)
@@ -44,7 +44,8 @@ def accumulate_gradients(
             losses = objective(fabric.to_device(some), truth)
             fabric.backward(losses.total * weight(n))
         means: list[float] = [losses.total.item(), *losses.parts.tolist()]
-        counted = [*(n * x if n else 0.0 for x in means), float(task.correct(losses.logits, truth))]
+        right = (float(task.correct(logits, truth)) for logits in (losses.logits, *losses.aux))
+        counted = [*(n * x if n else 0.0 for x in means), *right]
         sums = [a + b for a, b in zip(sums, counted, strict=True)] if sums else counted
     return sums
 

@@ -14,11 +14,15 @@ from googlenet.training.task import Task
 
 
 class Losses(NamedTuple):
-    """``total`` to minimise; ``parts`` (1 + heads,) its unweighted terms; ``logits`` (N, K) of the main output."""
+    """``total`` to minimise; ``parts`` (1 + heads,) its unweighted terms; ``logits`` (N, K) of the main output.
+
+    ``aux`` (N, K) are the logits of each auxiliary head.
+    """
 
     total: Tensor
     parts: Tensor
     logits: Tensor
+    aux: tuple[Tensor, ...] = ()
 
 
 class Objective(nn.Module):
@@ -74,7 +78,7 @@ class Objective(nn.Module):
                 for logits in (outputs.logits, *outputs.aux)
             ]
         )
-        return Losses((self.weights * parts).sum(), parts, outputs.logits)
+        return Losses((self.weights * parts).sum(), parts, outputs.logits, outputs.aux)
 
 
 def balancing_weights(counts: Sequence[int]) -> Tensor:

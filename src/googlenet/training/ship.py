@@ -160,11 +160,7 @@ def _card(
 
 def write_log(path: Path, history: list[EpochResult]) -> None:
     """Write ``log.csv``: a row for each epoch, the loss of each head in a column of its own."""
-    rows = []
-    for result in history:
-        row = result.to_row()
-        losses = {f"loss_aux{n}" if n else "loss_main": loss for n, loss in enumerate(row.pop("head_losses"))}
-        rows.append({"epoch": row.pop("epoch"), "lr": row.pop("lr"), "loss": row.pop("loss"), **losses, **row})
+    rows = [result.to_columns() for result in history]
     columns = list(dict.fromkeys(name for row in rows for name in row))  # versions may have logged other metrics
     directory.write_csv(path, columns, ([row.get(name, "") for name in columns] for row in rows))
 

@@ -17,6 +17,7 @@ from googlenet.models.build import ConvNet
 from googlenet.text import first_few
 from googlenet.training.cached import CachedMaps
 from googlenet.training.checkpoint import Checkpoints
+from googlenet.training.head_gradients import gradient_norms
 from googlenet.training.learning import Learning
 from googlenet.training.loading import Batch
 from googlenet.training.microbatches import accumulate_gradients, parts_of
@@ -211,11 +212,14 @@ class Trainer(Learning):
             # Gradients are averaged over the processes: each counts by its share of the images.
             lambda n: self.processes.count * n / count,
         )  # fmt: skip
-        *sums, correct_of_all = self.processes.all_reduce(*here)
+        reduced = self.processes.all_reduce(*here)
+        losses = 2 + len(self.network.network.aux)
+        sums, (correct, *of_heads) = list(reduced[:losses]), map(int, reduced[losses:])
         if not all(map(math.isfinite, sums)):
             raise self._non_finite("the loss", self._names(batch, self.data.train.items))
+        norms = gradient_norms(self.network)
         self.optimizer.step()
-        self.progress.count(sums, int(correct_of_all), count)
+        self.progress.count(sums, correct, count, of_heads, norms)
         return sums[0] / count
 
     def _advance(self, batches: int) -> None:
@@ -237,7 +241,9 @@ class Trainer(Learning):
         speed = progress.seen / max(progress.seconds, 1e-9)
         train = {self.task.train_metric: progress.correct / seen}
         result = EpochResult(number, lr, loss, tuple(heads), train, val_loss, val, speed, progress.seconds,
-                             progress.waiting / max(progress.seconds, 1e-9), mirror_gain)  # fmt: skip
+                             progress.waiting / max(progress.seconds, 1e-9), mirror_gain,
+                             tuple(right / seen for right in progress.aux_correct),
+                             tuple(norm / seen for norm in progress.norms))  # fmt: skip
         self.state.progress = progress.close_epoch(result)
         return result
 

@@ -1,6 +1,14 @@
 "use strict";
-(() => {
-  const TEXTS = {
+// A page that answers images: how they come in, and how answers look. Where answers come from is a `source`:
+//   texts { en, zh }          its own sentences, beside those below
+//   load(page)                → { models, keep }; it is called again by page.load()
+//   classify(entry, page)     → what the API answers for an image; throws where there is no answer
+//   explain(error)            → the sentence for that; retry(error): whether to offer another try
+//   examples(model)           → images to try, as files
+//   kept(keep)                → the name of the sentence about what becomes of images
+//   describe(model), judge(entry, place), live(bitmap, model)      where it has them
+const startPage = (source) => {
+  const COMMON = {
     en: {
       model: "Model", language: "中文", dropTitle: "Drop images here", dropNote: "or paste them, choose files, take a photograph. Several at a time are fine.",
       choose: "Choose images", photograph: "Take a photograph", examples: "Or try an image that the model comes with:",
@@ -8,18 +16,11 @@
       copy: "Copy", copied: "Copied", openapi: "The whole API, as OpenAPI", take: "Take", cancel: "Cancel",
       tokenNeeded: "This server asks for a token:", tokenSend: "Send",
       subtitle: (m) => `Tells ${m.classes.length.toLocaleString("en")} classes apart`,
-      waiting: "Waiting for the answer …", busy: (s) => `The server is busy; trying again in ${s} s …`,
-      unknown: "This image is unlike those that the model learnt from: do not rely on the answer.",
+      waiting: "Waiting for the answer …", unknown: "This image is unlike those that the model learnt from: do not rely on the answer.",
       none: "no label", set: (level, names) => `In ${level} of such images the true class is one of: ${names}`,
       noClass: "none of the classes is probable enough",
-      times: (t) => `decoded in ${t.decode_ms.toFixed(1)} ms, waited ${t.queue_ms.toFixed(1)} ms, computed in ${t.infer_ms.toFixed(1)} ms`,
-      place: "Orange speaks for the class, blue against it. The dashed frame is what the model saw.",
-      judge: "Is that right?", right: "Right", wrong: "No, it is", keep: "Keep", kept: "Kept for training, thank you.",
-      unreachable: "The server cannot be reached. Check the connection, then try again.", again: "Try again",
+      place: "Orange speaks for the class, blue against it. The dashed frame is what the model saw.", again: "Try again",
       noCamera: "The camera cannot be used: allow it in the browser, or choose a file.", notImage: "What you dropped holds no files.",
-      cannotShow: "Your browser cannot show this format, but the model can read it.",
-      keeping: "Images that you judge are kept on the server, to train on; all others are forgotten after the answer.",
-      notKeeping: "Images are sent to this server only, and forgotten after the answer.",
       loaded: (n) => `${n} answered`, classes: "Classes", network: "Network", size: "Image size", precision: "Computed in", trained: "Trained on",
       images: "images", accuracy: "Accuracy on held-out images", hash: "Version (sha256)", interval: (a, b) => ` (95 % interval ${a} to ${b})`,
     },
@@ -30,22 +31,16 @@
       copy: "复制", copied: "已复制", openapi: "完整的 API（OpenAPI）", take: "拍摄", cancel: "取消",
       tokenNeeded: "此服务器需要令牌：", tokenSend: "发送",
       subtitle: (m) => `可区分 ${m.classes.length.toLocaleString("zh")} 个类别`,
-      waiting: "正在等待结果……", busy: (s) => `服务器繁忙，${s} 秒后重试……`,
-      unknown: "这张图片与模型学过的图片都不像，请不要依赖这个结果。",
+      waiting: "正在等待结果……", unknown: "这张图片与模型学过的图片都不像，请不要依赖这个结果。",
       none: "没有标签", set: (level, names) => `对于 ${level} 的此类图片，真实类别是其中之一：${names}`,
       noClass: "没有足够可能的类别",
-      times: (t) => `解码 ${t.decode_ms.toFixed(1)} 毫秒，等待 ${t.queue_ms.toFixed(1)} 毫秒，计算 ${t.infer_ms.toFixed(1)} 毫秒`,
-      place: "橙色支持该类别，蓝色反对。虚线框是模型看到的部分。",
-      judge: "对吗？", right: "对", wrong: "不对，应为", keep: "保存", kept: "已保存用于训练，谢谢。",
-      unreachable: "无法连接服务器。请检查网络后重试。", again: "重试",
+      place: "橙色支持该类别，蓝色反对。虚线框是模型看到的部分。", again: "重试",
       noCamera: "无法使用摄像头：请在浏览器中允许，或选择文件。", notImage: "拖入的内容里没有文件。",
-      cannotShow: "浏览器无法显示这种格式，但模型可以读取。",
-      keeping: "您判断过的图片会保存在服务器上用于训练，其他图片在给出结果后即被丢弃。",
-      notKeeping: "图片只发送到此服务器，给出结果后即被丢弃。",
       loaded: (n) => `已有 ${n} 个结果`, classes: "类别", network: "网络", size: "图片尺寸", precision: "计算精度", trained: "训练数据",
       images: "张图片", accuracy: "留出图片上的准确率", hash: "版本（sha256）", interval: (a, b) => `（95 % 区间 ${a} 至 ${b}）`,
     },
   };
+  const TEXTS = { en: { ...COMMON.en, ...source.texts.en }, zh: { ...COMMON.zh, ...source.texts.zh } };
   const AT_ONCE = 3, SHOWN = 640, MAX_CLASSES = 200;
   const at = (id) => document.getElementById(id);
   const percent = (value) => `${(100 * value).toFixed(1)} %`;
@@ -55,78 +50,43 @@
     return made;
   };
   const isolated = (text) => make("bdi", { textContent: text });
-  let texts = TEXTS.en, models = [], keep = false, token = "", answered = 0;
+  let models = [], keep = false, answered = 0, running = 0, loading = null;
   const entries = [], queue = [];
-  let running = 0;
+  const page = { texts: TEXTS.en, at, make };
+  const model = () => models[at("model").selectedIndex] ?? models[0];
 
   // Language: that of the reader; the button changes it.
   const speak = (language) => {
-    texts = TEXTS[language];
+    const texts = page.texts = TEXTS[language];
     document.documentElement.lang = language;
     for (const each of document.querySelectorAll("[data-t]")) each.textContent = texts[each.dataset.t];
     const button = at("language");
     button.textContent = texts.language;
     button.lang = language === "zh" ? "en" : "zh";
     describe();
+    tellProblem();
     for (const entry of entries) show(entry);
+  };
+  // What keeps the page from answering, or must be known of its answers: page.problem() is the sentence.
+  const tellProblem = () => {
+    const said = page.problem?.() ?? "";
+    at("needs").textContent = said;
+    at("needs").hidden = !said;
   };
 
   // Asking.
-  class Refused extends Error {
-    constructor(message, status, code, seconds) { super(message); Object.assign(this, { status, code, seconds }); }
-  }
-  const ask = async (path, options = {}) => {
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    let answer;
-    try {
-      answer = await fetch(path, { ...options, headers });
-    } catch {
-      throw new Refused("", 0);
-    }
-    if (answer.ok) return answer.json();
-    const said = await answer.json().catch(() => null);
-    if (answer.status === 401) at("ask-token").hidden = false;
-    const { message, code } = said?.error ?? { message: `${answer.status} ${answer.statusText}` };
-    throw new Refused(message, answer.status, code, Number(answer.headers.get("Retry-After")) || 1);
-  };
-  const model = () => models[at("model").selectedIndex] ?? models[0];
-  const form = (entry) => {
-    const made = new FormData();
-    made.append("image", entry.file, entry.file.name || "image.png");
-    return made;
-  };
-  const classify = async (entry) => {
-    const query = new URLSearchParams({ model: entry.model.name, top: 5 });
-    if (entry.model.heatmap) query.set("heatmap", "numbers");
-    if (entry.model.sets) query.set("sets", Math.min(entry.model.sets, 0.9));
-    for (;;) {
-      try {
-        const found = await ask(`v1/classify?${query}`, { method: "POST", body: form(entry) });
-        Object.assign(entry, { result: found.results[0], error: null, state: "answered" });
-        at("said").textContent = texts.loaded(++answered);
-        return;
-      } catch (error) {
-        if (error.code === "no_heatmap" && query.has("heatmap")) {  // a map of a single place tells nothing: answer without
-          query.delete("heatmap");
-          continue;
-        }
-        if (error.status !== 503) {
-          Object.assign(entry, { error, state: "failed" });
-          return;
-        }
-        Object.assign(entry, { state: "busy", seconds: error.seconds });
-        show(entry);
-        await new Promise((then) => setTimeout(then, 1000 * error.seconds));
-      }
-    }
-  };
   const work = async () => {
     if (running >= AT_ONCE) return;
     running += 1;
     while (queue.length) {
       const entry = queue.shift();
       if (!entries.includes(entry)) continue;
-      await classify(entry);
+      try {
+        Object.assign(entry, { result: await source.classify(entry, page), error: null, state: "answered" });
+        at("said").textContent = page.texts.loaded(++answered);
+      } catch (error) {
+        Object.assign(entry, { error, state: "failed" });
+      }
       show(entry);
     }
     running -= 1;
@@ -138,6 +98,7 @@
     work();
   };
   const add = async (files) => {
+    await loading;  // whoever is early is answered once the model is there
     if (!models.length) return;
     for (const file of files) {
       const item = at("answer").content.firstElementChild.cloneNode(true);
@@ -156,26 +117,30 @@
 
   // Showing.
   const show = (entry) => {
-    const { item, state, result } = entry, inside = (name) => item.querySelector(`.${name}`);
+    const { item, state, result } = entry, { texts } = page, inside = (name) => item.querySelector(`.${name}`);
     item.className = state === "answered" ? "" : state === "failed" ? "failed" : "waiting";
     inside("name").replaceChildren(isolated(entry.file.name || ""));
     const label = inside("label");
-    if (state === "waiting") label.textContent = texts.waiting;
-    if (state === "busy") label.textContent = texts.busy(entry.seconds);
+    if (state === "waiting") label.textContent = entry.wait?.() ?? texts.waiting;
     if (state === "failed") {
-      label.textContent = `${entry.error.status ? entry.error.message : texts.unreachable} `;
-      if (!entry.error.status || entry.error.status === 401 || entry.error.status >= 500) {
-        label.append(make("button", { type: "button", textContent: texts.again, onclick: () => send(entry) }));
-      }
+      label.textContent = `${source.explain(entry.error, page, entry)} `;
+      if (source.retry(entry.error)) label.append(make("button", { type: "button", textContent: texts.again, onclick: () => send(entry) }));
     }
     const done = state === "answered";
     for (const name of ["top", "times"]) inside(name).hidden = !done;
     draw(entry);
-    if (done) tell(entry, inside, label, result);
+    if (!done) return;
+    tell(inside, result);
+    inside("set").hidden = !result.set;
+    if (result.set) inside("set").textContent = texts.set(`${Math.round(100 * result.set.level)} %`, result.set.labels.join(", ") || texts.noClass);
+    if (result.heatmap) at("heat-choice").hidden = at("heat-note").hidden = false;
+    inside("times").textContent = texts.times(result.times) + (entry.bitmap || !texts.cannotShow ? "" : ` – ${texts.cannotShow}`);
+    inside("judge").hidden = !keep;
+    if (keep) source.judge(entry, inside("judge"), page);
   };
-  const tell = (entry, inside, label, result) => {
-    const shown = result.labels ? result.labels.join(", ") || texts.none : result.label;
-    label.replaceChildren(isolated(shown), result.labels ? "" : ` ${percent(result.probability)}`);
+  const tell = (inside, result) => {
+    const { texts } = page, shown = result.labels ? result.labels.join(", ") || texts.none : result.label;
+    inside("label").replaceChildren(isolated(shown), result.labels ? "" : ` ${percent(result.probability)}`);
     inside("warning").hidden = !result.unknown;
     inside("warning").textContent = texts.unknown;
     inside("top").replaceChildren(...result.top.map((each) => {
@@ -183,11 +148,6 @@
       fill.style.setProperty("--share", `${100 * each.probability}%`);
       return make("li", {}, isolated(each.label), make("span", { className: "track" }, fill), make("span", { className: "value", textContent: percent(each.probability) }));
     }));
-    inside("set").hidden = !result.set;
-    if (result.set) inside("set").textContent = texts.set(`${Math.round(100 * result.set.level)} %`, result.set.labels.join(", ") || texts.noClass);
-    if (result.heatmap) at("heat-choice").hidden = at("heat-note").hidden = false;
-    inside("times").textContent = `${texts.times(result.times)}${entry.bitmap ? "" : ` – ${texts.cannotShow}`}`;
-    judge(entry, inside("judge"));
   };
   const draw = (entry) => {
     const canvas = entry.item.querySelector("canvas");
@@ -199,7 +159,8 @@
     const pen = canvas.getContext("2d");
     pen.drawImage(entry.bitmap, 0, 0, width, height);
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", entry.result?.heatmap?.sentence ?? entry.file.name ?? "");
+    const said = entry.result ? `: ${entry.result.label} ${percent(entry.result.probability)}` : "";
+    canvas.setAttribute("aria-label", entry.result?.heatmap?.sentence ?? `${entry.file.name}${said}`);
     const heat = entry.result?.heatmap, strength = at("heat").value / 100;
     if (!heat || !strength) return;
     const { rows, columns, box } = heat.grid, most = Math.max(...heat.values.flat().map(Math.abs)) || 1;
@@ -219,31 +180,9 @@
     pen.strokeStyle = "rgb(255 255 255 / .8)";
     pen.strokeRect(area[0] + 1, area[1] + 1, area[2] - 2, area[3] - 2);
   };
-  const judge = (entry, place) => {
-    place.hidden = !keep;
-    if (!keep) return;
-    if (entry.kept) { place.replaceChildren(texts.kept); return; }
-    const say = async (label) => {
-      const query = new URLSearchParams({ model: entry.model.name, label, answer: entry.result.label });
-      try {
-        await ask(`v1/feedback?${query}`, { method: "POST", body: form(entry) });
-        entry.kept = true;
-        place.replaceChildren(texts.kept);
-      } catch (error) {
-        place.append(make("span", { className: "warning", textContent: error.message || texts.unreachable }));
-      }
-    };
-    const choice = make("select", {}, ...entry.model.classes.filter((each) => each !== entry.result.label).map((each) => make("option", { value: each, textContent: each })));
-    choice.setAttribute("aria-label", texts.wrong);
-    place.replaceChildren(
-      make("span", { textContent: texts.judge }),
-      make("button", { type: "button", className: "right", textContent: texts.right, onclick: () => say(entry.result.label) }),
-      make("label", {}, `${texts.wrong} `, choice),
-      make("button", { type: "button", className: "correct", textContent: texts.keep, onclick: () => say(choice.value) }),
-    );
-  };
   const describe = () => {
-    at("kept").textContent = keep ? texts.keeping : texts.notKeeping;
+    const { texts } = page;
+    at("kept").textContent = texts[source.kept(keep)];
     const found = model();
     if (!found) return;
     document.title = at("title").textContent = found.name;
@@ -259,37 +198,33 @@
     ];
     document.querySelector("#about dl").replaceChildren(...rows.filter(Boolean).map(([name, value]) =>
       make("div", {}, make("dt", { textContent: name }), make("dd", {}, isolated(value)))));
-    const url = new URL(`v1/classify?model=${encodeURIComponent(found.name)}`, location.href).href;
-    const known = token ? ` -H "Authorization: Bearer $TOKEN"` : "";
-    at("curl").textContent = `curl -F image=@IMAGE.jpg${known} '${url}'`;
-    at("python").textContent = `import json, urllib.request\n\nrequest = urllib.request.Request(\n    ${JSON.stringify(url)},\n    data=open("IMAGE.jpg", "rb").read(),\n    headers={"Content-Type": "application/octet-stream"${token ? `, "Authorization": "Bearer " + TOKEN` : ""}},\n)\nanswer = json.load(urllib.request.urlopen(request))\nprint(answer["results"][0]["label"], answer["results"][0]["probability"])`;
+    at("programs").hidden = !source.describe;
+    source.describe?.(found, page);
   };
   const offer = async () => {
     const found = model(), place = document.querySelector(".samples");
     place.replaceChildren();
-    at("examples").hidden = !found.examples;
-    for (let number = 0; number < Math.min(found.examples, 6); number += 1) {
-      const path = `v1/models/${encodeURIComponent(found.name)}/examples/${number}`;
-      const answer = await fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} }).catch(() => null);
-      if (!answer?.ok || found !== model()) continue;
-      const file = new File([await answer.blob()], `${number + 1}.png`, { type: "image/png" });
+    at("examples").hidden = !(found.examples.length ?? found.examples);  // names, or how many there are
+    for await (const file of source.examples(found)) {
+      if (found !== model()) return;
       const bitmap = await createImageBitmap(file), shown = make("canvas", { width: bitmap.width, height: bitmap.height });
       shown.getContext("2d").drawImage(bitmap, 0, 0);
       const button = make("button", { type: "button", onclick: () => add([file]) }, shown);
-      button.setAttribute("aria-label", `${texts.examples} ${number + 1}`);
+      button.setAttribute("aria-label", `${page.texts.examples} ${place.children.length + 1}`);
       place.append(button);
     }
   };
   const load = async () => {
+    page.problem = null;
     try {
-      const found = await ask("v1/models");
-      models = found.models;
-      keep = found.keep;
+      ({ models, keep = false } = await source.load(page));
     } catch (error) {
-      if (error.status !== 401) at("subtitle").textContent = error.status ? error.message : texts.unreachable;
-      return;
+      at("subtitle").textContent = "";
+      page.problem = () => source.explain(error, page);
     }
-    at("ask-token").hidden = true;
+    tellProblem();
+    at("drop").hidden = at("about").hidden = !models.length && Boolean(page.problem?.());
+    if (!models.length) return;
     at("model").replaceChildren(...models.map((each) => make("option", { textContent: each.name })));
     at("model-choice").hidden = models.length < 2;
     describe();
@@ -307,7 +242,7 @@
     depth = 0;
     drop.classList.remove("over");
     const files = [...event.dataTransfer.files];
-    if (files.length) add(files); else at("said").textContent = texts.notImage;
+    if (files.length) add(files); else at("said").textContent = page.texts.notImage;
   });
   addEventListener("paste", (event) => { if (event.clipboardData?.files.length) add([...event.clipboardData.files]); });
   for (const input of [at("files"), at("capture")]) {
@@ -321,13 +256,24 @@
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch {
       at("said").classList.remove("hidden");
-      at("said").textContent = texts.noCamera;
+      at("said").textContent = page.texts.noCamera;
       return;
     }
     camera.showModal();
     await video.play();
+    if (source.live && models.length) watch();
   });
-  camera.addEventListener("close", () => { video.srcObject?.getTracks().forEach((each) => each.stop()); video.srcObject = null; });
+  const watch = async () => {  // what the camera sees is answered as it comes, one image at a time
+    const place = at("live"), inside = (name) => place.querySelector(`.${name}`);
+    while (camera.open && video.srcObject) {
+      const result = await createImageBitmap(video).then((bitmap) => source.live(bitmap, model())).catch(() => null);
+      if (!result || !camera.open) break;
+      place.hidden = false;
+      tell(inside, { ...result, top: result.top.slice(0, 3) });
+      await new Promise(requestAnimationFrame);
+    }
+  };
+  camera.addEventListener("close", () => { video.srcObject?.getTracks().forEach((each) => each.stop()); video.srcObject = null; at("live").hidden = true; });
   at("leave").addEventListener("click", () => camera.close());
   at("take").addEventListener("click", () => {
     const shot = make("canvas", { width: video.videoWidth, height: video.videoHeight });
@@ -341,14 +287,15 @@
   at("clear").addEventListener("click", () => { entries.length = 0; at("answers").replaceChildren(); at("results").hidden = true; at("choose").focus(); });
   at("language").addEventListener("click", () => speak(document.documentElement.lang === "zh" ? "en" : "zh"));
   at("model").addEventListener("change", () => { describe(); offer(); });
-  at("ask-token").addEventListener("submit", (event) => { event.preventDefault(); token = at("token").value; load(); });
   for (const button of document.querySelectorAll(".copy")) {
     button.addEventListener("click", async () => {
       await navigator.clipboard?.writeText(button.closest("figure").querySelector("code").textContent);
-      button.textContent = texts.copied;
-      setTimeout(() => { button.textContent = texts.copy; }, 2000);
+      button.textContent = page.texts.copied;
+      setTimeout(() => { button.textContent = page.texts.copy; }, 2000);
     });
   }
+  page.show = show;
+  page.load = () => { loading = load(); };
   speak((navigator.languages || [navigator.language]).map((each) => each.slice(0, 2)).find((each) => each in TEXTS) || "en");
-  load();
-})();
+  page.load();
+};
