@@ -534,7 +534,9 @@ async def _swapped(server: Server, images: list[bytes], run: Path, versions: Any
     found = await asking
     hashes = {each.json["model"]["sha256"] for each in found if each.status == 200}
     return {"swaps": sum("replaced" in line for line in said), "answers": len(found), "versions": len(hashes),
-            "errors": sum(each.status != 200 for each in found), "p99_ms": percentile(found, 99)}  # fmt: skip
+            "errors": sum(each.status != 200 for each in found), "statuses": statuses(found),
+            "bodies": sorted({each.body.decode() for each in found if each.status != 200})[:3],
+            "p99_ms": percentile(found, 99)}  # fmt: skip
 
 
 def main() -> None:
