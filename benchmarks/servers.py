@@ -58,12 +58,13 @@ class Subject:
     python: str = ""
     path: str = "/v1/classify"
     kind: str = "application/octet-stream"
+    queue: int = 256
     counted: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()) / "counted")
 
     @contextlib.contextmanager
     def server(self) -> Iterator[Server]:
         """Start it, and wait until it answers."""
-        with served(self.run, "--queue", 256) as server:
+        with served(self.run, "--queue", self.queue) as server:
             yield server
 
     def client(self, server: Server) -> Client:
@@ -300,11 +301,12 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
     parser.add_argument("--count", type=int, default=400, help="of requests, where they are counted")
+    parser.add_argument("--queue", type=int, default=256, help="of googlenet: images that wait, as serve takes it")
     parser.add_argument("--rate", type=float, default=200, help="of requests per second, as overload")
     options = parser.parse_args()
     files = sorted(path for path in options.images.rglob("*") if path.is_file())[:200]
     images = [path.read_bytes() for path in files]
-    subjects: dict[str, Subject] = {"googlenet": Subject(options.run, images)}
+    subjects: dict[str, Subject] = {"googlenet": Subject(options.run, images, queue=options.queue)}
     if options.litserve:
         subjects["litserve"] = LitServe(options.run, images, options.litserve)
     if options.mlserver:
