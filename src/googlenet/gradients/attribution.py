@@ -85,7 +85,7 @@ class Attribution:
 
     def _images(self, pixels: Pixels) -> Tensor:
         """(S, S, C) uint8 → (1, C, S, S), normalised."""
-        images: Tensor = self.normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None].permute(0, 3, 1, 2))
+        images: Tensor = self.normalise(torch.tensor(pixels)[None].permute(0, 3, 1, 2))
         return images
 
     def _logit(self, question: Question) -> Callable[[Tensor], Tensor]:

@@ -75,7 +75,7 @@ def dream_of(
     """Return the dream of a stage about an image. A signal that asks to stop ends it early, with what is there."""
     shown, random = Stage(classifier, stage), torch.Generator().manual_seed(seed)
     pixels = read(source, classifier.card.preprocessing)
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+    image = torch.tensor(pixels).permute(2, 0, 1)[None].float() / 255
     sizes = _sizes(int(image.shape[2]), int(image.shape[3]), classifier.card.preprocessing.size)
     done, total = 0, steps * len(sizes)
     whole = _resized(image, sizes[-1])

@@ -54,7 +54,7 @@ class Stage:
     @torch.no_grad()
     def excitations(self, pixels: Pixels, quick: bool = False) -> NDArray[np.float32]:
         """(N, S, S, C) uint8 → (N, D); ``quick`` by :meth:`quick_maps`."""
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
+        images = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255
         maps = self.quick_maps(images) if quick else self.maps(images)
         found: NDArray[np.float32] = maps.mean((2, 3)).numpy()
         return found

@@ -58,9 +58,9 @@ class Neurons:
         rows = [[Tile(each.found.pixels, f"channel {each.channel}: {_number(each.found.excitation)}"),
                  *(Tile(one.pixels, f"{_number(one.excitation)}  {printable(Path(one.id).name)}") for one in each.data)]
                 for each in self.neurons]  # fmt: skip
-        text = "Images found by gradient ascent, and how much each excites its channel: its mean over all places."
+        text = "Each image was found by gradient ascent. Numbers: the mean of its channel over all places."
         if any(each.data for each in self.neurons):
-            text += " Beside them the images of the data that excite it most."
+            text = "Left: found by gradient ascent. Right: images of the data that excite it most. Numbers: its mean."
         return draw_neurons(f"What {printable(self.stage)} of {printable(self.network)} looks for", text, rows)
 
     def save(self, path: str | Path) -> None:
