@@ -29,7 +29,9 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 import googlenet
+from googlenet.bundle import MODEL
 from googlenet.exporting import web
+from googlenet.exporting.formats import FORMATS, Request
 from googlenet.exporting.integers import weights_as_integers
 from googlenet.exporting.runtime import PROGRAM
 
@@ -127,7 +129,7 @@ def compared(answers: list[dict[str, Any]], expected: dict[str, Any]) -> dict[st
 def sizes(bundle: Any, folder: Path) -> dict[str, float]:
     """Megabytes of the page, as it lies on a disk, as a server that compresses sends it, and as a single file."""
     files = [file for file in folder.rglob("*") if file.is_file()]
-    single = web.write_page(bundle, single_file=True, examples=True)
+    single = FORMATS["web"].write(bundle, Request(MODEL, single_file=True))
     return {
         "folder": sum(file.stat().st_size for file in files) / 1e6,
         "folder, gzip": sum(len(gzip.compress(file.read_bytes())) for file in files) / 1e6,
@@ -149,11 +151,11 @@ def main() -> None:
     bundle = googlenet.load(given.run).bundle
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        for name, content in web.write_page(bundle, single_file=False, examples=True).items():
+        for name, content in FORMATS["web"].write(bundle, Request(MODEL)).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
         if given.bits != 16:
-            (folder / web.GRAPH).write_bytes(weights_as_integers(bundle.read("model.onnx"), given.bits))
+            (folder / web.GRAPH).write_bytes(weights_as_integers(bundle.read(MODEL), given.bits))
             (folder / web.OFFLINE).unlink()  # which knows the other graph
         answers, ready = in_browser(folder, images)
         size = sizes(bundle, folder)

@@ -1,7 +1,7 @@
 """Serving beside LitServe and MLServer: the same bundle, engine, precision and images; the machine should be idle.
 
     pip install litserve               # in an environment of its own that also has googlenet
-    pip install mlserver               # in another one: it needs an older FastAPI
+    pip install mlserver 'uvloop<0.22' # in another one: it needs an older FastAPI
     python benchmarks/servers.py runs/flowers photos --litserve lit/bin/python --mlserver ml/bin/python
 
 Each decodes as this project does, computes up to four images at a time, and has as many threads or processes as cores.
@@ -58,12 +58,13 @@ class Subject:
     python: str = ""
     path: str = "/v1/classify"
     kind: str = "application/octet-stream"
+    queue: int = 256
     counted: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()) / "counted")
 
     @contextlib.contextmanager
     def server(self) -> Iterator[Server]:
         """Start it, and wait until it answers."""
-        with served(self.run, "--queue", 256) as server:
+        with served(self.run, "--queue", self.queue) as server:
             yield server
 
     def client(self, server: Server) -> Client:
@@ -148,7 +149,7 @@ class MLServer(Other):
             write += "w.write_settings(Path(a[0]), Path(a[1]), int(a[2]), Path(a[3]), int(a[4]))"
             with started([self.python, "-c", write, *settings], self._environment()) as writing:
                 writing.process.wait()
-            command = [self.python, "-m", "mlserver.cli.main", "start", folder]
+            command = [self.python, "-c", "from mlserver.cli import main; main()", "start", folder]
             with started(command, self._environment()) as server:
                 server.port = port
                 self._until_it_answers(server)
@@ -176,8 +177,9 @@ def idle(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     body = subject.wrap(subject.images[0])
     with subject.server() as server:
         assert asyncio.run(subject.client(server).ask(body)).status == 200
-        took, megabytes = time.perf_counter() - server.began, server.megabytes()
-        time.sleep(1)
+        took = time.perf_counter() - server.began
+        time.sleep(10)  # by now all workers are there
+        megabytes = server.megabytes()
         before = server.cpu_seconds()
         time.sleep(3)
         share = (server.cpu_seconds() - before) / 3
@@ -299,16 +301,16 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
     parser.add_argument("--count", type=int, default=400, help="of requests, where they are counted")
+    parser.add_argument("--queue", type=int, default=256, help="of googlenet: images that wait, as serve takes it")
     parser.add_argument("--rate", type=float, default=200, help="of requests per second, as overload")
     options = parser.parse_args()
     files = sorted(path for path in options.images.rglob("*") if path.is_file())[:200]
     images = [path.read_bytes() for path in files]
-    subjects: dict[str, Subject] = {"googlenet": Subject(options.run, images)}
+    subjects: dict[str, Subject] = {"googlenet": Subject(options.run, images, queue=options.queue)}
     if options.litserve:
-        subjects["litserve, 2 workers"] = LitServe(options.run, images, options.litserve)
-        subjects["litserve, 1 worker"] = LitServe(options.run, images, options.litserve, workers=1)
+        subjects["litserve"] = LitServe(options.run, images, options.litserve)
     if options.mlserver:
-        subjects["mlserver, 2 workers"] = MLServer(options.run, images, options.mlserver)
+        subjects["mlserver"] = MLServer(options.run, images, options.mlserver)
     for name in options.rows:
         for who, subject in subjects.items():
             print(json.dumps({name: {"server": who, **ROWS[name](subject, options)}}), flush=True)

@@ -1,10 +1,8 @@
 """The same classifier behind LitServe, for ``servers.py``: ``python with_litserve.py RUN PORT COUNTED WORKERS``.
 
-Images come as base64 in JSON, as in LitServe's examples (files of a form cannot be sent to its workers); each worker
-process decodes them, and computes up to four at a time. A byte is added to the file COUNTED for each image computed.
+Images come as base64 in JSON, as in LitServe's examples; each worker process decodes them, and computes up to four at a
+time. A byte is added to the file COUNTED for each image that was computed.
 """
-
-from __future__ import annotations
 
 import base64
 import sys
@@ -13,6 +11,7 @@ from typing import Any
 
 import litserve
 import numpy as np
+from fastapi import Request
 
 import googlenet
 
@@ -28,9 +27,9 @@ class Images(litserve.LitAPI):
         self.classifier = googlenet.load(RUN)
         self.classifier.predict_pixels(np.zeros((1, *self.classifier.engine.image), np.uint8), streams=self.streams)
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request: Request) -> Any:  # LitServe passes what the JSON says
         """Read one image."""
-        return self.classifier.preprocess(base64.b64decode(request["image"]))
+        return self.classifier.preprocess(base64.b64decode(request["image"]))  # type: ignore[index]
 
     def predict(self, batch: list[Any]) -> list[Any]:
         """Compute several images."""

@@ -44,7 +44,7 @@ class Images(MLModel):  # type: ignore[misc]
 def write_settings(folder: Path, run: Path, port: int, counted: Path, workers: int) -> None:
     """Write what ``mlserver start FOLDER`` reads."""
     server = {"http_port": port, "grpc_port": port + 1, "metrics_port": port + 2, "host": "127.0.0.1",
-              "parallel_workers": workers, "debug": False}  # fmt: skip
+              "parallel_workers": workers, "debug": False, "metrics_dir": str(folder / "metrics")}  # fmt: skip
     extra = {"run": str(run.absolute()), "counted": str(counted), "streams": 2 // workers}
     model = {"name": "images", "implementation": "with_mlserver.Images", "max_batch_size": 4, "max_batch_time": 0.005,
              "parameters": {"extra": extra}}  # fmt: skip

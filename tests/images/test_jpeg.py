@@ -114,3 +114,11 @@ def test_threads_read_at_a_time():
         thread.join()
     assert len(found) == 8
     assert all(np.array_equal(each, expected) for each in found)
+
+
+def test_filling_is_not_read_to_its_end():
+    content = photo()
+    file = io.BytesIO(content[:2] + b"\xff" * 10_000_000 + content[2:])
+    with pytest.raises(UnreadableImageError, match="64 kB of filling"):
+        decode(file)
+    assert file.tell() < 1_000_000

@@ -295,6 +295,7 @@ def test_who_has_left_is_not_computed_and_who_is_too_many_is_told_when_to_return
             refused = found.client.post("/v1/classify", content=images[2])
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
             assert 1 <= int(refused.headers["Retry-After"]) <= 60
+            assert found.client.post("/v2/models/none/infer", content=b"").status_code == 503  # before it is looked up
             assert found.client.get("/health/ready").status_code == 200
             for each in left:
                 each.close()

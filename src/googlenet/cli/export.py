@@ -30,9 +30,9 @@ def export(
     single_file: Annotated[
         bool, typer.Option("--single-file", help="Make the web page one HTML file, which opens from a disk, too.")
     ] = False,
-    examples: Annotated[
-        bool, typer.Option("--examples/--no-examples", help="Show the images that the bundle keeps on the web page.")
-    ] = True,
+    no_examples: Annotated[
+        bool, typer.Option("--no-examples", help="Leave the images that the bundle keeps out of the web page.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Example: googlenet export runs/flowers --to web --out flowers-page
@@ -47,7 +47,7 @@ def export(
     from googlenet.exporting.formats import check_format, find_format
     from googlenet.files import check_output_path
 
-    check_format(to, int8, page=single_file or not examples)
+    check_format(to, int8, page=single_file or no_examples)
     bundle.read(run)
     check_output_path(out or run / "exported")
     from googlenet.cli.output import say, show_json
@@ -56,7 +56,7 @@ def export(
 
     with stage("writing and replaying"):
         written = exporting.export(
-            run, out or run / "exported", to, int8=int8, single_file=single_file, examples=examples
+            run, out or run / "exported", to, int8=int8, single_file=single_file, examples=not no_examples
         )
     if as_json:
         show_json({

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Annotated
@@ -59,10 +60,13 @@ def serve(
     from googlenet.extras import require
 
     require("serve", "fastapi", "uvicorn", "python_multipart", "prometheus_client")
+    gc.disable()  # 80,000 objects are made by the imports, and none is garbage
     from googlenet.cli.output import warn
     from googlenet.serving.limits import MEGA, Limits
     from googlenet.serving.models import named
     from googlenet.serving.server import Settings, serve_models
+
+    gc.enable()
 
     if max_megapixels is None:
         os.environ.setdefault(VARIABLE, str(MEGAPIXELS))

@@ -69,6 +69,8 @@ def export(
     contents = format_.write(bundle, Request(INT8 if int8 else MODEL, single_file, examples))
     try:
         files = _write(folder, contents)
+        for name in set(format_.images) - files.keys():  # of a page that was there, and perhaps showed them
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
     return _replayed(bundle, files, format_, int8)

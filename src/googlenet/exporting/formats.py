@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Replay = Callable[[bytes, bytes, Pixels], Floats]  # graph, weights, images → probabilities (N, K)
 
+EXAMPLES = tuple(f"examples/{number}.png" for number in range(1, 7))  # of a page, at most
 WEB_TOLERANCE = 1e-3  # difference of a probability, of a page whose weights are in 16 bits
 
 
@@ -44,7 +45,7 @@ class Format:
 
     ``read`` returns graph and weights from the files that were written, for the ``engines`` that replay them; their
     probabilities may differ by ``tolerance``, by default as much as ``verify`` allows. ``int8`` says whether a graph in
-    8 bits can be written in this format, ``page`` whether it is a web page.
+    8 bits can be written in this format, ``page`` whether it is a web page, which may have ``images``.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Format:
     engines: tuple[str, ...]
     int8: bool = False
     page: bool = False
+    images: tuple[str, ...] = ()
     tolerance: float | None = None
 
 
@@ -102,7 +104,7 @@ def _openvino(bundle: Bundle, request: Request) -> dict[str, bytes]:
 def _web(bundle: Bundle, request: Request) -> dict[str, bytes]:
     from googlenet.exporting.web import write_page
 
-    return write_page(bundle, single_file=request.single_file, examples=request.examples)
+    return write_page(bundle, single_file=request.single_file, examples=EXAMPLES if request.examples else ())
 
 
 def _card(bundle: Bundle) -> dict[str, bytes]:
@@ -161,5 +163,5 @@ FORMATS = {
     "onnx": Format("model.onnx", _onnx, _graph_alone, ("OpenVINO", "ONNX Runtime")),
     "openvino": Format("model.xml and model.bin", _openvino, _graph_and_weights, ("OpenVINO",), int8=True),
     "web": Format("a web page that needs no server", _web, _graph_of_page, ("OpenVINO", "ONNX Runtime"), page=True,
-                  tolerance=WEB_TOLERANCE),
+                  images=EXAMPLES, tolerance=WEB_TOLERANCE),
 }  # fmt: skip

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ INDEX, GRAPH, FACTS, CERTAINTY, WORKER, OFFLINE = (
 OF_WORKER = ("jpeg.js", "resize.js", "colour.js", "pixels.js", "certainty.js", "worker.js")
 OF_PAGE = ("page.js", "here.js")
 PARTS = (WORKER, f"runtime/{SCRIPT}", f"runtime/{PROGRAM}", GRAPH)  # what answers, in the order that here.js expects
-MAX_EXAMPLES = 6
 MAX_SINGLE_BYTES = 64_000_000  # of a page in one file: browsers read more, but it is awkward to send
 LEVEL = 0.9  # of the sets of classes, where there are enough held-out images for it
 FOLDER_POLICY = (
@@ -53,10 +52,10 @@ SINGLE_POLICY = (
 )
 
 
-def write_page(bundle: Bundle, *, single_file: bool, examples: bool) -> dict[str, bytes]:
+def write_page(bundle: Bundle, *, single_file: bool, examples: Sequence[str]) -> dict[str, bytes]:
     """Return the files of the page by name, ``index.html`` first; it is the only one of a ``single_file``.
 
-    ``examples``: with the images that the bundle keeps, to try it with.
+    ``examples`` are names for the images that the bundle keeps, to try the page with: as many as there are of both.
 
     Raises :class:`BundleError` for images of other channels than grey and RGB, :class:`GoogLeNetError` where a single
     file would be too large.
@@ -86,14 +85,14 @@ def _joined(names: tuple[str, ...]) -> str:
     return "\n".join((HERE / name).read_text("utf-8") for name in names)
 
 
-def _facts(bundle: Bundle, with_examples: bool, size: int) -> dict[str, bytes]:
+def _facts(bundle: Bundle, examples: Sequence[str], size: int) -> dict[str, bytes]:
     """Return what the page knows of the classifier, its certainty and its examples, as files.
 
     ``size`` is that of the other files that answer, in bytes.
     """
     card, certainty = bundle.card, read_certainty(bundle)
     images, _, maps = golden_answers(bundle)
-    examples = images[:MAX_EXAMPLES] if with_examples else images[:0]
+    shown = {name: _png(image) for name, image in zip(examples, images, strict=False)}
     unknown, arrays = _unknown(certainty)
     facts = {
         **_about(bundle), "parts": [*PARTS, *([CERTAINTY] if arrays else [])], "bytes": size + len(arrays),
@@ -102,13 +101,13 @@ def _facts(bundle: Bundle, with_examples: bool, size: int) -> dict[str, bytes]:
             "resize": card.preprocessing.resize, "channels": card.preprocessing.channels,
             "color_profiles": card.preprocessing.color_profiles,
         },
-        "thresholds": card.thresholds, "sets": _sets(certainty), "unknown": unknown, "examples": len(examples),
+        "thresholds": card.thresholds, "sets": _sets(certainty), "unknown": unknown, "examples": list(shown),
         "heatmap": maps is not None and maps.shape[2:] != (1, 1) and card.explanations.get("cam") != FAILS,
     }  # fmt: skip
     files = {FACTS: json_text(facts).encode()}
     if arrays:
         files[CERTAINTY] = arrays
-    return files | {f"examples/{number}.png": _png(image) for number, image in enumerate(examples, start=1)}
+    return files | shown
 
 
 def _about(bundle: Bundle) -> dict[str, Any]:

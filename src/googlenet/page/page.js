@@ -204,7 +204,7 @@ const startPage = (source) => {
   const offer = async () => {
     const found = model(), place = document.querySelector(".samples");
     place.replaceChildren();
-    at("examples").hidden = !found.examples;
+    at("examples").hidden = !(found.examples.length ?? found.examples);  // names, or how many there are
     for await (const file of source.examples(found)) {
       if (found !== model()) return;
       const bitmap = await createImageBitmap(file), shown = make("canvas", { width: bitmap.width, height: bitmap.height });

@@ -95,8 +95,9 @@ def prune(
         images: how many held-out images rank the branches, evenly over the classes; by default 500.
         epochs, minutes: how long to fine-tune, by default 5 epochs. The time to rank and to compare is not included.
         lr: the highest learning rate, by default a quarter of that of ``run``.
-        patience, best_by, batch_size, accumulate, augmentation, precision, device, workers, on_bad_image,
-            checkpoint_minutes, callbacks: as :func:`googlenet.train` takes them, by default as for ``run``.
+        patience, best_by, batch_size, accumulate, augmentation: as :func:`googlenet.train` takes them, by default as
+            for ``run``.
+        precision, device, workers, on_bad_image, checkpoint_minutes, callbacks: the same.
         progress: called with what is measured, how much of it is done, and all of it.
 
     Raises:

@@ -37,6 +37,8 @@ POLL_SECONDS = 0.02
 BACKLOG = 2048
 SWITCH_SECONDS = 0.001  # after which a thread that computes lets go of Python's lock, for whoever must be told to wait
 MAX_HEADER_BYTES = 32_768
+M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 1 << 20  # of glibc's mallopt
+SETTLE_SECONDS = 1.0  # after loading: not before the first answer
 
 logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())  # what it says of bad requests helps nobody
 
@@ -187,13 +189,22 @@ def serve_models(settings: Settings, tell: Callable[[str], object]) -> None:
 
     Raises as :func:`make_server` and :func:`bind` do.
     """
+    _return_large_blocks()
     with contextlib.closing(bind(settings.host, settings.port)) as listening:
         with stage(f"loading {', '.join(settings.paths)}"):
             server = make_server(settings, tell)
-        _settle()
+        settling = threading.Timer(SETTLE_SECONDS, _settle)
+        settling.daemon = True
+        settling.start()
         sys.setswitchinterval(SWITCH_SECONDS)
         server.run(sockets=[listening])
         server.service.close()
+
+
+def _return_large_blocks() -> None:
+    """Make glibc return blocks of a megabyte at once: after the first one it would keep what is as large as that."""
+    with contextlib.suppress(AttributeError, OSError):  # another libc
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def _settle() -> None:

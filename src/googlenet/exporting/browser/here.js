@@ -51,6 +51,7 @@
     texts: {
       en: {
         loading: (there, all) => `Loading the model: ${there} of ${all} MB`, times: (t) => `decoded in ${t.decode_ms.toFixed(0)} ms, resized in ${t.resize_ms.toFixed(0)} ms, computed in ${t.infer_ms.toFixed(0)} ms`,
+        photograph: "Use the camera", dropNote: "or paste them, choose files, use the camera. Several at a time are fine.",
         here: "Images stay in this browser: nothing is sent anywhere.",
         notImage: "This is not an image, or of a format that this browser does not read: convert it to JPEG or PNG.",
         empty: "This file is empty: save the image again.", cut: "This image is cut off or damaged: save it again.",
@@ -63,6 +64,7 @@
       },
       zh: {
         loading: (there, all) => `正在加载模型：${all} MB 中的 ${there} MB`, times: (t) => `解码 ${t.decode_ms.toFixed(0)} 毫秒，缩放 ${t.resize_ms.toFixed(0)} 毫秒，计算 ${t.infer_ms.toFixed(0)} 毫秒`,
+        photograph: "使用摄像头", dropNote: "也可以粘贴、选择文件或使用摄像头，一次多张也行。",
         here: "图片不会离开此浏览器：不向任何地方发送数据。",
         notImage: "这不是图片，或者浏览器无法读取其格式：请转换为 JPEG 或 PNG。",
         empty: "文件为空：请重新保存图片。", cut: "图片不完整或已损坏：请重新保存。",
@@ -84,9 +86,9 @@
     retry: ({ code }) => code === "failed",
     kept: () => "here",
     async* examples(classifier) {
-      for (let number = 1; number <= classifier.examples; number += 1) {
-        const name = `examples/${number}.png`, content = await read(name).catch(() => null);
-        if (content) yield new File([content], `${number}.png`, { type: "image/png" });
+      for (const name of classifier.examples) {
+        const content = await read(name).catch(() => null);
+        if (content) yield new File([content], name.split("/").pop(), { type: "image/png" });
       }
     },
   });
