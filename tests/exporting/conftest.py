@@ -3,6 +3,7 @@
 import pytest
 
 import googlenet
+from tests.reporting.browser import browser  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The web page of a bundle in a real Chromium, with and without a network."""
 
-import base64
 import functools
 import http.server
 import io
@@ -11,10 +10,8 @@ import pytest
 from PIL import Image
 
 import googlenet
-from tests.reporting.browser import CHROMIUM, DESKTOP, PHONE, violations
-from tests.serving.test_browser import CAMERA, DROP, wait_until
+from tests.reporting.browser import DESKTOP, PHONE, drop, violations, wait_until
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which pip install '.[dev]' brings")
 READY = "#about dd"
 # What the worker answers is kept, with the numbers that the page only draws.
 KEEP = """{ const Before = Worker; window.kept = []; window.Worker = class extends Before {
@@ -39,16 +36,6 @@ def images():
         Image.fromarray(pixels).save(content, kind, **options.get(kind, {}))
         made.append(content.getvalue())
     return made
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as begun:
-        started = begun.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +78,6 @@ def opened(browser):
     provoked = ("status of 404", "ERR_FAILED", "Content Security Policy")
     assert not [each for each in wrong if not any(words in each for words in provoked)]
     assert all(url.startswith(("http://localhost:", "blob:", "file:", "data:")) for url in asked), asked
-
-
-def drop(tab, content, name="red.png", kind="image/png"):
-    tab.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
 
 
 def answered(tab, count):

@@ -1,12 +1,24 @@
 """A page in a real browser: offline, on a slower processor, and nothing in it may fail or ask for anything."""
 
+import base64
 import shutil
 
 import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SLOWER = 4  # times, the processor
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+
+DROP = """([name, kind, data]) => {
+  const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type: kind }));
+  const how = { bubbles: true, cancelable: true };
+  document.getElementById("drop").dispatchEvent(kind === "paste"
+    ? new ClipboardEvent("paste", { ...how, clipboardData: transfer })
+    : new DragEvent("drop", { ...how, dataTransfer: transfer }));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +29,7 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
     with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA])
         yield started
         started.close()
 
@@ -45,6 +57,20 @@ def opened(browser):
         context.close()
     assert not wrong
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
+
+
+def drop(tab, content, name="red.png", kind="image/png"):
+    """Drop a file onto the page, or paste it where ``kind`` is ``"paste"``."""
+    tab.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
+
+
+def wait_until(tab, condition):
+    """Wait until JavaScript is true, ten seconds at most."""
+    for _ in range(400):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(25)
+    raise AssertionError(condition)
 
 
 def violations(tab):

@@ -18,6 +18,7 @@ from PIL import Image
 import googlenet
 from googlenet.serving.limits import Limits
 from googlenet.serving.server import Server, Settings, address_of, bind, make_server
+from tests.reporting.browser import browser  # noqa: F401
 
 
 @dataclass(frozen=True)

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 
 from googlenet.serving.server import Settings
-from tests.reporting.browser import CHROMIUM, DESKTOP, PHONE, violations
+from tests.reporting.browser import DESKTOP, PHONE, drop, violations, wait_until
 from tests.serving.conftest import running
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which pip install '.[dev]' brings")
-CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 PAGE_BYTES = 60_000
-
-DROP = """([name, kind, data]) => {
-  const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], name, { type: kind }));
-  const how = { bubbles: true, cancelable: true };
-  document.getElementById("drop").dispatchEvent(kind === "paste"
-    ? new ClipboardEvent("paste", { ...how, clipboardData: transfer })
-    : new DragEvent("drop", { ...how, dataTransfer: transfer }));
-}"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as begun:
-        started = begun.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +40,6 @@ def opened(browser, kept):
     provoked = ("status of 422", "status of 503", "ERR_FAILED")
     assert not [each for each in wrong if not any(words in each for words in provoked)]
     assert all(url.startswith(("http://localhost:", "blob:")) for url in asked), asked
-
-
-def drop(tab, content, name="red.png", kind="image/png"):
-    tab.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
-
-
-def wait_until(tab, condition):
-    for _ in range(400):
-        if tab.evaluate(condition):
-            return
-        tab.wait_for_timeout(25)
-    raise AssertionError(condition)
 
 
 def test_dropped_pasted_chosen_photographed_and_judged(opened, kept, classifier, images):

@@ -10,7 +10,7 @@ import typer
 
 from googlenet.cli.data_options import FollowLinks, LabelColumn, MultiLabel, PathColumn
 from googlenet.cli.limits import MaxMegapixels
-from googlenet.cli.settings import Options, add_command, settings_options
+from googlenet.cli.settings import Options, add_command, training_options
 
 if TYPE_CHECKING:
     from googlenet.training.ablation import Ablation
@@ -28,10 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _options() -> Options:
-    from googlenet.training.options import RunOptions
-    from googlenet.training.recipe import Recipe
-
-    return [*settings_options(Recipe, RECIPE_OPTIONS), *settings_options(RunOptions, RUN_OPTIONS, defaults=True)]
+    return training_options(RECIPE_OPTIONS, RUN_OPTIONS)
 
 
 def ablate(

@@ -25,6 +25,14 @@ def settings_options(model: type[Settings], names: Iterable[str], *, defaults: b
     return [_option(model, name, defaults) for name in names]
 
 
+def training_options(recipe: Iterable[str], run: Iterable[str]) -> Options:
+    """Return the options of a command that trains: these settings of the recipe, and those of the run."""
+    from googlenet.training.options import RunOptions
+    from googlenet.training.recipe import Recipe
+
+    return [*settings_options(Recipe, recipe), *settings_options(RunOptions, run, defaults=True)]
+
+
 def add_command(
     app: typer.Typer, command: Callable[..., None], options: Callable[[], Options], before: str, short_help: str
 ) -> None:

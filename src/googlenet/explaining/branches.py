@@ -8,18 +8,16 @@ earlier modules, :mod:`googlenet.explaining.shapley` divides the logit fairly.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from googlenet.errors import BundleError, GoogLeNetError
-from googlenet.explaining.explanation import Asked, save
+from googlenet.explaining.explanation import Asked, Drawn
 from googlenet.explaining.projection import Floats
 from googlenet.images.pixels import ImageSource
 from googlenet.models.layers.base import Layer
@@ -118,7 +116,7 @@ class LastLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class Branches:
+class Branches(Drawn):
     """What each branch of a module gave to a class, in logits.
 
     ``parts`` (B,) and ``rest`` add up to ``total``, the logit before calibration (with a class ``against``: the
@@ -188,12 +186,3 @@ class Branches:
         from googlenet.explaining.network_drawing import draw_branches
 
         return draw_branches(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write :meth:`image` as a file whose name ends in ``.png``. Raises :class:`RunError` if that fails."""
-        save(self.image(), path)
-
-    def _repr_png_(self) -> bytes:
-        content = io.BytesIO()
-        self.image().save(content, "PNG")
-        return content.getvalue()

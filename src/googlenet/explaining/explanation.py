@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 SIGN = "positive values speak for the class, negative ones against it"
 
 
+class Drawn:
+    """What draws itself as an image: it can be saved, and notebooks show it."""
+
+    def image(self) -> Image.Image:
+        """Draw it."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> None:
+        """Write :meth:`image` as a file whose name ends in ``.png``. Raises :class:`RunError` if that fails."""
+        save(self.image(), path)
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.image().save(content, "PNG")
+        return content.getvalue()
+
+
 @dataclass(frozen=True)
 class Asked:
     """The class that is explained, perhaps against another one, their probabilities, and what the answer was."""
@@ -46,7 +63,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Drawn):
     """What in one image speaks for a class.
 
     ``values`` (h, w) lie on a grid over ``box``, the part of the image that the network saw (left, top, right, bottom
@@ -142,11 +159,6 @@ class Explanation:
             classifier.explain("daisy.jpg").save("why.png")
         """
         save(self.image(scale), path)
-
-    def _repr_png_(self) -> bytes:
-        content = io.BytesIO()
-        self.image().save(content, "PNG")
-        return content.getvalue()
 
 
 def draw(explanations: list[Explanation], scale: float | None = None) -> Image.Image:

@@ -7,10 +7,8 @@ what smaller sizes added; it is shifted by chance before each step; and a step f
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from googlenet.explaining.explanation import save
+from googlenet.explaining.explanation import Drawn
 from googlenet.gradients import objectives
 from googlenet.gradients.excitation import Stage
 from googlenet.images.decode import ImageSource, Pixels
@@ -37,7 +35,7 @@ BLURS = (0.5, 1.0, 2.0)  # standard deviations in pixels of the smoothed gradien
 
 
 @dataclass(frozen=True)
-class Dream:
+class Dream(Drawn):
     """What :func:`googlenet.dream` returns: ``pixels`` (H, W, C) uint8. ``stopped`` is the signal that ended it early.
 
     ``before`` and ``after`` are the energy of the stage, the mean square of its maps, of the image and of the dream.
@@ -52,15 +50,6 @@ class Dream:
     def image(self) -> Image.Image:
         """Return the dream as an image."""
         return Image.fromarray(as_rgb(self.pixels))
-
-    def save(self, path: str | Path) -> None:
-        """Write :meth:`image` as a file whose name ends in ``.png``. Raises :class:`RunError` if that fails."""
-        save(self.image(), path)
-
-    def _repr_png_(self) -> bytes:
-        content = io.BytesIO()
-        self.image().save(content, "PNG")
-        return content.getvalue()
 
 
 def dream_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from googlenet.explaining.explanation import save
+from googlenet.explaining.explanation import Drawn
 from googlenet.explaining.neuron_drawing import Tile, draw_neurons
 from googlenet.gradients import objectives
 from googlenet.gradients.ascent import ascend, rescue
@@ -41,7 +40,7 @@ class Neuron:
 
 
 @dataclass(frozen=True)
-class Neurons:
+class Neurons(Drawn):
     """What :func:`googlenet.visualize` returns. ``neurons`` are fewer than asked for where ``stopped``, a signal, came.
 
     ``steps`` is how far the last ones came.
@@ -63,10 +62,6 @@ class Neurons:
             text = "Left: found by gradient ascent. Right: images of the data that excite it most. Numbers: its mean."
         return draw_neurons(f"What {printable(self.stage)} of {printable(self.network)} looks for", text, rows)
 
-    def save(self, path: str | Path) -> None:
-        """Write :meth:`image` as a file whose name ends in ``.png``. Raises :class:`RunError` if that fails."""
-        save(self.image(), path)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the excitations for ``json.dumps``, without the images."""
         return {
@@ -82,11 +77,6 @@ class Neurons:
                 for each in self.neurons
             ],
         }
-
-    def _repr_png_(self) -> bytes:
-        content = io.BytesIO()
-        self.image().save(content, "PNG")
-        return content.getvalue()
 
 
 def find_neurons(
