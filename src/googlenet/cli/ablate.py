@@ -84,12 +84,12 @@ def _show(found: Ablation) -> None:
     show_table("", columns, [_row(found, heads) for heads in found.heads])
     paper = f"{100 * PAPER_EFFECT:.1f}"
     for heads, effect in found.effects.items():
-        many = f"{heads} head{'' if heads == 1 else 's'}"
+        many, s = (f"{heads} head", "s") if heads == 1 else (f"{heads} heads", "")  # a head helps, two heads help
         said = {
-            "better": f"{many} help",
-            "worse": f"{many} harm",
-            "no difference": f"{many} make no difference that was shown",
-            "unknown": f"what {many} are worth is not known from one seed",
+            "better": f"{many} help{s}",
+            "worse": f"{many} harm{s}",
+            "no difference": f"{many} make{s} no difference that these runs show",
+            "unknown": f"one seed does not show what {many} contribute{s}",
         }[effect.verdict]
         low, high = effect.difference.low, effect.difference.high
         if low is not None and high is not None:
@@ -102,15 +102,19 @@ def _show(found: Ablation) -> None:
 
 def _power(found: Ablation, paper: str) -> str:
     """Say whether so many images and seeds can show the paper's effect at all."""
-    from googlenet.training.ablation import PAPER_EFFECT
-
     by_one = max((effect.detectable_by_one or 0.0 for effect in found.effects.values()), default=0.0)
     by_all = max((effect.detectable or 0.0 for effect in found.effects.values()), default=0.0)
-    said = f"one pair of runs shows {100 * by_one:.1f} points or more on {found.images:,} images of {found.split}"
+    images = f"{found.images:,} images of {found.split}"
+    said = f"{images} show a difference of at least {100 * by_one:.1f} points with one pair of runs"
     if not by_all:
-        return f"{said}: {'enough' if by_one <= PAPER_EFFECT else 'not enough'} to show {paper}"
-    can = "can" if by_all <= PAPER_EFFECT else "cannot"
-    return f"{said}, these seeds {100 * by_all:.1f}: they {can} show {paper} points (in 80 % of cases)"
+        return f"{said}: {_enough(by_one)} for the paper's {paper}"
+    return f"{said}, {100 * by_all:.1f} with these seeds: {_enough(by_all)} for the paper's {paper} (in 80 % of cases)"
+
+
+def _enough(detectable: float) -> str:
+    from googlenet.training.ablation import PAPER_EFFECT
+
+    return "enough" if detectable <= PAPER_EFFECT else "not enough"
 
 
 def _row(found: Ablation, heads: int) -> list[str]:
