@@ -37,7 +37,7 @@ def main() -> None:
             found, best["googlenet"][number] = _timed(image, best["googlenet"][number])
             with (
                 mock.patch.object(jpeg, "decoded", lambda image, *_: image),
-                mock.patch.object(resampling, "_is_fast", return_value=False),
+                mock.patch.object(resampling, "has_vector_resampling", return_value=False),
             ):
                 expected, best["Pillow"][number] = _timed(image, best["Pillow"][number])
             apart += np.bincount(np.abs(found.astype(int) - expected).clip(0, 2).ravel(), minlength=3)

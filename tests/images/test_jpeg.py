@@ -1,8 +1,11 @@
 """Ordinary JPEGs are decoded into arrays, and resampled by vectors: the pixels are Pillow's, whatever the way."""
 
 import io
+import subprocess
+import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +117,15 @@ def test_threads_read_at_a_time():
         thread.join()
     assert len(found) == 8
     assert all(np.array_equal(each, expected) for each in found)
+
+
+def test_the_benchmark_of_reading_finds_the_same_pixels(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(photo())
+    script = Path(__file__).parents[2] / "benchmarks" / "reading.py"
+    command = [sys.executable, str(script), str(tmp_path), "--seconds", "0.2"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed.startswith("Pillow: ")
+    assert "values more than one level apart: 0.00e+00" in printed
 
 
 def test_filling_is_not_read_to_its_end():
