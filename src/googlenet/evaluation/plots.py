@@ -32,6 +32,7 @@ MAX_CAPTION_WIDTH, MAX_CAPTION_LINES = 32, 3  # letters and lines that fit above
 MAX_LABEL_WIDTH = 40  # letters of a name on an axis
 MAX_NAMED_CLASSES = 40  # whose names fit on the axes of a confusion matrix
 MAX_NAMED_BARS = 120  # labels whose names fit beside their bars
+MAX_MARKED_EPOCHS = 30  # of a learning curve: which were measured; a single one is no line
 
 
 def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: str = "top1") -> None:
@@ -40,16 +41,18 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
     scale, unit = (100, ", %") if measured.unit == "fraction" else (1, "")
     with figure_at(path, layout=None, figsize=(10, 4)) as figure:  # drawn once: laying it out takes twice as long
         losses, scores = figure.subplots(1, 2, gridspec_kw=CURVE_MARGINS)
-        epochs = [row["epoch"] for row in history]
+        epochs, marker = [row["epoch"] for row in history], "." if len(history) <= MAX_MARKED_EPOCHS else ""
         for head, values in enumerate(zip(*(row["head_losses"] for row in history), strict=True)):
             name = f"training, auxiliary head {head}" if head else "training, main output"
-            losses.plot(epochs, values, STYLES[head % len(STYLES)], label=name, color=ORANGE)
-        losses.plot(epochs, [row["val_loss"] for row in history], label="validation, main output", color=BLUE)
+            losses.plot(epochs, values, STYLES[head % len(STYLES)], marker=marker, label=name, color=ORANGE)
+        val_losses = [row["val_loss"] for row in history]
+        losses.plot(epochs, val_losses, marker=marker, label="validation, main output", color=BLUE)
         if train in history[0]:
-            scores.plot(epochs, [scale * row[train] for row in history], label="training (augmented)", color=ORANGE)
+            learnt = [scale * row[train] for row in history]
+            scores.plot(epochs, learnt, marker=marker, label="training (augmented)", color=ORANGE)
         best = max(history, key=lambda row: (measured.key(row[val]), row["epoch"]))
         label = f"validation, best {measured.format(best[val])}"
-        scores.plot(epochs, [scale * row[val] for row in history], label=label, color=BLUE)
+        scores.plot(epochs, [scale * row[val] for row in history], marker=marker, label=label, color=BLUE)
         scores.plot(best["epoch"], scale * best[val], "o", color=BLUE)
         for axes, label in ((losses, "cross-entropy"), (scores, measured.title + unit)):
             axes.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.3, max(epochs) + 0.3))

@@ -1,7 +1,8 @@
 """Labels in doubt: images that a classifier of embeddings, trained on the other images, takes for another class.
 
 Confident learning (Northcutt, Jiang and Chuang, *Confident learning: estimating uncertainty in dataset labels*, 2021,
-section 3.1) on out-of-fold probabilities, as cleanlab does it.
+section 3.1) on out-of-fold probabilities says how many labels are wrong, as cleanlab does it. So many are in doubt,
+those that are least probable: if labels are wrong by chance, alike in all classes, none are more probably wrong.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ def find_suspects(
     """Find labels in doubt: of all images of ``data``, those that the run was trained on, too.
 
     The run only turns images into embeddings. Each image is then judged by a logistic regression on the embeddings of
-    other images, so that no image speaks for its own label. The more a network has memorised its training images, the
-    fewer wrong labels show: a short run, or one from pretrained weights, finds most.
+    other images, so that no image speaks for its own label. The better the run is on held-out images, the more wrong
+    labels show; but those that a network has learnt by heart no longer do.
 
     Args:
         run: a run of ``train``, a bundle, or a classifier that was loaded; ``data`` may have other classes.
@@ -194,11 +195,12 @@ def _labels(images: Sequence[LabelledImage]) -> NDArray[np.int64]:
 
 
 def ranked(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return which of N images have a label in doubt, the most doubtful first.
+    """Return which of N images have a label in doubt, the most doubtful first: the one whose label is least probable.
 
     An image counts for a class whose probability is at least the mean of that class's own images (for the most
-    probable class, where these are several). It is in doubt if that and its most probable class are other ones than
-    its label. The first is the one whose label is furthest behind.
+    probable class, where these are several). The share of a class's images that count for others, of those that count
+    at all, says how many of its labels are wrong. As many images as these are together are in doubt: those whose
+    label has the lowest probability, where another class has a higher one.
 
     Args:
         probabilities: (N, K) of models that did not see the image.
@@ -207,16 +209,22 @@ def ranked(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np
     >>> ranked(np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.9, 0.1]]), np.array([0, 0, 1, 1, 1]))
     array([4])
     """
-    every = np.arange(len(labels))
+    own = probabilities[np.arange(len(labels)), labels]
+    lowest = np.argsort(own, kind="stable")[: _count_wrong(probabilities, labels)]
+    return np.asarray(lowest[probabilities[lowest].argmax(axis=1) != labels[lowest]])
+
+
+def _count_wrong(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> int:
+    """Return how many of N labels are wrong, as the calibrated joint counts of labels and classes estimate it."""
     there = np.bincount(labels, minlength=probabilities.shape[1])
-    own = probabilities[every, labels]
+    own = probabilities[np.arange(len(labels)), labels]
     usual = np.bincount(labels, own, len(there)) / np.maximum(there, 1)
     reached = (probabilities >= usual - ROUNDING) & (there > 0)
-    most = probabilities.argmax(axis=1)
-    counts_for = np.where(reached.sum(axis=1) > 1, most, reached.argmax(axis=1))
-    doubted = np.flatnonzero(reached.any(axis=1) & (counts_for != labels) & (most != labels))
-    behind = probabilities[every, most] - own
-    return np.asarray(doubted[np.argsort(-behind[doubted], kind="stable")])
+    counts_for = np.where(reached.sum(axis=1) > 1, probabilities.argmax(axis=1), reached.argmax(axis=1))
+    counted = reached.any(axis=1)
+    right = np.bincount(labels[counted & (counts_for == labels)], minlength=len(there)).clip(min=1)
+    wrong = np.bincount(labels[counted & (counts_for != labels)], minlength=len(there))
+    return round(float((there * wrong / (right + wrong)).sum()))
 
 
 def out_of_fold(
