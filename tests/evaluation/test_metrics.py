@@ -61,16 +61,6 @@ def test_a_metric_that_is_added_to_the_table_is_everywhere(tmp_path, monkeypatch
     assert "<!-- log loss -->" in drawn
 
 
-def test_one_epoch_is_seen_in_a_learning_curve(tmp_path):
-    row = {"epoch": 1, "head_losses": (2.0,), "val_loss": 1.0, "train_top1": 0.5, "val_top1": 0.6}
-    draw_learning_curve([row], tmp_path / "curve.png")
-    with Image.open(tmp_path / "curve.png") as image:
-        losses = np.asarray(image.convert("RGB")).astype(int)[60:-60, 100:470]  # no legend: it is in a corner
-    middle = losses[60:, 150:250] if losses.shape[0] > 120 else losses
-    for colour in ((217, 130, 43), (31, 95, 168)):
-        assert (abs(middle - colour).sum(axis=2) < 30).any()
-
-
 def test_metrics_have_no_other_attributes_and_survive_pickling():
     measured = measure(LABELS, PROBABILITIES, ("ant", "bee", "cow"))
     with pytest.raises(
