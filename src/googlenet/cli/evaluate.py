@@ -202,8 +202,11 @@ def _compare(
     def draw() -> None:
         from googlenet.evaluation.plots import draw_costs
 
-        draw_costs([(each.networks, each.crops, each.passes, each.evaluation.metrics.score) for each in found.rows],
-                   found.rows[0].evaluation.metrics.described()[0].rsplit(" ", 1)[0], path)  # fmt: skip
+        rows = []
+        for each in found.rows:
+            first = next(iter(each.evaluation.intervals.values()))
+            rows.append((each.networks, each.crops, each.passes, first))
+        draw_costs(rows, found.rows[0].evaluation.metrics.described()[0].rsplit(" ", 1)[0], path)
 
     if draw_plot(draw, path, plot is not None) and not as_json:
         say(f"accuracy and cost: {path}")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from googlenet.errors import MissingExtraError
+from googlenet.evaluation.intervals import Interval
 from googlenet.evaluation.metrics import Metrics, MultiLabelMetrics
 from googlenet.files import replace_file
 from googlenet.images.pixels import Pixels, as_shown
@@ -20,6 +21,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     from googlenet.evaluation.plot_text import Labels, list_beside, plain_text, shown, width, write_list
 except ImportError as error:
@@ -230,20 +232,27 @@ def draw_augmented(
             figure.supxlabel(labels.note(path).strip(), fontsize=9)
 
 
-def draw_costs(rows: Sequence[tuple[int, str, float, float]], metric: str, path: Path) -> None:
-    """Draw ``metric`` over the cost of an image. A row is (networks, crops, passes of a network, metric of 1)."""
+def draw_costs(rows: Sequence[tuple[int, str, float, Interval]], metric: str, path: Path) -> None:
+    """Draw ``metric`` over the cost of an image. A row is (networks, crops, passes of a network, metric)."""
     with figure_at(path, figsize=(6.5, 4.5)) as figure:
         axes = figure.subplots()
         for networks, colour in zip(dict.fromkeys(row[0] for row in rows), (BLUE, ORANGE, GREEN, RED), strict=False):
             own = sorted((row for row in rows if row[0] == networks), key=lambda row: row[2])
             name = f"{networks} networks" if networks > 1 else "1 network"
-            axes.plot([row[2] for row in own], [100 * row[3] for row in own], "o-", color=colour, label=name)
-            for _, crops, passes, value in own:
-                axes.annotate(crops, (passes, 100 * value), (0, 7), textcoords="offset points", ha="center", fontsize=9)
-        axes.set(xlabel="passes of a network for each image (marked: crops)", ylabel=f"{metric}, %", xscale="log")
+            axes.plot([row[2] for row in own], [100 * row[3].value for row in own], "o-", color=colour, label=name)
+            for _, crops, passes, found in own:
+                ends = [100 * (found.value if end is None else end) for end in (found.low, found.high)]
+                axes.plot([passes, passes], ends, color=colour, alpha=0.3, linewidth=4)
+                axes.annotate(crops, (passes, 100 * found.value), (8, 5), textcoords="offset points", fontsize=9)
+        axes.set(
+            xlabel="passes of a network for each image (marked: crops)",
+            ylabel=f"{metric}, % (bars: 95 % intervals)",
+            xscale="log",
+        )
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda passes, _: f"{passes:g}")  # powers of ten need mathtext, which is off
         axes.xaxis.set_minor_formatter("")
-        axes.margins(y=0.15)
+        axes.margins(0.08, 0.15)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, loc="lower right")
 

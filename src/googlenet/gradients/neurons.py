@@ -132,7 +132,8 @@ def _found(
     images.keep(excited[:, channels].argmax(0))
 
     def score(of: torch.Tensor, left: float) -> torch.Tensor:
-        return objectives.channels(shown.quick_maps(moved(of, random, left)), channels)
+        amount = max(0.0, 2 * left - 1)  # movements end half-way
+        return objectives.channels(shown.quick_maps(moved(of, random, amount)), channels)
 
     taken = ascend(images, score, steps, stopped, report)
     with torch.no_grad():

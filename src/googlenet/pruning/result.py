@@ -16,7 +16,7 @@ from googlenet.pruning.ranking import Branch
 from googlenet.text import escape_surrogates, first_few
 
 ORIGINAL, CUT, TUNED = "original", "branches removed", "fine-tuned"
-WORTH = 1.1  # a gain of speed below this is said to be hardly worth it
+WORTH = 1.1  # times as fast; of less, prune says that it is hardly worth it
 
 
 @dataclass(frozen=True)
