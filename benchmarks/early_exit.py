@@ -3,13 +3,17 @@
     python benchmarks/early_exit.py RUN DATA [--tolerances 0.005 0.01 0.02 0.05 0.1] [--confidence 0.95] [--halves 200]
         [--keep FILE.npz] [--speed] [--json]
 
-RUN is a run of ``googlenet train`` with auxiliary heads, DATA the labelled images that it was trained on. Two things are
-done many times with its held-out images. They are divided at random into halves: the first chooses the threshold for
-each tolerance, by Learn-then-Test, and the other shows how many answers are other than the full network's. This half is
-a sample itself, and the better the one looks the worse is the other. So, to check the promise, as many images as a half
-has are drawn with replacement, and all held-out images are what they are drawn from: the share of other answers is then
-known, and is above the tolerance in 5 % of the draws at most. With ``--speed`` it measures only how fast images are
-answered, in turns, one by one and in batches of 32, which takes less than a minute of an idle machine.
+RUN is a run of ``googlenet train`` with auxiliary heads, DATA the labelled images that it was trained on. Two things
+are done many times with its held-out images. They are divided at random into halves: the first chooses the threshold
+for each tolerance, by Learn-then-Test, and the other shows how many answers are other than the full network's. This
+half is a sample itself, and the better the one looks the worse is the other. So, to check the promise, as many images
+as a half has are drawn with replacement, and all held-out images are what they are drawn from: the share of other
+answers is then known, and is above the tolerance in 5 % of the draws at most. With ``--speed`` it measures only how
+fast images are answered, in turns, one by one and in batches of 32, which takes less than a minute of an idle machine.
+
+    python benchmarks/early_exit.py --fresh 224
+
+measures the speed of GoogLeNet with fresh weights and noise for images, of which given shares leave at the first head.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +30,16 @@ import numpy as np
 
 from googlenet import bundle as bundles
 from googlenet.benchmarking import early_exit as exiting
-from googlenet.bundle import EXITS
-from googlenet.evaluation.early_exits import LEVELS, answered_by, with_temperatures
+from googlenet.bundle import EXITS, Bundle
+from googlenet.card import ModelCard
+from googlenet.evaluation.early_exits import answered_by, with_temperatures
+from googlenet.exporting.bundles import write_bundle
+from googlenet.inference.early import ExitClassifier
 from googlenet.inference.engine import processor
-from googlenet.inference.exits import Exits, heads_of
+from googlenet.inference.exits import Exits, Parts, heads_of
+from googlenet.models.build import create
+from googlenet.models.networks.googlenet import GOOGLENET_BN
+from googlenet.models.spec import to_json
 from googlenet.parallel import cores
 
 
@@ -99,22 +110,46 @@ def speed(run: Path, found: dict[str, Any], tolerances: list[float], confidence:
             files = {**exiting.head_graphs(bundle, temperatures), EXITS: exits.to_bytes()}
             gains = exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), found["pixels"])
         rows.append({"tolerance": tolerance, "shares": chosen.shares, "gains": gains})
-    # All leave at the first head, and none ever does: the most, and the least, that can be gained.
-    for name, threshold in (("all at the first head", 0.0), ("none", float(LEVELS[0]))):
-        with tempfile.TemporaryDirectory() as folder:
-            count = len(heads_of(bundle.network))
-            exits = Exits((threshold,) * count, (0.0,) * count, 0.5, 0.5, 1, 0)
-            files = {**exiting.head_graphs(bundle, [1.0] * count), EXITS: exits.to_bytes()}
-            gains = exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), found["pixels"])
-        rows.append({"tolerance": name, "shares": (), "gains": gains})
+    for name, threshold in (("all at the first head", 0.0), ("none", exiting.NEVER)):
+        count = len(heads_of(bundle.network))
+        rows.append({"tolerance": name, "shares": (), "gains": gains(bundle, (threshold,) * count, found["pixels"])})
+    return rows
+
+
+def gains(bundle: Bundle, thresholds: tuple[float, ...], pixels: Any) -> tuple[float, ...]:
+    """Return the gain for one image and for many, with these thresholds and without temperatures."""
+    exits = Exits(thresholds, (0.0,) * len(thresholds), 0.5, 0.5, 1, 0)
+    files = {**exiting.head_graphs(bundle, [1.0] * len(thresholds)), EXITS: exits.to_bytes()}
+    with tempfile.TemporaryDirectory() as folder:
+        return exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), pixels)
+
+
+def fresh(size: int) -> list[dict[str, Any]]:
+    """Measure GoogLeNet with fresh weights: shares of noise images leave at the first head, all others never."""
+    network, rows = replace(GOOGLENET_BN, num_classes=10), []
+    pixels = np.random.default_rng(0).integers(0, 256, (exiting.TIMED, size, size, 3), dtype=np.uint8)
+    card = ModelCard(network.name, to_json(network), tuple(map(str, range(10))), network.preprocessing(size))
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = write_bundle(Path(folder, "bundle"), create(network), card, pixels[:1])
+        files = exiting.head_graphs(bundle, [1.0, 1.0])
+        never = Exits((exiting.NEVER,) * 2, (0.0,) * 2, 0.5, 0.5, 1, 0).to_bytes()
+        draft = ExitClassifier(exiting.with_files(bundle, {**files, EXITS: never}, Path(folder, "draft")))
+        parts = Parts(draft.bundle, draft.engine)
+        sure = np.concatenate([parts.every(batch)[0].max(axis=1) for batch in np.split(pixels, 4)])
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+            threshold = float(np.quantile(sure, 1 - share)) if share else exiting.NEVER
+            left = float(np.mean(sure >= threshold))
+            found = gains(bundle, (threshold if share < 1 else 0.0, exiting.NEVER), pixels)
+            rows.append({"tolerance": f"{share:.0%} at the first head", "shares": (left,), "gains": found})
     return rows
 
 
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("data")
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("--fresh", type=int, metavar="SIZE")
     parser.add_argument("--tolerances", type=float, nargs="+", default=[0.005, 0.01, 0.02, 0.05, 0.1])
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("--halves", type=int, default=200)
@@ -122,8 +157,13 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found = answers(given.run, given.data, given.keep)
-    if given.speed:
+    if (given.data is None) == (given.fresh is None):
+        parser.error("give RUN and DATA, or --fresh SIZE")
+    found = {} if given.fresh else answers(given.run, given.data, given.keep)
+    timed = given.speed or given.fresh is not None
+    if given.fresh:
+        rows = fresh(given.fresh)
+    elif given.speed:
         rows = speed(given.run, found, given.tolerances, given.confidence)
     else:
         rows = [halves(found, each, given.confidence, given.halves) for each in given.tolerances]
@@ -133,14 +173,15 @@ def main() -> None:
     print(f"{processor()}, {cores()} cores")
     for row in rows:
         shares = " + ".join(f"{share:.1%}" for share in row["shares"])
-        if given.speed:
+        if timed:
             one, many = row["gains"]
             print(f"{row['tolerance']}: early {shares or '-'}; one image {one:+.0%}, in batches of 32 {many:+.0%}")
         else:
+            broken = f"{row['broken_in_halves']:.1%} of halves and {row['broken_in_draws']:.1%} of draws"
             print(
                 f"{row['tolerance']:.1%}: threshold {row['threshold']:.3f}, early {shares}; other answers "
-                f"{row['other_answers']:.2%} (at most {row['most_other_answers']:.2%}), more than allowed in "
-                f"{row['broken_in_halves']:.1%} of halves and {row['broken_in_draws']:.1%} of draws; top-1 {row['top1']:.2%}, full {row['top1_full']:.2%}"
+                f"{row['other_answers']:.2%} (at most {row['most_other_answers']:.2%}), more than allowed in {broken}; "
+                f"top-1 {row['top1']:.2%}, full {row['top1_full']:.2%}"
             )
 
 
