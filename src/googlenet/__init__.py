@@ -24,6 +24,7 @@ from googlenet._version import __version__ as __version__
 if TYPE_CHECKING:
     from googlenet.benchmarking.benchmark import benchmark
     from googlenet.benchmarking.compare import Comparison, compare
+    from googlenet.benchmarking.early_exit import EarlyExit, early_exit
     from googlenet.benchmarking.measure import Benchmark
     from googlenet.benchmarking.precisions import Precisions, measure_precisions, quantize
     from googlenet.bulk.cluster import predict_on_cluster
@@ -96,6 +97,7 @@ _PUBLIC = {
     "CrossValidation": "training.folds",
     "DataSource": "data.source",
     "Dream": "gradients.dream",
+    "EarlyExit": "benchmarking.early_exit",
     "EpochResult": "training.progress",
     "Evaluation": "evaluation.evaluate",
     "Explanation": "explaining.explanation",
@@ -131,6 +133,7 @@ _PUBLIC = {
     "cross_validate": "training.folds",
     "doctor": "diagnosis.doctor",
     "dream": "gradients.visualize",
+    "early_exit": "benchmarking.early_exit",
     "evaluate": "evaluation.evaluate",
     "explain": "gradients.explain",
     "export": "exporting.export",
@@ -173,6 +176,7 @@ __all__ = [
     "CrossValidation",
     "DataSource",
     "Dream",
+    "EarlyExit",
     "EpochResult",
     "Evaluation",
     "Explanation",
@@ -207,6 +211,7 @@ __all__ = [
     "cross_validate",
     "doctor",
     "dream",
+    "early_exit",
     "evaluate",
     "explain",
     "export",

@@ -8,6 +8,7 @@
     golden.npz           a few inputs and their outputs, for verify
     certainty.npz        scores of held-out images, for sets of classes and for "unknown"; not where these were few
     neighbours.npz       embeddings and thumbnails of training images, where ``keep_neighbours`` asked for them
+    exits.npz, exit1.onnx, exit2.onnx, …    auxiliary heads that may answer first, and from which confidence on
 
 A bundle from elsewhere is untrusted: nothing in it is ever unpickled or run, hashes are checked on reading, and
 whatever no bundle of ours holds is refused before a library reads it (``googlenet.checks``).
@@ -38,6 +39,7 @@ WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 CERTAINTY = "certainty.npz"
 NEIGHBOURS = "neighbours.npz"
+EXITS, EXIT_HEADS = "exits.npz", ("exit1.onnx", "exit2.onnx", "exit3.onnx", "exit4.onnx")
 IN_RUN = "bundle"  # where a run keeps its bundle
 
 MAX_FILE_BYTES = 2**31 - 1  # the limit of a protocol buffer
@@ -141,6 +143,10 @@ def _check_content(name: str, content: bytes) -> None:
         from googlenet.checks.onnx_graph import check_onnx
 
         check_onnx(content)
+    elif name in EXIT_HEADS:
+        from googlenet.checks.onnx_graph import check_head
+
+        check_head(content)
     elif name == WEIGHTS:
         from googlenet.checks.arrays import check_safetensors
 

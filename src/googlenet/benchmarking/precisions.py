@@ -68,12 +68,12 @@ def quantize(run: str | Path, data: DataLike | None = None, *, progress: Report 
 
     with tempfile.TemporaryDirectory() as folder:
         files = in_8_bits(bundle, held_out)
-        quantised = _with(bundle, files, Path(folder, "quantised"))
+        quantised = with_files(bundle, files, Path(folder, "quantised"))
         score = _score(quantised, selection, "int8", progress)
         loss = exact - score
         if loss > TOLERANCE:
             files = in_8_bits(bundle, held_out, held_out.score)
-            quantised = _with(bundle, files, Path(folder, "restored"))
+            quantised = with_files(bundle, files, Path(folder, "restored"))
             score = _score(quantised, selection, "int8", progress)
         kept = kept_in_floating_point(quantised)
         found = _found(quantised, selection, {"fp32": exact, "int8": score}, progress)
@@ -154,7 +154,8 @@ def _found(
     return found
 
 
-def _with(bundle: Bundle, files: dict[str, bytes], path: Path) -> Bundle:
+def with_files(bundle: Bundle, files: dict[str, bytes], path: Path) -> Bundle:
+    """Write a bundle with further files to ``path``, which may be its own."""
     there = {name: bundle.read(name) for name in bundle.card.files}
     return bundles.write(path, bundle.card, there | files)
 
@@ -162,6 +163,6 @@ def _with(bundle: Bundle, files: dict[str, bytes], path: Path) -> Bundle:
 def _replaced(bundle: Bundle, found: dict[str, dict[str, float]], files: dict[str, bytes]) -> Bundle:
     card = replace(bundle.card, precisions=found, measured_on=processor())
     try:
-        return _with(replace(bundle, card=card), files, bundle.path)
+        return with_files(replace(bundle, card=card), files, bundle.path)
     except OSError as error:
         raise write_error(bundle.path, error) from error

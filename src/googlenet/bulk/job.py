@@ -17,6 +17,7 @@ from googlenet.bulk.rows import (
     embedding_schema,
     labels_schema,
     ranked_schema,
+    with_head,
     with_set,
     with_unknown,
 )
@@ -28,7 +29,8 @@ from googlenet.inference.certainty import check_rate, scores_of
 from googlenet.inference.classifier import Classifier, Prediction
 from googlenet.inference.conformal import GUARANTEE, LAC, limit
 from googlenet.inference.crops import load
-from googlenet.inference.origin import ONE_CROP
+from googlenet.inference.early import why_off
+from googlenet.inference.origin import AUTO, OFF, ONE_CROP
 from googlenet.stages import stage
 from googlenet.text import escape_surrogates
 
@@ -101,6 +103,7 @@ def make_job(
     precision: str | None = None,
     device: str = "cpu",
     crops: int | str = 1,
+    exit: str = OFF,
     progress: Progress | None = None,
     tell: Tell = lambda note: None,
     **rows: Unpack[RowOptions],
@@ -111,7 +114,9 @@ def make_job(
         classifier = run
     else:
         with stage(f"loading {run}"):
-            classifier = load(run, precision, device, crops)
+            classifier = load(run, precision, device, crops, exit)
+        if exit == AUTO and classifier.origin.exit == OFF:
+            tell(str(why_off(classifier.bundle, precision)))
     with stage("looking for images"):
         images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=tell)
     return Job(classifier, images, schema_for(classifier, tell, **rows), progress, tell)
@@ -151,6 +156,9 @@ def schema_for(
     asked = {"embeddings": embeddings, "sets": sets is not None, "unknown": unknown is not None}
     for name in [name for name, value in asked.items() if value and classifier.origin.crops != ONE_CROP]:
         raise GoogLeNetError(f"crops={classifier.origin.crops} and {name} exclude each other: {name} are of one crop")
+    exits = classifier.origin.exit != OFF
+    for name in [name for name, value in asked.items() if value and exits]:
+        raise GoogLeNetError(f"exit and {name} exclude each other: {name} are of the full network")
     if embeddings:
         nothing = np.zeros((1, *classifier.engine.image), np.uint8)
         (embedding,) = classifier.embed_many(nothing)
@@ -167,4 +175,4 @@ def schema_for(
     if unknown is not None:
         check_rate(classifier.bundle, unknown)
         schema = with_unknown(schema, unknown)
-    return replace(schema, origin=origin_of(classifier))
+    return replace(with_head(schema) if exits else schema, origin=origin_of(classifier))

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from googlenet.bundle import CERTAINTY, INT8, INT8_WEIGHTS, MODEL
+from googlenet.bundle import CERTAINTY, EXITS, INT8, INT8_WEIGHTS, MODEL
 from googlenet.errors import ResultsError
 from googlenet.files import open_regular, sibling, write_error, write_whole
-from googlenet.inference.origin import ONE_CROP
+from googlenet.inference.origin import OFF, ONE_CROP
 from googlenet.text import json_text, printable
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def origin_of(classifier: Classifier) -> Origin:
         decides.append(card.files[CERTAINTY])
     if classifier.origin.crops != ONE_CROP:
         decides.append(classifier.origin.crops)
+    if classifier.origin.exit != OFF:
+        decides.append(card.files[EXITS])
     graph = [card.files[name] for name in (INT8, INT8_WEIGHTS)] if precision == "int8" else []
     return Origin(card.name, _digest(decides), precision, _digest(graph) if graph else "")
 

@@ -16,6 +16,7 @@ from googlenet.bulk.results import Results
 from googlenet.data.inputs import Input
 from googlenet.errors import StoppedError
 from googlenet.inference.classifier import Classifier
+from googlenet.inference.origin import OFF
 from googlenet.stopping import CODE, stop_signals
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def predict(
     *,
     precision: str | None = None,
     crops: int | str = 1,
+    exit: str = OFF,
     resume: bool = False,
     progress: Progress | None = None,
     **rows: Unpack[RowOptions],
@@ -47,6 +49,8 @@ def predict(
             ``class`` and ``probability``; ``labels`` and ``probabilities`` if an image may have several labels.
         precision: what to compute in, as :func:`googlenet.load` takes it.
         crops: how many parts of each image to answer from, as :func:`googlenet.load` takes it.
+        exit: whether an auxiliary head may answer easy images, as :func:`googlenet.load` takes it; the column ``head``
+            then names the head that did.
         resume: continue a file that exists; images that it has are skipped.
         progress: called with the number of images done and of all images to do.
         top: write so many classes for each image: ``class2``, ``probability2``, … as well.
@@ -73,7 +77,9 @@ def predict(
     """
     path, notes = Path(out), list[str]()
     check_results_path(path, resume=resume)
-    job = make_job(run, inputs, precision=precision, crops=crops, progress=progress, tell=notes.append, **rows)
+    job = make_job(
+        run, inputs, precision=precision, crops=crops, exit=exit, progress=progress, tell=notes.append, **rows
+    )
     return replace(write_results(job, path, resume=resume), notes=tuple(notes))
 
 

@@ -101,6 +101,11 @@ def with_unknown(schema: RowSchema, rate: float) -> RowSchema:
     return replace(schema, columns=(*schema.columns, f"{UNKNOWN}{rate:g}"), cells=cells)
 
 
+def with_head(schema: RowSchema) -> RowSchema:
+    """Return the schema with the auxiliary head that answered, nothing for the full network."""
+    return replace(schema, columns=(*schema.columns, "head"), cells=lambda answer: (*schema.cells(answer), answer.head))
+
+
 def embedding_schema(dimension: int) -> RowSchema:
     """Return the schema with an embedding: (``dimension``,) float32."""
     return RowSchema(("embedding",), lambda answer: (answer,), dimension)

@@ -111,12 +111,21 @@ _ATTRIBUTES: dict[str, tuple[tuple[int, str], tuple[int, int]]] = {
 
 def check_onnx(content: bytes) -> None:
     """Raise :class:`ValueError` unless ``content`` is a graph of ours with finite weights; it says what is wrong."""
+    _check(content, _shape)
+
+
+def check_head(content: bytes) -> None:
+    """Raise :class:`ValueError` unless ``content`` is an auxiliary head of ours, whose input is a map of features."""
+    _check(content, _features)
+
+
+def _check(content: bytes, shape_of: Callable[[Mapping[str, Any]], tuple[int, ...]]) -> None:
     graph = _graph(content)
     constants = _constants(graph)
     _check_wiring(graph, constants.keys())
     nodes = [_node(node) for node in graph.get("node", ())]
-    [image] = graph["input"]
-    check_cost(nodes, (image.get("name", ""), _shape(image)), constants)
+    [given] = graph["input"]
+    check_cost(nodes, (given.get("name", ""), shape_of(given)), constants)
 
 
 def read_constants(content: bytes | bytearray) -> dict[str, NDArray[Any]]:
@@ -146,11 +155,23 @@ def _constants(graph: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], NDA
 
 def _shape(image: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the shape of the input for one image, (1, H, W, C)."""
-    declared = image.get("type", {}).get("tensor_type", {})
-    sides = [side.get("dim_value", 0) for side in declared.get("shape", {}).get("dim", ())[1:]]
-    if declared.get("elem_type") != _UINT8 or len(sides) != 3 or not all(1 <= side <= MAX_WINDOW for side in sides):
+    if not (sides := _sides(image, _UINT8)):
         raise ValueError(f"does not take images: uint8 (N, H, W, C) of up to {MAX_WINDOW} pixels a side")
     return (1, *sides)
+
+
+def _features(maps: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of the input for one image, (1, D, h, w)."""
+    if not (sides := _sides(maps, _FLOAT)):
+        raise ValueError(f"does not take features: float32 (N, D, h, w) of up to {MAX_WINDOW} channels or pixels")
+    return (1, *sides)
+
+
+def _sides(given: Mapping[str, Any], kind: int) -> list[int]:
+    declared = given.get("type", {}).get("tensor_type", {})
+    sides = [side.get("dim_value", 0) for side in declared.get("shape", {}).get("dim", ())[1:]]
+    fits = declared.get("elem_type") == kind and len(sides) == 3 and all(1 <= side <= MAX_WINDOW for side in sides)
+    return sides if fits else []
 
 
 def _constant(tensor: Mapping[str, Any]) -> tuple[tuple[int, ...], NDArray[Any]]:

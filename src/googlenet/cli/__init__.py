@@ -48,6 +48,7 @@ COMMANDS = (
     "compare",
     "benchmark",
     "quantize",
+    "early-exit",
     "prune",
     "export",
     "verify",
@@ -88,7 +89,7 @@ def _command(given: list[str]) -> Any:
     app.callback()(_common)
     first = _first_word(given)
     for name in [first] if first in COMMANDS else COMMANDS:
-        importlib.import_module(f"googlenet.cli.{name}").register(app)
+        importlib.import_module(f"googlenet.cli.{name.replace('-', '_')}").register(app)
     command = typer.main.get_command(app)
     convert_lightly(command)
     return command

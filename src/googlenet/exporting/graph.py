@@ -17,6 +17,7 @@ from googlenet.errors import NetworkError
 from googlenet.exporting import class_maps, views
 from googlenet.exporting.onnx_writer import (
     EMBEDDINGS,
+    FEATURES,
     INPUT,
     MAPS,
     PROBABILITIES,
@@ -27,7 +28,7 @@ from googlenet.exporting.onnx_writer import (
 from googlenet.exporting.pooling import write_pool
 from googlenet.models import spec
 from googlenet.models.layers.base import Shape, pair
-from googlenet.models.layers.containers import cost_of
+from googlenet.models.layers.containers import cost_of, stage_costs
 from googlenet.models.layers.weighted import padding_of
 from googlenet.preprocessing import Preprocessing
 from googlenet.text import printable
@@ -112,6 +113,23 @@ def stage_to_onnx(network: spec.Network, weights: Weights, preprocessing: Prepro
     graph.written.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, size))
     maps = helper.make_tensor_value_info(MAPS, TensorProto.FLOAT, ["batch", *shape[1:], shape[0]])
     graph.written.output.append(maps)
+    content: bytes = graph.model.SerializeToString()
+    return content
+
+
+def head_to_onnx(
+    network: spec.Network, weights: Weights, tap: spec.AuxTap, size: int, temperature: float = 1.0
+) -> bytes:
+    """Write an auxiliary head as a single ONNX file of any batch size.
+
+    In: ``features`` (N, D, h, w), what the stage before the head puts out for images of ``size`` pixels. Out:
+    ``probabilities`` (N, K), of logits divided by ``temperature``.
+    """
+    (given,) = (cost.shape for stage, _, cost in stage_costs(network, size) if stage.name == tap.after)
+    graph = Graph(network, weights)
+    x, shape = _sequence(tap.layers, FEATURES, given, tap.name, graph)
+    graph.written.input.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", *given]))
+    graph.written.output.append(_probabilities(x, shape[0], temperature, False, False, graph))
     content: bytes = graph.model.SerializeToString()
     return content
 

@@ -17,6 +17,7 @@ Weights = Mapping[str, Array]
 OPSET = 20
 IR_VERSION = 9  # the one that came with opset 20
 INPUT, PROBABILITIES, MAPS, EMBEDDINGS = "images", "probabilities", "maps", "embeddings"
+FEATURES = "features"  # the input of an auxiliary head
 
 
 class Graph:

@@ -14,7 +14,7 @@ from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.inference import conformal
 from googlenet.inference.conformal import METHODS
-from googlenet.inference.origin import ONE_CROP, Origin, read_again
+from googlenet.inference.origin import OFF, ONE_CROP, Origin, read_again
 from googlenet.inference.unknown import ARRAYS, FALSE_ALARMS, Detector
 from googlenet.text import printable
 
@@ -124,6 +124,8 @@ def limit_of(origin: Origin, level: float, method: str) -> float:
         raise GoogLeNetError(
             f"sets are calibrated by answers from one crop, and these are from {origin.crops}: predict with crops=1"
         )
+    if origin.exit != OFF:
+        raise GoogLeNetError("sets are calibrated by answers of the full network: predict without exit")
     return conformal.limit(scores_of(read_again(origin), method), level)
 
 

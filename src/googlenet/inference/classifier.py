@@ -34,7 +34,8 @@ class Prediction(WithCertainty, WithExplanation):
     """The prediction for one image. ``probabilities`` (K,) is in the order of ``class_names`` and read-only.
 
     The probabilities sum to 1. For a multi-label classifier each is independent, from 0 to 1. ``p_value`` is the share
-    of known images that are at least as unusual as this one, 0 to 1; ``None`` if the bundle does not tell.
+    of known images that are at least as unusual as this one, 0 to 1; ``None`` if the bundle does not tell. ``head`` is
+    the auxiliary head that answered (:func:`load` with ``exit``), ``None`` for the full network.
 
     A prediction is a value: it can be compared, hashed, copied, pickled and kept without its classifier. Two are equal
     if their images, classes and probabilities are. An open file that was passed as the image is not pickled.
@@ -46,6 +47,7 @@ class Prediction(WithCertainty, WithExplanation):
     thresholds: tuple[float, ...] = field(repr=False)  # one per class, for multi-label classifiers only
     origin: Origin = field(repr=False)
     p_value: float | None = field(default=None, repr=False)
+    head: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.probabilities.flags.writeable = False
@@ -69,7 +71,7 @@ class Prediction(WithCertainty, WithExplanation):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kept = (self.class_names, self.probabilities, self.thresholds, self.origin, self.p_value)
+        kept = (self.class_names, self.probabilities, self.thresholds, self.origin, self.p_value, self.head)
         return Prediction, (picklable(self.source), *kept)
 
     @property

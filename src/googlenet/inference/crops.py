@@ -28,8 +28,9 @@ from googlenet.images.resampling import Box
 from googlenet.images.resize import crop_box, cut, read, square_sides
 from googlenet.inference.batches import BATCH, all_read
 from googlenet.inference.classifier import Classifier, Prediction
+from googlenet.inference.early import ExitClassifier, exits_early
 from googlenet.inference.engine import Engine, Floats
-from googlenet.inference.origin import AUTO, CROPS, ONE_CROP, Origin, check_crops, read_again
+from googlenet.inference.origin import AUTO, CROPS, OFF, ONE_CROP, Origin, check_crops, read_again
 from googlenet.parallel import cores, map_ordered, result_or_error
 from googlenet.preprocessing import Preprocessing, ResizeMode
 
@@ -213,7 +214,9 @@ def _load_again(origin: Origin) -> CropClassifier:
     return CropClassifier(read_again(origin), origin.precision, origin.threads, origin.device, origin.crops)
 
 
-def load(path: str | Path, precision: str | None = None, device: str = "cpu", crops: int | str = 1) -> Classifier:
+def load(
+    path: str | Path, precision: str | None = None, device: str = "cpu", crops: int | str = 1, exit: str = OFF
+) -> Classifier:
     """Load a trained classifier. PyTorch is not needed.
 
     Args:
@@ -223,11 +226,13 @@ def load(path: str | Path, precision: str | None = None, device: str = "cpu", cr
         device: ``"cpu"``, ``"gpu"``, ``"npu"``, ``"cuda"`` or ``"coreml"``, which answers the golden images first.
         crops: how many parts of each image to answer from: 1, 10, 144, or ``"auto"``, which takes more only while the
             answer is unsure. More are usually more accurate, and cost as many times as much.
+        exit: ``"auto"``: let an auxiliary head answer easy images where that was measured to be at least 10 % faster;
+            ``"always"``: wherever the bundle can (see :func:`googlenet.early_exit`). In fp32, from one crop.
 
     Raises:
         BundleError: there is no bundle, it is damaged, or of a newer version.
         DeviceError: the processor or the bundle lacks this precision, or the machine the device.
-        GoogLeNetError: another number of crops.
+        GoogLeNetError: another number of crops; ``exit`` beside many crops, another precision or device.
 
     ::
 
@@ -235,6 +240,8 @@ def load(path: str | Path, precision: str | None = None, device: str = "cpu", cr
         print(classifier.predict("daisy.jpg").top(5))
     """
     count, bundle = check_crops(crops), bundles.read(path)
+    if exits_early(bundle, exit, precision, device, count):
+        return ExitClassifier(bundle)
     if count == ONE_CROP:
         return Classifier(bundle, precision, device=device)
     return CropClassifier(bundle, precision, device=device, crops=count)

@@ -31,7 +31,7 @@ from googlenet.text import printable
 # itself: an int8 graph keeps a few layers in floating point.
 _PRECISIONS = {"fp32": ("FP32", "f32"), "bf16": ("BF16", "bf16"), "int8": ("INT8", "f32"), "fp16": ("FP16", "f16")}
 _MEASURED = {"score", "latency_ms", "images_per_second"}  # needed of a precision that may be chosen
-_alone = threading.RLock()  # held while a graph is read or compiled, and for the first answer of this process
+compile_alone = threading.RLock()  # held while a graph is read or compiled, and for the first answer of this process
 _answered = threading.Event()
 
 
@@ -119,7 +119,7 @@ class Engine:
 
     def release(self) -> None:
         """Free the memory that was needed to load what has answered by now."""
-        with _alone:
+        with compile_alone:
             for graph in self._graphs.values():
                 graph.release()
 
@@ -165,14 +165,7 @@ class Engine:
 
     def _answer(self, outputs: tuple[str, ...], batch: Pixels, streams: int) -> list[Floats]:
         request = self._request(outputs, streams)
-        if not _answered.is_set():
-            # On its first array OpenVINO waits for Python's lock while holding one of its own: two threads that both
-            # come first deadlock (seen with OpenVINO 2026.4).
-            with _alone:
-                answers = request(batch)
-                _answered.set()
-                return answers
-        return request(batch)
+        return answer_first_alone(lambda: request(batch))
 
     def _request(self, outputs: tuple[str, ...], streams: int) -> Request:
         key = f"{' '.join(outputs)} {streams}"
@@ -185,17 +178,18 @@ class Engine:
     def _compile(self, outputs: tuple[str, ...], streams: int) -> Callable[[], Request]:
         if self._device.library == ONNXRUNTIME:
             streams = 1  # a session has any number of requests at a time
-        with _alone:
+        with compile_alone:
             if (outputs, streams) not in self._compiled:
                 graph = self._graph_of(outputs[0])
                 if self._device.library == ONNXRUNTIME:
                     made = compile_onnxruntime(self._bundle.read(graph), self._device, outputs)
                 else:
-                    made = self._graph(graph).compile(self._device, outputs, self._config(graph, streams))
+                    made = self._graph(graph).compile(self._device, outputs, self.config(graph, streams))
                 self._compiled[outputs, streams] = made
             return self._compiled[outputs, streams]
 
-    def _config(self, graph: str, streams: int) -> dict[str, Any]:
+    def config(self, graph: str, streams: int) -> dict[str, Any]:
+        """Return what OpenVINO is told when it compiles a graph of the bundle."""
         precision = "fp32" if graph == MODEL and self.precision == "int8" else self.precision
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision][1]}
         if streams == 1:
@@ -225,12 +219,26 @@ class Engine:
         return INT8 if self.precision == "int8" and output != "maps" else MODEL
 
     def _graph(self, name: str) -> Graph:
-        with _alone:
+        with compile_alone:
             if name not in self._graphs:
                 cache = compiled_cache() if self._cached and self._device.is_cpu else None
                 kept = CompiledGraphs(cache, self._bundle, graph_files(name)) if cache else None
                 self._graphs[name] = Graph(self._bundle, name, kept)
             return self._graphs[name]
+
+
+def answer_first_alone(answer: Callable[[], list[Floats]]) -> list[Floats]:
+    """Return what a request answers; the first of this process is alone.
+
+    On its first array OpenVINO waits for Python's lock while holding one of its own: two threads that both come first
+    deadlock (seen with OpenVINO 2026.4).
+    """
+    if _answered.is_set():
+        return answer()
+    with compile_alone:
+        found = answer()
+        _answered.set()
+        return found
 
 
 def precisions() -> tuple[str, ...]:

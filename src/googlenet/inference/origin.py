@@ -14,6 +14,8 @@ from googlenet.text import printable
 
 ONE_CROP, AUTO = "1", "auto"
 CROPS = (ONE_CROP, "10", "144", AUTO)  # how many parts of an image are answered from
+OFF, ALWAYS = "off", "always"
+EXIT_MODES = (OFF, AUTO, ALWAYS)  # whether an auxiliary head may answer
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Origin:
     threads: int | None = None
     device: str = "cpu"
     crops: str = ONE_CROP
+    exit: str = OFF
 
 
 def identity(card: ModelCard) -> str:
