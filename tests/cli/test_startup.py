@@ -157,7 +157,7 @@ def test_help_and_a_wrong_command_know_all_commands(call):
     for asked in (["--help"], [], ["--help", "predict"], ["--debug", "-h"]):
         code, out, _ = call(*asked)
         assert code == 0
-        assert re.findall(r"^  (\w+) ", out.split("Commands:\n")[1], re.MULTILINE) == list(COMMANDS)
+        assert re.findall(r"^  ([\w-]+) ", out.split("Commands:\n")[1], re.MULTILINE) == list(COMMANDS)
     code, _, err = call("predcit")
     assert (code, "'predict'" in err) == (2, True)
 
@@ -174,7 +174,8 @@ def completed(shell, *words):
     code = """
 import atexit, sys
 from googlenet.cli import COMMANDS, main
-atexit.register(lambda: print(*[c for c in COMMANDS if f"googlenet.cli.{c}" in sys.modules], file=sys.stderr))
+modules = {"googlenet.cli." + name.replace("-", "_"): name for name in COMMANDS}
+atexit.register(lambda: print(*[name for module, name in modules.items() if module in sys.modules], file=sys.stderr))
 sys.argv = ["googlenet"]
 main()
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ from googlenet.images.decode import Pixels
 from googlenet.inference.engine import Engine, Floats, answer_first_alone, compile_alone
 from googlenet.inference.graphs import explained, graph_path, outputs_of, read_graph
 from googlenet.inference.runtime import runtime
-from googlenet.models.spec import AuxTap, Network
 from googlenet.text import printable
+
+if TYPE_CHECKING:
+    from googlenet.models.spec import AuxTap, Network
 
 WORTH = 0.1  # a smaller gain is not worth other answers
 BATCHES = (1, 32)  # images at a time, that the gain is measured with
