@@ -10,10 +10,6 @@ half is a sample itself, and the better the one looks the worse is the other. So
 as a half has are drawn with replacement, and all held-out images are what they are drawn from: the share of other
 answers is then known, and is above the tolerance in 5 % of the draws at most. With ``--speed`` it measures only how
 fast images are answered, in turns, one by one and in batches of 32, which takes less than a minute of an idle machine.
-
-    python benchmarks/early_exit.py --fresh 224
-
-measures the speed of GoogLeNet with fresh weights and noise for images, of which given shares leave at the first head.
 """
 
 from __future__ import annotations
@@ -22,7 +18,6 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +26,9 @@ import numpy as np
 from googlenet import bundle as bundles
 from googlenet.benchmarking import early_exit as exiting
 from googlenet.bundle import EXITS, Bundle
-from googlenet.card import ModelCard
 from googlenet.evaluation.early_exits import answered_by, with_temperatures
-from googlenet.exporting.bundles import write_bundle
-from googlenet.inference.early import ExitClassifier
 from googlenet.inference.engine import processor
-from googlenet.inference.exits import Exits, Parts, heads_of
-from googlenet.models.build import create
-from googlenet.models.networks.googlenet import GOOGLENET_BN
-from googlenet.models.spec import to_json
+from googlenet.inference.exits import Exits, heads_of
 from googlenet.parallel import cores
 
 
@@ -108,15 +97,17 @@ def speed(run: Path, found: dict[str, Any], tolerances: list[float], confidence:
                       chosen.differing)  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             files = {**exiting.head_graphs(bundle, temperatures), EXITS: exits.to_bytes()}
-            gains = exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), found["pixels"])
-        rows.append({"tolerance": tolerance, "shares": chosen.shares, "gains": gains})
+            measured = exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), found["pixels"])
+        rows.append({"tolerance": tolerance, "shares": chosen.shares, "gains": measured})
     for name, threshold in (("all at the first head", 0.0), ("none", exiting.NEVER)):
         count = len(heads_of(bundle.network))
-        rows.append({"tolerance": name, "shares": (), "gains": gains(bundle, (threshold,) * count, found["pixels"])})
+        rows.append(
+            {"tolerance": name, "shares": (), "gains": gains_with(bundle, (threshold,) * count, found["pixels"])}
+        )
     return rows
 
 
-def gains(bundle: Bundle, thresholds: tuple[float, ...], pixels: Any) -> tuple[float, ...]:
+def gains_with(bundle: Bundle, thresholds: tuple[float, ...], pixels: Any) -> tuple[float, ...]:
     """Return the gain for one image and for many, with these thresholds and without temperatures."""
     exits = Exits(thresholds, (0.0,) * len(thresholds), 0.5, 0.5, 1, 0)
     files = {**exiting.head_graphs(bundle, [1.0] * len(thresholds)), EXITS: exits.to_bytes()}
@@ -124,32 +115,11 @@ def gains(bundle: Bundle, thresholds: tuple[float, ...], pixels: Any) -> tuple[f
         return exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), pixels)
 
 
-def fresh(size: int) -> list[dict[str, Any]]:
-    """Measure GoogLeNet with fresh weights: shares of noise images leave at the first head, all others never."""
-    network, rows = replace(GOOGLENET_BN, num_classes=10), []
-    pixels = np.random.default_rng(0).integers(0, 256, (exiting.TIMED, size, size, 3), dtype=np.uint8)
-    card = ModelCard(network.name, to_json(network), tuple(map(str, range(10))), network.preprocessing(size))
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = write_bundle(Path(folder, "bundle"), create(network), card, pixels[:1])
-        files = exiting.head_graphs(bundle, [1.0, 1.0])
-        never = Exits((exiting.NEVER,) * 2, (0.0,) * 2, 0.5, 0.5, 1, 0).to_bytes()
-        draft = ExitClassifier(exiting.with_files(bundle, {**files, EXITS: never}, Path(folder, "draft")))
-        parts = Parts(draft.bundle, draft.engine)
-        sure = np.concatenate([parts.every(batch)[0].max(axis=1) for batch in np.split(pixels, 4)])
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-            threshold = float(np.quantile(sure, 1 - share)) if share else exiting.NEVER
-            left = float(np.mean(sure >= threshold))
-            found = gains(bundle, (threshold if share < 1 else 0.0, exiting.NEVER), pixels)
-            rows.append({"tolerance": f"{share:.0%} at the first head", "shares": (left,), "gains": found})
-    return rows
-
-
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="?")
-    parser.add_argument("data", nargs="?")
-    parser.add_argument("--fresh", type=int, metavar="SIZE")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("data")
     parser.add_argument("--tolerances", type=float, nargs="+", default=[0.005, 0.01, 0.02, 0.05, 0.1])
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("--halves", type=int, default=200)
@@ -157,13 +127,8 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    if (given.data is None) == (given.fresh is None):
-        parser.error("give RUN and DATA, or --fresh SIZE")
-    found = {} if given.fresh else answers(given.run, given.data, given.keep)
-    timed = given.speed or given.fresh is not None
-    if given.fresh:
-        rows = fresh(given.fresh)
-    elif given.speed:
+    found = answers(given.run, given.data, given.keep)
+    if given.speed:
         rows = speed(given.run, found, given.tolerances, given.confidence)
     else:
         rows = [halves(found, each, given.confidence, given.halves) for each in given.tolerances]
@@ -173,7 +138,7 @@ def main() -> None:
     print(f"{processor()}, {cores()} cores")
     for row in rows:
         shares = " + ".join(f"{share:.1%}" for share in row["shares"])
-        if timed:
+        if given.speed:
             one, many = row["gains"]
             print(f"{row['tolerance']}: early {shares or '-'}; one image {one:+.0%}, in batches of 32 {many:+.0%}")
         else:
