@@ -25,11 +25,12 @@ import numpy as np
 
 from googlenet import bundle as bundles
 from googlenet.benchmarking import early_exit as exiting
-from googlenet.bundle import EXITS, Bundle
+from googlenet.bundle import Bundle
 from googlenet.evaluation.early_exits import answered_by, with_temperatures
 from googlenet.inference.engine import processor
-from googlenet.inference.exits import Exits, heads_of
 from googlenet.parallel import cores
+
+NEVER = 2.0  # a confidence that no head has
 
 
 def answers(run: Path, data: str, keep: Path | None) -> dict[str, Any]:
@@ -93,26 +94,20 @@ def speed(run: Path, found: dict[str, Any], tolerances: list[float], confidence:
     bundle, rows = bundles.read(run), []
     for tolerance in tolerances:
         temperatures, chosen = exiting.learn_then_test(list(found["heads"]), found["full"], tolerance, confidence)
-        exits = Exits((chosen.threshold,) * len(temperatures), chosen.shares, tolerance, confidence, chosen.images,
-                      chosen.differing)  # fmt: skip
-        with tempfile.TemporaryDirectory() as folder:
-            files = {**exiting.head_graphs(bundle, temperatures), EXITS: exits.to_bytes()}
-            measured = exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), found["pixels"])
+        measured = gains_with(bundle, temperatures, chosen.threshold, found["pixels"])
         rows.append({"tolerance": tolerance, "shares": chosen.shares, "gains": measured})
-    for name, threshold in (("all at the first head", 0.0), ("none", exiting.NEVER)):
-        count = len(heads_of(bundle.network))
-        rows.append(
-            {"tolerance": name, "shares": (), "gains": gains_with(bundle, (threshold,) * count, found["pixels"])}
-        )
+    plain = [1.0] * len(found["heads"])
+    for name, threshold in (("all at the first head", 0.0), ("none", NEVER)):
+        measured = gains_with(bundle, plain, threshold, found["pixels"])
+        rows.append({"tolerance": name, "shares": (), "gains": measured})
     return rows
 
 
-def gains_with(bundle: Bundle, thresholds: tuple[float, ...], pixels: Any) -> tuple[float, ...]:
-    """Return the gain for one image and for many, with these thresholds and without temperatures."""
-    exits = Exits(thresholds, (0.0,) * len(thresholds), 0.5, 0.5, 1, 0)
-    files = {**exiting.head_graphs(bundle, [1.0] * len(thresholds)), EXITS: exits.to_bytes()}
+def gains_with(bundle: Bundle, temperatures: list[float], threshold: float, pixels: Any) -> tuple[float, ...]:
+    """Return the gain for one image and for many, with one threshold for all heads."""
     with tempfile.TemporaryDirectory() as folder:
-        return exiting.gains_of(exiting.with_files(bundle, files, Path(folder, "draft")), pixels)
+        draft = exiting.with_files(bundle, exiting.head_graphs(bundle, temperatures), Path(folder, "draft"))
+        return exiting.gains_of(draft, (threshold,) * len(temperatures), pixels)
 
 
 def main() -> None:

@@ -129,6 +129,10 @@ class Bundle:
         except OSError as error:
             raise BundleError(f"{_shown(self.path / name)} cannot be read: {error.strerror}") from error
 
+    def holds(self, name: str) -> bool:
+        """Whether a file of this name can be read."""
+        return name in self.card.files
+
     def packed(self, *names: str) -> PackedBundle:
         """Return the bundle with some files in memory, for a machine without this disk. Raises as :meth:`read` does."""
         return PackedBundle(self.path, self.card, {name: self.read(name) for name in names})
@@ -158,6 +162,10 @@ class PackedBundle(Bundle):
     """A bundle whose ``files`` are in memory, checked when read. ``path`` is where they were on disk."""
 
     files: Mapping[str, bytes]
+
+    def holds(self, name: str) -> bool:
+        """Whether a file of this name was packed."""
+        return name in self.files
 
     def _content(self, name: str) -> bytes:
         if name not in self.files:

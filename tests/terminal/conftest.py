@@ -92,6 +92,7 @@ SLOW: dict[str, tuple[object, ...]] = {
         "compare {}.png",
     ),
     "quantize": ("quantize", "a run"),
+    "early-exit": ("early-exit", "a run", "--tolerance", 0.5, "--confidence", 0.9),
     "ablate": (
         "ablate",
         FOLDER,

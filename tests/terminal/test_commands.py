@@ -127,7 +127,5 @@ def test_ctrl_c_ends_a_training_in_order_and_the_command_it_names_goes_on(place)
 
 
 def test_every_command_is_here():
-    # serve runs until it is stopped: tests/serving/test_process.py; early-exit needs a network with heads and hundreds
-    # of images: tests/inference/test_exits.py
-    elsewhere = {"convert", "serve", "early-exit"}
+    elsewhere = {"convert", "serve"}  # which runs until it is stopped: tests/serving/test_process.py
     assert {arguments[0] for arguments in (COMMANDS | SLOW).values()} >= set(cli.COMMANDS) - elsewhere

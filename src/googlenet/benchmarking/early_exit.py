@@ -31,7 +31,7 @@ from googlenet.evaluation.early_exits import (
 from googlenet.evaluation.selection import Selection, select_images
 from googlenet.files import write_error
 from googlenet.images.decode import ImageSource, Pixels
-from googlenet.inference.early import ExitClassifier
+from googlenet.inference.classifier import Classifier
 from googlenet.inference.engine import Engine, Floats
 from googlenet.inference.exits import BATCHES, PRECISION, Exits, Parts, heads_of
 from googlenet.parallel import map_ordered, result_or_error
@@ -41,7 +41,6 @@ MAX_IMAGES = 10_000  # held-out images that choose the thresholds
 BATCH = 32
 ROUNDS = 7  # in which both are timed in turns
 TIMED = 128  # images of a round in batches, and half as many one by one
-NEVER = 2.0  # a confidence that no head has
 
 Report = Callable[[int, int], object]
 
@@ -111,8 +110,8 @@ def early_exit(
         if not any(chosen.shares):
             return EarlyExit(bundle, exits, names, selection.notes)
         files = head_graphs(bundle, temperatures)
-        draft = with_files(bundle, {**files, EXITS: exits.to_bytes()}, Path(folder, "draft"))
-        exits = replace(exits, gains=gains_of(draft, pixels))
+        draft = with_files(bundle, files, Path(folder, "draft"))
+        exits = replace(exits, gains=gains_of(draft, exits.thresholds, pixels))
     try:
         written = with_files(bundle, {**files, EXITS: exits.to_bytes()}, bundle.path)
     except OSError as error:
@@ -169,10 +168,8 @@ def answers_of(
 
     An image that cannot be read is left out. ``draft`` is where a bundle for that is written.
     """
-    count = len(heads_of(bundle.network))
-    files = head_graphs(bundle, [1.0] * count)
-    exits = Exits((NEVER,) * count, (0.0,) * count, 0.5, 0.5, 1, 0)
-    classifier = ExitClassifier(with_files(bundle, {**files, EXITS: exits.to_bytes()}, draft))
+    files = head_graphs(bundle, [1.0] * len(heads_of(bundle.network)))
+    classifier = Classifier(with_files(bundle, files, draft), PRECISION)
     items = selection.images.items
     order = np.random.default_rng(0).permutation(len(items))[:MAX_IMAGES].tolist()
     sources, read, found = [items[at].source for at in order], list[Pixels](), list[list[Floats]]()
@@ -203,10 +200,10 @@ def learn_then_test(
     return temperatures, choose_threshold(rest, full[first:], tolerance, confidence)
 
 
-def gains_of(bundle: Bundle, pixels: Pixels) -> tuple[float, ...]:
+def gains_of(bundle: Bundle, thresholds: tuple[float, ...], pixels: Pixels) -> tuple[float, ...]:
     """Return how much faster early answers are, for each of :data:`BATCHES`: timed in turns, on held-out images."""
-    classifier = ExitClassifier(bundle)
-    parts, thresholds, engine = Parts(bundle, classifier.engine), classifier.exits.thresholds, classifier.engine
+    engine = Engine(bundle, PRECISION)
+    parts = Parts(bundle, engine)
     return tuple(
         median(_ratios(_batched(pixels, size), engine.probabilities, lambda batch: parts.answers(batch, thresholds)))
         - 1

@@ -29,6 +29,7 @@ from googlenet.inference.certainty import check_rate, scores_of
 from googlenet.inference.classifier import Classifier, Prediction
 from googlenet.inference.conformal import GUARANTEE, LAC, limit
 from googlenet.inference.crops import load
+from googlenet.inference.early import why_off
 from googlenet.inference.origin import AUTO, OFF, ONE_CROP
 from googlenet.stages import stage
 from googlenet.text import escape_surrogates
@@ -115,8 +116,6 @@ def make_job(
         with stage(f"loading {run}"):
             classifier = load(run, precision, device, crops, exit)
         if exit == AUTO and classifier.origin.exit == OFF:
-            from googlenet.inference.early import why_off  # only here: it reads what few bundles have
-
             tell(str(why_off(classifier.bundle, precision)))
     with stage("looking for images"):
         images = find_images(inputs, channels=classifier.card.preprocessing.channels, tell=tell)

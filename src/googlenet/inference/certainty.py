@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from googlenet.bundle import CERTAINTY, Bundle, PackedBundle
+from googlenet.bundle import CERTAINTY, Bundle
 from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.inference import conformal
@@ -52,7 +52,7 @@ def read_certainty(bundle: Bundle) -> Certainty | None:
 
     Raises :class:`BundleError` if it is damaged, altered, or holds other arrays than ours.
     """
-    is_here = CERTAINTY in (bundle.files if isinstance(bundle, PackedBundle) else bundle.card.files)
+    is_here = bundle.holds(CERTAINTY)
     if not is_here:
         return None
     content = bundle.read(CERTAINTY)

@@ -80,7 +80,6 @@ def exits_early(bundle: Bundle, mode: str, precision: str | None, device: str, c
         raise DeviceError(
             f"exit={mode} computes in {PRECISION} on the cpu, where its thresholds were chosen: leave {asked} out"
         )
-    read_exits(bundle)
     return mode == ALWAYS or why_off(bundle, precision) is None
 
 

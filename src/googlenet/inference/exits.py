@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from googlenet.bundle import EXIT_HEADS, EXITS, MODEL, Bundle, PackedBundle
+from googlenet.bundle import EXIT_HEADS, EXITS, MODEL, Bundle
 from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError
 from googlenet.images.decode import Pixels
@@ -70,15 +70,10 @@ class Exits:
         return content.getvalue()
 
 
-def has_exits(bundle: Bundle) -> bool:
-    """Whether a bundle can answer early."""
-    return EXITS in (bundle.files if isinstance(bundle, PackedBundle) else bundle.card.files)
-
-
 def read_exits(bundle: Bundle) -> Exits:
     """Read ``exits.npz`` of a bundle. Raises :class:`BundleError` if it has none, or other arrays than ours."""
     where = printable(str(bundle.path))
-    if not has_exits(bundle):
+    if not bundle.holds(EXITS):
         raise BundleError(f"{where} has no early exits: add them with `googlenet early-exit {where}`")
     try:
         arrays = read_npz(bundle.read(EXITS), _ARRAYS)

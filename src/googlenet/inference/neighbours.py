@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from googlenet.bundle import NEIGHBOURS, Bundle, PackedBundle
+from googlenet.bundle import NEIGHBOURS, Bundle
 from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError
 from googlenet.images.decode import decode
@@ -117,7 +117,7 @@ def thumbnail_of(pixels: Pixels) -> bytes:
 
 def has_neighbours(bundle: Bundle) -> bool:
     """Whether a bundle keeps training images."""
-    return NEIGHBOURS in (bundle.files if isinstance(bundle, PackedBundle) else bundle.card.files)
+    return bundle.holds(NEIGHBOURS)
 
 
 def read_neighbours(bundle: Bundle) -> Neighbours:
