@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.terminal.screen import googlenet as command
 
 CLASSES = {":dog:": (40, 60, 200), "cat [red]": (200, 50, 40), "猫 [b]": (40, 180, 60), "שלום\x1b[31m": (240, 240, 90)}
 FOLDER = "my [bold]photos"
+OWN = "own run {}"  # a copy of the run, for commands that change it
 
 
 def write_images(root: Path, per_class: int = 12) -> Path:
@@ -35,7 +37,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to run commands in: labelled images, a run, an image that cannot be read."""
     root = tmp_path_factory.mktemp("terminal")
     write_images(root / FOLDER)
-    googlenet.train(root / FOLDER, root / "a run", network=TINY, epochs=2, batch_size=8, workers=0, precision="fp32")
+    how = {"recipe": "default", "network": TINY, "epochs": 2, "batch_size": 8, "workers": 0, "precision": "fp32"}
+    googlenet.train(root / FOLDER, root / "a run", **how)  # with the auxiliary head that early-exit needs
     (root / "new").mkdir()
     for number in range(3):
         name = f"IMG_{number} [edited] \x1b[31mred of a name that is long enough to be folded.png"
@@ -91,8 +94,8 @@ SLOW: dict[str, tuple[object, ...]] = {
         "--plot",
         "compare {}.png",
     ),
-    "quantize": ("quantize", "a run"),
-    "early-exit": ("early-exit", "a run", "--tolerance", 0.5, "--confidence", 0.9),
+    "quantize": ("quantize", OWN),
+    "early-exit": ("early-exit", OWN, "--tolerance", 0.5, "--confidence", 0.9),
     "ablate": (
         "ablate",
         FOLDER,
@@ -127,7 +130,10 @@ def run(place: Path, name: str, columns: int = 80, **how: object) -> Shown:
         .hexdigest()[:12]
         .translate(str.maketrans("0123456789", "ghijklmnop"))
     )
-    arguments = [str(each).replace("{}", own) for each in (COMMANDS | SLOW)[name]]
+    given = (COMMANDS | SLOW)[name]
+    if OWN in given:
+        shutil.copytree(place / "a run", place / OWN.replace("{}", own), dirs_exist_ok=True)
+    arguments = [str(each).replace("{}", own) for each in given]
     return show(command(*arguments), columns=columns, cwd=place, **how)  # type: ignore[arg-type]
 
 

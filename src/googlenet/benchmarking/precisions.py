@@ -156,7 +156,7 @@ def _found(
 
 def with_files(bundle: Bundle, files: dict[str, bytes], path: Path) -> Bundle:
     """Write a bundle with further files to ``path``, which may be its own."""
-    there = {name: bundle.read(name) for name in bundle.card.files}
+    there = {name: bundle.read(name) for name in bundle.card.files if name not in files}
     return bundles.write(path, bundle.card, there | files)
 
 
