@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from googlenet.errors import DeviceError
-from googlenet.text import nearest
+from googlenet.text import nearest, printable
 
 if TYPE_CHECKING:
     from googlenet.bundle import Bundle
@@ -133,7 +133,7 @@ def _describe(model: Any, card: ModelCard) -> None:
 
 
 def _one_word(name: str) -> str:
-    return "_".join(name.split()) or "_"
+    return "_".join(printable(name).split()) or "_"
 
 
 def _by_openvino(graph: bytes, weights: bytes, images: Pixels) -> Floats:

@@ -91,7 +91,7 @@ def to_onnx(
         raise NetworkError(f"{network.name} ends in maps of {shape[1]}×{shape[2]}, not in one logit a class")
     probabilities = _probabilities(x, shape[0], temperature, multi_label, mirror, graph)
     graph.written.output.extend([probabilities, *also])
-    helper.set_model_props(graph.model, {"class_names": "\n".join(map(_one_line, class_names))})
+    helper.set_model_props(graph.model, {"class_names": "\n".join(map(printable, class_names))})
     content: bytes = graph.model.SerializeToString()
     return content
 
@@ -132,10 +132,6 @@ def head_to_onnx(
     graph.written.output.append(_probabilities(x, shape[0], temperature, False, False, graph))
     content: bytes = graph.model.SerializeToString()
     return content
-
-
-def _one_line(name: str) -> str:
-    return name if len(name.splitlines()) < 2 else printable(name)
 
 
 def _normalised(images: str, preprocessing: Preprocessing, graph: Graph) -> str:
