@@ -90,7 +90,7 @@ def why_off(bundle: Bundle, precision: str | None = None) -> str | None:
         return f"exit stays off: it computes in {PRECISION}, and {best} was measured to be the fastest here"
     if exits.is_worth:
         return None
-    return f"exit stays off: {gains_described(exits)}, and less than {WORTH:.0%} is not worth other answers"
+    return f"exit stays off: {gains_described(exits)}, and less than {100 * WORTH:.0f} % is not worth other answers"
 
 
 def gains_described(exits: Exits) -> str:

@@ -7,6 +7,7 @@ That a head may answer where it is confident enough is BranchyNet's idea (Teerap
 from __future__ import annotations
 
 import io
+import shlex
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def read_exits(bundle: Bundle) -> Exits:
     """Read ``exits.npz`` of a bundle. Raises :class:`BundleError` if it has none, or other arrays than ours."""
     where = printable(str(bundle.path))
     if not bundle.holds(EXITS):
-        raise BundleError(f"{where} has no early exits: add them with `googlenet early-exit {where}`")
+        raise BundleError(f"{where} has no early exits: add them with `googlenet early-exit {shlex.quote(where)}`")
     try:
         arrays = read_npz(bundle.read(EXITS), _ARRAYS)
         thresholds, shares, gains = (tuple(arrays[name].tolist()) for name in ("thresholds", "shares", "gains"))
