@@ -35,8 +35,7 @@ FROZEN_SHARE = 0.6  # of the multiply-accumulates, at most, that are then frozen
 # What then learns: on kept maps, from a linear classifier on the averaged maps of all stages that are not frozen.
 GRADUAL = {"unfreeze": "gradual", "cached_views": 4, "cached_share": 1.0, "freeze_norm": True, "lr": 0.0005}
 MANY_PHOTOGRAPHS = 1000  # enough to train all stages of pretrained weights, not the last ones alone
-MIN_PASSES_ALL = 7  # that the time must then allow, with images of
-SLIGHTLY_SMALLER = 0.74  # of the side that the weights expect (224 of 299 px)
+SLIGHTLY_SMALLER = 0.74  # of the side that the weights expect (224 of 299 px): images that must then fit into the time
 FEW_IMAGES = 3000  # photographs: with fewer, pretrained weights gain most
 SMALL_SIDE = 96  # pixels a side up to which images are small
 SIZES = ((16, 32), (64, 64), (96, 96), (160, 128))  # pixels a side of the images, up to which → of the input
@@ -145,7 +144,7 @@ def _all_stages_can_learn(situation: Situation, choice: Choice) -> bool:
         return False
     tried = replace(choice, base="finetune_photos")
     sizes = [size for size in (own, *SMALLER) if own * SLIGHTLY_SMALLER <= size <= own]
-    return any(passes_at(situation, tried, size) >= MIN_PASSES_ALL for size in sizes)
+    return any(passes_at(situation, tried, size) >= MIN_PASSES_UNFROZEN for size in sizes)
 
 
 def _image_size(situation: Situation, choice: Choice) -> Chosen:
@@ -160,8 +159,7 @@ def _image_size(situation: Situation, choice: Choice) -> Chosen:
 
 def _smaller_images(situation: Situation, choice: Choice) -> Chosen:
     size = size_of(situation, choice)
-    passes = MIN_PASSES_ALL if choice.base == "finetune_photos" else MIN_PASSES
-    passes = MIN_PASSES_CACHED if choice.settings.get("cached_views") else passes
+    passes = MIN_PASSES_CACHED if choice.settings.get("cached_views") else MIN_PASSES
     if situation.speed is None or passes_at(situation, choice, size) >= passes:
         return None
     least = max(minimum_size(choice.network), size // 2)
@@ -245,7 +243,7 @@ def _class_balance(situation: Situation, choice: Choice) -> Chosen:
 RULES = (
     Rule(
         "pretrained weights; single characters of up to 40 px a side; images of up to 96 px; others",
-        "recipe `finetune` (`finetune_photos`: 1,000 photographs or more, and time for seven passes at three quarters "
+        "recipe `finetune` (`finetune_photos`: 1,000 photographs or more, and time for ten passes at three quarters "
         "of their size); `digits`; `small`; `photos`, or `default` for a network without batch normalization",
         _base,
     ),
@@ -261,7 +259,7 @@ RULES = (
         _freeze,
     ),
     Rule(
-        "still time for fewer than ten passes, or two with `unfreeze`, or seven with `finetune_photos`",
+        "still time for fewer than ten passes, or two with `unfreeze`",
         "a smaller `image_size`: the largest of 256, 224, 192, 160, 128 and 96 with as many passes, at least half",
         _smaller_images,
     ),
