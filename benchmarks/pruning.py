@@ -6,8 +6,8 @@
 DATA is a folder with train/ and val/ of images of 32 pixels, such as cifar10-mini. GoogLeNet for small images, with a
 ``--width`` of its channels, is trained with the recipe for small images on nine tenths of train/; the other tenth
 chooses the epochs and ranks the branches; val/ reports. It is then pruned to each share of its multiply-accumulates.
-Beside that stand two controls: the whole network, trained on for as many epochs; and, before fine-tuning, networks
-with branches removed at random until the same share is left. ``--keep`` keeps the runs, and goes on with those there;
+Beside that stand two controls: the whole network, trained on for as many epochs; and networks with branches removed at
+random until the same share is left, fine-tuned alike. ``--keep`` keeps the runs, and goes on with those there;
 with ``--speed`` it only measures how fast they are, in turns, which takes less than a minute of an idle machine.
 """
 
@@ -70,24 +70,20 @@ def pruned(base: Path, data: Path, share: float, epochs: int, out: Path) -> dict
     return googlenet.prune(base, data, out, macs=share, epochs=epochs, resume=record.exists()).to_dict()
 
 
-def at_random(base: Path, data: Path, shares: list[float], draws: int) -> dict[float, list[float]]:
-    """Remove branches at random until each share is left; return the top-1 of each draw, before fine-tuning."""
-    bundle, found = bundles.read(base), {}
+def at_random(base: Path, data: Path, share: float, draw: int, epochs: int, out: Path) -> tuple[float, float]:
+    """Remove branches at random until a share is left, and fine-tune; return the top-1 on val/ before and after."""
+    bundle, cut = bundles.read(base), out / "cut"
     size = bundle.card.preprocessing.size
-    modules = removable(bundle.network, size)
-    measured = rank(bundle, modules, googlenet.open_data(data).val.evenly(RANDOM_IMAGES))
-    for share in shares:
-        for seed in range(draws):
-            order = list(measured.branches)
-            random.Random(seed).shuffle(order)
-            ranking = Ranking(tuple(order), measured.images, measured.constants)
-            with tempfile.TemporaryDirectory() as folder:
-                write_cut(
-                    Path(folder, "cut"), bundle, ranking, Budget.of(None, share).choose(bundle.network, size, ranking)
-                )
-                top1 = googlenet.evaluate(Path(folder, "cut"), data, split="test").metrics.top1
-            found.setdefault(share, []).append(top1)
-    return found
+    if not (cut / bundles.CARD).exists():
+        measured = rank(bundle, removable(bundle.network, size), googlenet.open_data(data).val.evenly(RANDOM_IMAGES))
+        order = random.Random(draw).sample(measured.branches, len(measured.branches))
+        ranking = Ranking(tuple(order), measured.images, measured.constants)
+        write_cut(cut, bundle, ranking, Budget.of(None, share).choose(bundle.network, size, ranking))
+    if not (out / "tuned" / bundles.IN_RUN).exists():
+        network, recipe = bundles.read(cut).network, recipe_for(bundle.card, {"epochs": epochs})
+        googlenet.train(data, out / "tuned", recipe=recipe, network=network, weights=cut, overwrite=True)
+    before, after = (googlenet.evaluate(run, data, split="test").metrics.top1 for run in (cut, out / "tuned"))
+    return before, after
 
 
 def trained_on(base: Path, data: Path, epochs: int, out: Path) -> dict[str, Any]:
@@ -117,7 +113,13 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "width": given.width,
         "pruned": rows,
         "trained_on": trained_on(base, data, given.tuning_epochs, folder / "trained-on"),
-        "random": list(at_random(base, data, given.shares, given.draws).values()),
+        "random": [
+            [
+                at_random(base, data, share, draw, given.tuning_epochs, folder / f"random-{share:g}-{draw}")
+                for draw in range(given.draws)
+            ]
+            for share in given.shares
+        ],
     }
 
 
@@ -139,16 +141,17 @@ def show(found: dict[str, Any]) -> None:
           f"top-1 {100 * before['score']['value']:.2f}")  # fmt: skip
     change = found["trained_on"]["against"]["difference"]
     print(f"trained on for {found['tuning_epochs']} epochs: {_ends(change, 100)} points")
+    # fmt: off
     for row, drawn in zip(found["pruned"], found["random"], strict=True):
         _, cut, tuned = row["states"]
-        # fmt: off
         print(f"{row['macs']:.1%} of MACs, {len(row['removed'])} branches less, {tuned['parameters'] / 1e6:.2f} M: "
-              f"removed {_ends(cut['against']['difference'], 100)} points "
-              f"(at random {100 * statistics.mean(drawn):.1f} % top-1, {100 * min(drawn):.1f} to "
-              f"{100 * max(drawn):.1f}; by rank {100 * cut['score']['value']:.1f}), "
+              f"removed {_ends(cut['against']['difference'], 100)} points, "
               f"fine-tuned {_ends(tuned['against']['difference'], 100)} points, "
               f"images/s {_ends(tuned['speed']['faster_in_bulk'])}x, one {_ends(tuned['speed']['faster_alone'])}x")
-        # fmt: on
+        for state, values in zip((cut, tuned), zip(*drawn, strict=True), strict=True):
+            print(f"  {state['name']}: top-1 {100 * state['score']['value']:.1f} by rank, at random "
+                  f"{100 * statistics.mean(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})")
+    # fmt: on
     print(json.dumps(found["pruned"][0]["machine"]))
 
 

@@ -79,6 +79,25 @@ def _outside(name: str) -> Path:
     return SHARED / name
 
 
+# As an import hook: whoever loads PyTorch ends at once with a code that nothing else has.
+NO_TORCH = """
+import os, sys
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch.nn", "torchvision.models", "nncf.torch"):
+            os.write(2, f"{name} was imported\\n".encode()); os._exit(99)
+sys.meta_path.insert(0, Forbidden())
+"""
+
+
+@pytest.fixture(scope="session")
+def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process that may not load PyTorch."""
+    folder = tmp_path_factory.mktemp("hook")
+    (folder / "sitecustomize.py").write_text(NO_TORCH)
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 
 
@@ -90,6 +109,39 @@ def write_coloured_classes(root: Path, per_class: int = 12, classes: int = 3, si
         for number in range(per_class):
             pixels = np.clip(np.array(colour) + noise.normal(0, 25, (side, side + 8, 3)), 0, 255)
             Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{number:03d}.png")
+    return root
+
+
+def write_list_of_squares(folder: Path, count: int = 96) -> Path:
+    """Write a list of noisy images with a blue square, a red one, both or neither: images of several labels or none."""
+    folder.mkdir()
+    random, rows = np.random.default_rng(0), ["path,label"]
+    for number in range(count):
+        pixels, names = random.normal(128, 20, (32, 32, 3)), []
+        for at, name in enumerate(("blue", "red")):
+            if number >> at & 1:
+                x, y = random.integers(0, 20, 2)
+                pixels[y : y + 12, x : x + 12] = COLOURS[name]
+                names.append(name)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,{'|'.join(names)}")
+    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+    return folder / "list.csv"
+
+
+def write_brightness(root: Path, per_class: int = 30, channels: int = 1) -> Path:
+    """Write two classes that differ in the brightness of the last channel: grey images, or arrays of more channels."""
+    noise = np.random.default_rng(0)
+    for name, brightness in {"dark": -60, "light": 70}.items():
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = noise.normal(120, 30, (40, 48, channels))
+            pixels[:, :, -1] += brightness
+            array = pixels.clip(0, 255).astype(np.uint8)
+            if channels == 1:
+                Image.fromarray(array[:, :, 0]).save(root / name / f"{number}.png")
+            else:
+                np.save(root / name / f"{number}.npy", array)
     return root
 
 

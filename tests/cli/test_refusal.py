@@ -1,6 +1,5 @@
 """A wrong command is refused within a second of the processor's time, before PyTorch is loaded: every command."""
 
-import os
 import resource
 import shlex
 import subprocess
@@ -11,23 +10,6 @@ import pytest
 from tests.conftest import without_stages
 
 SECONDS = 1.0  # of processor time, of the whole command
-
-# As an import hook: whoever loads PyTorch ends at once with a code that nothing else has.
-NO_TORCH = """
-import os, sys
-class Forbidden:
-    def find_spec(self, name, path=None, target=None):
-        if name in ("torch.nn", "torchvision.models", "nncf.torch"):
-            os.write(2, f"{name} was imported\\n".encode()); os._exit(99)
-sys.meta_path.insert(0, Forbidden())
-"""
-
-
-@pytest.fixture(scope="session")
-def without_torch(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hook")
-    (folder / "sitecustomize.py").write_text(NO_TORCH)
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 def refused(arguments, environment, **options):

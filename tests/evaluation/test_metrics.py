@@ -87,6 +87,14 @@ def test_every_image_can_be_drawn(tmp_path, classes):
             assert min(image.size) > 150
 
 
+def test_a_single_epoch_is_a_whole_number(tmp_path):
+    row = {"epoch": 5, "head_losses": (2.0, 2.5), "val_loss": 1.0, "train_top1": 0.5, "val_top1": 0.6}
+    draw_learning_curve([row], tmp_path / "curve.svg")
+    drawn = (tmp_path / "curve.svg").read_text("utf-8")
+    assert "<!-- 5 -->" in drawn
+    assert "<!-- 4.9 -->" not in drawn
+
+
 # Several labels, held against scikit-learn.
 
 

@@ -1,6 +1,8 @@
 """`googlenet explain RUN DATA --check`: what it measures, what it says, and what passes for a reason."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -177,6 +179,19 @@ def test_the_command_says_what_passes_and_keeps_the_verdicts(checked, call):
     assert -1 <= road["value"] <= 1
     deletion = found["methods"]["cam"]["measures"]["deletion"]
     assert deletion["over_random"]["value"] == pytest.approx(deletion["random"] - deletion["value"])
+
+
+def test_the_check_loads_no_torch(checked, without_torch, tmp_path):
+    """As where it is not installed: whoever loads it ends with a code of its own."""
+    run, photos = checked
+    command = ["explain", run, photos, "--check", "--images", 3, "--methods", "cam,contrast,occlusion"]
+    done = subprocess.run(
+        [sys.executable, "-m", "googlenet", *map(str, command), "--out", tmp_path / "out"],
+        capture_output=True, text=True, check=False, env=without_torch, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "occlusion" in done.stdout
+    assert (tmp_path / "out" / "explanations.png").stat().st_size > 1000
 
 
 def test_progress_ends_with_the_runs_that_were_announced(checked):

@@ -142,9 +142,9 @@ def test_channels_and_what_is_wrong(trained_run, photos, call, write, tmp_path):
         googlenet.dream(flat.path, photo(32), "nothing")
 
 
-def test_any_number_of_channels(write, tiny):  # noqa: F811
-    for channels in (1, 5):
-        bundle, _ = write(tiny, channels=channels, name=f"{channels}")
+def test_any_number_of_channels_several_labels_and_mirror_images(write, tiny):  # noqa: F811
+    for channels, fields in ((1, {"mirror": True}), (5, {"multi_label": True, "thresholds": (0.5,) * 4})):
+        bundle, _ = write(tiny, channels=channels, name=f"{channels}", **fields)
         found = googlenet.visualize(bundle.path, "inception_1:0", steps=2)
         assert found.neurons[0].found.pixels.shape == (32, 32, channels)
         assert found.image().mode == "RGB"

@@ -19,6 +19,7 @@ from googlenet.errors import BundleError, DeviceError, GoogLeNetError
 from googlenet.evaluation import early_exits
 from googlenet.inference.early import ExitClassifier, why_off
 from googlenet.inference.exits import Exits, Parts, read_exits
+from tests.conftest import write_brightness
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,24 @@ def test_what_is_of_the_full_network_stays_so(run, photos, tmp_path):
     np.testing.assert_allclose(early.embed(photos[0]), full.embed(photos[0]), atol=1e-5)
     with pytest.raises(GoogLeNetError, match="sets are calibrated by answers of the full network"):
         found.set(0.9)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_of_any_number_of_channels(channels, tiny, tmp_path):
+    photos = write_brightness(tmp_path / "photos", per_class=60, channels=channels)
+    how = {"recipe": "default", "network": tiny, "in_channels": channels, "epochs": 3, "batch_size": 8, "workers": 0}
+    googlenet.train(photos, tmp_path / "run", **how)
+    found = googlenet.early_exit(tmp_path / "run", tolerance=0.3, confidence=0.9)
+    making.with_files(found.bundle, {EXITS: replace(found.exits, thresholds=(0.0,)).to_bytes()}, found.bundle.path)
+    early, network = googlenet.load(tmp_path / "run", exit="always"), googlenet.load_module(tmp_path / "run")
+    preprocessing = early.card.preprocessing
+    mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (preprocessing.mean, preprocessing.std))
+    images = sorted(photos.rglob("*.*"))[::9]
+    x = torch.from_numpy(np.stack([early.preprocess(image) for image in images])).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        (logits,) = network.forward_with_aux((x - mean) / std).aux
+    expected = [early.class_names[at] for at in logits.argmax(1)]
+    assert [(each.head, each.label) for each in early.predict(images)] == [("aux1", name) for name in expected]
 
 
 def test_auto_answers_early_only_where_that_was_worth_it(run, photos, tmp_path, call):

@@ -54,6 +54,8 @@ def test_a_run_has_a_report_whose_figures_are_those_of_evaluate(trained_run, cal
         assert section.title.en in words
         assert section.title.zh in chinese
     assert "head 1" in words  # the loss of the auxiliary head
+    (norms,) = (each for each in re.findall("<figure.*?</figure>", page, re.S) if "Norm of the gradients" in each)
+    assert ">0</text>" in norms  # where a head that has stopped learning is
 
 
 def test_evaluate_writes_it_anew(trained_run, tmp_path, call):

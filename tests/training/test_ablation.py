@@ -9,7 +9,7 @@ import pytest
 import googlenet
 from googlenet.data.splits import read_record
 from googlenet.errors import NetworkError, RecipeError, RunError, StoppedError
-from tests.conftest import TINY, write_coloured_classes
+from tests.conftest import TINY, write_coloured_classes, write_list_of_squares
 
 HOW = {"network": TINY, "epochs": 1, "batch_size": 8, "workers": 0, "precision": "fp32"}
 
@@ -82,6 +82,22 @@ def test_the_command_says_what_was_found(ablated, call):
     assert "points with one pair of runs" in " ".join(out.split())
     code, out, _ = call("ablate", photos, *options, "--json")
     assert json.loads(out)["images"] == found.images
+
+
+def test_with_several_labels_and_mirror_images_answers_are_exact_matches(tmp_path, call):
+    photos, out = write_list_of_squares(tmp_path / "squares"), tmp_path / "out"
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("mirror = true\n")
+    found = googlenet.ablate(photos, out, heads=(0, 1), seeds=1, recipe=recipe, **HOW)
+    for heads in (0, 1):
+        run = out / f"heads-{heads}-seed-0"
+        assert googlenet.bundle.read(run).card.mirror
+        evaluated = googlenet.evaluate(run, precision="fp32")
+        assert found.accuracies[heads, 0] == pytest.approx(evaluated.intervals["exact"].value)
+    options = ("--recipe", out / "heads-1-seed-0", "--heads", "0,1", "--seeds", 1, "--resume")
+    code, said, err = call("ablate", photos, "--out", out, *options)
+    assert code == 0, err
+    assert "exact match" in said
 
 
 def test_what_is_wrong_is_said_before_training(ablated, tmp_path):

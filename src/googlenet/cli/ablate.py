@@ -77,9 +77,11 @@ def ablate(
 
 def _show(found: Ablation) -> None:
     from googlenet.cli.output import say, show_table
+    from googlenet.metrics import METRICS
     from googlenet.training.ablation import ABLATION, PAPER_EFFECT
 
-    columns = [("heads", "right"), ("accuracy,\nmean of seeds", "right"), ("lowest to\nhighest", "right"),
+    title = METRICS[found.metric].title
+    columns = [("heads", "right"), (f"{title},\nmean of seeds", "right"), ("lowest to\nhighest", "right"),
                (f"points against\n{found.baseline} heads", "right"), ("95 % interval", "right")]  # fmt: skip
     show_table("", columns, [_row(found, heads) for heads in found.heads])
     paper = f"{100 * PAPER_EFFECT:.1f}"

@@ -85,11 +85,13 @@ def _show_neurons(run: Path, neuron: str, wish: Wish, paths: Sequence[str]) -> N
 
 
 def _lines(found: Neurons) -> Iterator[str]:
+    from googlenet.explaining.drawing import number
+
     for each in found.neurons:
-        line = f"channel {each.channel}: excited to {each.found.excitation:.3g}"
+        line = f"channel {each.channel}: excited to {number(each.found.excitation)}"
         if each.data:
             best = each.data[0]
-            line += f"; of the data most by {printable(best.id)}, to {best.excitation:.3g}"
+            line += f"; of the data most by {printable(best.id)}, to {number(best.excitation)}"
         yield line
 
 

@@ -29,7 +29,7 @@ except ImportError as error:
 
 BLUE, ORANGE, GREEN, RED = "#1f5fa8", "#d9822b", "#2f8f4e", "#b3302a"
 CURVE_MARGINS = {"left": 0.085, "right": 0.985, "bottom": 0.125, "top": 0.97, "wspace": 0.22}  # of 10 × 4 inches
-STYLES = ("-", "--", ":", "-.")  # the main output, then each auxiliary head
+STYLES = (("-", "."), ("--", "x"), (":", "+"), ("-.", "1"))  # of the main output, then each auxiliary head
 MAX_CAPTION_WIDTH, MAX_CAPTION_LINES = 32, 3  # letters and lines that fit above an image
 MAX_LABEL_WIDTH = 40  # letters of a name on an axis
 MAX_NAMED_CLASSES = 40  # whose names fit on the axes of a confusion matrix
@@ -46,7 +46,8 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
         epochs, marker = [row["epoch"] for row in history], "." if len(history) <= MAX_MARKED_EPOCHS else ""
         for head, values in enumerate(zip(*(row["head_losses"] for row in history), strict=True)):
             name = f"training, auxiliary head {head}" if head else "training, main output"
-            losses.plot(epochs, values, STYLES[head % len(STYLES)], marker=marker, label=name, color=ORANGE)
+            style, own = STYLES[head % len(STYLES)]
+            losses.plot(epochs, values, style, marker=marker and own, label=name, color=ORANGE)
         val_losses = [row["val_loss"] for row in history]
         losses.plot(epochs, val_losses, marker=marker, label="validation, main output", color=BLUE)
         if train in history[0]:
@@ -58,7 +59,7 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
         scores.plot(best["epoch"], scale * best[val], "o", color=BLUE)
         for axes, label in ((losses, "cross-entropy"), (scores, measured.title + unit)):
             axes.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.grid(alpha=0.25)
             axes.legend(frameon=False)
 

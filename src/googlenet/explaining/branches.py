@@ -147,15 +147,16 @@ class Branches(Drawn):
     @property
     def sentence(self) -> str:
         """What the branches gave, in one line."""
+        from googlenet.explaining.network_drawing import named  # as the drawing beside it has them
+
         order = np.argsort(-self.shown, kind="stable")
         most, least = int(order[0]), int(order[-1])
+        names = [printable(named(name)) for name in self.names]
         than = " more than on average" if self.average is not None else ""
-        said = (
-            f"{self.asked.sentence()}: in {printable(self.stage)}, branch {printable(self.names[most])} gives it most, "
-        )
+        said = f"{self.asked.sentence()}: in {printable(self.stage)}, branch {names[most]} gives it most, "
         said += f"{self.shown[most]:+.2f} logits{than}"
         if self.shown[least] < 0:
-            said += f"; {printable(self.names[least])} takes most, {self.shown[least]:+.2f}"
+            said += f"; {names[least]} takes most, {self.shown[least]:+.2f}"
         return said
 
     def to_dict(self) -> dict[str, Any]:

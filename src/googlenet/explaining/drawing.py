@@ -118,7 +118,8 @@ def _scale(sheet: Image.Image, at: tuple[int, int], width: int, full: float, wha
 def number(value: float) -> str:
     """Return a number of three digits.
 
-    >>> number(12.3456), number(0.012345)
-    ('12.3', '0.0123')
+    >>> number(12.3456), number(0.012345), number(-4423.1)
+    ('12.3', '0.0123', '-4,420')
     """
-    return f"{value:.3g}"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.3g}"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from googlenet.explaining.drawing import number
 from googlenet.explaining.explanation import Drawn
 from googlenet.explaining.neuron_drawing import Tile, draw_neurons
 from googlenet.gradients import objectives
@@ -54,8 +55,8 @@ class Neurons(Drawn):
 
     def image(self) -> Image.Image:
         """Draw a row for each channel."""
-        rows = [[Tile(each.found.pixels, f"channel {each.channel}: {_number(each.found.excitation)}"),
-                 *(Tile(one.pixels, f"{_number(one.excitation)}  {printable(Path(one.id).name)}") for one in each.data)]
+        rows = [[Tile(each.found.pixels, f"channel {each.channel}: {number(each.found.excitation)}"),
+                 *(Tile(one.pixels, f"{number(one.excitation)}  {printable(Path(one.id).name)}") for one in each.data)]
                 for each in self.neurons]  # fmt: skip
         text = "Each image was found by gradient ascent. Numbers: the mean of its channel over all places."
         if any(each.data for each in self.neurons):
@@ -139,7 +140,3 @@ def _found(
     with torch.no_grad():
         values = (255 * images()).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(values.permute(0, 2, 3, 1).numpy()), taken
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}"

@@ -220,7 +220,7 @@ def curves(material: Material) -> Iterator[Block]:
             Line(Text("classifier", "分类器"), _series(material, "gradient_norm_main"), "muted"),
             *_heads(material, "gradient_norm_aux"),
         ]
-        charts.append(Chart(line_chart(norms, epoch), Text(
+        charts.append(Chart(line_chart(norms, epoch, from_zero=True), Text(
             "Norm of the gradients of the last stage and of each head: one near 0 has stopped learning",
             "最后一级与各辅助头的梯度范数：接近 0 表示已停止学习",
         )))  # fmt: skip

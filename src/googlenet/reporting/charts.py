@@ -54,8 +54,11 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(n * step, 10) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def line_chart(lines: Sequence[Line], x_title: Inline, *, percent: bool = False) -> str:
-    """Draw lines over the same axis, each labelled at its end. Points that are not finite are left out."""
+def line_chart(lines: Sequence[Line], x_title: Inline, *, percent: bool = False, from_zero: bool = False) -> str:
+    """Draw lines over the same axis, each labelled at its end. Points that are not finite are left out.
+
+    ``from_zero``: the axis begins at 0, where what matters is whether values are near it.
+    """
     cleaned = [Line(each.label, _thinned(each.points), each.style) for each in lines]
     values = [point for each in cleaned for point in each.points]
     if not values:
@@ -64,6 +67,7 @@ def line_chart(lines: Sequence[Line], x_title: Inline, *, percent: bool = False)
     margin = 0.06 * (max(ys) - min(ys)) or 0.05 * abs(max(ys)) or 0.5
     low, high = min(ys) - margin, max(ys) + margin
     low, high = (max(low, 0.0), min(high, 1.0)) if percent else (max(low, 0.0) if min(ys) >= 0 else low, high)
+    low = min(low, 0.0) if from_zero else low
     right = WIDE - 84
     x, y = Scale(min(xs), max(xs), LEFT, right), Scale(low, high, HIGH - BOTTOM, TOP)
     parts = [_y_axis(y, right, percent), _x_axis(x, x_title, whole=True)]

@@ -45,8 +45,9 @@ RUN = "heads-{heads}-seed-{seed}"
 class Ablation:
     """What :func:`ablate` returns.
 
-    ``accuracies`` are those of each run by (heads, seed), fractions of 1, on the ``images`` of ``split``. ``effects``
-    compare each other number of heads with the smallest one, ``baseline``.
+    ``accuracies`` are those of each run by (heads, seed), fractions of 1, on the ``images`` of ``split``; ``metric`` is
+    ``"top1"``, or ``"exact"`` with several labels. ``effects`` compare each other number of heads with the smallest
+    one, ``baseline``.
     """
 
     out: Path
@@ -55,6 +56,7 @@ class Ablation:
     effects: dict[int, RepeatedComparison]
     split: str
     images: int
+    metric: str = "top1"
 
     @property
     def heads(self) -> list[int]:
@@ -71,6 +73,7 @@ class Ablation:
             "baseline": self.baseline,
             "split": self.split,
             "images": self.images,
+            "metric": self.metric,
             "runs": [
                 {"heads": heads, "seed": seed, "accuracy": value} for (heads, seed), value in self.accuracies.items()
             ],
@@ -232,7 +235,8 @@ def _compared(out: Path, part: LabelledData, counts: list[int], todo: list[tuple
     base = counts[0]
     effects = {count: compare_repeats(rows[count], rows[base], groups) for count in counts[1:]}
     accuracies = {key: float(right[key].mean()) for key in todo}
-    result = Ablation(out, base, accuracies, effects, one.split, len(shared))
+    metric = "exact" if part.multi_label else "top1"
+    result = Ablation(out, base, accuracies, effects, one.split, len(shared), metric)
     begun = parse_json((out / ABLATION).read_text("utf-8"))
     directory.write_whole(out / ABLATION, json_text({**begun, **result.to_dict()}, indent=2).encode())
     return result
