@@ -74,6 +74,7 @@ def test_the_learning_curve_marks_each_measured_epoch_of_a_short_run(tmp_path, e
     *lines, best = [places for places in curves if places]
     assert [len(places) for places in lines] == [marked] * 5 * bool(marked)  # two heads, and on held-out images; top-1
     assert len(best) == 1
+    assert "<!-- 2.1 -->" not in drawn  # there are whole epochs only
 
 
 def test_metrics_have_no_other_attributes_and_survive_pickling():

@@ -59,7 +59,7 @@ def draw_learning_curve(history: Sequence[dict[str, Any]], path: Path, metric: s
         scores.plot(best["epoch"], scale * best[val], "o", color=BLUE)
         for axes, label in ((losses, "cross-entropy"), (scores, measured.title + unit)):
             axes.set(xlabel="epoch", ylabel=label, xlim=(min(epochs) - 0.3, max(epochs) + 0.3))
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.grid(alpha=0.25)
             axes.legend(frameon=False)
 
