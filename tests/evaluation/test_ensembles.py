@@ -1,6 +1,7 @@
 """Several runs together, and several numbers of crops: what they gain and cost, as in Table 3 of the paper."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from PIL import Image
 
 import googlenet
 from googlenet.errors import DataError
+from googlenet.evaluation.intervals import Interval
+from googlenet.evaluation.plots import draw_costs
+from tests.reporting.conftest import make_run
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,26 @@ def test_the_command_prints_a_table_and_draws_it(trained_run, other, call, tmp_p
     said = json.loads(out)
     assert [(row["networks"], row["crops"], row["passes"]) for row in said["rows"]] == [(1, "10", 10), (2, "10", 20)]
     assert said["rows"][0]["intervals"]["top1"]["n"] == said["images"]
+
+
+def test_labels_of_equal_costs_are_drawn_apart(tmp_path):
+    share = Interval(0.9, 0.8, 0.95, 100)
+    rows = [(1, "1", 1, share), (1, "10", 10, share), (1, "auto", 10.7, share)]
+    draw_costs(rows, "top-1", tmp_path / "costs.svg")
+    drawn = (tmp_path / "costs.svg").read_text("utf-8")
+    ten, auto = (float(x) for x in re.findall(r"<!-- (?:10|auto) -->\s+<g[^>]*translate\(([\d.]+)", drawn)[-2:])
+    assert auto - ten > 20
+
+
+def test_several_labels_are_compared_by_what_is_drawn(call, tmp_path):
+    run = make_run(tmp_path / "bundle", ("cat", "dog"), multi_label=True)
+    for name in ("cat", "dog"):
+        Image.effect_noise((40, 40), 50).convert("RGB").save(tmp_path / f"{name}.png")
+    (tmp_path / "list.csv").write_text("path,label\ncat.png,cat\ndog.png,cat|dog\n")
+    code, out, err = call("evaluate", run, tmp_path / "list.csv", "--crops", "1,10", "--plot", tmp_path / "costs.svg")
+    assert code == 0, err
+    assert out.split()[3:6] == ["mAP", "exact", "match"]
+    assert "<!-- mAP, % (bars: 95 % intervals) -->" in (tmp_path / "costs.svg").read_text("utf-8")
 
 
 def test_one_run_with_more_crops_is_an_evaluation(trained_run, call, tmp_path):

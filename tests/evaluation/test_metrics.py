@@ -1,5 +1,6 @@
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -59,6 +60,21 @@ def test_a_metric_that_is_added_to_the_table_is_everywhere(tmp_path, monkeypatch
     drawn = (tmp_path / "curve.svg").read_text("utf-8")
     assert "<!-- validation, best 0.5 -->" in drawn
     assert "<!-- log loss -->" in drawn
+
+
+@pytest.mark.parametrize(("epochs", "marked"), [(1, 1), (30, 30), (31, 0)])
+def test_the_learning_curve_marks_each_measured_epoch_of_a_short_run(tmp_path, epochs, marked):
+    measured = range(2, 2 * epochs + 2, 2)  # validated after every other epoch
+    rows = [{"epoch": n, "head_losses": (2 / n, 3 / n), "val_loss": 1.0, "train_top1": 0.5, "val_top1": 1 - 1 / n}
+            for n in measured]  # fmt: skip
+    draw_learning_curve(rows, tmp_path / "curve.svg")
+    drawn = (tmp_path / "curve.svg").read_text("utf-8")
+    curves = re.findall(r"<g clip-path.*?</g>", drawn, re.DOTALL)  # what is drawn inside the axes
+    curves = [set(re.findall(r'<use [^>]*x="([\d.]+)"', each)) for each in curves]
+    *lines, best = [places for places in curves if places]
+    assert [len(places) for places in lines] == [marked] * 5 * bool(marked)  # two heads, and on held-out images; top-1
+    assert len(best) == 1
+    assert "<!-- 2.1 -->" not in drawn  # there are whole epochs only
 
 
 def test_metrics_have_no_other_attributes_and_survive_pickling():

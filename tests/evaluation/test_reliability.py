@@ -37,6 +37,12 @@ def test_the_parts_are_those_of_isotonic_regression_and_a_perfect_model_shows_no
     assert Reliability.of(sure).verdict == "more than chance explains"
 
 
+def test_an_error_of_less_than_chance_adds_is_shown_as_none():
+    few = Reliability.of(answers(np.full(2, 0.5))[0])  # one right, one wrong
+    assert few.error.error < -0.1
+    assert few.described()[0].startswith("calibration error 0.0% (a perfect model shows up to ")
+
+
 def test_of_groups_no_verdict_is_given_and_several_labels_are_answers_each():
     stated = np.random.default_rng(1).uniform(0.5, 1, 100)
     grouped = Reliability.of(answers(stated, group="patient ")[0])
@@ -53,7 +59,7 @@ def test_the_command_says_it_in_80_columns_and_json_has_the_same(trained_run, tm
     lines = out.splitlines()
     (error,) = [line for line in lines if line.startswith("calibration error ")]
     found = evaluation.reliability.error
-    assert error.startswith(f"calibration error {found.error:.1%} (a perfect model shows up to {found.perfect:.1%})")
+    assert error.startswith(f"calibration error {found.shown} (a perfect model shows up to {found.perfect:.1%})")
     (parts,) = [at for at, line in enumerate(lines) if line.startswith("Brier score of the answers ")]
     assert "miscalibration" in lines[parts]
     assert "discrimination" in lines[parts + 1]

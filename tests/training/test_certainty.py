@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,22 @@ def test_a_bundle_without_the_file_says_what_is_missing(run, tmp_path):
     assert prediction.is_unknown is False
     with pytest.raises(BundleError, match="has no scores of held-out images, which sets need: train it"):
         prediction.set()
+
+
+@pytest.mark.parametrize("data", [{"val": 7}, {"val": 60, "calibrate": 7}, {"val": 0}, {}], ids=str)
+def test_a_bundle_of_too_few_held_out_images_says_how_many_it_takes(run, call, tmp_path, data):
+    bundle = bundles.read(run)
+    files = {name: bundle.read(name) for name in bundle.card.files if name != bundles.CERTAINTY}
+    bundles.write(tmp_path / "few", replace(bundle.card, data=data), files)
+    image = next((run.parent / "photos").rglob("*.png"))
+    held_out = f"its training held out {7 if data.get('val') else 0}\n"
+    for options, takes in (
+        (("--sets", 0.5), "has no scores of held-out images, which sets need: that takes 10 images, and "),
+        (("--unknown", 0.3), "cannot tell unknown images: that takes 20 held-out images, 38 for a rate of 5 %, and "),
+    ):
+        code, out, err = call("predict", tmp_path / "few", image, *options)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.endswith(takes + held_out)
 
 
 @pytest.mark.parametrize(

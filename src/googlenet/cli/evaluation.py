@@ -186,8 +186,8 @@ def show_costs(costs: Costs) -> None:
     from googlenet.cli.output import say, show_table
     from googlenet.metrics import METRICS
 
-    shown = [name for name in costs.rows[0].evaluation.metrics.shown if METRICS[name].over == "images"]
-    names = [name for name in shown if METRICS[name].unit == "fraction"] or shown[:1]
+    main, *others = costs.rows[0].evaluation.metrics.shown  # the plot shows the main one
+    names = [main, *(n for n in others if METRICS[n].over == "images" and METRICS[n].unit == "fraction")]
     columns = [("networks", "right"), ("crops", "right"), ("passes", "right")]
     columns += [(METRICS[name].title, "right") for name in names]
     rows = []

@@ -255,6 +255,11 @@ class CalibrationError:
         """Whether more miscalibration shows than chance explains."""
         return self.error > self.perfect
 
+    @property
+    def shown(self) -> str:
+        """The error as people read it: of less than chance adds, nothing shows."""
+        return f"{max(self.error, 0):.1%}"
+
 
 def calibration_error(stated: NDArray[Any], right: NDArray[Any], seed: int = 0) -> CalibrationError:
     """Measure the calibration error, corrected for chance, and what a perfect model would show.

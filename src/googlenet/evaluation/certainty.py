@@ -75,9 +75,16 @@ def described(card: ModelCard) -> str:
     """Say in one line what calibration did."""
     if not card.calibration:
         return f"not calibrated: that takes {MIN_CALIBRATION_IMAGES} held-out images"
-    found, images = card.temperature, int(card.calibration["images"])
+    images = int(card.calibration["images"])
     before, after = (card.calibration[name] for name in ("log_loss_uncalibrated", "log_loss"))
     if before == after:
         return f"temperature 1: on {images:,} held-out images no other lowers the log loss ({before:.4g})"
-    shown = f"{min(found):.3g} to {max(found):.3g}" if isinstance(found, tuple) else f"{found:.3g}"
+    shown = shown_temperature(card)
     return f"temperature {shown}: log loss {before:.4g} → {after:.4g} on {images:,} held-out images, cross-fitted"
+
+
+def shown_temperature(card: ModelCard, to: str = " to ") -> str:
+    """Return the temperature as people read it: of several labels the lowest and the highest, where these differ."""
+    found = card.temperature
+    ends = (min(found), max(found)) if isinstance(found, tuple) else (found,)
+    return to.join(dict.fromkeys(f"{end:.3g}" for end in ends))

@@ -34,6 +34,7 @@ MAX_CAPTION_WIDTH, MAX_CAPTION_LINES = 32, 3  # letters and lines that fit above
 MAX_LABEL_WIDTH = 40  # letters of a name on an axis
 MAX_NAMED_CLASSES = 40  # whose names fit on the axes of a confusion matrix
 MAX_NAMED_BARS = 120  # labels whose names fit beside their bars
+CLOSE = 1.6  # ratio of costs whose labels would overlap
 MAX_MARKED_EPOCHS = 30  # of a learning curve: which were measured; a single one is no line
 
 
@@ -241,10 +242,14 @@ def draw_costs(rows: Sequence[tuple[int, str, float, Interval]], metric: str, pa
             own = sorted((row for row in rows if row[0] == networks), key=lambda row: row[2])
             name = f"{networks} networks" if networks > 1 else "1 network"
             axes.plot([row[2] for row in own], [100 * row[3].value for row in own], "o-", color=colour, label=name)
-            for _, crops, passes, found in own:
+            following = [*(row[2] for row in own[1:]), np.inf]
+            for (_, crops, passes, found), after in zip(own, following, strict=True):
                 ends = [100 * (found.value if end is None else end) for end in (found.low, found.high)]
                 axes.plot([passes, passes], ends, color=colour, alpha=0.3, linewidth=4)
-                axes.annotate(crops, (passes, 100 * found.value), (8, 5), textcoords="offset points", fontsize=9)
+                side, place = ("right", (-8, 5)) if after < CLOSE * passes else ("left", (8, 5))
+                axes.annotate(
+                    crops, (passes, 100 * found.value), place, textcoords="offset points", ha=side, fontsize=9
+                )
         axes.set(
             xlabel="passes of a network for each image (marked: crops)",
             ylabel=f"{metric}, % (bars: 95 % intervals)",

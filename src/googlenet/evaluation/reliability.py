@@ -50,7 +50,7 @@ class Reliability:
         limit = f"a perfect model shows up to {error.perfect:.1%}"
         verdict = f": {self.verdict}" if self.verdict else ""
         return [
-            f"calibration error {error.error:.1%} ({limit}){verdict}",
+            f"calibration error {error.shown} ({limit}){verdict}",
             f"Brier score of the answers {parts.score:.4f} = miscalibration {parts.miscalibration:.4f}",
             f"  - discrimination {parts.discrimination:.4f} + uncertainty {parts.uncertainty:.4f}",
         ]

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from googlenet.bundle import CERTAINTY, Bundle
+from googlenet.card import ModelCard
 from googlenet.checks.arrays import ArrayLimits, read_npz
 from googlenet.errors import BundleError, GoogLeNetError
 from googlenet.inference import conformal
 from googlenet.inference.conformal import METHODS
 from googlenet.inference.origin import OFF, ONE_CROP, Origin, read_again
-from googlenet.inference.unknown import ARRAYS, FALSE_ALARMS, Detector
+from googlenet.inference.unknown import ARRAYS, FALSE_ALARMS, MIN_IMAGES, Detector
 from googlenet.text import printable
 
 MAX_BYTES = 5_000_000
@@ -81,12 +82,18 @@ def scores_of(bundle: Bundle, method: str = conformal.LAC) -> NDArray[np.float32
         )
     certainty = read_certainty(bundle)
     if certainty is None or method not in certainty.conformal:
+        few = _too_few(bundle.card, f"that takes {MIN_CALIBRATION_IMAGES} images", MIN_CALIBRATION_IMAGES)
         raise BundleError(
-            f"{printable(str(bundle.path))} has no scores of held-out images, which sets need: train it with this "
-            f"version, and at least {max(MIN_CALIBRATION_IMAGES, conformal.images_needed(0.9))} held-out images for "
-            "sets at 90 %"
+            f"{printable(str(bundle.path))} has no scores of held-out images, which sets need: "
+            f"{few or 'train it with this version'}"
         )
     return certainty.conformal[method]
+
+
+def _too_few(card: ModelCard, it_takes: str, needed: int) -> str:
+    """Say so where fewer images were held out of training than are needed."""
+    count = next((count for count in map(card.data.get, ("calibrate", "val")) if isinstance(count, int) and count), 0)
+    return f"{it_takes}, and its training held out {count:,}" if count < needed else ""
 
 
 def check_sets(bundle: Bundle, level: float, method: str = conformal.LAC) -> None:
@@ -101,9 +108,12 @@ def check_rate(bundle: Bundle, rate: float) -> None:
         raise GoogLeNetError(f"the rate of false alarms is between 0 and 1, got {rate!r}: 0.05 is 5 % of known images")
     certainty = read_certainty(bundle)
     if certainty is None or certainty.detector is None:
+        usual = 2 * conformal.images_needed(1 - FALSE_ALARMS)
+        takes = f"that takes {MIN_IMAGES} held-out images, {usual} for a rate of {100 * FALSE_ALARMS:.4g} %"
+        other = "train it with this version, a network that ends in a linear layer"
         raise BundleError(
-            f"{printable(str(bundle.path))} cannot tell unknown images: train it with this version, a network that "
-            f"ends in a linear layer, and {2 * conformal.images_needed(1 - FALSE_ALARMS)} held-out images for 5 %"
+            f"{printable(str(bundle.path))} cannot tell unknown images: "
+            f"{_too_few(bundle.card, takes, MIN_IMAGES) or other}"
         )
     known = len(certainty.detector.known)
     if rate * (known + 1) < 1 - 1e-9:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from googlenet.evaluation.certainty import shown_temperature
 from googlenet.evaluation.reliability import Reliability
 from googlenet.inference.certainty import MIN_CALIBRATION_IMAGES
 from googlenet.inference.unknown import FALSE_ALARMS
@@ -64,16 +65,16 @@ def _facts(material: Material, found: Reliability) -> list[tuple[Inline, Inline]
         shown = Text("{error}, corrected for chance (a perfect model stays below {perfect})",
                      "{error}，已扣除偶然误差（完美模型低于 {perfect}）")  # fmt: skip
     rows: list[tuple[Inline, Inline]] = [
-        (Text("calibration error", "校准误差"), shown.of(error=percent(error.error), perfect=percent(error.perfect))),
+        (Text("calibration error", "校准误差"), shown.of(error=error.shown, perfect=percent(error.perfect))),
     ]
     if not card.calibration:
         text = Text("not fitted: that takes {n} held-out images", "未拟合：需要至少 {n} 张留出图片").of(
             n=f"{MIN_CALIBRATION_IMAGES}")  # fmt: skip
         return [*rows, (Text("temperature", "温度"), text)]
-    fit = card.temperature
-    value = f"{min(fit):.3g}–{max(fit):.3g}" if isinstance(fit, tuple) else f"{fit:.3g}"
     fitted = Text("{t}, fitted on {n} held-out images", "{t}，用 {n} 张留出图片拟合")
-    rows.append((Text("temperature", "温度"), fitted.of(t=value, n=f"{card.calibration['images']:,.0f}")))
+    rows.append(
+        (Text("temperature", "温度"), fitted.of(t=shown_temperature(card, "–"), n=f"{card.calibration['images']:,.0f}"))
+    )
     before, after = card.calibration["log_loss_uncalibrated"], card.calibration["log_loss"]
     return [*rows, (Text("log loss", "对数损失"), f"{before:.4g} → {after:.4g}")]
 
