@@ -12,6 +12,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+SEND_BYTES = 1 << 18  # of a connection's buffer: more than most images have
 
 
 @dataclass
@@ -225,17 +228,117 @@ async def closed_loop(client: Client, contents: Iterable[bytes], clients: int) -
     return found
 
 
+class _Line(asyncio.Protocol):
+    """One connection of :class:`OpenLoop`: a request at a time."""
+
+    def __init__(self, load: OpenLoop) -> None:
+        self._load, self._got = load, b""
+        self._waits: tuple[float, bytes] | None = None
+        self._was_used = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Have the system take a whole request at once."""
+        self._transport: asyncio.WriteTransport = transport  # type: ignore[assignment]
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+
+    def send(self, due: float, sent: bytes) -> None:
+        """Send a request that was due at a time."""
+        self._waits, self._got = (due, sent), b""
+        self._transport.write(sent)
+
+    def data_received(self, data: bytes) -> None:
+        """Note the answer once it is complete."""
+        self._got += data
+        head, separator, body = self._got.partition(b"\r\n\r\n")
+        length = re.search(rb"\ncontent-length: *(\d+)", head.lower())
+        if not separator or self._waits is None or len(body) < (int(length[1]) if length else 0):
+            return
+        (due, _), self._waits, self._was_used = self._waits, None, True
+        self._load.answered(int(head[9:12]), due, body)
+        if b"\nconnection: close" in head.lower():
+            self._transport.close()
+        else:
+            self._load.free.append(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Send a request again where the connection had been used before, as HTTP clients do."""
+        if self in self._load.free:
+            self._load.free.remove(self)
+        if self._waits is None:
+            return
+        if self._was_used and not self._got:
+            self._load.send(*self._waits)
+        else:
+            self._load.answered(0, self._waits[0])
+
+    def abort(self) -> None:
+        """Wait no longer."""
+        waits, self._waits = self._waits, None
+        if waits is not None:
+            self._load.answered(0, waits[0])
+        self._transport.abort()
+
+
+class OpenLoop:
+    """Sends requests when they are due, whatever became of those before.
+
+    An answer's time counts from then, so that it includes what a request waited for this process. A request costs this
+    process a tenth of what :class:`Client` takes, so that the server has the cores.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.free: list[_Line] = []
+        self._answers: list[Answer] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._lines: list[_Line] = []
+
+    def send(self, due: float, sent: bytes) -> None:
+        """Send a request on a connection that is free, or a new one."""
+        if self.free:
+            self.free.pop().send(due, sent)
+        else:
+            task = asyncio.ensure_future(self._open(due, sent))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, due: float, sent: bytes) -> None:
+        server = self._client.server
+        try:
+            _, line = await asyncio.get_running_loop().create_connection(lambda: _Line(self), server.host, server.port)
+        except OSError:
+            self.answered(-1, due)
+        else:
+            self._lines.append(line)
+            line.send(due, sent)
+
+    def answered(self, status: int, due: float, body: bytes = b"") -> None:
+        """Note an answer."""
+        self._answers.append(Answer(status, time.perf_counter() - due, body))
+
+    async def ask(self, images: list[bytes], rate: float, seconds: float) -> list[Answer]:
+        """Ask at random times, ``rate`` a second; wait a minute at most for the last answers."""
+        client = self._client
+        sent = [request(image, client.path, client.kind, client.server.host) for image in images]
+        times = np.cumsum(np.random.default_rng(0).exponential(1 / rate, int(rate * seconds)))
+        began = time.perf_counter()
+        for number, at in enumerate(times.tolist()):
+            wait = began + at - time.perf_counter()
+            if wait > 0 or number % 20 == 0:
+                await asyncio.sleep(max(wait, 0))
+            self.send(began + at, sent[number % len(sent)])
+        until = time.perf_counter() + 60
+        while len(self._answers) < len(times) and time.perf_counter() < until:
+            await asyncio.sleep(0.01)
+        for line in self._lines:
+            line.abort()
+        await asyncio.sleep(0.01)
+        return self._answers
+
+
 async def open_loop(client: Client, images: list[bytes], rate: float, seconds: float) -> list[Answer]:
     """Ask at random times, ``rate`` a second, whatever became of the requests before."""
-    times = np.cumsum(np.random.default_rng(0).exponential(1 / rate, int(rate * seconds)))
-    began, tasks = time.perf_counter(), []
-    for number, at in enumerate(times):
-        if (wait := began + at - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        tasks.append(asyncio.ensure_future(client.ask(images[number % len(images)])))
-        if number % 20 == 0:
-            await asyncio.sleep(0)
-    return list(await asyncio.gather(*tasks))
+    return await OpenLoop(client).ask(images, rate, seconds)
 
 
 def percentile(answers: list[Answer], share: float) -> float:

@@ -54,6 +54,7 @@ from googlenet import bundle as bundles
 from googlenet.parallel import cores
 
 BOMBS = Path(__file__).parents[1] / "tests" / "hostile" / "bombs.py"
+CHUNK = 2000  # answers that are kept until they are compared
 Row = Callable[["Place", argparse.Namespace], dict[str, Any]]
 ROWS: dict[str, Row] = {}
 
@@ -152,28 +153,32 @@ def load(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     """Requests at shares of the capacity: the most that was answered per second, at whatever rate of arrivals."""
     queue = options.queue or 2 * cores() + 1
 
-    async def at(client: Client, rate: float) -> tuple[float, list[Answer]]:
-        answers = await open_loop(client, place.images, rate, options.seconds)
-        return sum(each.status == 200 for each in answers) / options.seconds, answers
+    async def at(client: Client, rate: float, seconds: float) -> tuple[float, list[Answer]]:
+        answers = await open_loop(client, place.images, rate, seconds)
+        return sum(each.status == 200 for each in answers) / seconds, answers
 
     async def ask(server: Server) -> dict[str, Any]:
-        client = Client(server)
+        client, seconds = Client(server), min(options.seconds, 6)
         await closed_loop(client, within(place.images, 1), queue)
-        unloaded = times(await closed_loop(client, within(place.images, options.seconds), 1))
-        begun, found = time.perf_counter(), await closed_loop(client, within(place.images, options.seconds), queue)
+        unloaded = times(await closed_loop(client, within(place.images, seconds), 1))
+        begun, found = time.perf_counter(), await closed_loop(client, within(place.images, seconds), queue)
         capacity = len(found) / (time.perf_counter() - begun)
         for share in (1.2, 1.6, 2.5):
-            capacity = max(capacity, (await at(client, capacity * share))[0])
+            capacity = max(capacity, (await at(client, capacity * share, seconds))[0])
         memory = server.megabytes()
         result: dict[str, Any] = {"queue": queue, "capacity_per_s": round(capacity, 1), "unloaded": unloaded}
-        for percent in (50, 80, 95, 120, 1000):
-            rate, answers = await at(client, capacity * percent / 100)
+        for percent in options.percent:
+            before = time.process_time(), server.cpu_seconds()
+            rate, answers = await at(client, capacity * percent / 100, options.seconds)
+            used = {"clients": time.process_time() - before[0], "server": server.cpu_seconds() - before[1]}
             good = [each for each in answers if each.status == 200]
             refused = [each for each in answers if each.status == 503]
             result[f"{percent} %"] = {
                 "answered_per_s": round(rate, 1), "share": round(rate / min(capacity, capacity * percent / 100), 2),
                 **times(good), "refused": len(refused), "refused_p99_ms": percentile(refused, 99),
-                "lost": len(answers) - len(good) - len(refused), "grown_mb": round(server.megabytes() - memory),
+                "lost": len(answers) - len(good) - len(refused),
+                "cores": {name: round(each / options.seconds, 2) for name, each in used.items()},
+                "grown_mb": round(server.megabytes() - memory),
             }  # fmt: skip
         return result
 
@@ -188,8 +193,8 @@ def load(place: Place, options: argparse.Namespace) -> dict[str, Any]:
 def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
     """Distinct images at the same time: each answer is the offline one of its own image, and no other's."""
 
-    async def every(server: Server) -> dict[int, dict[str, Any]]:
-        client, found, numbers = Client(server), {}, iter(range(options.count))
+    async def every(server: Server, chunk: range) -> dict[int, dict[str, Any]]:
+        client, found, numbers = Client(server), {}, iter(chunk)
 
         async def one() -> None:
             for number in numbers:
@@ -200,15 +205,17 @@ def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         await asyncio.gather(*(one() for _ in range(50)))
         return found
 
+    classifier, wrong, requests, different = googlenet.load(place.run), 0, 0, set()
     with place.server("--deadline", 600) as server:
-        found = asyncio.run(every(server))
-    classifier, wrong = googlenet.load(place.run), 0
-    for number, result in found.items():
-        offline = classifier.predict(small(number))
-        top = [(each["label"], each["probability"]) for each in result["top"]]
-        wrong += top != offline.top(len(top)) or result["p_value"] != offline.p_value
-    return {"requests": len(found), "not_the_offline_answer": wrong,
-            "different_answers": len({json.dumps(each["top"]) for each in found.values()})}  # fmt: skip
+        for first in range(0, options.count, CHUNK):
+            found = asyncio.run(every(server, range(first, min(first + CHUNK, options.count))))
+            for number, result in found.items():
+                offline = classifier.predict(small(number))
+                top = [(each["label"], each["probability"]) for each in result["top"]]
+                wrong += top != offline.top(len(top)) or result["p_value"] != offline.p_value
+            requests += len(found)
+            different.update(hash(json.dumps(each["top"])) for each in found.values())
+    return {"requests": requests, "not_the_offline_answer": wrong, "different_answers": len(different)}
 
 
 @row
@@ -548,6 +555,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--count", type=int, default=1000, help="of requests, where they are counted")
     parser.add_argument("--times", type=int, default=10, help="of signals")
+    parser.add_argument("--percent", type=int, nargs="+", default=[50, 80, 95, 120, 1000], help="of the capacity: load")
     parser.add_argument("--queue", type=int, help="of the server under load; by default one more than twice the cores")
     options = parser.parse_args()
     files = sorted(path for path in options.images.rglob("*") if path.is_file())[:200]

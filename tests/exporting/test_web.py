@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import googlenet
-from tests.reporting.browser import DESKTOP, PHONE, drop, violations, wait_until
+from tests.reporting.browser import DESKTOP, PHONE, check_turned, drop, violations, wait_until
 
 READY = "#about dd"
 # What the worker answers is kept, with the numbers that the page only draws.
@@ -121,6 +121,10 @@ def test_the_page_answers_as_the_engine_does_and_offline_too(opened, address, tr
     strong = answers.first.locator("canvas").evaluate("(each) => each.toDataURL()")
     tab.locator("#heat").fill("0")
     assert answers.first.locator("canvas").evaluate("(each) => each.toDataURL()") != strong
+
+
+def test_images_that_are_stored_turned_are_shown_upright(opened, address):
+    check_turned(opened(address))
 
 
 def test_dropped_pasted_tried_and_seen_by_the_camera_but_never_sent(opened, address, images):

@@ -1,9 +1,11 @@
 """A page in a real browser: offline, on a slower processor, and nothing in it may fail or ask for anything."""
 
 import base64
+import io
 import shutil
 
 import pytest
+from PIL import Image, ImageOps
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SLOWER = 4  # times, the processor
@@ -62,6 +64,41 @@ def opened(browser):
 def drop(tab, content, name="red.png", kind="image/png"):
     """Drop a file onto the page, or paste it where ``kind`` is ``"paste"``."""
     tab.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
+
+
+QUARTERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
+SHOWN = """(canvas) => [canvas.width > canvas.height, ...[[1, 1], [3, 1], [1, 3], [3, 3]].map(([x, y]) =>
+  [...canvas.getContext("2d").getImageData(x * canvas.width / 4, y * canvas.height / 4, 1, 1).data]
+    .slice(0, 3).map((value) => 255 * Math.round(value / 255)))]"""
+
+
+def turned(kind, orientation):
+    """An image of four colours that is stored turned: its bytes, and what a page shows of it that turns it back.
+
+    That is whether it is wider than high, and the colours of its quarters, row by row.
+    """
+    stored, content, exif = Image.new("RGB", (160, 96)), io.BytesIO(), Image.Exif()
+    for number, colour in enumerate(QUARTERS):
+        stored.paste(colour, (number % 2 * 80, number // 2 * 48, number % 2 * 80 + 80, number // 2 * 48 + 48))
+    exif[0x0112] = orientation
+    stored.save(content, kind, exif=exif, quality=95)
+    upright = ImageOps.exif_transpose(Image.open(content))
+    places = [(x * upright.width // 4, y * upright.height // 4) for y in (1, 3) for x in (1, 3)]
+    colours = [[255 * round(value / 255) for value in upright.getpixel(place)] for place in places]
+    return content.getvalue(), [upright.width > upright.height, *colours]
+
+
+def check_turned(tab):
+    """Images that are stored turned are shown upright: as the network sees them, and where the heat map is drawn."""
+    images = [turned(kind, orientation) for kind in ("JPEG", "WEBP") for orientation in range(2, 9)]
+    tab.locator("#files").set_input_files(
+        [{"name": f"{n}.x", "mimeType": "", "buffer": content} for n, (content, _) in enumerate(images)]
+    )
+    wait_until(tab, f"document.querySelectorAll('#answers .top li').length >= {2 * len(images)}")
+    wait_until(tab, "!document.querySelector('#answers .waiting')")
+    tab.locator("#heat").fill("0")
+    found = tab.locator("#answers canvas").all()
+    assert [each.evaluate(SHOWN) for each in reversed(found)] == [expected for _, expected in images]
 
 
 def wait_until(tab, condition):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from googlenet.serving.server import Settings
-from tests.reporting.browser import DESKTOP, PHONE, drop, violations, wait_until
+from tests.reporting.browser import DESKTOP, PHONE, check_turned, drop, violations, wait_until
 from tests.serving.conftest import running
 
 PAGE_BYTES = 60_000
@@ -125,6 +125,10 @@ def test_a_busy_server_is_asked_again(opened, images):
     drop(tab, images[0])
     tab.get_by_text("trying again in 1 s").wait_for()
     tab.locator(".top li").first.wait_for()
+
+
+def test_images_that_are_stored_turned_are_shown_upright(opened):
+    check_turned(opened())
 
 
 def test_the_whole_page_is_small(kept):
