@@ -282,8 +282,8 @@ class _Line(asyncio.Protocol):
 class OpenLoop:
     """Sends requests when they are due, whatever became of those before.
 
-    An answer's time counts from then, so that it includes what a request waited for this process. A request costs this
-    process a tenth of what :class:`Client` takes, so that the server has the cores.
+    An answer's time counts from then, so that it includes what a request waited for this process. Requests are prepared
+    beforehand, and no task is made for each, so that the server has the cores.
     """
 
     def __init__(self, client: Client) -> None:
