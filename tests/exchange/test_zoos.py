@@ -82,7 +82,8 @@ def test_networks_of_the_onnx_zoo_answer_as_onnxruntime_does(tmp_path, file, net
     built.load_state_dict(taken.state)
     with torch.inference_mode():
         found = built(torch.from_numpy(fed)).softmax(1).numpy()
-    np.testing.assert_allclose(found, answers(model, fed), atol=1e-5)
+    # Logits reach ±80, so that the last bits of fp32, which differ between processors, are 5e-5 of a probability.
+    np.testing.assert_allclose(found, answers(model, fed), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("network", ["vgg11", "vgg16", "vgg19"])
