@@ -91,7 +91,7 @@ def scores_of(bundle: Bundle, method: str = conformal.LAC) -> NDArray[np.float32
 
 
 def _too_few(card: ModelCard, it_takes: str, needed: int) -> str:
-    """Say so where fewer images were held out of training than are needed."""
+    """Return how many images it takes and how many there were, or "" where as many as ``needed`` were held out."""
     count = next((count for count in map(card.data.get, ("calibrate", "val")) if isinstance(count, int) and count), 0)
     return f"{it_takes}, and its training held out {count:,}" if count < needed else ""
 

@@ -144,7 +144,7 @@ def _all_stages_can_learn(situation: Situation, choice: Choice) -> bool:
         return False
     tried = replace(choice, base="finetune_photos")
     sizes = [size for size in (own, *SMALLER) if own * SLIGHTLY_SMALLER <= size <= own]
-    return any(passes_at(situation, tried, size) >= MIN_PASSES_UNFROZEN for size in sizes)
+    return any(passes_at(situation, tried, size) >= MIN_PASSES for size in sizes)
 
 
 def _image_size(situation: Situation, choice: Choice) -> Chosen:
