@@ -19,6 +19,7 @@ import googlenet
 from googlenet import stages
 from googlenet.benchmarking import speed as inference_speed
 from googlenet.cli import main
+from googlenet.data.image_set import ImageSet, LabelledImage
 from googlenet.images import budget
 from googlenet.models.networks.googlenet import HALVE, inception
 from googlenet.models.spec import AuxTap, BatchNorm, Conv, Dropout, Linear, Network, Pool, Stage, classifier
@@ -112,20 +113,31 @@ def write_coloured_classes(root: Path, per_class: int = 12, classes: int = 3, si
     return root
 
 
-def write_list_of_squares(folder: Path, count: int = 96) -> Path:
-    """Write a list of noisy images with a blue square, a red one, both or neither: images of several labels or none."""
-    folder.mkdir()
-    random, rows = np.random.default_rng(0), ["path,label"]
+SQUARES = {"blue": (30, 40, 220), "red": (220, 40, 30)}
+
+
+def write_squares(folder: Path, count: int, side: int = 32) -> ImageSet:
+    """Write grey noise with a blue square, a red one, both or neither, anywhere: images of several labels or none."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(len(folder.name))
+    items = []
     for number in range(count):
-        pixels, names = random.normal(128, 20, (32, 32, 3)), []
-        for at, name in enumerate(("blue", "red")):
-            if number >> at & 1:
-                x, y = random.integers(0, 20, 2)
-                pixels[y : y + 12, x : x + 12] = COLOURS[name]
-                names.append(name)
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
-        rows.append(f"{number}.png,{'|'.join(names)}")
-    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+        labels = ((), (0,), (1,), (0, 1))[number % 4]
+        pixels = random.normal(128, 20, (side, side, 3))
+        for label in labels:
+            x, y = random.integers(0, side - 10, 2)
+            pixels[y : y + 10, x : x + 10] = list(SQUARES.values())[label]
+        path = folder / f"{number:03d}.png"
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+        items.append(LabelledImage(path.name, labels, path))
+    return ImageSet(tuple(SQUARES), tuple(items))
+
+
+def write_list_of_squares(folder: Path, count: int = 96) -> Path:
+    """Write such images, and the list that names them."""
+    images = write_squares(folder, count)
+    rows = [f"{item.name},{'|'.join(images.class_names[label] for label in item.labels)}" for item in images.items]
+    (folder / "list.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     return folder / "list.csv"
 
 

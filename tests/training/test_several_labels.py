@@ -17,30 +17,13 @@ from sklearn.metrics import average_precision_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import googlenet
-from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
+from googlenet.data.image_set import LabelledData
 from googlenet.errors import CheckpointError, DataError, StoppedError
 from googlenet.training import run
 from googlenet.training.task import SeveralLabels
+from tests.conftest import SQUARES, write_squares
 
-NAMES, SQUARES = ("blue", "red"), ((30, 40, 220), (220, 40, 30))
-SETS = ((), (0,), (1,), (0, 1))
-
-
-def write_squares(folder, count, side=32):
-    """Grey noise with a blue square, a red one, both or neither, anywhere."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(len(folder.name))
-    items = []
-    for number in range(count):
-        labels = SETS[number % len(SETS)]
-        pixels = random.normal(128, 20, (side, side, 3))
-        for label in labels:
-            x, y = random.integers(0, side - 10, 2)
-            pixels[y : y + 10, x : x + 10] = SQUARES[label]
-        path = folder / f"{number:03d}.png"
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
-        items.append(LabelledImage(path.name, labels, path))
-    return ImageSet(NAMES, tuple(items))
+NAMES = tuple(SQUARES)
 
 
 @pytest.fixture(scope="module")
