@@ -28,7 +28,7 @@ def run(script, given):
     """Run lines of JavaScript after the page's own; ``given`` is the input, the value of ``found`` the result."""
     if NODE is None:
         pytest.skip("needs node")
-    ours = "\n".join((web.HERE / name).read_text("utf-8") for name in web.OF_WORKER if name != "worker.js")
+    ours = "\n".join(web.script_text(name) for name in web.OF_WORKER if name != "worker.js")
     whole = f"{ours}\n{READ}\n(async () => {{ {script}\nprocess.stdout.write(JSON.stringify(found)); }})();"
     ended = subprocess.run([NODE, "-e", whole], input=json.dumps(given).encode(), capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr.decode()

@@ -132,7 +132,6 @@ def test_images_that_are_stored_turned_are_shown_upright(opened):
 
 
 def test_the_whole_page_is_small(kept):
-    sizes = [
-        len(kept[0].client.get(path).content) for path in ("/", "/page.css", "/page.js", "/asking.js", "/icon.svg")
-    ]
+    names = ("", "page.css", "exif.js", "page.js", "asking.js", "icon.svg")
+    sizes = [len(kept[0].client.get(f"/{name}").content) for name in names]
     assert sum(sizes) <= PAGE_BYTES

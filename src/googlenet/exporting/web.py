@@ -37,8 +37,8 @@ HERE = Path(__file__).parent / "browser"
 INDEX, GRAPH, FACTS, CERTAINTY, WORKER, OFFLINE = (
     "index.html", "model.onnx", "classifier.json", "certainty.bin", "worker.js", "offline.js",
 )  # fmt: skip
-OF_WORKER = ("jpeg.js", "resize.js", "colour.js", "pixels.js", "certainty.js", "worker.js")
-OF_PAGE = ("page.js", "here.js")
+OF_WORKER = ("exif.js", "jpeg.js", "resize.js", "colour.js", "pixels.js", "certainty.js", "worker.js")
+OF_PAGE = (*page.SCRIPTS, "here.js")
 PARTS = (WORKER, f"runtime/{SCRIPT}", f"runtime/{PROGRAM}", GRAPH)  # what answers, in the order that here.js expects
 MAX_SINGLE_BYTES = 64_000_000  # of a page in one file: browsers read more, but it is awkward to send
 LEVEL = 0.9  # of the sets of classes, where there are enough held-out images for it
@@ -82,7 +82,7 @@ def graph_of(files: Mapping[str, Path]) -> bytes:
 
 
 def _joined(names: tuple[str, ...]) -> str:
-    return "\n".join((HERE / name).read_text("utf-8") for name in names)
+    return "\n".join(map(script_text, names))
 
 
 def _facts(bundle: Bundle, examples: Sequence[str], size: int) -> dict[str, bytes]:
@@ -148,7 +148,7 @@ def _png(image: Any) -> bytes:
 
 
 def _folder(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    scripts = {name: _text(name) for name in OF_PAGE}
+    scripts = {name: script_text(name) for name in OF_PAGE}
     head = "\n".join([
         f'<meta http-equiv="Content-Security-Policy" content="{FOLDER_POLICY}">',
         '<link rel="icon" href="icon.svg">', '<link rel="stylesheet" href="page.css">',
@@ -170,7 +170,7 @@ def _single(files: Mapping[str, bytes]) -> dict[str, bytes]:
             f"a page in a single file would have {total / 1e6:.0f} MB, {MAX_SINGLE_BYTES / 1e6:.0f} MB are allowed: "
             "leave --single-file out"
         )
-    scripts, style = [_text(name) for name in OF_PAGE], page.read("page.css")
+    scripts, style = [script_text(name) for name in OF_PAGE], page.read("page.css")
     policy = SINGLE_POLICY.format(scripts=" ".join(map(_source, scripts)), style=_source(style))
     icon = base64.b64encode(page.read("icon.svg").encode()).decode()
     head = "\n".join([
@@ -182,8 +182,9 @@ def _single(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {INDEX: page.markup(head).replace("</body>", body).encode()}
 
 
-def _text(name: str) -> str:
-    return page.read(name) if name == "page.js" else (HERE / name).read_text("utf-8")
+def script_text(name: str) -> str:
+    """Return a script of the page or of its worker."""
+    return page.read(name) if name in page.SCRIPTS else (HERE / name).read_text("utf-8")
 
 
 def _source(text: str) -> str:

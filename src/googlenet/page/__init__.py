@@ -1,7 +1,7 @@
 """The page that shows answers to images, as files: `serve` and the web export share it. Standard library only.
 
-``page.js`` knows how an answer looks and how images come in; where answers come from is a file of ``serving`` or of
-``exporting``, which calls its ``startPage``.
+``page.js`` knows how an answer looks and how images come in, ``exif.js`` how these are turned; where answers come
+from is a file of ``serving`` or of ``exporting``, which calls ``startPage``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 HEAD = "<!-- head -->"  # in page.html: where scripts and styles are named
+SCRIPTS = ("exif.js", "page.js")  # in the order in which they are loaded
 HERE = Path(__file__).parent
 
 

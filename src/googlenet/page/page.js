@@ -74,43 +74,18 @@ const startPage = (source) => {
     at("needs").hidden = !said;
   };
 
-  // An image as the model sees it. Browsers turn JPEGs as their EXIF block says, but not every one does so with WebP:
-  // there the block is hidden from the browser, and what it decodes is turned here.
+  // An image as the model sees it. Browsers turn JPEGs as their EXIF block says, but not every one does so with WebP.
   const TURNS = {
     2: (w) => [-1, 0, 0, 1, w, 0], 3: (w, h) => [-1, 0, 0, -1, w, h], 4: (w, h) => [1, 0, 0, -1, 0, h], 5: () => [0, 1, 1, 0, 0, 0],
     6: (w, h) => [0, 1, -1, 0, h, 0], 7: (w, h) => [0, -1, -1, 0, h, w], 8: (w) => [0, -1, 1, 0, 0, w],
   };
-  const exifOfWebp = (view) => {
-    const text = (at) => String.fromCharCode(...new Uint8Array(view.buffer, at, 4));
-    if (view.byteLength < 30 || text(0) !== "RIFF" || text(8) !== "WEBP" || text(12) !== "VP8X") return null;
-    for (let at = 12; at + 12 <= view.byteLength; at += 8 + view.getUint32(at + 4, true) + view.getUint32(at + 4, true) % 2) {
-      if (text(at) === "EXIF") return { chunk: at, block: at + 8 + (text(at + 8) === "Exif" ? 6 : 0) };
-    }
-    return null;
-  };
-  const orientationAt = (view, block) => {
-    const little = view.getUint8(block) === 0x49, first = block + view.getUint32(block + 4, little);
-    for (let n = 0; n < view.getUint16(first, little); n += 1) {
-      const entry = first + 2 + 12 * n;
-      if (view.getUint16(entry, little) === 0x112) return view.getUint16(entry + 8, little);
-    }
-    return 1;
-  };
   const preview = async (file) => {
-    const view = new DataView(await file.arrayBuffer());
-    let orientation = 1, found = null;
-    try {
-      found = exifOfWebp(view);
-      if (found) orientation = orientationAt(view, found.block);
-    } catch { /* a damaged EXIF block: it is shown as it is stored */ }
-    if (!found) return createImageBitmap(file);
-    new Uint8Array(view.buffer, found.chunk, 4).fill(0x2e);  // a chunk of a name that decoders skip
-    view.setUint8(20, view.getUint8(20) & ~8);
-    const bitmap = await createImageBitmap(new Blob([view], { type: "image/webp" })), { width, height } = bitmap;
-    if (!TURNS[orientation]) return bitmap;
-    const shown = make("canvas", orientation > 4 ? { width: height, height: width } : { width, height });
+    const isWebp = await file.slice(8, 16).text() === "WEBPVP8X", webp = isWebp && withoutExif(new Uint8Array(await file.arrayBuffer()));
+    const bitmap = await createImageBitmap(webp ? webp.file : file), { width, height } = bitmap, turn = TURNS[webp?.orientation];
+    if (!turn) return bitmap;
+    const shown = make("canvas", webp.orientation > 4 ? { width: height, height: width } : { width, height });
     const pen = shown.getContext("2d");
-    pen.setTransform(...TURNS[orientation](width, height));
+    pen.setTransform(...turn(width, height));
     pen.drawImage(bitmap, 0, 0);
     return shown;
   };

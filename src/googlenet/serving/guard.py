@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from googlenet.page import SCRIPTS
 from googlenet.serving.limits import Limits
 from googlenet.serving.refusal import Refusal
 
@@ -25,7 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PUBLIC = (
-    "/", "/page.css", "/page.js", "/asking.js", "/icon.svg",
+    "/", "/page.css", *(f"/{name}" for name in SCRIPTS), "/asking.js", "/icon.svg",
     "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready",
 )  # fmt: skip
 SHORT_BODY = 1_000_000  # bytes that are skipped rather than the connection closed

@@ -9,20 +9,21 @@ from fastapi import FastAPI, Response
 
 from googlenet import page
 
-HEAD = """<link rel="icon" href="icon.svg">
-<link rel="stylesheet" href="page.css">
-<script src="page.js" defer></script>
-<script src="asking.js" defer></script>"""
+ASKING = "asking.js"
+HEAD = "\n".join([
+    '<link rel="icon" href="icon.svg">', '<link rel="stylesheet" href="page.css">',
+    *(f'<script src="{name}" defer></script>' for name in (*page.SCRIPTS, ASKING)),
+])  # fmt: skip
 
 
 def add(app: FastAPI) -> None:
     """Add the page to an application."""
-    asking = Path(__file__).with_name("asking.js").read_text("utf-8")
+    asking = Path(__file__).with_name(ASKING).read_text("utf-8")
     files = {
         "/": (page.markup(HEAD), "text/html"),
         "/page.css": (page.read("page.css"), "text/css"),
-        "/page.js": (page.read("page.js"), "text/javascript"),
-        "/asking.js": (asking, "text/javascript"),
+        **{f"/{name}": (page.read(name), "text/javascript") for name in page.SCRIPTS},
+        f"/{ASKING}": (asking, "text/javascript"),
         "/icon.svg": (page.read("icon.svg"), "image/svg+xml"),
     }
     for path, (content, kind) in files.items():

@@ -458,18 +458,3 @@ const Jpeg = (() => {
   };
   return { decode, is: (bytes) => bytes[0] === 255 && bytes[1] === 216 && bytes[2] === 255 };
 })();
-
-// The EXIF orientation, 1 to 8, in a TIFF structure; 1 where there is none, or an invalid one.
-const orientationIn = (bytes) => {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length), little = bytes[0] === 0x49;
-  try {
-    const at = view.getUint32(4, little), count = view.getUint16(at, little);
-    for (let n = 0; n < count; n += 1) {
-      const entry = at + 2 + 12 * n;
-      if (view.getUint16(entry, little) !== 0x112) continue;
-      const value = view.getUint16(entry + 8, little);
-      return value >= 1 && value <= 8 ? value : 1;
-    }
-  } catch { /* a damaged EXIF block: the pixels are whole */ }
-  return 1;
-};

@@ -32,24 +32,6 @@ const Pixels = (() => {
     }
     return { width, height, channels: 3, data };
   };
-  // A WebP without its EXIF block, and the orientation that was in it: not every browser applies it.
-  const ofWebp = (bytes) => {
-    const text = (at) => String.fromCharCode(...bytes.subarray(at, at + 4));
-    if (text(0) !== "RIFF" || text(8) !== "WEBP" || text(12) !== "VP8X") return null;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    for (let at = 12; at + 8 <= bytes.length;) {
-      const end = at + 8 + view.getUint32(at + 4, true);
-      if (text(at) === "EXIF") {
-        const block = bytes.subarray(at + 8, end), orientation = orientationIn(text(at + 8) === "Exif" ? block.subarray(6) : block);
-        const without = bytes.slice();
-        without.set([0x2e, 0x2e, 0x2e, 0x2e], at);  // a chunk of a name that decoders skip
-        without[20] &= ~8;
-        return { file: new Blob([without], { type: "image/webp" }), orientation };
-      }
-      at = end + end % 2;
-    }
-    return null;
-  };
   const byBrowser = async (file, applied) => {
     let bitmap;
     try {
@@ -81,7 +63,7 @@ const Pixels = (() => {
         if (!(error instanceof Unusual || error instanceof Damaged)) throw error;
       }
     }
-    const webp = ofWebp(bytes), found = await byBrowser(webp?.file ?? file, preprocessing.color_profiles === "applied");
+    const webp = withoutExif(bytes), found = await byBrowser(webp?.file ?? file, preprocessing.color_profiles === "applied");
     return webp ? Resize.upright(found, webp.orientation) : found;
   };
 
