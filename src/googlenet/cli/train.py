@@ -145,7 +145,7 @@ def _show(bundle: Bundle, data: str, out: Path) -> None:
     from googlenet.cli.output import say, say_command, warn
     from googlenet.data.list_lines import csv_rows
     from googlenet.metrics import LOSS, METRICS, metrics_for
-    from googlenet.reporting.report import REPORT
+    from googlenet.reporting import REPORT
     from googlenet.training.directory import CURVE, UNREADABLE
 
     if (out / UNREADABLE).exists():

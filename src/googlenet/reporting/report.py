@@ -11,6 +11,7 @@ from googlenet.evaluation.evaluate import Evaluation
 from googlenet.files import check_output_path, write_error, write_whole
 from googlenet.inference.classifier import Classifier
 from googlenet.inference.crops import load
+from googlenet.reporting import REPORT
 from googlenet.reporting.blocks import Inline, Name, Text
 from googlenet.reporting.inline import shortened
 from googlenet.reporting.material import Material, gather
@@ -18,7 +19,6 @@ from googlenet.reporting.page import Part, page
 from googlenet.reporting.sections import SECTIONS
 from googlenet.text import printable
 
-REPORT = "report.html"
 SUFFIXES = (".html", ".htm")
 MAX_BYTES = 5_000_000
 COLUMNS = (Text("given rightly", "正确给出"), Text("wrongly given", "误报"), Text("missed", "漏报"))

@@ -15,7 +15,7 @@ from googlenet import files
 from googlenet.data.splits import RECORD
 from googlenet.errors import DiskFullError, RunError
 from googlenet.files import check_output_path, lock, write_error
-from googlenet.reporting.report import REPORT
+from googlenet.reporting import REPORT
 from googlenet.text import csv_line, escape_surrogates, json_text, no_formula, no_formula_path, printable
 from googlenet.training.run_json import read_run_json
 

@@ -16,8 +16,9 @@ from googlenet.evaluation.evaluate import evaluate_on
 from googlenet.evaluation.selection import Selection, kept_to_report
 from googlenet.inference.classifier import Classifier
 from googlenet.inference.crops import load
+from googlenet.reporting import REPORT
 from googlenet.reporting.examples import MAX_DRAWN
-from googlenet.reporting.report import REPORT, write_report
+from googlenet.reporting.report import write_report
 from googlenet.stages import stage
 from googlenet.training.display import say
 from googlenet.training.estimate import seconds_each
