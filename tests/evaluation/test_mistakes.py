@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet
@@ -194,6 +195,10 @@ def test_runs_of_other_classes_are_not_compared(trained_run, confused, tmp_path)
     card = bundle.card.__class__(**{**vars(bundle.card), "class_names": ("blue", "green", "pink")})
     other = bundles.write(tmp_path / "other", card, {name: bundle.read(name) for name in bundle.card.files})
     with pytest.raises(DataError, match=r"has other classes \(blue, green, pink\) than .* compare runs of the same"):
+        googlenet.evaluate(trained_run, confused, against=other.path)
+    card = replace(bundle.card, multi_label=True, thresholds=(0.5,) * 3)
+    other = bundles.write(tmp_path / "several", card, {name: bundle.read(name) for name in bundle.card.files})
+    with pytest.raises(DataError, match=r"several predicts several labels for an image, .* one class: compare runs of"):
         googlenet.evaluate(trained_run, confused, against=other.path)
 
 

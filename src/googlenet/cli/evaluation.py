@@ -52,6 +52,11 @@ def _ends(interval: Interval) -> str:
     return f"{interval.low:.0%} to {interval.high:.0%}"
 
 
+def _shares(images: int, *values: float) -> list[str]:
+    """Return shares as people read them: of a class without images nothing is known."""
+    return [f"{value:.1%}" if images else "–" for value in values]
+
+
 def _show_classes(metrics: Metrics, recalls: list[str]) -> None:
     from googlenet.cli.output import say, show_matrix, show_table
 
@@ -67,7 +72,7 @@ def _show_classes(metrics: Metrics, recalls: list[str]) -> None:
             ("F1", "right"),
         ],
         [
-            (c.name, f"{c.images:,}", f"{c.precision:.1%}", f"{c.recall:.1%}", ends, f"{c.f1:.1%}")
+            (c.name, f"{c.images:,}", *_shares(c.images, c.precision, c.recall), ends, *_shares(c.images, c.f1))
             for c, ends in zip(classes, recalls, strict=True)
         ],
     )
@@ -91,10 +96,9 @@ def _show_labels(metrics: MultiLabelMetrics, recalls: list[str]) -> None:
                 label.name,
                 f"{label.positives:,}",
                 "–" if label.average_precision is None else f"{label.average_precision:.1%}",
-                f"{label.precision:.1%}",
-                f"{label.recall:.1%}",
+                *_shares(label.positives, label.precision, label.recall),
                 ends,
-                f"{label.f1:.1%}",
+                *_shares(label.positives, label.f1),
                 f"{label.threshold:.1%}",
             )
             for label, ends in zip(metrics.labels, recalls, strict=True)

@@ -218,7 +218,13 @@ def evaluate(
 
 def check_same_classes(other: Classifier, its_name: str, classifier: Classifier, name: str) -> None:
     """Raise :class:`DataError` unless two classifiers have the same classes."""
-    if set(other.class_names) != set(classifier.class_names) or other.card.multi_label != classifier.card.multi_label:
+    if other.card.multi_label != classifier.card.multi_label:
+        one, several = (name, its_name) if other.card.multi_label else (its_name, name)
+        raise DataError(
+            f"{printable(several)} predicts several labels for an image, {printable(one)} one class: compare runs of the "
+            "same kind"
+        )
+    if set(other.class_names) != set(classifier.class_names):
         raise DataError(
             f"{printable(its_name)} has other classes ({first_few(other.class_names)}) than {printable(name)} "
             f"({first_few(classifier.class_names)}): compare runs of the same classes"
@@ -262,7 +268,8 @@ def evaluate_on(
             progress(done, len(images))
     name = printable(selection.data)
     if not read:
-        raise DataError(f"{name}: none of the {len(images)} {where} could be read")
+        reason = next(iter(unreadable.values()), "there are none")
+        raise DataError(f"{name}: none of the {len(images)} {where} could be read: {reason}")
     if not any(item.labels for item in read):
         raise DataError(f"{name}: none of the {len(read)} {where} has a label: add images that have one")
     p_values = None if None in usual else np.array(usual, float)
