@@ -1,6 +1,7 @@
 """How well images of none of the classes are told from known ones: a run on 8 of cifar10-mini's classes.
 
     python benchmarks/unknown_images.py cifar10-mini photos [--epochs 24] [--out runs/eight]
+    python benchmarks/unknown_images.py cifar10-mini photos --run runs/cifar --left-out ''    # of all classes
 
 Trains the recipe for small images on all classes but cat and truck. A third of the held-out images of known classes
 makes each score, another third its limit (the detector divides both in halves). Of the last third, prints the share
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,8 @@ from googlenet.data.image_set import ImageSet, LabelledData
 from googlenet.inference.classifier import Classifier
 from googlenet.inference.unknown import Detector
 
-NEAR = ("cat", "truck")
+NEAR = "cat,truck"
+BEFORE, DEFAULT = "distance + doubt", "distance / 2 + doubt"  # embeddings as they are; of one length (the default)
 RATE, FAR_IMAGES = 0.05, 200
 Floats = NDArray[np.float64]
 
@@ -58,8 +61,8 @@ def scores(fitted: Answers, labels: NDArray[np.int64], weight: Floats, bias: Flo
     precision = LedoitWolf().fit(x - means[labels]).precision_
 
     def mahalanobis(answers: Answers) -> Floats:
-        each = [np.einsum("nd,de,ne->n", answers.embeddings - m, precision, answers.embeddings - m) for m in means]
-        return np.min(each, axis=0)
+        centred = [answers.embeddings - mean for mean in means]
+        return np.min([((each @ precision) * each).sum(axis=1) for each in centred], axis=0)
 
     def unit(values: Floats) -> Floats:
         return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
@@ -81,6 +84,10 @@ def scores(fitted: Answers, labels: NDArray[np.int64], weight: Floats, bias: Flo
 
     return {"highest probability": lambda a: -a.probabilities.max(axis=1), "energy": energy, "Mahalanobis": mahalanobis,
             "kNN": knn, "ViM": vim}  # fmt: skip
+
+
+def _scores(detector: Detector, answers: Answers) -> Floats:
+    return detector.scores(answers.embeddings.astype(np.float32), answers.probabilities).astype(float)
 
 
 def far(side: int) -> dict[str, list[object]]:
@@ -115,10 +122,12 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--out", type=Path, default=Path("runs/eight"))
+    parser.add_argument("--left-out", default=NEAR, help="the classes that the network does not know; '' for none")
     parser.add_argument("--run", type=Path, help="a run that was trained by this script, instead of training one")
     given = parser.parse_args()
     every = googlenet.open_data(given.data)
-    known = without(every, NEAR)
+    near = tuple(filter(None, given.left_out.split(",")))
+    known = without(every, near) if near else every
     if given.run is None:
         googlenet.train(known, given.out, recipe="small", epochs=given.epochs, overwrite=True)
     run = given.run or given.out
@@ -134,28 +143,27 @@ def main() -> None:
     fitted, limits, new = map(held_out.part, (first, second, third))
     both = held_out.part(np.concatenate([first, second]))
     strange = {
-        "near": [item.source for item in every.val.items if every.class_names[item.label] in NEAR],
+        **({"near": [i.source for i in every.val.items if every.class_names[i.label] in near]} if near else {}),
         "photographs": sorted(path for path in given.photos.iterdir() if path.suffix.lower() in (".jpeg", ".jpg")),
         **far(32),
     }
     unknown = {name: Answers(classifier, sources, weight, bias) for name, sources in strange.items()}
-    found = scores(fitted, labels[first], weight, bias)
-    detector = Detector.fit(both.embeddings.astype(np.float32), both.probabilities)
-    assert detector is not None
-    found["distance + doubt (the default)"] = lambda a: detector.scores(
-        a.embeddings.astype(np.float32), a.probabilities
-    ).astype(float)
+    found, limits_of = scores(fitted, labels[first], weight, bias), dict[str, Floats]()
+    for name, several in ((BEFORE, True), (DEFAULT, False)):
+        detector = Detector.fit(both.embeddings.astype(np.float32), both.probabilities, several)
+        assert detector is not None
+        limits_of[name] = detector.known
+        found[name] = partial(_scores, detector)
     print(f"top-1 {(held_out.probabilities.argmax(axis=1) == labels).mean():.2%} on held-out images of known classes")
-    print(f"{'score':32}alarms  " + "".join(f"{name:>13}" for name in unknown))
+    print(f"{'score':24}alarms  " + "".join(f"{name:>13}" for name in unknown))
     for name, score in found.items():
         usual = score(new)
-        known = detector.known if "default" in name else score(limits)
-        limit = np.quantile(known, 1 - RATE)
+        limit = np.quantile(limits_of[name] if name in limits_of else score(limits), 1 - RATE)
         areas = [
             roc_auc_score(np.r_[np.zeros(len(usual)), np.ones(len(s))], np.r_[usual, s])
             for s in map(score, unknown.values())
         ]
-        print(f"{name:32}{(usual > limit).mean():6.1%}  " + "".join(f"{area:13.3f}" for area in areas))
+        print(f"{name:24}{(usual > limit).mean():6.1%}  " + "".join(f"{area:13.3f}" for area in areas))
 
 
 if __name__ == "__main__":

@@ -91,6 +91,15 @@ def test_foreign_data_is_measured_whole(trained_run, tmp_path, counts):
     assert all(np.isfinite([c.precision, c.recall, c.f1]).all() for c in result.metrics.classes)
 
 
+def test_of_a_class_without_images_nothing_is_stated(trained_run, tmp_path, call):
+    data = foreign(tmp_path / "new", red=3)
+    code, out, _ = call("evaluate", trained_run, data, "--plot", tmp_path / "confusion.png")
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[:6] if line.strip()}
+    assert (code, rows["blue"]) == (0, ["0", "–", "–", "–", "–"])
+    assert rows["red"][0] == "3"
+    assert rows["red"][2].endswith("%")
+
+
 @pytest.mark.parametrize("splits", [["test"], ["val"], ["train", "val", "test"]])
 def test_foreign_data_with_splits_is_measured_whole_or_by_the_split_asked_for(trained_run, tmp_path, splits):
     for number, split in enumerate(splits):

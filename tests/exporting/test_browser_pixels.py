@@ -158,11 +158,12 @@ def test_what_the_network_sees_is_what_the_engine_sees(photograph):
             np.testing.assert_array_equal(unpacked([each, expected.shape]), expected)
 
 
-def test_certainty_is_that_of_numpy():
+@pytest.mark.parametrize("several", [False, True])
+def test_certainty_is_that_of_numpy(several):
     random = np.random.default_rng(2)
     embeddings = random.normal(size=(60, 12)).astype(np.float32)
     probabilities = random.dirichlet([0.4] * 4, 60).astype(np.float32)
-    detector = Detector.fit(embeddings, probabilities)
+    detector = Detector.fit(embeddings, probabilities, several)
     seen = (embeddings[:20] + random.normal(0, 1, (20, 12))).astype(np.float32)
     limit = conformal.limit(conformal.scores(probabilities, random.integers(0, 4, 60)), 0.9)
     given = {

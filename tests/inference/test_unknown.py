@@ -22,7 +22,7 @@ def images(random, count, classes=(0, 1, 2, 3), dimensions=40, spread=1.0):
 @pytest.mark.parametrize("count", [60, 1000])
 def test_false_alarms_come_at_the_stated_rate(count):
     random, alarms = np.random.default_rng(0), []
-    for _ in range(40):
+    for _ in range(80):  # of 60 images, the rate of one detector varies by 8 points
         detector = Detector.fit(*images(random, count))
         alarms.append([(detector.p_values(*images(random, 200)) <= rate).mean() for rate in (0.05, 0.2)])
     for rate, found in zip((0.05, 0.2), np.mean(alarms, axis=0), strict=True):
@@ -51,3 +51,31 @@ def test_the_largest_detector_fits_in_the_file():
     assert Detector.fit(np.zeros((20, 4), np.float32), probabilities[:20]).p_values(
         np.zeros((3, 4), np.float32), probabilities[:3]
     ) == pytest.approx([1, 1, 1])
+
+
+def test_how_long_an_embedding_is_says_nothing():
+    """An embedding that is only longer, as of an image of higher contrast, is as usual as before."""
+    random = np.random.default_rng(0)
+    detector, (embeddings, probabilities) = Detector.fit(*images(random, 1000)), images(random, 100)
+    scores = detector.scores(embeddings, probabilities)
+    np.testing.assert_allclose(detector.scores(3 * embeddings, probabilities), scores, atol=1e-3)
+    np.testing.assert_allclose(detector.centre, embeddings.mean(axis=0), atol=2)  # what explanations compare with
+    opposite = detector.scores(-embeddings, probabilities)
+    assert (opposite > scores + 1).mean() > 0.9
+
+
+def test_four_numbers_as_of_earlier_bundles_and_of_several_labels_are_a_plain_sum():
+    random = np.random.default_rng(0)
+    known, new = images(random, 400), images(random, 50)
+    several = Detector.fit(*known, several=True)
+    assert len(several.scale) == 4
+    assert len(Detector.fit(*known).scale) == 5
+    x = (new[0] - several.centre) @ several.basis / several.spread[:-1]
+    rest = ((new[0] - several.centre) ** 2).sum(axis=1) - (x**2 * several.spread[:-1] ** 2).sum(axis=1)
+    near = np.sort(((x[:, None] - several.embeddings) ** 2).sum(axis=2), axis=1)[:, 4]
+    distance = np.sqrt(near / x.shape[1] + np.maximum(rest, 0) / several.spread[-1] ** 2)
+    mean, deviation, doubt, of_doubt = several.scale
+    expected = (distance - mean) / deviation + (1 - new[1].max(axis=1) - doubt) / of_doubt
+    np.testing.assert_allclose(Detector.of(several.arrays()).scores(*new), expected, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="scale has 3 numbers, not 4 or 5"):
+        Detector.of({**several.arrays(), "scale": several.scale[:3]})

@@ -60,7 +60,8 @@ def certainty_of(answers: HeldOutAnswers) -> tuple[Temperature, Certainty]:
     scores, after = {}, calibrated(answers.probabilities, found.value)
     if answers.truth.ndim == 1:
         scores = {name: np.sort(conformal.scores(after, answers.truth, name)) for name in conformal.METHODS}
-    detector = None if answers.embeddings is None else Detector.fit(answers.embeddings, after)
+    several = answers.truth.ndim > 1
+    detector = None if answers.embeddings is None else Detector.fit(answers.embeddings, after, several)
     return found, Certainty(scores, detector)
 
 

@@ -221,8 +221,8 @@ def check_same_classes(other: Classifier, its_name: str, classifier: Classifier,
     if other.card.multi_label != classifier.card.multi_label:
         one, several = (name, its_name) if other.card.multi_label else (its_name, name)
         raise DataError(
-            f"{printable(several)} predicts several labels for an image, {printable(one)} one class: compare runs of the "
-            "same kind"
+            f"{printable(several)} predicts several labels for an image, {printable(one)} one class: compare runs of "
+            "the same kind"
         )
     if set(other.class_names) != set(classifier.class_names):
         raise DataError(

@@ -7,9 +7,12 @@ const Certainty = (() => {
   const pValue = ({ centre, basis, spread, embeddings, scale, known }, embedding, probabilities) => {
     const wide = centre.length, d = spread.length - 1, count = embeddings.length / d;
     const inside = new Float64Array(d);
+    // With a fifth number, embeddings are brought to that length.
+    const length = Math.sqrt(embedding.reduce((sum, value) => sum + value * value, 0));
+    const factor = scale.length > 4 ? scale[4] / Math.max(length, 1e-6) : 1;
     let all = 0, within = 0;
     for (let n = 0; n < wide; n += 1) {
-      const value = Math.fround(embedding[n] - centre[n]);
+      const value = Math.fround(Math.fround(embedding[n] * factor) - centre[n]);
       all += value * value;
       for (let k = 0; k < d; k += 1) inside[k] += value * basis[n * d + k];
     }
