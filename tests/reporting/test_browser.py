@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
+import googlenet
+from googlenet.data.image_set import ImageSet, LabelledData, LabelledImage
 from tests.reporting.browser import DESKTOP, PHONE, SLOWER, first_paint, violations
-from tests.reporting.conftest import HOSTILE, figures_in
+from tests.reporting.conftest import HOSTILE, figures_in, make_run
 
 
 def test_it_is_clicked_through(opened, trained_page, tmp_path):
@@ -88,3 +91,16 @@ def test_it_paints_within_a_second_and_prints_everything(opened, trained_page):
     assert tab.locator("details figure").last.evaluate(breaks) == "auto"
     assert tab.locator("figure:has(svg)").first.evaluate(breaks) == "avoid"
     assert tab.pdf()[:5] == b"%PDF-"
+
+
+def test_a_class_without_images_has_a_row_like_the_others(opened, tmp_path):
+    run = make_run(tmp_path / "bundle", ("ant", "bee"))
+    pixels = np.zeros((40, 48, 3), np.uint8)
+    images = ImageSet(("ant", "bee"), tuple(LabelledImage(f"{n}.png", (0,), pixels=pixels) for n in range(3)))
+    data = LabelledData("ants", images.class_names, {"val": images}, True)
+    googlenet.write_report(run, googlenet.evaluate(run, data, split="all"), tmp_path / "report.html")
+    cells = opened(tmp_path / "report.html").locator(".matrix tbody tr:last-child td.none")
+    paint = "(each) => [getComputedStyle(each).backgroundColor, getComputedStyle(each).verticalAlign]"
+    found = [each.evaluate(paint) for each in cells.all()]
+    assert found[0] == found[1]
+    assert found[0][1] == "middle"
