@@ -1,5 +1,6 @@
-"""A wrong command is refused within a second of the processor's time, before PyTorch is loaded: every command."""
+"""A wrong command is refused within a second of the processor's time, before what works is loaded: every command."""
 
+import os
 import resource
 import shlex
 import subprocess
@@ -10,6 +11,26 @@ import pytest
 from tests.conftest import without_stages
 
 SECONDS = 1.0  # of processor time, of the whole command
+
+# As an import hook: whoever loads a part of what works ends at once, and says so.
+NOTHING_THAT_WORKS = """
+import os, sys
+WORKS = ("torch.nn", "torchvision.models", "nncf.torch", "scipy._lib", "sklearn.base", "matplotlib.cbook",
+         "fastapi.routing", "uvicorn.config", "onnxruntime.capi", "optuna.study")
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in WORKS:
+            os.write(2, f"{name} was imported\\n".encode()); os._exit(99)
+sys.meta_path.insert(0, Forbidden())
+"""
+
+
+@pytest.fixture(scope="module")
+def without_what_works(tmp_path_factory):
+    """The environment of a process that may only look whether a command can be done."""
+    folder = tmp_path_factory.mktemp("hook")
+    (folder / "sitecustomize.py").write_text(NOTHING_THAT_WORKS)
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 def refused(arguments, environment, **options):
@@ -63,6 +84,11 @@ def refused(arguments, environment, **options):
         ("train PHOTOS --out run --weights full", 1, "full holds no card.json"),
         ("train cifar10 --download --out run --lr -1", 2, "lr = -1.0"),
         ("train flowers --download --out run", 2, "none of the sets that can be fetched"),
+        ("tune nowhere --minutes 1 --out run", 2, "nowhere does not exist: DATA is a folder"),
+        ("ablate nowhere --out run", 2, "nowhere does not exist: DATA is a folder"),
+        ("ablate PHOTOS --out run --heads 0,7", 2, "--heads asks for 7"),
+        ("prune nowhere --out run", 1, "nowhere does not exist: give a run"),
+        ("augment nowhere --sheet sheet.png", 2, "nowhere does not exist: DATA is a folder"),
         ("demo --out a.txt", 1, "a.txt is a file"),
         ("demo --out full", 1, "full is not empty"),
         ("evaluate nowhere PHOTOS", 1, "nowhere does not exist: give a run"),
@@ -79,6 +105,10 @@ def refused(arguments, environment, **options):
         ("predict RUN PHOTOS --sort-into a.txt", 2, "--sort-into a.txt is a file"),
         ("predict RUN PHOTOS --sort-into a.txt/sorted", 1, "a.txt is not a folder"),
         ("predict RUN PHOTOS --precision int8", 2, "has no int8 graph"),
+        ("explain nowhere a.txt", 1, "nowhere does not exist: give a run"),
+        ("explain RUN a.txt --class rose", 1, "no class is called 'rose'"),
+        ("serve nowhere", 1, "nowhere does not exist: give a run"),
+        ("early-exit nowhere", 1, "nowhere does not exist: give a run"),
         ("compare lenet", 2, "no network is called 'lenet'"),
         ("compare lenet5 --train nowhere --image-size 32", 2, "nowhere does not exist"),
         ("compare lenet5 --image-size 32 --plot plot.docx", 2, "should end in .png"),
@@ -116,7 +146,7 @@ def refused(arguments, environment, **options):
         ("push RUN me/flowers --folder a.txt/hub", 1, "a.txt is not a folder"),
     ],
 )
-def test_a_wrong_command_is_refused_at_once(without_torch, trained_run, tmp_path, command, code, says):
+def test_a_wrong_command_is_refused_at_once(without_what_works, trained_run, tmp_path, command, code, says):
     for name in ("empty", "full"):
         (tmp_path / name).mkdir()
     (tmp_path / "full" / "a.txt").touch()
@@ -134,7 +164,7 @@ def test_a_wrong_command_is_refused_at_once(without_torch, trained_run, tmp_path
     named = {"RUN": str(trained_run), "PHOTOS": str(trained_run.parent / "photos"), "LONG": 300 * "x"}
     try:
         given, line, seconds = refused(
-            [named.get(word, word) for word in shlex.split(command)], without_torch, cwd=tmp_path
+            [named.get(word, word) for word in shlex.split(command)], without_what_works, cwd=tmp_path
         )
     finally:
         if "locked" in command:

@@ -207,8 +207,8 @@ def test_completion_is_installed_for_bash(tmp_path):
 
 
 WORDS = (
-    "", "1", "007", "0", "-3", "9999999999", " 1", "1_0", "١", "1.5", "x", "yes", "fp32", "FP32", "local",
-    "a/b", "~", "-",
+    "", "1", "007", "0", "-3", "9999999999", " 1", "1_0", "١", "1.5", "0.05", ".5", "1.", "1e3", "nan", "inf", "x",
+    "yes", "fp32", "FP32", "local", "a/b", "~", "-",
 )  # fmt: skip
 
 
@@ -220,7 +220,7 @@ def test_what_is_converted_lightly_is_converted_as_typer_does(name):
     for param in command.get_params(context):
         light = param.get_runtime_param()
         assert isinstance(light, _Lightly)
-        for word in (*WORDS, ["a", "b"], ("a",), []):
+        for word in (*WORDS, ["a", "b"], ("a",), [], 1, 1.5, 10**9, True):
             found = light._converted(word)
             if found is not _UNKNOWN:
                 lightly += 1

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-_WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
+_NUMBERS = {int: re.compile(r"[0-9]{1,9}", re.ASCII), float: re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)}
 _UNKNOWN = object()
 
 
 def convert_lightly(command: Any) -> None:
     """Make a command, and those below it, convert simple values themselves.
 
-    These are texts, paths, whole numbers within their limits, one of several words, and options that are not given.
+    These are texts, paths, ordinary numbers within their limits, one of several words, and options that are not given.
     Everything else, above all wrong values, is left to typer, which imports pydantic.
     """
     for each in getattr(command, "commands", {}).values():
@@ -49,19 +49,22 @@ class _Lightly:
             return _UNKNOWN
         if get_origin(kind) is list and get_args(kind) == (str,) and isinstance(value, (list, tuple)):
             return list(value) if all(type(each) is str for each in value) else _UNKNOWN
+        if kind in _NUMBERS:
+            return _number(kind, value, info)
         if type(value) is not str:
             return _UNKNOWN
         if kind is str or (get_origin(kind) is Literal and value in get_args(kind)):
             return value
         if kind is Path and not (info.exists or info.resolve_path or info.path_type):
             return Path(value)
-        return _whole(value, info) if kind is int else _UNKNOWN
-
-
-def _whole(value: str, info: Any) -> Any:
-    if info.clamp or not _WHOLE.fullmatch(value):
         return _UNKNOWN
-    number = int(value)
+
+
+def _number(kind: type, value: Any, info: Any) -> Any:
+    """Convert a number that was written, or take a default."""
+    if info.clamp or not (type(value) is kind or (type(value) is str and _NUMBERS[kind].fullmatch(value))):
+        return _UNKNOWN
+    number = kind(value)
     least, most = (number if limit is None else limit for limit in (info.min, info.max))
     return number if least <= number <= most else _UNKNOWN
 

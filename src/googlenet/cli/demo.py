@@ -36,21 +36,30 @@ def demo(
     """
     import time
 
-    from googlenet.cli import look
-    from googlenet.cli.evaluation import show
     from googlenet.cli.output import say
     from googlenet.data.digits import DIGITS
-    from googlenet.data.opening import open_data
-    from googlenet.evaluation import evaluate as evaluation
-    from googlenet.evaluation.metrics import Metrics
-    from googlenet.images.decode import decode
-    from googlenet.inference.crops import load
     from googlenet.training import directory, train
 
     start = time.perf_counter()
     directory.check_free(out, overwrite=True)
     say(f"GoogLeNet on {DIGITS}: 1,797 handwritten digits, a fifth of them held out. The run directory is {out}.")
     train.train(DIGITS, out, recipe=DIGITS, epochs=epochs, overwrite=True)
+    accuracy = _try_out(out)
+    say(f"held-out accuracy {accuracy:.2%} in {time.perf_counter() - start:.0f} s")
+    say(f"look at {out / 'learning_curve.png'}, {out / 'confusion.png'} and {out / 'predictions.png'}")
+    _what_next(out)
+
+
+def _try_out(out: Path) -> float:
+    """Evaluate the run, predict files, and draw both; return the accuracy."""
+    from googlenet.cli import look
+    from googlenet.cli.evaluation import show
+    from googlenet.data.digits import DIGITS
+    from googlenet.data.opening import open_data
+    from googlenet.evaluation import evaluate as evaluation
+    from googlenet.evaluation.metrics import Metrics
+    from googlenet.images.decode import decode
+    from googlenet.inference.crops import load
 
     result = evaluation.evaluate(out, DIGITS)
     show(result)
@@ -73,10 +82,7 @@ def demo(
         draw_predictions(sheet, out / "predictions.png")
 
     look.plot(draw, out / "confusion.png", asked=False)
-
-    say(f"held-out accuracy {result.metrics.top1:.2%} in {time.perf_counter() - start:.0f} s")
-    say(f"look at {out / 'learning_curve.png'}, {out / 'confusion.png'} and {out / 'predictions.png'}")
-    _what_next(out)
+    return metrics.top1
 
 
 def _what_next(out: Path) -> None:

@@ -60,10 +60,15 @@ def serve(
     from googlenet.extras import require
 
     require("serve", "fastapi", "uvicorn", "python_multipart", "prometheus_client")
+    from googlenet import bundle
+    from googlenet.serving.models import named
+
+    paths = named(runs)
+    for path in paths.values():
+        bundle.read(path)
     gc.disable()  # 80,000 objects are made by the imports, and none is garbage
     from googlenet.cli.output import warn
     from googlenet.serving.limits import MEGA, Limits
-    from googlenet.serving.models import named
     from googlenet.serving.server import Settings, serve_models
 
     gc.enable()
@@ -71,6 +76,6 @@ def serve(
     if max_megapixels is None:
         os.environ.setdefault(VARIABLE, str(MEGAPIXELS))
     limits = Limits(body=int(max_body * MEGA), waiting_images=queue, deadline=deadline)
-    settings = Settings(named(runs), host, port, precision, tuple(allow_host or ()), token or None, keep, limits)
+    settings = Settings(paths, host, port, precision, tuple(allow_host or ()), token or None, keep, limits)
     serve_models(settings, tell=warn)
     warn("stopped: every request that was accepted is answered")

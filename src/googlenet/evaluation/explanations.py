@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from googlenet import bundle as bundles
 from googlenet.data.image_set import DataLike, LabelledImage
@@ -208,6 +207,8 @@ def rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
     >>> rank_correlation(np.arange(9), np.arange(9) ** 3), rank_correlation(np.arange(9), np.ones(9))
     (1.0, 0.0)
     """
+    from scipy.stats import spearmanr
+
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return round(float(spearmanr(first.ravel(), second.ravel()).statistic), 6)

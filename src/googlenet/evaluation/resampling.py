@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from googlenet.evaluation.intervals import (
     JACKKNIFE_BLOCKS,
@@ -64,14 +63,14 @@ class _Counted:
         self.n, units = len(truth), unit_numbers(groups, len(truth))
         self.groups = None if units is None else int(units.max(initial=-1)) + 1
         if truth.ndim == 2:
-            rows = sparse.csr_matrix(np.hstack([truth & named, truth, named]).astype(float))
+            rows = _sparse(np.hstack([truth & named, truth, named]).astype(float))
             times, place = np.ones(self.n), np.arange(self.n)
         else:
             kinds, place, counts = np.unique(truth * classes + named, return_inverse=True, return_counts=True)
             times = counts.astype(float)
             rows = _of_one_label(kinds // classes, kinds % classes, classes)
         if units is not None:
-            belongs: Any = sparse.csr_matrix((np.ones(self.n), (units, place)), (self.groups, rows.shape[0]))
+            belongs: Any = _sparse((np.ones(self.n), (units, place)), (self.groups, rows.shape[0]))
             rows, times = belongs @ rows, np.ones(self.groups or 0)
         self.rows, self.times = rows, times
 
@@ -81,11 +80,18 @@ class _Counted:
         return Interval(value, *ends, self.n, self.groups)
 
 
+def _sparse(*content: Any) -> Any:
+    """Make a sparse matrix. scipy is loaded here: a command that is refused has not waited for it."""
+    from scipy import sparse
+
+    return sparse.csr_matrix(*content)
+
+
 def _of_one_label(true: NDArray[Any], named: NDArray[Any], classes: int) -> Any:
     at, right = np.arange(len(true)), true == named
     columns = np.concatenate([true[right], classes + true, 2 * classes + named])
     lines = np.concatenate([at[right], at, at])
-    return sparse.csr_matrix((np.ones(len(columns)), (lines, columns)), (len(true), 3 * classes))
+    return _sparse((np.ones(len(columns)), (lines, columns)), (len(true), 3 * classes))
 
 
 def _balanced_accuracy(sums: Any) -> NDArray[np.float64]:
