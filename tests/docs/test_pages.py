@@ -6,7 +6,8 @@ that no path is changed. Four things make them short, and nothing else is touche
 - ``train``, ``compare`` and ``benchmark`` get the options of ``SHORT``, in place of those in the page where
   both are there; a run that is not used further on trains ``lenet5``. In Python, ``googlenet.train`` gets the
   keywords of ``SHORT_TRAIN``, and the same network.
-- ``evaluate --crops``, which computes up to 144 crops of each image, does so with the few of ``more/``.
+- ``evaluate --crops``, which computes up to 144 crops of each image, and ``explain``, which draws each, do so with the
+  few images of ``more/`` in place of ``photos/``; not ``explain --check``, which chooses a few itself.
 - A command that trains a new run deletes a run of the same name first, as the world has ``runs/flowers`` already.
 - ``googlenet demo``, which uses nothing of the world, is run by ``tests/cli/test_cli.py``.
 - A ``toml`` block with a title is written to the file of that name.
@@ -179,7 +180,8 @@ def world(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def shorten(words: list[str]) -> list[str]:
     """Put the short options into a command: ``["googlenet", "train", …]``."""
     command, options = words[1], dict(SHORT.get(words[1], {}))
-    words = ["more/" if word == "photos/" and "--crops" in words else word for word in words]
+    if "--crops" in words or (command == "explain" and "--check" not in words):
+        words = ["more/" if word == "photos/" else word for word in words]
     if command == "tune" and "--resume" in words:
         options = {"--trials": "2"}
     elif "--minutes" in words and command != "tune":
