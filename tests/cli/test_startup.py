@@ -89,8 +89,10 @@ try:
 except SystemExit as ended:
     assert not ended.code
 assert not [name for name in ("torch._dynamo.eval_frame", "torch._inductor") if name in sys.modules]
-# Fabric imports torchmetrics where it is installed, which imports torchvision.
-assert ("torchvision" in sys.modules) <= ("torchmetrics" in sys.modules)
+assert not [name for name in ("torchmetrics", "torchvision", "scipy.signal") if name in sys.modules]
+from lightning_fabric.utilities.imports import _TORCHMETRICS_GREATER_EQUAL_1_0_0 as it_is_there
+from lightning_utilities.core.imports import RequirementCache
+assert it_is_there == bool(RequirementCache("torchmetrics>=1.0.0"))
 
 import torch
 from lightning_fabric.wrappers import OptimizedModule

@@ -1,9 +1,9 @@
 """What is counted of each head in training: right answers and gradients, and that checkpoints keep them."""
 
 import torch
-from lightning_fabric import Fabric
 
 import googlenet
+from googlenet.training.fabric import Fabric
 from googlenet.training.head_gradients import gradient_norms
 from googlenet.training.microbatches import accumulate_gradients
 from googlenet.training.objective import Objective

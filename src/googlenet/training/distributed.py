@@ -13,12 +13,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.autograd import Function
 
 from googlenet.errors import DeviceError
+from googlenet.training.fabric import DDPStrategy, Fabric
 from googlenet.training.torchrun import is_launched, local_world_size, world_size
 
 TIMEOUT = timedelta(seconds=45)  # torchrun needs 30 more to kill a frozen process: 90 in all

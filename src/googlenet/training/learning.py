@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from googlenet.data.image_set import LabelledData
@@ -16,6 +15,7 @@ from googlenet.training.averaging import WeightAverage
 from googlenet.training.budget import Budget, Epochs, Minutes
 from googlenet.training.choices import SCHEDULES
 from googlenet.training.distributed import Processes, synchronise
+from googlenet.training.fabric import Fabric
 from googlenet.training.fused import use_fused_layers
 from googlenet.training.gradients import use_small_map_gradients
 from googlenet.training.loading import BatchSampler, ImageDataset, default_workers, loader

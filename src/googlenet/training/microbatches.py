@@ -6,13 +6,13 @@ import copy
 from collections.abc import Callable
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from googlenet import machine
 from googlenet.errors import MachineError
 from googlenet.models.build import ConvNet
 from googlenet.preprocessing import Preprocessing
+from googlenet.training.fabric import Fabric
 from googlenet.training.memory import free_bytes
 from googlenet.training.objective import Objective
 from googlenet.training.recipe import Recipe

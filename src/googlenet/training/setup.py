@@ -7,7 +7,6 @@ import warnings
 from dataclasses import replace
 
 import torch
-from lightning_fabric import Fabric
 
 from googlenet.errors import DeviceError, WeightsError
 from googlenet.models.build import ConvNet, create
@@ -16,6 +15,7 @@ from googlenet.text import printable
 from googlenet.training import distributed, transfer
 from googlenet.training.display import say
 from googlenet.training.distributed import Processes
+from googlenet.training.fabric import Fabric
 from googlenet.training.microbatches import fit_into_memory
 from googlenet.training.plan import Plan
 from googlenet.training.precision import fastest
