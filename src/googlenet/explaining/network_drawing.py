@@ -74,7 +74,7 @@ def _shapes(sheet: Image.Image, found: Branches, top: int, high: int) -> None:
         _box(draw, (BOXES, y - BOX / 2, BOXES + BOX_WIDTH, y + BOX / 2), FILL, colour)
     _stages(draw, found, middle)
     _box(draw, (JOIN - 8, middle - 34, WIDTH - MARGIN, middle + 34), PAPER, INK)
-    sheet.paste(large.resize(sheet.size, Image.Resampling.LANCZOS))
+    sheet.paste(large.reduce(FINE))
     pixels = resize_and_crop(as_shown(found.source, found.preprocessing), found.preprocessing)
     thumb = Image.fromarray(pixels).resize((THUMB, THUMB), Image.Resampling.LANCZOS)
     sheet.paste(thumb, (MARGIN, round(middle - THUMB / 2)))
