@@ -38,7 +38,7 @@ class Drawn:
 
     def _repr_png_(self) -> bytes:
         content = io.BytesIO()
-        self.image().save(content, "PNG")
+        self.image().save(content, "PNG", compress_level=PNG_LEVEL)
         return content.getvalue()
 
 
