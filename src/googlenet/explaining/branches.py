@@ -70,7 +70,8 @@ def check_one_stage(network: Network) -> None:
     if network.pooled:
         raise GoogLeNetError(
             f"the classifier of {printable(network.name)} sees the maps of {len(network.pooled) + 1} stages: the "
-            "branches of one have no parts of the logit; its class activation map shows what all of them gave"
+            "branches of the last one do not make up the logit; explain it without branches, by its class activation "
+            "map, which shows what all stages gave"
         )
 
 
