@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import signal
 
+import numpy as np
 import pytest
 
 import googlenet
 from googlenet.data.splits import read_record
 from googlenet.errors import NetworkError, RecipeError, RunError, StoppedError
+from googlenet.evaluation.repeats import compare_repeats
+from googlenet.training.ablation import Ablation
 from tests.conftest import TINY, write_coloured_classes, write_list_of_squares
 
 HOW = {"network": TINY, "epochs": 1, "batch_size": 8, "workers": 0, "precision": "fp32"}
@@ -98,6 +102,26 @@ def test_with_several_labels_and_mirror_images_answers_are_exact_matches(tmp_pat
     code, said, err = call("ablate", photos, "--out", out, *options)
     assert code == 0, err
     assert "exact match" in said
+
+
+ALIKE = np.arange(400) % 8 > 0  # an eighth of the answers is wrong
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([ALIKE, ALIKE], "points with one pair of runs, [0-9]{1,2}[.][0-9] with these seeds: not enough"),
+        ([ALIKE, ~ALIKE], "points with one pair of runs, none at all with so few seeds: not enough"),
+    ],
+)
+def test_it_says_which_difference_so_many_seeds_can_show(call, tmp_path, monkeypatch, seeds, said):
+    effect = compare_repeats(np.stack(seeds), np.stack([np.roll(ALIKE, 1), np.roll(ALIKE, 1)]))
+    accuracies = {(heads, seed): 0.5 for heads in (0, 1) for seed in (0, 1)}
+    found = Ablation(tmp_path, 0, accuracies, {1: effect}, "val", 400)
+    monkeypatch.setattr("googlenet.training.ablation.ablate", lambda *_, **__: found)
+    code, out, _ = call("ablate", tmp_path, "--out", tmp_path)
+    assert code == 0
+    assert re.search(said, " ".join(out.split())), out
 
 
 def test_what_is_wrong_is_said_before_training(ablated, tmp_path):

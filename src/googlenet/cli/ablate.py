@@ -110,7 +110,8 @@ def _power(found: Ablation, paper: str) -> str:
     said = f"{images} show a difference of at least {100 * by_one:.1f} points with one pair of runs"
     if not by_all:
         return f"{said}: {_enough(by_one)} for the paper's {paper}"
-    return f"{said}, {100 * by_all:.1f} with these seeds: {_enough(by_all)} for the paper's {paper} (in 80 % of cases)"
+    with_all = f"{100 * by_all:.1f} with these seeds" if by_all <= 1 else "none at all with so few seeds"
+    return f"{said}, {with_all}: {_enough(by_all)} for the paper's {paper} (in 80 % of cases)"
 
 
 def _enough(detectable: float) -> str:
