@@ -55,6 +55,7 @@ from googlenet.parallel import cores
 
 BOMBS = Path(__file__).parents[1] / "tests" / "hostile" / "bombs.py"
 CHUNK = 2000  # answers that are kept until they are compared
+PATIENCE = 7200  # seconds for an answer, where what is counted does not depend on time: others may stop this machine
 Row = Callable[["Place", argparse.Namespace], dict[str, Any]]
 ROWS: dict[str, Row] = {}
 
@@ -198,7 +199,7 @@ def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
 
         async def one() -> None:
             for number in numbers:
-                answer = await client.ask(small(number), seconds=600)
+                answer = await client.ask(small(number), seconds=PATIENCE)
                 assert answer.status == 200, answer
                 (found[number],) = answer.json["results"]
 
@@ -206,7 +207,7 @@ def distinct(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         return found
 
     classifier, wrong, requests, different = googlenet.load(place.run), 0, 0, set()
-    with place.server("--deadline", 600) as server:
+    with place.server("--deadline", PATIENCE) as server:
         for first in range(0, options.count, CHUNK):
             found = asyncio.run(every(server, range(first, min(first + CHUNK, options.count))))
             for number, result in found.items():
