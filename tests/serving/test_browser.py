@@ -71,6 +71,7 @@ def test_dropped_pasted_chosen_photographed_and_judged(opened, kept, classifier,
     # What a person says of an answer.
     judged = answers.last
     other = next(name for name in classifier.class_names if name != expected.label)
+    assert judged.locator(".correct").is_disabled()  # nothing is said by mistake
     judged.locator("select").select_option(other)
     judged.locator(".correct").click()
     judged.get_by_text("Kept for training").wait_for()
@@ -91,7 +92,8 @@ def test_it_is_accessible_and_fits_every_screen(opened, images, viewport, locale
         each.click()
     assert tab.evaluate("document.documentElement.lang") == locale[:2]
     assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    assert "bad.png is not an image" in tab.locator(".failed .label").inner_text()
+    said = {"zh": "这不是图片，或者图片已损坏", "en": "bad.png is not an image"}[locale[:2]]
+    assert said in tab.locator(".failed .label").inner_text()
     assert not violations(tab)
     tab.locator("#language").click()
     assert tab.locator("#drop-title").inner_text() == ("Drop images here" if locale[:2] == "zh" else "把图片拖到这里")

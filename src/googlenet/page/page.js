@@ -147,7 +147,7 @@ const startPage = (source) => {
     draw(entry);
     if (!done) return;
     tell(inside, result);
-    inside("set").hidden = !result.set;
+    inside("set").hidden = !result.set || result.unknown;  // sets promise nothing for images of another kind
     if (result.set) inside("set").textContent = texts.set(`${Math.round(100 * result.set.level)} %`, result.set.labels.join(", ") || texts.noClass);
     if (result.heatmap) at("heat-choice").hidden = at("heat-note").hidden = false;
     inside("times").textContent = texts.times(result.times) + (entry.bitmap || !texts.cannotShow ? "" : ` – ${texts.cannotShow}`);

@@ -34,6 +34,7 @@
         cannotShow: "Your browser cannot show this format, but the model can read it.",
         keeping: "Images that you judge are kept on the server, to train on; all others are forgotten after the answer.",
         notKeeping: "Images are sent to this server only, and forgotten after the answer.",
+        codes: { deadline: "The server took too long. Try again, or later." },  // what the server says of the others is for people, too
       },
       zh: {
         busy: (s) => `服务器繁忙，${s} 秒后重试……`,
@@ -43,6 +44,9 @@
         cannotShow: "浏览器无法显示这种格式，但模型可以读取。",
         keeping: "您判断过的图片会保存在服务器上用于训练，其他图片在给出结果后即被丢弃。",
         notKeeping: "图片只发送到此服务器，给出结果后即被丢弃。",
+        codes: {
+          unreadable: "无法读取：这不是图片，或者图片已损坏。", too_large: "图片太大，请缩小后重试。", deadline: "服务器用时过长，请稍后重试。",
+        },
       },
     },
     load: async ({ at, load }) => {
@@ -71,7 +75,7 @@
         }
       }
     },
-    explain: (error, { texts }) => error.status === 401 ? "" : error.status ? error.message : texts.unreachable,
+    explain: (error, { texts }) => error.status === 401 ? "" : error.status ? texts.codes[error.code] ?? error.message : texts.unreachable,
     retry: (error) => !error.status || error.status === 401 || error.status >= 500,
     kept: (keep) => keep ? "keeping" : "notKeeping",
     judge: (entry, place, { texts, make }) => {
@@ -86,13 +90,14 @@
           place.append(make("span", { className: "warning", textContent: error.message || texts.unreachable }));
         }
       };
-      const choice = make("select", {}, ...entry.model.classes.filter((each) => each !== entry.result.label).map((each) => make("option", { value: each, textContent: each })));
+      const correct = make("button", { type: "button", className: "correct", textContent: texts.keep, disabled: true, onclick: () => say(choice.value) });
+      const choice = make("select", { onchange: () => { correct.disabled = !choice.value; } }, make("option", { value: "", textContent: "…" }), ...entry.model.classes.filter((each) => each !== entry.result.label).map((each) => make("option", { value: each, textContent: each })));
       choice.setAttribute("aria-label", texts.wrong);
       place.replaceChildren(
         make("span", { textContent: texts.judge }),
         make("button", { type: "button", className: "right", textContent: texts.right, onclick: () => say(entry.result.label) }),
         make("label", {}, `${texts.wrong} `, choice),
-        make("button", { type: "button", className: "correct", textContent: texts.keep, onclick: () => say(choice.value) }),
+        correct,
       );
     },
     describe: (found, { at }) => {
