@@ -56,18 +56,21 @@ def test_an_answer_is_the_offline_answer(served, classifier, images):
         assert set(result["times"]) == {"decode_ms", "queue_ms", "infer_ms"}
 
 
-def test_nothing_is_mixed_up_under_load(served, classifier, images):
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (7, 3)])
+def test_nothing_is_mixed_up_under_load(trained_run, classifier, images, monkeypatch, cores, workers):
     expected = [classifier.predict(content) for content in images]
-    order = np.random.default_rng(0).integers(0, len(images), 300)
+    order = np.random.default_rng(0).integers(0, len(images), 200)
 
     def ask(number):
         with_others = [("image", (f"{n}", images[n])) for n in {number, (number * 7) % len(images)}]
-        answer = served.client.post("/v1/classify", params={"top": 3}, files=with_others).json()
+        answer = server.client.post("/v1/classify", params={"top": 3}, files=with_others).json()
         return [(int(each["name"]), each) for each in answer["results"]]
 
-    with ThreadPoolExecutor(16) as pool:
+    monkeypatch.setattr("googlenet.serving.server.cores", lambda: cores)
+    with running(Settings({"colours": trained_run})) as server, ThreadPoolExecutor(16) as pool:
         found = [one for many in pool.map(ask, map(int, order)) for one in many]
-    assert len(found) > 500
+        assert server.server.service.models.workers == workers
+    assert len(found) > 330
     assert all(same(result, expected[number]) for number, result in found)
 
 

@@ -23,6 +23,7 @@ from googlenet.inference.certainty import read_certainty
 from googlenet.inference.classifier import Classifier, Prediction
 from googlenet.inference.golden import golden
 from googlenet.inference.verify import check_answers
+from googlenet.parallel import cores
 from googlenet.serving.refusal import Refusal
 from googlenet.text import nearest, printable
 
@@ -116,7 +117,8 @@ def load_model(name: str, path: Path, precision: str | None, workers: int) -> Se
     images, expected = golden(bundle)
     certainty = read_certainty(bundle)
     scores = certainty.conformal if certainty else {}
-    model = ServedModel(name, Classifier(bundle, precision), workers, images, scores)
+    classifier = Classifier(bundle, precision, threads=cores())  # of all workers together
+    model = ServedModel(name, classifier, workers, images, scores)
     alone = model.answer(list(images))
     check_answers(bundle, model.precision, np.stack([each.probabilities for each in alone]), expected)
     batches = _batches(model, alone)
