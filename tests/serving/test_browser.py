@@ -37,7 +37,7 @@ def opened(browser, kept):
     yield open_page
     for context in contexts:
         context.close()
-    provoked = ("status of 422", "status of 503", "ERR_FAILED")
+    provoked = ("status of 422", "status of 503", "status of 504", "ERR_FAILED")
     assert not [each for each in wrong if not any(words in each for words in provoked)]
     assert all(url.startswith(("http://localhost:", "blob:")) for url in asked), asked
 
@@ -127,6 +127,23 @@ def test_a_busy_server_is_asked_again(opened, images):
     drop(tab, images[0])
     tab.get_by_text("trying again in 1 s").wait_for()
     tab.locator(".top li").first.wait_for()
+
+
+@pytest.mark.parametrize(
+    ("locale", "code", "sentence"),
+    [
+        ("en-US", "deadline", "The server took too long. Try again, or later."),
+        ("zh-CN", "deadline", "服务器用时过长，请稍后重试。"),
+        ("zh-CN", "something new", "as the server says it"),
+    ],
+)
+def test_errors_of_the_server_are_told_in_the_readers_language(opened, images, locale, code, sentence):
+    tab = opened(locale=locale)
+    said = {"error": {"code": code, "message": "as the server says it"}}
+    tab.route("**/v1/classify*", lambda route: route.fulfill(status=504, json=said))
+    drop(tab, images[0])
+    tab.locator(".failed").wait_for()
+    assert tab.locator(".failed .label").inner_text().startswith(sentence)
 
 
 def test_images_that_are_stored_turned_are_shown_upright(opened):
