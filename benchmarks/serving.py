@@ -286,7 +286,8 @@ def abandoned(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         await client.figure(figure)  # by now the server has read what they sent
         for writer in writers:
             writer.transport.abort()
-        still_busy = not any(each.done() for each in busy)
+        await client.figure(figure)  # and that they have left
+        still_busy = await client.figure(figure) - before < forms * images
         assert all(each.status == 200 for each in await asyncio.gather(*busy))
         if not still_busy:  # it may have been their turn
             return
