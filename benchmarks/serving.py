@@ -286,7 +286,8 @@ def abandoned(place: Place, options: argparse.Namespace) -> dict[str, Any]:
         await client.figure(figure)  # by now the server has read what they sent
         for writer in writers:
             writer.transport.abort()
-        await client.figure(figure)  # and that they have left
+        while await client.figure("googlenet_inside_images") > forms * images:  # it has not seen all of them leave
+            await asyncio.sleep(0.001)
         still_busy = await client.figure(figure) - before < forms * images
         assert all(each.status == 200 for each in await asyncio.gather(*busy))
         if not still_busy:  # it may have been their turn
