@@ -21,6 +21,7 @@ import pytest
 from googlenet import bundle as bundles
 from googlenet.serving.server import Settings, bind, make_server
 
+REQUEST = b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 WATCHED = """
 import sys
 from googlenet.cli import main
@@ -150,17 +151,22 @@ def test_what_cannot_be_served_is_one_line(call, trained_run, arguments, said):
     assert said in err
 
 
-def test_whoever_waits_at_the_door_when_it_stops_is_answered(trained_run):
-    told = []
+def started_here(trained_run):
+    """Return a server and the socket it listens at, for a loop of the test's own."""
     listening = bind("127.0.0.1", 0)
-    server = make_server(Settings({"flowers": trained_run}), told.append)
+    server = make_server(Settings({"flowers": trained_run}), lambda line: None)
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    return server, listening
+
+
+def test_whoever_waits_at_the_door_when_it_stops_is_answered(trained_run):
+    server, listening = started_here(trained_run)
 
     async def stop_while_one_waits():
-        server.config.load()
-        server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[listening])
         with socket.create_connection(listening.getsockname()) as client:  # the loop does not run before it is closed
-            client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            client.sendall(REQUEST)
             server.stop()
             await server.shutdown(sockets=[listening])
             return client.recv(100_000)
@@ -169,3 +175,32 @@ def test_whoever_waits_at_the_door_when_it_stops_is_answered(trained_run):
     server.service.close()
     assert answer.startswith(b"HTTP/1.1 ")
     assert b"connection: close" in answer
+
+
+def test_whoever_has_asked_when_connections_are_closed_is_answered(trained_run):
+    server, listening = started_here(trained_run)
+
+    async def stop_on_a_busy_machine():
+        await server.startup(sockets=[listening])
+        clients = [socket.create_connection(listening.getsockname(), timeout=10) for _ in range(24)]
+        while len(server.server_state.connections) < len(clients):
+            await asyncio.sleep(0.01)
+        loop, waiting = asyncio.get_running_loop(), list(clients)
+
+        def have_no_time():  # each time a request comes, which the loop could not have read before
+            waiting.pop().sendall(REQUEST)
+            time.sleep(0.05)
+            if waiting:
+                loop.call_soon(have_no_time)
+
+        server.stop()
+        loop.call_soon(have_no_time)
+        await server.shutdown(sockets=[listening])
+        answers = [client.recv(100_000) for client in clients]
+        for client in clients:
+            client.close()
+        return answers
+
+    answers = asyncio.run(stop_on_a_busy_machine())
+    server.service.close()
+    assert [answer[:9] for answer in answers] == [b"HTTP/1.1 "] * 24

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import selectors
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from googlenet.stages import stage
 from googlenet.text import printable
 
 CLOSING_SECONDS = 1.0  # in which connections that are in use are closed after an answer, not before one
+UNREAD_SECONDS = 0.5  # more, at most, for requests that have arrived while the machine had no time to read them
 POLL_SECONDS = 0.02
 CORES_PER_WORKER = 2  # a lone image is answered sooner than by one core, and many as fast
 BACKLOG = 2048
@@ -103,7 +105,7 @@ class Server(uvicorn.Server):
                 await self._accept_waiting(backlog)
         loop = asyncio.get_running_loop()
         end = loop.time() + CLOSING_SECONDS
-        while self.server_state.connections and loop.time() < end:
+        while self.server_state.connections and loop.time() < end + UNREAD_SECONDS * self._has_unread():
             await asyncio.sleep(POLL_SECONDS)
         await super().shutdown(sockets)
 
@@ -114,6 +116,13 @@ class Server(uvicorn.Server):
             for _ in range(BACKLOG):
                 connection, _ = listening.accept()
                 await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _has_unread(self) -> bool:
+        """Whether something has arrived that was not read yet: closing its connection now would lose it."""
+        with selectors.DefaultSelector() as selector:
+            for each in self.server_state.connections:
+                selector.register(each.transport.get_extra_info("socket"), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def _protocol(self) -> asyncio.Protocol:
         make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
