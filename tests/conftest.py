@@ -80,23 +80,29 @@ def _outside(name: str) -> Path:
     return SHARED / name
 
 
-# As an import hook: whoever loads PyTorch ends at once with a code that nothing else has.
-NO_TORCH = """
+TORCH = ("torch.nn", "torchvision.models", "nncf.torch")
+
+# As an import hook: whoever loads one of the modules says so, and ends at once with a code that nothing else has.
+FORBIDDEN = """
 import os, sys
 class Forbidden:
     def find_spec(self, name, path=None, target=None):
-        if name in ("torch.nn", "torchvision.models", "nncf.torch"):
-            os.write(2, f"{name} was imported\\n".encode()); os._exit(99)
+        if name in {modules!r}:
+            os.write(2, f"{{name}} was imported\\n".encode()); os._exit(99)
 sys.meta_path.insert(0, Forbidden())
 """
+
+
+def forbidding(folder: Path, *modules: str) -> dict[str, str]:
+    """Return the environment of a process that may not load these modules, by a hook in ``folder``."""
+    (folder / "sitecustomize.py").write_text(FORBIDDEN.format(modules=modules))
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture(scope="session")
 def without_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process that may not load PyTorch."""
-    folder = tmp_path_factory.mktemp("hook")
-    (folder / "sitecustomize.py").write_text(NO_TORCH)
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    return forbidding(tmp_path_factory.mktemp("hook"), *TORCH)
 
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}

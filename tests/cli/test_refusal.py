@@ -1,6 +1,5 @@
 """A wrong command is refused within a second of the processor's time, before what works is loaded: every command."""
 
-import os
 import resource
 import shlex
 import subprocess
@@ -8,29 +7,18 @@ import sys
 
 import pytest
 
-from tests.conftest import without_stages
+from tests.conftest import TORCH, forbidding, without_stages
 
 SECONDS = 1.0  # of processor time, of the whole command
 
-# As an import hook: whoever loads a part of what works ends at once, and says so.
-NOTHING_THAT_WORKS = """
-import os, sys
-WORKS = ("torch.nn", "torchvision.models", "nncf.torch", "scipy._lib", "sklearn.base", "matplotlib.cbook",
-         "fastapi.routing", "uvicorn.config", "onnxruntime.capi", "optuna.study")
-class Forbidden:
-    def find_spec(self, name, path=None, target=None):
-        if name in WORKS:
-            os.write(2, f"{name} was imported\\n".encode()); os._exit(99)
-sys.meta_path.insert(0, Forbidden())
-"""
+WORKS = (*TORCH, "scipy._lib", "sklearn.base", "matplotlib.cbook", "fastapi.routing", "uvicorn.config",
+         "onnxruntime.capi", "optuna.study")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def without_what_works(tmp_path_factory):
     """The environment of a process that may only look whether a command can be done."""
-    folder = tmp_path_factory.mktemp("hook")
-    (folder / "sitecustomize.py").write_text(NOTHING_THAT_WORKS)
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    return forbidding(tmp_path_factory.mktemp("hook"), *WORKS)
 
 
 def refused(arguments, environment, **options):

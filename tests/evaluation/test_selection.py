@@ -288,7 +288,9 @@ def test_images_that_cannot_be_read_are_named_and_none_at_all_is_an_error(traine
     result = googlenet.evaluate(trained_run, broken)
     assert (result.images, list(result.unreadable)) == (2, ["red/000.png"])
     (broken / "blue" / "000.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"none of the 2 images of all could be read: .*blue/000\.png is not an"):
+    with pytest.raises(
+        DataError, match=r"broken: none of the 2 images of all could be read: .*blue/000\.png is not an"
+    ):
         googlenet.evaluate(trained_run, broken)
 
 

@@ -57,10 +57,9 @@ def held_out_answers(bundle: Bundle, items: Sequence[LabelledImage], limit: int 
 def certainty_of(answers: HeldOutAnswers) -> tuple[Temperature, Certainty]:
     """Fit the temperature, and return with it the calibrated scores of the images. Of fewer than 10, nothing useful."""
     found = choose_temperature(answers.probabilities, answers.truth)
-    scores, after = {}, calibrated(answers.probabilities, found.value)
-    if answers.truth.ndim == 1:
+    scores, after, several = {}, calibrated(answers.probabilities, found.value), answers.truth.ndim > 1
+    if not several:
         scores = {name: np.sort(conformal.scores(after, answers.truth, name)) for name in conformal.METHODS}
-    several = answers.truth.ndim > 1
     detector = None if answers.embeddings is None else Detector.fit(answers.embeddings, after, several)
     return found, Certainty(scores, detector)
 

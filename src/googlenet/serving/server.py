@@ -105,7 +105,10 @@ class Server(uvicorn.Server):
                 await self._accept_waiting(backlog)
         loop = asyncio.get_running_loop()
         end = loop.time() + CLOSING_SECONDS
-        while self.server_state.connections and loop.time() < end + UNREAD_SECONDS * self._has_unread():
+        while self.server_state.connections and loop.time() < end:
+            await asyncio.sleep(POLL_SECONDS)
+        end += UNREAD_SECONDS
+        while self._has_unread() and loop.time() < end:
             await asyncio.sleep(POLL_SECONDS)
         await super().shutdown(sockets)
 

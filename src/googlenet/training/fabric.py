@@ -1,4 +1,4 @@
-"""Lightning Fabric, without torchmetrics, of which it needs the version alone: importing it takes longer than PyTorch.
+"""Lightning Fabric, without torchmetrics, of which it needs the version alone: importing all of it takes long.
 
 It is there where the ``log`` extra is installed.
 """
